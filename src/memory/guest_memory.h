@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "memory/guest_address.h"
+#include "memory/guest_span.h"
+
+namespace bellhop {
+
+enum class PageSize { kNormal, kHuge };
+
+/// The map of guest RAM: regions in ascending order with holes between them, all backed by one
+/// memfd so that another process can be given them. Immutable once built, hence free to share
+/// between threads.
+class GuestMemory {
+ public:
+  struct RegionSpec {
+    GuestAddress base;
+    std::uint64_t size = 0;  ///< bytes, a multiple of 4096 (of 2 MiB with kHuge)
+  };
+  struct Region {
+    GuestAddress base;
+    std::uint64_t size = 0;
+    std::byte* host = nullptr;       ///< where it is mapped in this process
+    std::uint64_t file_offset = 0;   ///< where it begins in fd()
+  };
+
+  /// Reserves and maps the regions; pages are taken from the host when they are first touched.
+  /// Errors: overlapping, empty or unaligned regions, host memory or huge pages missing.
+  static Result<GuestMemory> create(std::span<const RegionSpec> regions,
+                                    PageSize pages = PageSize::kNormal);
+
+  GuestMemory(GuestMemory&&) noexcept;
+  GuestMemory& operator=(GuestMemory&&) noexcept;
+  ~GuestMemory();
+
+  /// `length` bytes at `address`, if they lie within one region; nothing if they touch a hole, wrap
+  /// or straddle two regions. A length of 0 gives an empty span at any address.
+  [[nodiscard]] std::optional<GuestSpan> span(GuestAddress address,
+                                              std::uint64_t length) const noexcept {
+    if (length == 0) return GuestSpan();
+    for (const Region& region : regions_) {
+      // Unsigned wrap-around makes addresses below the base huge, hence outside.
+      const std::uint64_t offset = address.value() - region.base.value();
+      if (offset < region.size) {
+        if (length > region.size - offset) return std::nullopt;
+        return GuestSpan(region.host + offset, length);
+      }
+    }
+    return std::nullopt;
+  }
+
+  /// Copies between the host and guest RAM within one region. False if out of bounds.
+  [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> bytes) const noexcept;
+  [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> bytes) const noexcept;
+
+  [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
+  [[nodiscard]] std::uint64_t total_size() const noexcept;
+  [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }
+
+ private:
+  GuestMemory() = default;
+  void unmap() noexcept;
+
+  UniqueFd fd_;
+  std::vector<Region> regions_;
+};
+
+}  // namespace bellhop
