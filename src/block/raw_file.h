@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "block/block_backend.h"
+
+namespace bellhop {
+
+enum class Aio { kIoUring, kNative, kThreads };
+enum class Cache {
+  kNone,       ///< O_DIRECT
+  kWriteback,  ///< the host's page cache; a flush is fdatasync
+};
+
+struct RawFileConfig {
+  std::string path;
+  bool read_only = false;
+  Cache cache = Cache::kWriteback;
+  Aio aio = Aio::kIoUring;
+};
+
+/// A regular file or block device as a disk. Takes an open-file-description lock for as long as it
+/// is open (exclusive for writing, shared for reading), so that two machines cannot write one
+/// image. Errors: absent, no rights, a directory, locked by another (named, with its process id
+/// where known), a size that is no multiple of 512, O_DIRECT or the aio engine not to be had here.
+Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileConfig& config);
+
+/// A medium that completes everything at once and keeps nothing: for measuring the engine.
+std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity);
+
+}  // namespace bellhop

@@ -1,0 +1,125 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+struct io_uring;
+
+namespace bellhop {
+
+class EventLoop;
+
+/// One asynchronous operation of the kernel. `done` runs on the loop's thread with the operation's
+/// result (bytes, or -errno). The object must stay where it is until then.
+struct IoOp {
+  void (*done)(IoOp& op, int result) noexcept = nullptr;
+};
+
+/// Work put off to the end of the loop's current round, once, however often it is asked for: this
+/// is where a device submits its batch, publishes its used ring and rings its bell.
+class Task {
+ public:
+  virtual void run() noexcept = 0;
+
+ protected:
+  ~Task() = default;
+
+ private:
+  friend class EventLoop;
+  Task* next_ = nullptr;
+  bool queued_ = false;
+};
+
+/// Somebody who waits for an eventfd. The loop reads the counter; `count` is what it held.
+class EventHandler {
+ public:
+  virtual void on_event(std::uint64_t count) noexcept = 0;
+
+ protected:
+  ~EventHandler() = default;
+};
+
+/// Somebody who waits for a point in time.
+class TimerHandler {
+ public:
+  virtual void on_timer() noexcept = 0;
+
+ protected:
+  ~TimerHandler() = default;
+};
+
+enum class LoopKind { kIoUring, kEpoll };
+
+/// One thread's loop over eventfds, timers, disk I/O and messages from other threads. One round:
+/// take what is ready, call the handlers, run the deferred tasks, then submit everything that they
+/// queued and wait, in one system call where io_uring carries the loop.
+///
+/// Threads: post() and stop() from anywhere; everything else from the loop's thread, or from any
+/// one thread while the loop is not running.
+class EventLoop {
+ public:
+  /// Errors: the kernel lacks or forbids what this kind needs.
+  static Result<std::unique_ptr<EventLoop>> create(LoopKind kind);
+  /// io_uring, or epoll where it is missing or forbidden.
+  static Result<std::unique_ptr<EventLoop>> create_best();
+
+  virtual ~EventLoop() = default;
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  [[nodiscard]] virtual LoopKind kind() const noexcept = 0;
+
+  /// Calls `handler` whenever `event` is signalled, until unwatch(). Both must outlive the watch.
+  virtual Status watch(const EventFd& event, EventHandler& handler) = 0;
+  /// Ends the watch. No call to the handler comes after it. Returns what the loop had already taken
+  /// from the counter but not delivered: the caller must serve it (the last kick).
+  virtual std::uint64_t unwatch(const EventFd& event) noexcept = 0;
+
+  /// Adds one to `event` (an irqfd, a call fd) with the next submission. At most one system call
+  /// for all that a round signals.
+  virtual void signal(const EventFd& event) noexcept = 0;
+
+  /// Runs `task` at the end of this round, after all handlers.
+  void defer(Task& task) noexcept;
+
+  /// Calls `handler` once at or after `delay` from now; starting it again moves it.
+  virtual void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) = 0;
+  virtual void stop_timer(TimerHandler& handler) noexcept = 0;
+
+  /// The ring on which disk I/O can be queued for the next submission: user_data is an IoOp*.
+  /// Null on epoll. Only the loop submits and reaps it, except that a full submission queue may be
+  /// submitted early (io_uring_submit).
+  [[nodiscard]] ::io_uring* uring() const noexcept { return uring_; }
+
+  /// Runs `message` on the loop's thread. May allocate: control path only.
+  virtual void post(std::function<void()> message) = 0;
+
+  /// Runs rounds until stop().
+  virtual void run() = 0;
+  /// One round that waits at most `timeout`; for tests and for in-process drivers.
+  virtual void run_once(std::chrono::nanoseconds timeout) = 0;
+  virtual void stop() noexcept = 0;
+
+  /// System calls made by the loop so far: for "system calls for a request".
+  [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_; }
+
+ protected:
+  EventLoop() = default;
+  /// Runs the deferred tasks, also those that they defer in turn.
+  void run_deferred() noexcept;
+  [[nodiscard]] bool has_deferred() const noexcept { return first_task_ != nullptr; }
+
+  ::io_uring* uring_ = nullptr;
+  std::uint64_t system_calls_ = 0;
+
+ private:
+  Task* first_task_ = nullptr;
+  Task* last_task_ = nullptr;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/cpu_list.h"
+#include "base/result.h"
+#include "event/event_loop.h"
+
+namespace bellhop {
+
+struct IoThreadConfig {
+  std::string name = "io0";   ///< at most 15 bytes reach the kernel
+  CpuList cpus;               ///< empty: wherever the scheduler likes
+  bool prefer_epoll = false;  ///< io_uring switched off
+};
+
+/// An event loop with a thread of its own, a name and a CPU set. Queues are mapped to it.
+class IoThread {
+ public:
+  /// Starts the thread; returns once its loop runs. Errors: no loop, no thread, CPUs not allowed.
+  static Result<std::unique_ptr<IoThread>> start(IoThreadConfig config);
+  /// Stops the loop and joins. Whatever is mapped here must have been taken off before.
+  ~IoThread();
+  IoThread(const IoThread&) = delete;
+  IoThread& operator=(const IoThread&) = delete;
+
+  [[nodiscard]] const IoThreadConfig& config() const noexcept { return config_; }
+  [[nodiscard]] EventLoop& loop() noexcept { return *loop_; }
+  [[nodiscard]] bool is_current() const noexcept;
+  /// Runs `work` on the thread and returns when it has run. At once if called on the thread itself.
+  void run_sync(const std::function<void()>& work);
+  /// Kernel thread id, for CPU-time accounts and placement.
+  [[nodiscard]] int tid() const noexcept { return tid_; }
+  /// Pins the thread anew.
+  Status set_cpus(const CpuList& cpus);
+
+ private:
+  IoThread() = default;
+
+  IoThreadConfig config_;
+  std::unique_ptr<EventLoop> loop_;
+  std::thread thread_;
+  int tid_ = 0;
+};
+
+}  // namespace bellhop

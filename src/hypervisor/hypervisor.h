@@ -1,0 +1,116 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "memory/guest_memory.h"
+
+namespace bellhop {
+
+enum class IoSpace : std::uint8_t { kPio, kMmio };
+
+/// Which guest writes an ioeventfd takes (KVM_IOEVENTFD). Length 0 takes any width.
+struct IoEventMatch {
+  IoSpace space = IoSpace::kMmio;
+  std::uint64_t address = 0;
+  std::uint32_t length = 0;                  ///< bytes: 0, 1, 2, 4 or 8
+  std::optional<std::uint64_t> datamatch;    ///< only this value; not with length 0
+  friend bool operator==(const IoEventMatch&, const IoEventMatch&) = default;
+};
+
+/// One message-signalled interrupt as a PCI function holds it.
+struct MsiMessage {
+  std::uint64_t address = 0;
+  std::uint32_t data = 0;
+  friend bool operator==(const MsiMessage&, const MsiMessage&) = default;
+};
+
+/// Why a vCPU came back to user space.
+struct VcpuExit {
+  enum class Reason : std::uint8_t {
+    kPioIn, kPioOut, kMmioRead, kMmioWrite,
+    kInterrupted,    ///< kick() or a signal
+    kShutdown,       ///< triple fault
+    kHalt,           ///< only without an in-kernel irqchip
+    kSystemEvent,    ///< reset or power off asked for through the hypervisor
+    kInternalError,  ///< the hypervisor cannot go on with this vCPU; see dump()
+    kOther,          ///< `detail` holds the raw number
+  };
+  Reason reason = Reason::kOther;
+  std::uint64_t address = 0;  ///< port or guest-physical address
+  /// The bytes written, or room for the bytes to be read: valid until the next run().
+  std::span<std::byte> data;
+  std::uint64_t detail = 0;
+};
+
+/// Registers that boot needs. Long mode or protected mode is a matter of their values.
+struct BootRegisters {
+  std::uint64_t rip = 0;
+  std::uint64_t rbx = 0;  ///< PVH: address of hvm_start_info
+  std::uint64_t rsi = 0;  ///< bzImage: address of boot_params
+  std::uint64_t rsp = 0;
+  enum class Mode : std::uint8_t { kProtected32Flat } mode = Mode::kProtected32Flat;
+};
+
+/// One virtual CPU. run() and set_*() belong to the thread that runs it; kick() to any.
+class Vcpu {
+ public:
+  virtual ~Vcpu() = default;
+  virtual Status set_boot_registers(const BootRegisters& registers) = 0;
+  /// Back to the state after power-on (a reset of the machine).
+  virtual Status reset() = 0;
+  /// Runs guest code until something needs user space. Data of a kPioIn or kMmioRead exit must be
+  /// filled in before the next call.
+  virtual Result<VcpuExit> run() noexcept = 0;
+  /// Makes run() return kInterrupted, now or at its next call, exactly once. Any thread.
+  virtual void kick() noexcept = 0;
+  /// Registers and instruction bytes, for a person to read.
+  [[nodiscard]] virtual std::string dump() = 0;
+};
+
+/// One virtual machine. All calls are control path; any thread.
+class Vm {
+ public:
+  virtual ~Vm() = default;
+  /// Maps every region of `memory` as slots from 0 on. The memory must outlive the VM.
+  virtual Status map_memory(const GuestMemory& memory) = 0;
+  virtual Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, unsigned count) = 0;
+
+  /// Errors: the host has no room for another (ENOSPC on old kernels after six), or a match like it
+  /// is there already (EEXIST).
+  virtual Status attach_ioeventfd(const EventFd& event, const IoEventMatch& match) = 0;
+  virtual Status detach_ioeventfd(const EventFd& event, const IoEventMatch& match) = 0;
+
+  /// Message-signalled interrupts: a route is a GSI number that stands for one MSI message.
+  virtual Result<unsigned> allocate_msi_route() = 0;
+  virtual Status set_msi_route(unsigned gsi, const MsiMessage& message) = 0;
+  virtual void free_msi_route(unsigned gsi) = 0;
+  /// Signals of `event` raise `gsi`. Attach after the route is set; mask by detaching.
+  virtual Status attach_irqfd(const EventFd& event, unsigned gsi) = 0;
+  virtual Status detach_irqfd(const EventFd& event, unsigned gsi) = 0;
+  virtual Status signal_msi(const MsiMessage& message) = 0;
+  /// A pin of the in-kernel IOAPIC/PIC.
+  virtual Status set_irq_line(unsigned gsi, bool level) = 0;
+};
+
+/// The host's hypervisor, behind an interface so that a test can be a host that refuses the seventh
+/// ioeventfd.
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+  virtual Result<std::unique_ptr<Vm>> create_vm() = 0;
+  [[nodiscard]] virtual unsigned max_vcpus() const noexcept = 0;
+};
+
+/// /dev/kvm. Errors say what is wrong: the device is missing, no rights, an old API, and which
+/// capability is missing.
+Result<std::unique_ptr<Hypervisor>> open_kvm();
+
+}  // namespace bellhop
