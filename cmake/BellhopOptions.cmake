@@ -1,0 +1,62 @@
+# Flags for all host code hang on bellhop_options, so that guest/ stays free of them.
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_SANITIZED "-O1 -g1 -fno-omit-frame-pointer")
+set(CMAKE_EXE_LINKER_FLAGS_SANITIZED "")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+
+add_library(bellhop_options INTERFACE)
+target_include_directories(bellhop_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
+target_compile_definitions(bellhop_options INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64)
+target_compile_options(bellhop_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+  -Wold-style-cast -ffunction-sections -fdata-sections)
+target_link_options(bellhop_options INTERFACE -Wl,--gc-sections)
+
+# The product's compiler is g++: there a warning is an error. clang's set differs from release to
+# release, so there warnings are shown only.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(bellhop_options INTERFACE -Werror)
+endif()
+
+if(BELLHOP_SANITIZE)
+  target_compile_options(bellhop_options INTERFACE -fsanitize=${BELLHOP_SANITIZE})
+  target_link_options(bellhop_options INTERFACE -fsanitize=${BELLHOP_SANITIZE})
+  if(BELLHOP_SANITIZE MATCHES "undefined")
+    target_compile_options(bellhop_options INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+  if(BELLHOP_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ warns that the thread sanitizer does not follow atomic_thread_fence: ours order memory
+    # that a guest shares, which the sanitizer cannot see in any case.
+    target_compile_options(bellhop_options INTERFACE -Wno-tsan)
+  endif()
+endif()
+if(BELLHOP_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "BELLHOP_FUZZ needs clang: use the preset fuzz")
+  endif()
+  target_compile_options(bellhop_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+if(BELLHOP_LTO)
+  include(CheckIPOSupported)
+  check_ipo_supported()
+  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+endif()
+
+# Libraries of others, all from packages.txt. fmt and spdlog are used as headers: their shared
+# libraries would bring a second libstdc++ into a program that links its own statically.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
+find_library(BELLHOP_LIBURING NAMES liburing.a uring REQUIRED)
+find_library(BELLHOP_LIBAIO NAMES libaio.a aio REQUIRED)
+
+add_library(bellhop_external INTERFACE)
+target_link_libraries(bellhop_external INTERFACE
+  fmt::fmt-header-only spdlog::spdlog_header_only nlohmann_json::nlohmann_json tl::expected
+  ${BELLHOP_LIBURING} ${BELLHOP_LIBAIO} Threads::Threads)
