@@ -1,0 +1,241 @@
+#include "transport/device_core.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
+                                        feature_mask(kFeatureIndirectDesc) |
+                                        feature_mask(kFeatureEventIdx);
+
+constexpr std::uint8_t kDriverBits = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk |
+                                     kStatusDriverOk | kStatusFailed;
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceCore>> DeviceCore::create(std::unique_ptr<VirtioDevice> device,
+                                                       CoreWiring wiring, CoreClient& client) {
+  std::unique_ptr<DeviceCore> core(new DeviceCore(std::move(device), std::move(wiring), client));
+  for (std::size_t i = 0; i < core->queues_.size(); ++i) {
+    Queue& queue = core->queues_[i];
+    auto runner = QueueRunner::create({
+        .thread = core->wiring_.threads[i % core->wiring_.threads.size()],
+        .mode = core->wiring_.notify,
+        .bell = &queue.bell,
+        .faults = core.get(),
+    });
+    if (!runner) return forward(runner);
+    queue.runner = std::move(*runner);
+    queue.config.size = core->queue_max_size();
+  }
+  return core;
+}
+
+DeviceCore::~DeviceCore() { reset(); }
+
+std::uint64_t DeviceCore::offered() const noexcept {
+  return device_->traits().features | kRingFeatures;
+}
+
+std::uint32_t DeviceCore::device_features(std::uint32_t word) const noexcept {
+  return word > 1 ? 0 : static_cast<std::uint32_t>(offered() >> (32 * word));
+}
+
+std::uint32_t DeviceCore::driver_features(std::uint32_t word) const noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return word > 1 ? 0 : static_cast<std::uint32_t>(driver_features_ >> (32 * word));
+}
+
+void DeviceCore::set_driver_features(std::uint32_t word, std::uint32_t value) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (word > 1 || (status() & kStatusFeaturesOk) != 0) {
+    ++ignored_writes_;
+    return;
+  }
+  const unsigned shift = 32 * word;
+  driver_features_ &= ~(std::uint64_t{UINT32_MAX} << shift);
+  driver_features_ |= std::uint64_t{value} << shift;
+}
+
+void DeviceCore::write_status(std::uint8_t value) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (value == 0) {
+    reset_locked();
+    return;
+  }
+  const std::uint8_t before = status();
+  // 2.1.1: bits are only ever added; NEEDS_RESET is the device's own.
+  std::uint8_t added = static_cast<std::uint8_t>(value & kDriverBits & ~before);
+  if ((added & kStatusFeaturesOk) != 0) {
+    const bool acceptable = (driver_features_ & ~offered()) == 0 &&
+                            (driver_features_ & feature_mask(kFeatureVersion1)) != 0;
+    // 2.2.2: the driver finds FEATURES_OK clear when it reads it back.
+    if (!acceptable) added &= static_cast<std::uint8_t>(~kStatusFeaturesOk);
+  }
+  if ((added & kStatusDriverOk) != 0 && ((before | added) & kStatusFeaturesOk) == 0) {
+    ++ignored_writes_;
+    added &= static_cast<std::uint8_t>(~kStatusDriverOk);
+  }
+  status_.fetch_or(added, std::memory_order_acq_rel);
+  if ((added & kStatusDriverOk) != 0) activate();
+}
+
+void DeviceCore::activate() {
+  const RingFeatures features{
+      .indirect = (driver_features_ & feature_mask(kFeatureIndirectDesc)) != 0,
+      .event_idx = (driver_features_ & feature_mask(kFeatureEventIdx)) != 0,
+  };
+  std::vector<std::optional<Virtqueue>> rings(queues_.size());
+  std::vector<QueueRunner*> runners(queues_.size(), nullptr);
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (!queues_[i].config.ready) continue;
+    auto ring = Virtqueue::activate(*wiring_.memory, queues_[i].config, features,
+                                    queues_[i].runner->counters());
+    if (!ring) {
+      log::warn("{}: queue {} cannot start: {}", traits().id, i, ring.error().message);
+      needs_reset();
+      return;
+    }
+    rings[i] = std::move(*ring);
+    runners[i] = queues_[i].runner.get();
+    runners[i]->set_mode(wiring_.notify);
+  }
+  // Armed before the device is told, since a refusal decides how the queue is run.
+  arm_all();
+  active_ = true;
+  if (auto started = device_->activate(driver_features_, runners); !started) {
+    log::error("{}: {}", traits().id, started.error().message);
+    disarm_all();
+    needs_reset();
+    return;
+  }
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (!rings[i]) continue;
+    runners[i]->start(std::move(*rings[i]));
+    runners[i]->kick_once();
+  }
+}
+
+void DeviceCore::arm_all() {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!queue.config.ready || queue.armed || queue.runner->mode() != NotifyMode::kIoEventFd) {
+      continue;
+    }
+    const auto armed =
+        client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+    queue.armed = armed.has_value();
+    if (queue.armed) continue;
+    if (!refusal_logged_) {
+      log::warn("{}: queue {} is notified synchronously: {}", traits().id, i,
+                armed.error().message);
+      refusal_logged_ = true;
+    }
+    // A queue that runs already keeps its thread: its exits are passed on by notify().
+    if (!queue.runner->running()) queue.runner->set_mode(NotifyMode::kSync);
+  }
+}
+
+void DeviceCore::disarm_all() noexcept {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!std::exchange(queue.armed, false)) continue;
+    client_->disarm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+  }
+}
+
+void DeviceCore::reset_locked() {
+  disarm_all();
+  for (Queue& queue : queues_) {
+    queue.runner->stop();
+    queue.resting.reset();
+    queue.config = QueueConfig{};
+    queue.config.size = queue_max_size();
+    queue.runner->set_mode(wiring_.notify);
+  }
+  if (std::exchange(active_, false)) device_->reset();
+  // A kick that was on its way when the doorbell was taken off belongs to the old life.
+  for (Queue& queue : queues_) queue.runner->doorbell().consume();
+  driver_features_ = 0;
+  paused_ = false;
+  status_.store(0, std::memory_order_release);
+}
+
+void DeviceCore::reset() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  reset_locked();
+}
+
+void DeviceCore::reset_queue(std::uint32_t index) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) return;
+  Queue& queue = queues_[index];
+  if (std::exchange(queue.armed, false)) {
+    client_->disarm_doorbell(index, queue.runner->doorbell());
+  }
+  queue.runner->stop();
+  queue.resting.reset();
+  queue.config.ready = false;
+}
+
+void DeviceCore::pause() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (std::exchange(paused_, true)) return;
+  disarm_all();
+  for (Queue& queue : queues_) queue.resting = queue.runner->stop();
+}
+
+void DeviceCore::resume() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!std::exchange(paused_, false)) return;
+  for (Queue& queue : queues_) {
+    if (queue.resting) queue.runner->start(std::move(*queue.resting));
+    queue.resting.reset();
+  }
+  arm_all();
+  for (Queue& queue : queues_) {
+    if (!queue.runner->running()) continue;
+    // The driver may have rung, or missed our ring, while nobody was there.
+    queue.runner->kick_once();
+    queue.runner->ring_once();
+  }
+}
+
+void DeviceCore::notify(std::uint32_t index) noexcept {
+  if (index >= queues_.size() || !queues_[index].runner->running()) return;
+  queues_[index].runner->kick();
+}
+
+QueueConfig DeviceCore::queue(std::uint32_t index) const noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return index < queues_.size() ? queues_[index].config : QueueConfig{};
+}
+
+void DeviceCore::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
+  std::ranges::fill(data, std::byte{0});
+  const std::uint32_t size = traits().config_bytes;
+  if (offset >= size) return;
+  device_->read_config(offset, data.first(std::min<std::size_t>(data.size(), size - offset)));
+}
+
+void DeviceCore::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
+  const std::uint32_t size = traits().config_bytes;
+  if (offset >= size || data.size() > size - offset) return;
+  device_->write_config(offset, data);
+}
+
+void DeviceCore::needs_reset() noexcept {
+  status_.fetch_or(kStatusNeedsReset, std::memory_order_acq_rel);
+  client_->raise_config_interrupt();
+}
+
+void DeviceCore::queue_broken() noexcept { needs_reset(); }
+
+}  // namespace bellhop

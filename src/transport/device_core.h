@@ -1,0 +1,156 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "memory/guest_memory.h"
+#include "virtio/virtio_device.h"
+
+namespace bellhop {
+
+/// What a transport does for the device behind it. Called with the core's lock held.
+class CoreClient {
+ public:
+  /// Has the hypervisor signal `doorbell` when the driver notifies `queue`. An error means that the
+  /// host refuses: the queue falls back to sync.
+  virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
+  virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
+  /// The device changed its configuration or its status by itself. Any thread, no lock held.
+  virtual void raise_config_interrupt() noexcept = 0;
+
+ protected:
+  ~CoreClient() = default;
+};
+
+/// Where the queues of a device run, and how they are notified.
+struct CoreWiring {
+  const GuestMemory* memory = nullptr;
+  std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
+  NotifyMode notify = NotifyMode::kIoEventFd;
+};
+
+/// The life of a virtio device behind any transport: status, feature negotiation, queue
+/// configuration, activation and reset (virtio 1.3, 2.1, 2.2, 3.1). The transport decodes register
+/// accesses and calls this.
+///
+/// Any thread may call: vCPU threads for registers, the main thread for pause and resume.
+class DeviceCore final : private QueueFaultSink {
+ public:
+  /// Errors: no eventfds left.
+  static Result<std::unique_ptr<DeviceCore>> create(std::unique_ptr<VirtioDevice> device,
+                                                    CoreWiring wiring, CoreClient& client);
+  /// Resets the device.
+  ~DeviceCore();
+
+  [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
+  [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }
+
+  /// 32 bits of the feature words; words past the second read 0 and cannot be set.
+  [[nodiscard]] std::uint32_t device_features(std::uint32_t word) const noexcept;
+  [[nodiscard]] std::uint32_t driver_features(std::uint32_t word) const noexcept;
+  void set_driver_features(std::uint32_t word, std::uint32_t value) noexcept;
+
+  [[nodiscard]] std::uint8_t status() const noexcept {
+    return status_.load(std::memory_order_acquire);
+  }
+  /// A write of the status register: steps that the standard does not allow are not taken, 0 resets
+  /// and returns when the device is at rest.
+  void write_status(std::uint8_t value);
+  [[nodiscard]] std::uint8_t config_generation() const noexcept { return 0; }
+
+  /// Device-specific configuration; parts past its end read 0 and ignore writes.
+  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept;
+  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept;
+
+  /// A queue's registers as the driver sees them; an index out of range gives an unavailable queue
+  /// (size 0).
+  [[nodiscard]] QueueConfig queue(std::uint32_t index) const noexcept;
+  [[nodiscard]] std::uint16_t queue_max_size() const noexcept {
+    return device_->traits().queue_max_size;
+  }
+  /// Changes a queue's registers; ignored (and counted) once it is enabled or the device runs.
+  template <class Change>
+  void change_queue(std::uint32_t index, Change&& change) noexcept {
+    const std::lock_guard<std::mutex> hold(lock_);
+    if (index >= queues_.size() || queues_[index].config.ready || driver_ok()) {
+      ++ignored_writes_;
+      return;
+    }
+    change(queues_[index].config);
+  }
+  /// virtio-mmio's QueueReady = 0 or a later virtio-pci queue_reset: one queue back to rest.
+  void reset_queue(std::uint32_t index);
+
+  /// A notification that came as a vCPU exit: through the register itself, of another width, or
+  /// through the PCI configuration window. Wrong indices and wrong times are ignored.
+  void notify(std::uint32_t index) noexcept;
+
+  /// The bell of a queue, for the transport to point at a vector.
+  [[nodiscard]] Bell& bell(unsigned queue) noexcept { return queues_[queue].bell; }
+  [[nodiscard]] const QueueRunner& runner(unsigned queue) const noexcept {
+    return *queues_[queue].runner;
+  }
+
+  /// Doorbells off and on again around a change of their address. Kicks in between are not lost.
+  template <class Change>
+  void with_doorbells_disarmed(Change&& change) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    disarm_all();
+    change();
+    if (driver_ok() && !paused_) arm_all();
+  }
+
+  /// Everything at rest, nothing lost; the vCPUs must stand still. resume() goes on: arms, kicks
+  /// every queue once and rings every bell once.
+  void pause();
+  void resume();
+  /// As if the driver had written 0 to status.
+  void reset();
+
+  [[nodiscard]] std::uint64_t ignored_writes() const noexcept { return ignored_writes_; }
+
+ private:
+  struct Queue {
+    QueueConfig config;
+    Bell bell;
+    std::unique_ptr<QueueRunner> runner;
+    std::optional<Virtqueue> resting;  ///< while paused
+    bool armed = false;
+  };
+
+  DeviceCore(std::unique_ptr<VirtioDevice> device, CoreWiring wiring, CoreClient& client)
+      : device_(std::move(device)),
+        wiring_(std::move(wiring)),
+        client_(&client),
+        queues_(device_->traits().queue_count) {}
+
+  void queue_broken() noexcept override;
+  [[nodiscard]] bool driver_ok() const noexcept {
+    return (status() & virtio::kStatusDriverOk) != 0;
+  }
+  [[nodiscard]] std::uint64_t offered() const noexcept;
+  void activate();
+  void reset_locked();
+  void arm_all();
+  void disarm_all() noexcept;
+  void needs_reset() noexcept;
+
+  std::unique_ptr<VirtioDevice> device_;
+  CoreWiring wiring_;
+  CoreClient* client_;
+  mutable std::mutex lock_;
+  std::atomic<std::uint8_t> status_{0};
+  std::uint64_t driver_features_ = 0;
+  std::vector<Queue> queues_;
+  bool active_ = false;  ///< device_->activate() was called
+  bool paused_ = false;
+  bool refusal_logged_ = false;
+  std::uint64_t ignored_writes_ = 0;
+};
+
+}  // namespace bellhop

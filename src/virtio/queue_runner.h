@@ -1,0 +1,141 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "event/io_thread.h"
+#include "virtio/bell.h"
+#include "virtio/notify_mode.h"
+#include "virtio/queue_counters.h"
+#include "virtio/virtqueue.h"
+
+namespace bellhop {
+
+/// What a device does with one of its queues. Called by the queue's runner, one call at a time.
+class QueueHandler {
+ public:
+  /// Takes requests by QueueRunner::pop() until it says no, and enqueues them with the back end.
+  virtual void drain() noexcept = 0;
+  /// Hands the batch to the back end: at most one system call. May complete requests.
+  virtual void submit() noexcept = 0;
+
+ protected:
+  ~QueueHandler() = default;
+};
+
+/// Told when a queue cannot go on until the device is reset. Any thread.
+class QueueFaultSink {
+ public:
+  virtual void queue_broken() noexcept = 0;
+
+ protected:
+  ~QueueFaultSink() = default;
+};
+
+/// Runs one queue of one device: where its kicks arrive, the draining loop, the publication of its
+/// completions and its bell. It outlives the ring that it runs: kicks at a wrong time find no ring
+/// and do nothing.
+///
+/// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches the
+/// ring. With kSync the vCPU thread drains it for the length of one kick, under the baton; the I/O
+/// thread takes the same baton to complete requests. start(), stop() and the mode are control path.
+class QueueRunner final : public EventHandler, public Task {
+ public:
+  struct Setup {
+    IoThread* thread = nullptr;
+    NotifyMode mode = NotifyMode::kIoEventFd;
+    Bell* bell = nullptr;
+    QueueFaultSink* faults = nullptr;
+  };
+
+  /// Errors: no eventfd left.
+  static Result<std::unique_ptr<QueueRunner>> create(const Setup& setup);
+  ~QueueRunner();
+
+  // ---- control path: one thread at a time, the device's lifecycle lock held ----
+
+  /// Takes the ring and serves it from the next kick on. Device handlers must be set before. Does
+  /// not look at the ring yet: see kick_once().
+  void start(Virtqueue ring);
+  /// The ring rests: requests in flight are waited for, nothing more is taken. Returns it with every
+  /// completion published.
+  std::optional<Virtqueue> stop();
+  /// Serves what was offered while nobody listened: after start, after arming, after resume.
+  void kick_once() noexcept;
+  /// Rings the bell unasked, so that a driver that missed an interrupt looks (after resume).
+  void ring_once() noexcept { bell_->ring(); }
+
+  void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
+  [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
+  [[nodiscard]] NotifyMode mode() const noexcept { return mode_; }
+  /// Only while stopped: the fallback where the host refuses an ioeventfd.
+  void set_mode(NotifyMode mode) noexcept { mode_ = mode; }
+  [[nodiscard]] IoThread& thread() noexcept { return *thread_; }
+  /// The eventfd that an ioeventfd (or a vhost-user peer) signals.
+  [[nodiscard]] const EventFd& doorbell() const noexcept { return doorbell_; }
+  [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] QueueCounters& counters() noexcept { return counters_; }
+
+  // ---- any thread ----
+
+  /// A kick that came as a vCPU exit. kSync: drains here. Else: passes it on to the I/O thread.
+  void kick() noexcept;
+
+  // ---- for the device's handler ----
+
+  [[nodiscard]] Pop pop(DescriptorChain& chain) noexcept;
+  /// Gives a request back; published with the rest of its batch. On the I/O thread, or inside
+  /// drain(), submit() or with_baton().
+  void complete(DescriptorChain& chain, std::uint32_t written) noexcept;
+  /// Runs `work` (reaping a shared back end) as the queue's only user, then publishes. I/O thread.
+  template <class Work>
+  void with_baton(Work&& work) noexcept {
+    const std::lock_guard<std::mutex> hold(baton_);
+    serving_ = true;
+    work();
+    serving_ = false;
+    publish(Ring::kNow);
+    settle();
+  }
+
+ private:
+  explicit QueueRunner(const Setup& setup) noexcept
+      : thread_(setup.thread), mode_(setup.mode), bell_(setup.bell), faults_(setup.faults) {}
+
+  enum class Ring : std::uint8_t { kNow, kWithNextSubmission };
+
+  void on_event(std::uint64_t count) noexcept override;
+  void run() noexcept override;
+  /// The draining loop.
+  void serve(Ring ring, bool kicked) noexcept;
+  void publish(Ring ring) noexcept;
+  void settle() noexcept;
+
+  IoThread* thread_;
+  NotifyMode mode_;
+  Bell* bell_;
+  QueueFaultSink* faults_;
+  QueueHandler* handler_ = nullptr;
+  EventFd doorbell_;
+  QueueCounters counters_;
+
+  std::optional<Virtqueue> ring_;
+  bool serving_ = false;   ///< inside drain(), submit() or with_baton()
+  bool stopping_ = false;  ///< nothing more is taken
+  bool kicked_ = false;    ///< a kick waits for this round's end
+  std::uint32_t taken_ = 0;         ///< by the drain under way
+  std::uint64_t self_kicks_ = 0;    ///< doorbell signals that were not the guest's
+  std::atomic<bool> running_{false};
+
+  /// kSync: whose turn it is with the ring. In the other modes only start and stop take it.
+  std::mutex baton_;
+  std::mutex rest_mutex_;
+  std::condition_variable rest_changed_;
+  bool at_rest_ = true;
+};
+
+}  // namespace bellhop

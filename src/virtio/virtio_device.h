@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "virtio/abi/config.h"
+#include "virtio/queue_runner.h"
+
+namespace bellhop {
+
+/// What never changes about a device.
+struct DeviceTraits {
+  virtio::DeviceType type = virtio::DeviceType::kBlock;
+  std::string id;                  ///< for people: "disk0"
+  std::uint64_t features = 0;      ///< offered, device-specific ones only: the rings' are added
+  std::uint16_t queue_count = 1;
+  std::uint16_t queue_max_size = 256;
+  std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
+};
+
+/// A virtio device, the same whichever transport, VMM or test it serves. It knows neither.
+///
+/// Calls come one at a time, except that read_config() and write_config() may come while queues run
+/// on other threads.
+class VirtioDevice {
+ public:
+  virtual ~VirtioDevice() = default;
+  [[nodiscard]] virtual const DeviceTraits& traits() const noexcept = 0;
+  /// Bytes of the configuration space; `offset + data.size()` is within config_bytes.
+  virtual void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept = 0;
+  virtual void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept = 0;
+  /// The driver is ready: sets the handler of every queue in `queues` (indexed as the standard
+  /// numbers them; null where the driver left one disabled). Their rings are started afterwards.
+  /// Errors: a fault of the host; the transport marks the device NEEDS_RESET.
+  virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
+  /// Back to the state before activate(). All queues have come to rest before.
+  virtual void reset() noexcept = 0;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "memory/guest_memory.h"
+#include "virtio/descriptor_chain.h"
+#include "virtio/queue_config.h"
+#include "virtio/queue_counters.h"
+
+namespace bellhop {
+
+/// The answer of Virtqueue::pop(). 'Nothing there' and 'nonsense there' are different answers.
+enum class Pop : std::uint8_t {
+  kChain,   ///< a request was taken
+  kEmpty,   ///< the driver has offered nothing more
+  kBroken,  ///< the ring itself cannot be believed any more: nothing comes until a reset
+};
+
+/// The device's end of one split ring (virtio 1.3, 2.7). Move-only; one thread at a time.
+///
+/// Contract of a drain:
+///   suppress_kicks(); while (pop() == kChain) ...; publish(); if (enable_kicks()) do it again.
+///
+/// A chain that is malformed in itself (a loop, a buffer outside RAM, ...) is given back at once
+/// with a length of 0 and counted; pop() goes on with the next. A ring that is malformed (an index
+/// that jumps, a head out of range or in flight already) is kBroken.
+class Virtqueue {
+ public:
+  /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting the
+  /// queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
+  /// outside RAM or overlapping another.
+  static Result<Virtqueue> activate(const GuestMemory& memory, const QueueConfig& config,
+                                    RingFeatures features, QueueCounters& counters);
+
+  Virtqueue(Virtqueue&&) noexcept = default;
+  Virtqueue& operator=(Virtqueue&&) noexcept = default;
+
+  /// Takes the next request into `chain`, which must be free.
+  Pop pop(DescriptorChain& chain) noexcept;
+  /// Gives a request back; `written` is how many bytes the device wrote into its buffers. The
+  /// driver sees it after the next publish().
+  void complete(DescriptorChain& chain, std::uint32_t written) noexcept;
+  /// Makes all completed requests visible at once. True if the driver wants an interrupt for them.
+  [[nodiscard]] bool publish() noexcept;
+
+  /// Asks the driver not to kick. A hint: kicks may still come.
+  void suppress_kicks() noexcept;
+  /// Asks for kicks again, and looks once more: true if requests slipped in before the driver could
+  /// see that, so that the caller must drain again.
+  [[nodiscard]] bool enable_kicks() noexcept;
+  /// Whether the driver has offered something. Cheap.
+  [[nodiscard]] bool has_available() noexcept;
+
+  [[nodiscard]] bool broken() const noexcept { return broken_; }
+  [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
+  /// Requests taken and not yet given back.
+  [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
+  /// Completed but not published.
+  [[nodiscard]] std::uint16_t unpublished() const noexcept {
+    return static_cast<std::uint16_t>(next_used_ - published_);
+  }
+  /// Index of the next entry of the available ring: with the queue quiet, all there is to know to
+  /// go on elsewhere.
+  [[nodiscard]] std::uint16_t next_avail() const noexcept { return next_avail_; }
+
+ private:
+  Virtqueue(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept
+      : memory_(&memory), features_(features), counters_(&counters) {}
+
+  bool walk(std::uint16_t head, DescriptorChain& chain) const noexcept;
+  Pop broken(std::uint16_t count = 1) noexcept;
+  void put_used(std::uint16_t head, std::uint32_t written) noexcept;
+  [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;
+  [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
+
+  const GuestMemory* memory_;
+  RingFeatures features_;
+  QueueCounters* counters_;
+  GuestSpan desc_;
+  GuestSpan avail_;
+  GuestSpan used_;
+  std::uint16_t size_ = 0;
+  std::uint16_t next_avail_ = 0;    ///< next entry to take
+  std::uint16_t seen_avail_ = 0;    ///< the driver's index when last read
+  std::uint16_t next_used_ = 0;     ///< next entry to fill
+  std::uint16_t published_ = 0;     ///< used.idx as the driver sees it
+  std::uint16_t in_flight_ = 0;
+  bool broken_ = false;
+  std::vector<std::uint64_t> heads_in_flight_;  ///< one bit a head
+};
+
+}  // namespace bellhop
