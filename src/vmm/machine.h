@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "hypervisor/hypervisor.h"
+#include "vmm/config.h"
+
+namespace bellhop {
+
+/// Why a machine came to its end.
+struct MachineEnd {
+  enum class Kind : std::uint8_t {
+    kExitPort,       ///< the guest wrote `code` to the debug exit port
+    kReset,          ///< the guest asked for a reset
+    kTripleFault,
+    kStopped,        ///< stop() was called
+    kInternalError,  ///< the hypervisor gave up on a vCPU; `text` has its registers
+  } kind = Kind::kStopped;
+  std::uint32_t code = 0;
+  std::string text;
+};
+
+/// Counts of a machine, summed over queues and vCPUs, at one moment.
+struct MachineCounters {
+  std::uint64_t userspace_exits = 0;
+  std::uint64_t kicks = 0;
+  std::uint64_t kicks_in_vain = 0;
+  std::uint64_t interrupts = 0;
+  std::uint64_t interrupts_saved = 0;
+  std::uint64_t chains = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t bad_chains = 0;
+  std::uint64_t broken_queues = 0;
+  std::uint64_t system_calls = 0;  ///< of the I/O threads' loops and block queues
+};
+
+/// What the guest and the machine print and tell.
+struct MachineHooks {
+  std::function<void(std::span<const std::byte>)> serial_output;  ///< on a vCPU thread
+  std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
+};
+
+/// A virtual machine: the composition root, and the only place that binds an eventfd to an
+/// ioeventfd or an irqfd. The main thread owns it; the calls below are its.
+class Machine {
+ public:
+  /// Errors: anything wrong with a file, an option or the host, naming it.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config,
+                                                 Hypervisor& hypervisor, MachineHooks hooks);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  /// Starts the vCPU threads.
+  Status start();
+  /// Blocks until the machine ends.
+  MachineEnd wait();
+  /// Ends it from another thread or a signal handler's thread; wait() returns kStopped.
+  void stop() noexcept;
+
+  /// vCPUs stand still and no I/O is in flight when pause() returns; resume() goes on.
+  void pause();
+  void resume();
+  /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
+  Status reset();
+
+  [[nodiscard]] MachineCounters counters() const;
+  /// Kernel thread ids, for CPU-time accounts.
+  [[nodiscard]] std::vector<int> vcpu_tids() const;
+  [[nodiscard]] std::vector<int> iothread_tids() const;
+
+ private:
+  class Impl;
+  explicit Machine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bellhop
