@@ -1,0 +1,79 @@
+#include "guest/cpu.h"
+#include "guest/interrupts.h"
+#include "guest/memory.h"
+#include "guest/transport.h"
+#include "virtio/abi/config.h"
+#include "virtio/abi/mmio.h"
+
+namespace bellhop::guest {
+
+using namespace bellhop::virtio;
+
+bool MmioTransport::open(std::uint64_t address, std::uint32_t gsi, std::uint16_t device_type) {
+  if (!map_device(address, kMmioWindowBytes)) return false;
+  base_ = address;
+  gsi_ = gsi;
+  return mmio_read32(base_ + kMmioMagicValue) == kMmioMagic &&
+         mmio_read32(base_ + kMmioVersionOffset) == kMmioVersion &&
+         mmio_read32(base_ + kMmioDeviceId) == device_type;
+}
+
+std::uint64_t MmioTransport::device_features() {
+  mmio_write32(base_ + kMmioDeviceFeaturesSel, 0);
+  const std::uint64_t low = mmio_read32(base_ + kMmioDeviceFeatures);
+  mmio_write32(base_ + kMmioDeviceFeaturesSel, 1);
+  return low | std::uint64_t{mmio_read32(base_ + kMmioDeviceFeatures)} << 32;
+}
+
+void MmioTransport::set_driver_features(std::uint64_t features) {
+  mmio_write32(base_ + kMmioDriverFeaturesSel, 0);
+  mmio_write32(base_ + kMmioDriverFeatures, static_cast<std::uint32_t>(features));
+  mmio_write32(base_ + kMmioDriverFeaturesSel, 1);
+  mmio_write32(base_ + kMmioDriverFeatures, static_cast<std::uint32_t>(features >> 32));
+}
+
+std::uint8_t MmioTransport::status() {
+  return static_cast<std::uint8_t>(mmio_read32(base_ + kMmioStatus));
+}
+void MmioTransport::set_status(std::uint8_t status) { mmio_write32(base_ + kMmioStatus, status); }
+
+std::uint8_t MmioTransport::config_read8(std::uint32_t offset) {
+  return mmio_read8(base_ + kMmioConfig + offset);
+}
+std::uint32_t MmioTransport::config_read32(std::uint32_t offset) {
+  return mmio_read32(base_ + kMmioConfig + offset);
+}
+std::uint32_t MmioTransport::config_generation() {
+  return mmio_read32(base_ + kMmioConfigGeneration);
+}
+
+std::uint32_t MmioTransport::queue_max_size(std::uint16_t queue) {
+  mmio_write32(base_ + kMmioQueueSel, queue);
+  return mmio_read32(base_ + kMmioQueueSizeMax);
+}
+
+bool MmioTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                                 unsigned counter, std::uint32_t cpu, Notifier* notifier) {
+  if (cpu != 0 || !ioapic_route(gsi_, static_cast<std::uint8_t>(kFirstVector + counter))) {
+    return false;
+  }
+  mmio_write32(base_ + kMmioQueueSel, queue);
+  mmio_write32(base_ + kMmioQueueSize, size);
+  const auto write64 = [this](std::uint32_t low, std::uint64_t value) {
+    mmio_write32(base_ + low, static_cast<std::uint32_t>(value));
+    mmio_write32(base_ + low + 4, static_cast<std::uint32_t>(value >> 32));
+  };
+  write64(kMmioQueueDescLow, addresses.desc);
+  write64(kMmioQueueDriverLow, addresses.driver);
+  write64(kMmioQueueDeviceLow, addresses.device);
+  *notifier = Notifier{base_ + kMmioQueueNotify, queue, 4};
+  mmio_write32(base_ + kMmioQueueReady, 1);
+  return true;
+}
+
+void MmioTransport::acknowledge() {
+  // Both causes at once: the ring is looked at in any case, which saves reading the register.
+  mmio_write32(base_ + kMmioInterruptAck, kInterruptUsedBuffer | kInterruptConfig);
+}
+
+}  // namespace bellhop::guest

@@ -1,0 +1,43 @@
+#include "guest/split_queue.h"
+
+#include "guest/memory.h"
+
+namespace bellhop::guest {
+
+using namespace bellhop::virtio;
+
+bool SplitQueue::create(std::uint32_t size, bool event_idx) {
+  constexpr std::size_t kLine = 64;
+  auto* avail = static_cast<unsigned char*>(allocate(avail_ring_bytes(size), kLine));
+  auto* used = static_cast<unsigned char*>(allocate(used_ring_bytes(size), kLine));
+  desc_ = allocate_array<Desc>(size, kLine);
+  if (avail == nullptr || used == nullptr || desc_ == nullptr) return false;
+  avail_ = reinterpret_cast<AvailHeader*>(avail);
+  avail_ring_ = reinterpret_cast<std::uint16_t*>(avail + kAvailRingOffset);
+  used_event_ = reinterpret_cast<std::uint16_t*>(avail + used_event_offset(size));
+  used_ = reinterpret_cast<volatile UsedHeader*>(used);
+  used_ring_ = reinterpret_cast<const UsedElem*>(used + kUsedRingOffset);
+  avail_event_ = reinterpret_cast<const volatile std::uint16_t*>(used + avail_event_offset(size));
+  size_ = size;
+  mask_ = static_cast<std::uint16_t>(size - 1);
+  event_idx_ = event_idx;
+  return true;
+}
+
+void SplitQueue::clear() {
+  __builtin_memset(avail_, 0, avail_ring_bytes(size_));
+  __builtin_memset(const_cast<UsedHeader*>(used_), 0, used_ring_bytes(size_));
+  avail_next_ = avail_published_ = used_next_ = 0;
+}
+
+QueueAddresses SplitQueue::addresses() const {
+  return {reinterpret_cast<std::uint64_t>(desc_), reinterpret_cast<std::uint64_t>(avail_),
+          reinterpret_cast<std::uint64_t>(used_)};
+}
+
+bool SplitQueue::enable(Transport* transport, std::uint16_t index, unsigned counter,
+                        std::uint32_t cpu) {
+  return transport->enable_queue(index, size_, addresses(), counter, cpu, &notifier_);
+}
+
+}  // namespace bellhop::guest

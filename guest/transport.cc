@@ -1,0 +1,78 @@
+#include "guest/transport.h"
+
+#include "guest/clock.h"
+#include "guest/cmdline.h"
+#include "guest/cpu.h"
+#include "virtio/abi/config.h"
+#include "virtio/abi/pci.h"
+
+namespace bellhop::guest {
+namespace {
+
+constinit PciTransport pci_transport;
+constinit MmioTransport mmio_transport;
+
+struct Search {
+  std::uint16_t device_type;
+  unsigned index;
+};
+
+bool visit_function(PciFunction function, void* context) {
+  auto* search = static_cast<Search*>(context);
+  if (function.read16(virtio::kPciVendorIdOffset) != virtio::kPciVendorId) return false;
+  if (!pci_transport.open(function, search->device_type)) return false;
+  return search->index-- == 0;
+}
+
+bool find_mmio(std::uint16_t device_type, unsigned index) {
+  // virtio_mmio.device=<size>@<address>:<gsi>[:<id>]
+  for (unsigned i = 0;; ++i) {
+    Text text = cmdline_value("virtio_mmio.device", i);
+    if (!text.present()) return false;
+    std::uint64_t bytes = 0;
+    std::uint64_t address = 0;
+    std::uint64_t gsi = 0;
+    const auto skip = [&text](char c) {
+      if (text.length == 0 || text.data[0] != c) return false;
+      ++text.data;
+      --text.length;
+      return true;
+    };
+    if (!parse_number(&text, &bytes) || !skip('@') || !parse_number(&text, &address) ||
+        !skip(':') || !parse_number(&text, &gsi)) {
+      continue;
+    }
+    if (!mmio_transport.open(address, static_cast<std::uint32_t>(gsi), device_type)) continue;
+    if (index-- == 0) return true;
+  }
+}
+
+}  // namespace
+
+bool Transport::reset() {
+  set_status(virtio::kStatusReset);
+  const std::uint64_t end = read_tsc() + us_to_cycles(2'000'000);
+  while (status() != 0) {
+    if (read_tsc() > end) return false;
+    cpu_relax();
+  }
+  return true;
+}
+
+Transport* find_device(std::uint16_t device_type, unsigned index) {
+  static constexpr const char* kNames[] = {"any", "pci", "mmio", nullptr};
+  const unsigned wanted = cmdline_choice("transport", kNames);
+  if (wanted != 1 && find_mmio(device_type, index)) return &mmio_transport;
+  Search search{device_type, index};
+  if (wanted != 2 && pci_scan(visit_function, &search)) return &pci_transport;
+  return nullptr;
+}
+
+PciTransport* as_pci(Transport* transport) {
+  return transport == &pci_transport ? &pci_transport : nullptr;
+}
+MmioTransport* as_mmio(Transport* transport) {
+  return transport == &mmio_transport ? &mmio_transport : nullptr;
+}
+
+}  // namespace bellhop::guest

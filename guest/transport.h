@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/pci.h"
+
+// The registers of one virtio device, by PCI (virtio 1.3 section 4.1, modern only) or by MMIO
+// (section 4.2, version 2).
+namespace bellhop::guest {
+
+/// How to ring for one queue: one store of `width` bytes.
+struct Notifier {
+  std::uint64_t address = 0;
+  std::uint16_t value = 0;
+  std::uint8_t width = 2;
+};
+
+/// Addresses of one split queue.
+struct QueueAddresses {
+  std::uint64_t desc = 0;
+  std::uint64_t driver = 0;
+  std::uint64_t device = 0;
+};
+
+class Transport {
+ public:
+  virtual const char* name() const = 0;
+  virtual std::uint64_t device_features() = 0;
+  virtual void set_driver_features(std::uint64_t features) = 0;
+  virtual std::uint8_t status() = 0;
+  virtual void set_status(std::uint8_t status) = 0;
+  virtual std::uint8_t config_read8(std::uint32_t offset) = 0;
+  virtual std::uint32_t config_read32(std::uint32_t offset) = 0;
+  virtual std::uint32_t config_generation() = 0;
+  /// Largest size of `queue`, 0 if there is no such queue.
+  virtual std::uint32_t queue_max_size(std::uint16_t queue) = 0;
+  /// Sets up and enables `queue`; interrupts go to the counter `counter` on vCPU `cpu`.
+  virtual bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                            unsigned counter, std::uint32_t cpu, Notifier* notifier) = 0;
+  /// Whether an interrupt must be acknowledged by `acknowledge` before the next can come.
+  virtual bool needs_acknowledge() const = 0;
+  virtual void acknowledge() = 0;
+  /// Queues whose interrupts can be told apart and sent to different vCPUs.
+  virtual std::uint32_t max_vectors() const = 0;
+
+  /// Writes 0 to the status and waits (bounded) until it reads back.
+  bool reset();
+
+ protected:
+  ~Transport() = default;
+};
+
+class PciTransport final : public Transport {
+ public:
+  /// False if the function is no modern virtio device of type `device_type`.
+  bool open(PciFunction function, std::uint16_t device_type);
+  /// Finds the BARs and the registers anew, after they moved.
+  bool locate();
+
+  const char* name() const override { return "pci"; }
+  std::uint64_t device_features() override;
+  void set_driver_features(std::uint64_t features) override;
+  std::uint8_t status() override;
+  void set_status(std::uint8_t status) override;
+  std::uint8_t config_read8(std::uint32_t offset) override;
+  std::uint32_t config_read32(std::uint32_t offset) override;
+  std::uint32_t config_generation() override;
+  std::uint32_t queue_max_size(std::uint16_t queue) override;
+  bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                    unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool needs_acknowledge() const override { return false; }
+  void acknowledge() override {}
+  std::uint32_t max_vectors() const override { return vectors_; }
+
+  // For misbehaviour only.
+  PciFunction function() const { return function_; }
+  std::uint64_t common() const { return common_; }
+  std::uint64_t notify() const { return notify_; }
+  std::uint64_t notify_length() const { return notify_length_; }
+  std::uint64_t msix_table() const { return msix_table_; }
+  std::uint64_t msix_pending() const { return msix_pending_; }
+  std::uint64_t device_config() const { return device_config_; }
+  std::uint8_t window_capability() const { return window_capability_; }
+  std::uint8_t msix_capability() const { return msix_capability_; }
+  std::uint8_t notify_bar() const { return notify_bar_; }
+  std::uint32_t notify_offset() const { return notify_offset_; }
+
+ private:
+  void select_queue(std::uint16_t queue);
+
+  PciFunction function_;
+  std::uint64_t common_ = 0;
+  std::uint64_t notify_ = 0;
+  std::uint64_t notify_length_ = 0;
+  std::uint64_t isr_ = 0;
+  std::uint64_t device_config_ = 0;
+  std::uint64_t msix_table_ = 0;
+  std::uint64_t msix_pending_ = 0;
+  std::uint32_t notify_multiplier_ = 0;
+  std::uint32_t notify_offset_ = 0;
+  std::uint32_t vectors_ = 0;
+  std::uint8_t notify_bar_ = 0;
+  std::uint8_t window_capability_ = 0;
+  std::uint8_t msix_capability_ = 0;
+};
+
+class MmioTransport final : public Transport {
+ public:
+  /// False if no device of type `device_type` answers at `address`.
+  bool open(std::uint64_t address, std::uint32_t gsi, std::uint16_t device_type);
+
+  const char* name() const override { return "mmio"; }
+  std::uint64_t device_features() override;
+  void set_driver_features(std::uint64_t features) override;
+  std::uint8_t status() override;
+  void set_status(std::uint8_t status) override;
+  std::uint8_t config_read8(std::uint32_t offset) override;
+  std::uint32_t config_read32(std::uint32_t offset) override;
+  std::uint32_t config_generation() override;
+  std::uint32_t queue_max_size(std::uint16_t queue) override;
+  bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                    unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool needs_acknowledge() const override { return true; }
+  void acknowledge() override;
+  std::uint32_t max_vectors() const override { return 1; }
+
+  // For misbehaviour only.
+  std::uint64_t base() const { return base_; }
+
+ private:
+  std::uint64_t base_ = 0;
+  std::uint32_t gsi_ = 0;
+};
+
+/// Finds the `index`-th device of `device_type`, by the command line's virtio_mmio.device= words
+/// first, then by PCI; transport=pci|mmio narrows that. Null if there is none.
+Transport* find_device(std::uint16_t device_type, unsigned index);
+
+/// The transport if it is PCI, else null.
+PciTransport* as_pci(Transport* transport);
+MmioTransport* as_mmio(Transport* transport);
+
+}  // namespace bellhop::guest
