@@ -20,8 +20,8 @@ enum class IoSpace : std::uint8_t { kPio, kMmio };
 struct IoEventMatch {
   IoSpace space = IoSpace::kMmio;
   std::uint64_t address = 0;
-  std::uint32_t length = 0;                  ///< bytes: 0, 1, 2, 4 or 8
-  std::optional<std::uint64_t> datamatch;    ///< only this value; not with length 0
+  std::uint32_t length = 0;                ///< bytes: 0, 1, 2, 4 or 8
+  std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0
   friend bool operator==(const IoEventMatch&, const IoEventMatch&) = default;
 };
 
@@ -35,8 +35,11 @@ struct MsiMessage {
 /// Why a vCPU came back to user space.
 struct VcpuExit {
   enum class Reason : std::uint8_t {
-    kPioIn, kPioOut, kMmioRead, kMmioWrite,
-    kInterrupted,    ///< kick() or a signal
+    kPioIn,
+    kPioOut,
+    kMmioRead,
+    kMmioWrite,
+    kInterrupted,    ///< kick()
     kShutdown,       ///< triple fault
     kHalt,           ///< only without an in-kernel irqchip
     kSystemEvent,    ///< reset or power off asked for through the hypervisor
@@ -45,18 +48,35 @@ struct VcpuExit {
   };
   Reason reason = Reason::kOther;
   std::uint64_t address = 0;  ///< port or guest-physical address
-  /// The bytes written, or room for the bytes to be read: valid until the next run().
+  /// The bytes written, or room for the bytes to be read: one access of 1, 2, 4 or 8 bytes (string
+  /// instructions come as one exit for each element). Valid until the next run().
   std::span<std::byte> data;
   std::uint64_t detail = 0;
 };
 
-/// Registers that boot needs. Long mode or protected mode is a matter of their values.
+/// Registers to start from. All others are as after a reset.
 struct BootRegisters {
+  enum class Mode : std::uint8_t {
+    kProtected32Flat,  ///< PVH: no paging, flat 4 GiB segments, interrupts off
+    /// CPL 0 with paging on, interrupts off. The descriptor table must hold a 64-bit code segment
+    /// at selector 0x08, a data segment at 0x10 and a 64-bit TSS at 0x28.
+    kLong64,
+  };
+  struct Table {
+    std::uint64_t base = 0;
+    std::uint16_t limit = 0;
+  };
   std::uint64_t rip = 0;
   std::uint64_t rbx = 0;  ///< PVH: address of hvm_start_info
   std::uint64_t rsi = 0;  ///< bzImage: address of boot_params
+  std::uint64_t rdi = 0;
   std::uint64_t rsp = 0;
-  enum class Mode : std::uint8_t { kProtected32Flat } mode = Mode::kProtected32Flat;
+  Mode mode = Mode::kProtected32Flat;
+  /// kLong64 only: page table root (physical), tables and TSS (linear).
+  std::uint64_t cr3 = 0;
+  Table gdt;
+  Table idt;
+  Table tss;
 };
 
 /// One virtual CPU. run() and set_*() belong to the thread that runs it; kick() to any.
@@ -71,6 +91,9 @@ class Vcpu {
   virtual Result<VcpuExit> run() noexcept = 0;
   /// Makes run() return kInterrupted, now or at its next call, exactly once. Any thread.
   virtual void kick() noexcept = 0;
+  /// How often run() came back with something for user space to do; kicks are not counted. Any
+  /// thread.
+  [[nodiscard]] virtual std::uint64_t exits() const noexcept = 0;
   /// Registers and instruction bytes, for a person to read.
   [[nodiscard]] virtual std::string dump() = 0;
 };
@@ -98,6 +121,9 @@ class Vm {
   virtual Status signal_msi(const MsiMessage& message) = 0;
   /// A pin of the in-kernel IOAPIC/PIC.
   virtual Status set_irq_line(unsigned gsi, bool level) = 0;
+  /// Interrupt controllers and timer back to the state after power-on. ioeventfds, routes and
+  /// irqfds stay. Call while no vCPU runs.
+  virtual Status reset() = 0;
 };
 
 /// The host's hypervisor, behind an interface so that a test can be a host that refuses the seventh

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <array>
+#include <cstddef>
+
+#include "base/result.h"
+
+namespace bellhop {
+
+/// All of a vCPU's architectural state but its clock: taken when it is fresh, put back at a reset.
+class VcpuState {
+ public:
+  static Result<VcpuState> capture(int vcpu_fd);
+  Status restore(int vcpu_fd) const;
+
+  [[nodiscard]] const kvm_sregs& sregs() const noexcept { return sregs_; }
+
+ private:
+  static constexpr std::size_t kMsrCount = 13;
+
+  kvm_regs regs_{};
+  kvm_sregs sregs_{};
+  // kvm_xsave, which ends in an array of no size and cannot be a member.
+  alignas(8) std::array<std::byte, 4096> xsave_{};
+  kvm_xcrs xcrs_{};
+  kvm_debugregs debugregs_{};
+  kvm_lapic_state lapic_{};
+  kvm_vcpu_events events_{};
+  kvm_mp_state mp_state_{};
+  // Some hosts do not know every register: those that could be read, as (number, value).
+  std::array<kvm_msr_entry, kMsrCount> msrs_{};
+  std::size_t msr_count_ = 0;
+};
+
+}  // namespace bellhop
