@@ -27,7 +27,7 @@ class Task {
   virtual void run() noexcept = 0;
 
  protected:
-  ~Task() = default;
+  virtual ~Task() = default;
 
  private:
   friend class EventLoop;
@@ -60,7 +60,8 @@ enum class LoopKind { kIoUring, kEpoll };
 /// queued and wait, in one system call where io_uring carries the loop.
 ///
 /// Threads: post() and stop() from anywhere; everything else from the loop's thread, or from any
-/// one thread while the loop is not running.
+/// one thread while the loop is not running. The thread that runs the first round is the loop's
+/// thread for good: an io_uring may be bound to it.
 class EventLoop {
  public:
   /// Errors: the kernel lacks or forbids what this kind needs.
@@ -80,12 +81,16 @@ class EventLoop {
   /// from the counter but not delivered: the caller must serve it (the last kick).
   virtual std::uint64_t unwatch(const EventFd& event) noexcept = 0;
 
-  /// Adds one to `event` (an irqfd, a call fd) with the next submission. At most one system call
-  /// for all that a round signals.
+  /// Adds one to `event` (an irqfd, a call fd) with the next submission; it must stay open until
+  /// then (unwatch() submits too). At most one system call for all that a round signals on
+  /// io_uring, one each on epoll.
   virtual void signal(const EventFd& event) noexcept = 0;
 
-  /// Runs `task` at the end of this round, after all handlers.
+  /// Runs `task` at the end of this round, after all handlers. A task that defers itself runs
+  /// again, in this round or the next, and the loop does not block meanwhile.
   void defer(Task& task) noexcept;
+  /// Takes a deferred task back, before it is destroyed. Nothing happens if it was not deferred.
+  void cancel_deferred(Task& task) noexcept;
 
   /// Calls `handler` once at or after `delay` from now; starting it again moves it.
   virtual void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) = 0;
@@ -101,7 +106,8 @@ class EventLoop {
 
   /// Runs rounds until stop().
   virtual void run() = 0;
-  /// One round that waits at most `timeout`; for tests and for in-process drivers.
+  /// One round that waits at most `timeout`, and submits what it queued before it returns; for
+  /// tests and for in-process drivers.
   virtual void run_once(std::chrono::nanoseconds timeout) = 0;
   virtual void stop() noexcept = 0;
 
@@ -110,7 +116,7 @@ class EventLoop {
 
  protected:
   EventLoop() = default;
-  /// Runs the deferred tasks, also those that they defer in turn.
+  /// Runs the deferred tasks, also (a few times over) those that they defer in turn.
   void run_deferred() noexcept;
   [[nodiscard]] bool has_deferred() const noexcept { return first_task_ != nullptr; }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -40,6 +41,7 @@ class IoThread {
 
  private:
   IoThread() = default;
+  void main(std::promise<Status>& started);
 
   IoThreadConfig config_;
   std::unique_ptr<EventLoop> loop_;

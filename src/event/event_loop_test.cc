@@ -1,0 +1,418 @@
+#include "event/event_loop.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "event/io_thread.h"
+
+namespace bellhop {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Recorder final : EventHandler, TimerHandler {
+  std::function<void()> also = [] {};
+  std::uint64_t events = 0;
+  std::uint64_t calls = 0;
+  int timers = 0;
+  void on_event(std::uint64_t count) noexcept override {
+    events += count;
+    ++calls;
+    also();
+  }
+  void on_timer() noexcept override {
+    ++timers;
+    also();
+  }
+};
+
+struct FunctionTask final : Task {
+  explicit FunctionTask(std::function<void()> f) : work(std::move(f)) {}
+  std::function<void()> work;
+  void run() noexcept override { work(); }
+};
+
+class EventLoopTest : public testing::TestWithParam<LoopKind> {
+ protected:
+  void SetUp() override {
+    auto made = EventLoop::create(GetParam());
+    if (!made && GetParam() == LoopKind::kIoUring) {
+      GTEST_SKIP() << "this host forbids io_uring: " << made.error().message;
+    }
+    ASSERT_TRUE(made) << made.error().message;
+    loop = std::move(*made);
+  }
+  static EventFd make_event() {
+    auto event = EventFd::create();
+    EXPECT_TRUE(event);
+    return std::move(*event);
+  }
+  std::unique_ptr<EventLoop> loop;
+};
+
+TEST_P(EventLoopTest, DeliversTheCounterAndClearsIt) {
+  const EventFd event = make_event();
+  Recorder recorder;
+  ASSERT_TRUE(loop->watch(event, recorder));
+  event.signal();
+  event.signal();
+  loop->run_once(1s);
+  EXPECT_EQ(recorder.events, 2U);
+  EXPECT_EQ(event.consume(), 0U);
+  loop->run_once(0ns);
+  EXPECT_EQ(recorder.calls, 1U);
+  event.signal();
+  loop->run_once(1s);
+  EXPECT_EQ(recorder.events, 3U);
+  EXPECT_EQ(loop->unwatch(event), 0U);
+}
+
+TEST_P(EventLoopTest, HearsAnEventSignalledBeforeItWasWatched) {
+  const EventFd event = make_event();
+  event.signal();
+  Recorder recorder;
+  ASSERT_TRUE(loop->watch(event, recorder));
+  loop->run_once(1s);
+  EXPECT_EQ(recorder.events, 1U);
+}
+
+TEST_P(EventLoopTest, HearsABlockingEventfd) {
+  const EventFd event{UniqueFd(::eventfd(0, 0))};
+  Recorder recorder;
+  ASSERT_TRUE(loop->watch(event, recorder));
+  loop->run_once(0ns);
+  event.signal();
+  loop->run_once(1s);
+  EXPECT_EQ(recorder.events, 1U);
+}
+
+TEST_P(EventLoopTest, RefusesWhatIsNotOpen) {
+  const EventFd closed;
+  Recorder recorder;
+  EXPECT_FALSE(loop->watch(closed, recorder));
+}
+
+TEST_P(EventLoopTest, UnwatchLosesNoSignal) {
+  for (int i = 0; i < 200; ++i) {
+    const EventFd event = make_event();
+    Recorder recorder;
+    ASSERT_TRUE(loop->watch(event, recorder));
+    if (i % 3 != 0) loop->run_once(0ns);
+    event.signal();
+    if (i % 2 != 0) event.signal();
+    const std::uint64_t sent = i % 2 != 0 ? 2 : 1;
+    const std::uint64_t taken = loop->unwatch(event);
+    EXPECT_EQ(recorder.events + taken + event.consume(), sent);
+    event.signal();
+    loop->run_once(0ns);
+    EXPECT_EQ(recorder.events, 0U);  // no call after unwatch
+    EXPECT_EQ(event.consume(), 1U);  // and nobody else takes from the counter
+  }
+}
+
+TEST_P(EventLoopTest, UnwatchOfAnUnknownEventIsHarmless) {
+  const EventFd event = make_event();
+  EXPECT_EQ(loop->unwatch(event), 0U);
+}
+
+TEST_P(EventLoopTest, AHandlerMayUnwatchItselfAndOthers) {
+  const EventFd first = make_event();
+  const EventFd second = make_event();
+  Recorder recorder;
+  Recorder other;
+  std::uint64_t last = 0;
+  const auto unwatch_both = [&] { last += loop->unwatch(first) + loop->unwatch(second); };
+  recorder.also = unwatch_both;
+  other.also = unwatch_both;
+  ASSERT_TRUE(loop->watch(first, recorder));
+  ASSERT_TRUE(loop->watch(second, other));
+  loop->run_once(0ns);
+  first.signal();
+  second.signal();
+  loop->run_once(1s);
+  loop->run_once(0ns);
+  EXPECT_EQ(recorder.calls + other.calls, 1U);
+  EXPECT_EQ(recorder.events + other.events + last + first.consume() + second.consume(), 2U);
+}
+
+TEST_P(EventLoopTest, WatchingAgainWorks) {
+  const EventFd event = make_event();
+  Recorder recorder;
+  for (std::uint64_t i = 1; i <= 1000; ++i) {
+    ASSERT_TRUE(loop->watch(event, recorder));
+    event.signal();
+    loop->run_once(1s);
+    EXPECT_EQ(loop->unwatch(event), 0U);
+    ASSERT_EQ(recorder.events, i);
+  }
+}
+
+TEST_P(EventLoopTest, ServesManyEventsInOneRound) {
+  constexpr std::size_t kMany = 700;  // more than the submission queue takes
+  std::vector<EventFd> events;
+  std::vector<Recorder> recorders(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) events.push_back(make_event());
+  loop->run_once(0ns);
+  for (std::size_t i = 0; i < kMany; ++i) ASSERT_TRUE(loop->watch(events[i], recorders[i]));
+  for (const auto& event : events) event.signal();
+  for (int i = 0; i < 20; ++i) loop->run_once(1ms);
+  for (const auto& recorder : recorders) EXPECT_EQ(recorder.events, 1U);
+}
+
+TEST_P(EventLoopTest, SignalReachesTheEventWithinRunOnce) {
+  const EventFd kick = make_event();
+  const EventFd call = make_event();
+  Recorder recorder;
+  recorder.also = [&] { loop->signal(call); };
+  ASSERT_TRUE(loop->watch(kick, recorder));
+  for (int i = 0; i < 3; ++i) {
+    kick.signal();
+    loop->run_once(1s);
+    EXPECT_EQ(call.consume(), 1U);
+  }
+}
+
+TEST_P(EventLoopTest, SignalReachesABlockingEventfd) {
+  const EventFd call{UniqueFd(::eventfd(0, 0))};
+  loop->signal(call);
+  for (int i = 0; i < 100; ++i) loop->run_once(1ms);
+  std::uint64_t count = 0;
+  ASSERT_EQ(::read(call.get(), &count, sizeof count), 8);
+  EXPECT_EQ(count, 1U);
+}
+
+TEST_P(EventLoopTest, SignalOfACounterAtItsMaximumDoesNotBlock) {
+  const EventFd call = make_event();
+  const std::uint64_t maximum = UINT64_MAX - 1;
+  ASSERT_EQ(::write(call.get(), &maximum, sizeof maximum), 8);
+  for (int i = 0; i < 2000; ++i) {
+    loop->signal(call);
+    loop->run_once(0ns);
+  }
+  EXPECT_EQ(call.consume(), maximum);
+  loop->run_once(0ns);
+  EXPECT_EQ(call.consume(), 0U);
+}
+
+TEST_P(EventLoopTest, DeferredTasksRunOnceAfterTheHandlers) {
+  const EventFd event = make_event();
+  const EventFd other = make_event();
+  std::vector<int> order;
+  FunctionTask task([&] { order.push_back(9); });
+  Recorder recorder;
+  recorder.also = [&] {
+    order.push_back(1);
+    loop->defer(task);
+    loop->defer(task);
+  };
+  ASSERT_TRUE(loop->watch(event, recorder));
+  ASSERT_TRUE(loop->watch(other, recorder));
+  loop->run_once(0ns);
+  event.signal();
+  other.signal();
+  loop->run_once(1s);
+  if (order.size() == 2) loop->run_once(1s);  // the second event came a round later
+  EXPECT_THAT(order,
+              testing::AnyOf(testing::ElementsAre(1, 1, 9), testing::ElementsAre(1, 9, 1, 9)));
+}
+
+TEST_P(EventLoopTest, ATaskMayDeferAnotherOne) {
+  int ran = 0;
+  FunctionTask bell([&] { ran += 10; });
+  FunctionTask drain([&] {
+    ++ran;
+    loop->defer(bell);
+  });
+  loop->defer(drain);
+  loop->run_once(10s);  // does not wait: there is a task
+  EXPECT_EQ(ran, 11);
+}
+
+TEST_P(EventLoopTest, ATaskThatDefersItselfLeavesRoomForEvents) {
+  const EventFd event = make_event();
+  Recorder recorder;
+  ASSERT_TRUE(loop->watch(event, recorder));
+  int polls = 0;
+  FunctionTask poll([&] {});
+  poll.work = [&] {
+    ++polls;
+    if (recorder.events == 0) loop->defer(poll);
+  };
+  loop->defer(poll);
+  loop->run_once(10s);
+  EXPECT_GT(polls, 0);
+  event.signal();
+  for (int i = 0; i < 10 && recorder.events == 0; ++i) loop->run_once(10s);
+  EXPECT_EQ(recorder.events, 1U);
+}
+
+TEST_P(EventLoopTest, ATaskCanBeTakenBack) {
+  int ran = 0;
+  FunctionTask a([&] { ran += 1; });
+  FunctionTask b([&] { ran += 10; });
+  FunctionTask c([&] { ran += 100; });
+  loop->cancel_deferred(a);
+  loop->defer(a);
+  loop->defer(b);
+  loop->defer(c);
+  loop->cancel_deferred(b);
+  loop->cancel_deferred(c);
+  loop->defer(b);
+  a.work = [&] {
+    ran += 1;
+    loop->cancel_deferred(b);
+  };
+  loop->run_once(0ns);
+  EXPECT_EQ(ran, 1);
+  loop->run_once(0ns);
+  EXPECT_EQ(ran, 1);
+}
+
+TEST_P(EventLoopTest, TimersFireInOrderAndNotEarly) {
+  std::vector<int> order;
+  Recorder late;
+  Recorder early;
+  late.also = [&] { order.push_back(2); };
+  early.also = [&] { order.push_back(1); };
+  const auto begin = std::chrono::steady_clock::now();
+  loop->start_timer(late, 4ms);
+  loop->start_timer(early, 2ms);
+  while (order.size() < 2) loop->run_once(1s);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 4ms);
+  EXPECT_THAT(order, testing::ElementsAre(1, 2));
+  loop->run_once(1ms);
+  EXPECT_EQ(late.timers + early.timers, 2);
+}
+
+TEST_P(EventLoopTest, TimersMoveAndStop) {
+  Recorder moved;
+  Recorder stopped;
+  loop->start_timer(moved, 10s);
+  loop->start_timer(stopped, 1ms);
+  loop->start_timer(moved, 2ms);
+  loop->stop_timer(stopped);
+  while (moved.timers == 0) loop->run_once(1s);
+  loop->run_once(3ms);
+  EXPECT_EQ(moved.timers, 1);
+  EXPECT_EQ(stopped.timers, 0);
+}
+
+TEST_P(EventLoopTest, ATimerMayStartItselfAgain) {
+  Recorder recorder;
+  recorder.also = [&] {
+    if (recorder.timers < 5) loop->start_timer(recorder, 100us);
+  };
+  loop->start_timer(recorder, 0ns);
+  for (int i = 0; i < 100 && recorder.timers < 5; ++i) loop->run_once(1s);
+  EXPECT_EQ(recorder.timers, 5);
+}
+
+TEST_P(EventLoopTest, RunOnceReturnsAfterItsTimeout) {
+  const auto begin = std::chrono::steady_clock::now();
+  loop->run_once(5ms);
+  loop->run_once(5ms);  // the first one may end early, as it sets things up
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 5ms);
+}
+
+TEST_P(EventLoopTest, RunsMessagesOfOtherThreadsInOrder) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 500;
+  std::array<int, kThreads> last{};
+  last.fill(-1);
+  int ran = 0;
+  bool ordered = true;
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        loop->post([&, t, i] {
+          ordered = ordered && last[t] == i - 1;
+          last[t] = i;
+          if (++ran == kThreads * kEach) loop->stop();
+        });
+      }
+    });
+  }
+  loop->run();
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(ran, kThreads * kEach);
+  EXPECT_TRUE(ordered);
+}
+
+TEST_P(EventLoopTest, StopBeforeRunIsNotLost) {
+  loop->stop();
+  loop->run();
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(2ms);
+    loop->stop();
+  });
+  loop->run();  // and the first stop does not end the second run
+  stopper.join();
+}
+
+// Two threads ring each other's eventfds: nothing may get lost, whatever the interleaving.
+TEST_P(EventLoopTest, PingPongLosesNothing) {
+  constexpr std::uint64_t kRounds = 20000;
+  const EventFd ping = make_event();
+  const EventFd pong = make_event();
+  Recorder recorder;
+  recorder.also = [&] {
+    loop->signal(pong);
+    if (recorder.events == kRounds) loop->stop();
+  };
+  ASSERT_TRUE(loop->watch(ping, recorder));
+  std::thread other([&] {
+    auto waiter = EventLoop::create(LoopKind::kEpoll);
+    Recorder back;
+    back.also = [&] {
+      if (back.events < kRounds) ping.signal();
+      if (back.events == kRounds) (*waiter)->stop();
+    };
+    ASSERT_TRUE((*waiter)->watch(pong, back));
+    ping.signal();
+    (*waiter)->run();
+    EXPECT_EQ(back.events, kRounds);
+  });
+  loop->run();
+  other.join();
+  EXPECT_EQ(recorder.events, kRounds);
+}
+
+TEST_P(EventLoopTest, ARoundIsOneSystemCallOnIoUring) {
+  constexpr std::uint64_t kRounds = 1000;
+  const EventFd event = make_event();
+  const EventFd call = make_event();
+  Recorder recorder;
+  recorder.also = [&] {
+    event.signal();
+    loop->signal(call);
+    if (recorder.events == kRounds) loop->stop();
+  };
+  ASSERT_TRUE(loop->watch(event, recorder));
+  loop->run_once(0ns);
+  event.signal();
+  const std::uint64_t before = loop->system_calls();
+  loop->run();
+  const std::uint64_t made = loop->system_calls() - before;
+  if (GetParam() == LoopKind::kIoUring) {
+    EXPECT_LE(made, kRounds + 20);
+  } else {
+    EXPECT_LE(made, 3 * kRounds + 20);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, EventLoopTest,
+                         testing::Values(LoopKind::kIoUring, LoopKind::kEpoll),
+                         [](const auto& kind) {
+                           return kind.param == LoopKind::kIoUring ? "io_uring" : "epoll";
+                         });
+
+TEST(EventLoop, TheBestIsToBeHadEverywhere) { EXPECT_TRUE(EventLoop::create_best()); }
+
+}  // namespace
+}  // namespace bellhop

@@ -1,0 +1,107 @@
+#include "event/io_thread.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <future>
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::size_t kNameLimit = 15;  // TASK_COMM_LEN without the terminator
+
+/// Threads started while it lives take no signal: those are the main thread's to handle.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<IoThread>> IoThread::start(IoThreadConfig config) {
+  std::unique_ptr<IoThread> thread(new IoThread());
+  thread->config_ = std::move(config);
+  std::promise<Status> started;
+  auto outcome = started.get_future();
+  {
+    const SignalsBlocked blocked;
+    // std::thread can only report by an exception that there is none to be had; this is start-up.
+    try {
+      thread->thread_ = std::thread([self = thread.get(), &started] { self->main(started); });
+    } catch (const std::system_error& problem) {
+      return fail_errno(fmt::format("cannot start I/O thread {}", thread->config_.name),
+                        problem.code().value());
+    }
+  }
+  if (auto status = outcome.get(); !status) return forward(status);
+  return thread;
+}
+
+void IoThread::main(std::promise<Status>& started) {
+  pthread_setname_np(pthread_self(), config_.name.substr(0, kNameLimit).c_str());
+  tid_ = ::gettid();
+  // Timers bound how long a queue is polled; the default slack of 50 us is longer than that.
+  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  if (auto pinned = pin_this_thread(config_.cpus); !pinned) {
+    return started.set_value(
+        fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
+             pinned.error().code));
+  }
+  auto loop = config_.prefer_epoll ? EventLoop::create(LoopKind::kEpoll) : EventLoop::create_best();
+  if (!loop) {
+    return started.set_value(fail(
+        fmt::format("I/O thread {}: {}", config_.name, loop.error().message), loop.error().code));
+  }
+  loop_ = std::move(*loop);
+  started.set_value({});
+  loop_->run();
+}
+
+IoThread::~IoThread() {
+  if (loop_) loop_->stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool IoThread::is_current() const noexcept {
+  return thread_.get_id() == std::this_thread::get_id();
+}
+
+void IoThread::run_sync(const std::function<void()>& work) {
+  if (is_current()) return work();
+  std::promise<void> ran;
+  loop_->post([&] {
+    work();
+    ran.set_value();
+  });
+  ran.get_future().wait();
+}
+
+Status IoThread::set_cpus(const CpuList& cpus) {
+  if (cpus.empty()) return {};
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const unsigned cpu : cpus) CPU_SET(cpu, &set);
+  if (::sched_setaffinity(tid_, sizeof set, &set) != 0) {
+    return fail_errno(
+        fmt::format("I/O thread {} cannot run on CPUs {}", config_.name, format_cpu_list(cpus)));
+  }
+  config_.cpus = cpus;
+  return {};
+}
+
+}  // namespace bellhop
