@@ -4,13 +4,14 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/kvm/kvm_abi.h"
 #include "hypervisor/kvm/kvm_vm.h"
 
 namespace bellhop {
@@ -71,15 +72,14 @@ Status open_error(const std::string& path, int code) {
 
 Result<std::vector<kvm_cpuid_entry2>> read_supported_cpuid(int fd) {
   for (std::uint32_t room = 128; room <= 4096; room *= 2) {
-    std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + room * sizeof(kvm_cpuid_entry2));
-    auto* cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-    cpuid->nent = room;
-    if (::ioctl(fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0) {
-      std::vector<kvm_cpuid_entry2> entries(cpuid->nent);
-      if (!entries.empty()) {
-        std::memcpy(entries.data(), buffer.data() + sizeof(kvm_cpuid2),
-                    entries.size() * sizeof(kvm_cpuid_entry2));
-      }
+    std::vector<kvm_cpuid_entry2> entries(room);
+    std::vector<std::byte> list = make_kvm_list(std::span<const kvm_cpuid_entry2>(entries));
+    if (::ioctl(fd, kvm_request::kGetSupportedCpuid, list.data()) == 0) {
+      KvmListHeader header;
+      std::memcpy(&header, list.data(), sizeof header);
+      entries.resize(std::min(header.count, room));
+      std::memcpy(entries.data(), list.data() + sizeof header,
+                  entries.size() * sizeof(kvm_cpuid_entry2));
       return entries;
     }
     if (errno != E2BIG) break;

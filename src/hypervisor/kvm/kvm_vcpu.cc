@@ -3,16 +3,16 @@
 #include <fmt/format.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <mutex>
 #include <vector>
+
+#include "hypervisor/kvm/kvm_abi.h"
 
 namespace bellhop {
 namespace {
@@ -95,14 +95,8 @@ Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(UniqueFd fd, std::size_t run_si
   vcpu->run_ = static_cast<kvm_run*>(run);
   vcpu->run_size_ = run_size;
 
-  std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + cpuid.size_bytes());
-  kvm_cpuid2 header{};
-  header.nent = static_cast<std::uint32_t>(cpuid.size());
-  std::memcpy(buffer.data(), &header, sizeof(kvm_cpuid2));
-  if (!cpuid.empty()) {
-    std::memcpy(buffer.data() + sizeof(kvm_cpuid2), cpuid.data(), cpuid.size_bytes());
-  }
-  if (::ioctl(vcpu->fd_.get(), KVM_SET_CPUID2, buffer.data()) < 0) {
+  std::vector<std::byte> leaves = make_kvm_list(cpuid);
+  if (::ioctl(vcpu->fd_.get(), kvm_request::kSetCpuid2, leaves.data()) < 0) {
     return fail_errno("KVM_SET_CPUID2");
   }
   auto state = VcpuState::capture(vcpu->fd_.get());

@@ -1,8 +1,8 @@
 #include "hypervisor/kvm/kvm_vm.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 
+#include "hypervisor/kvm/kvm_abi.h"
 #include "hypervisor/kvm/kvm_cpuid.h"
 #include "hypervisor/kvm/kvm_vcpu.h"
 
@@ -141,7 +141,7 @@ Status KvmVm::set_msi_route(unsigned gsi, const MsiMessage& message) {
   const std::lock_guard lock(mutex_);
   if (auto status = routes_.set(gsi, message); !status) return status;
   auto table = routes_.table();
-  if (::ioctl(fd_.get(), KVM_SET_GSI_ROUTING, table.data()) < 0) {
+  if (::ioctl(fd_.get(), kvm_request::kSetGsiRouting, table.data()) < 0) {
     return fail_errno("KVM_SET_GSI_ROUTING");
   }
   return {};

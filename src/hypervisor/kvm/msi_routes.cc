@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cstring>
+
+#include "hypervisor/kvm/kvm_abi.h"
 
 namespace bellhop {
 namespace {
@@ -76,13 +77,7 @@ std::vector<std::byte> MsiRoutes::table() const {
       entries.push_back(msi_entry(kFirstMsiGsi + static_cast<unsigned>(i), *routes_[i].message));
     }
   }
-  const std::size_t bytes = entries.size() * sizeof(kvm_irq_routing_entry);
-  std::vector<std::byte> table(sizeof(kvm_irq_routing) + bytes);
-  kvm_irq_routing header{};
-  header.nr = static_cast<std::uint32_t>(entries.size());
-  std::memcpy(table.data(), &header, sizeof(kvm_irq_routing));
-  std::memcpy(table.data() + sizeof(kvm_irq_routing), entries.data(), bytes);
-  return table;
+  return make_kvm_list(std::span<const kvm_irq_routing_entry>(entries));
 }
 
 }  // namespace bellhop

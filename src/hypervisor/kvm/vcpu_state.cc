@@ -1,9 +1,8 @@
 #include "hypervisor/kvm/vcpu_state.h"
 
-#include <sys/ioctl.h>
-
 #include <cstddef>
 #include <cstring>
+#include <vector>
 
 namespace bellhop {
 namespace {
@@ -25,15 +24,12 @@ constexpr std::array<std::uint32_t, 13> kMsrs{
     0x4b564d04,  // KVM: end of interrupt
 };
 
-// KVM_GET_MSRS and KVM_SET_MSRS for one register, since a batch stops at the first that the host
+// KVM_GET_MSRS or KVM_SET_MSRS for one register, since a batch stops at the first that the host
 // does not know. False if it does not know this one.
 bool transfer_msr(int fd, unsigned long request, kvm_msr_entry& entry) {
-  alignas(kvm_msr_entry) std::array<std::byte, sizeof(kvm_msrs) + sizeof(kvm_msr_entry)> buffer{};
-  const std::uint32_t count = 1;
-  std::memcpy(buffer.data() + offsetof(kvm_msrs, nmsrs), &count, sizeof count);
-  std::memcpy(buffer.data() + sizeof(kvm_msrs), &entry, sizeof entry);
-  if (::ioctl(fd, request, buffer.data()) != 1) return false;
-  std::memcpy(&entry, buffer.data() + sizeof(kvm_msrs), sizeof entry);
+  std::vector<std::byte> list = make_kvm_list(std::span<const kvm_msr_entry>(&entry, 1));
+  if (::ioctl(fd, request, list.data()) != 1) return false;
+  std::memcpy(&entry, list.data() + sizeof(KvmListHeader), sizeof entry);
   return true;
 }
 
@@ -43,7 +39,8 @@ Result<VcpuState> VcpuState::capture(int fd) {
   VcpuState state;
   if (::ioctl(fd, KVM_GET_REGS, &state.regs_) < 0) return fail_errno("KVM_GET_REGS");
   if (::ioctl(fd, KVM_GET_SREGS, &state.sregs_) < 0) return fail_errno("KVM_GET_SREGS");
-  if (::ioctl(fd, KVM_GET_XSAVE, state.xsave_.data()) < 0) return fail_errno("KVM_GET_XSAVE");
+  if (::ioctl(fd, kvm_request::kGetXsave, state.xsave_.data()) < 0)
+    return fail_errno("KVM_GET_XSAVE");
   if (::ioctl(fd, KVM_GET_XCRS, &state.xcrs_) < 0) return fail_errno("KVM_GET_XCRS");
   if (::ioctl(fd, KVM_GET_DEBUGREGS, &state.debugregs_) < 0) return fail_errno("KVM_GET_DEBUGREGS");
   if (::ioctl(fd, KVM_GET_LAPIC, &state.lapic_) < 0) return fail_errno("KVM_GET_LAPIC");
@@ -54,7 +51,7 @@ Result<VcpuState> VcpuState::capture(int fd) {
   for (const std::uint32_t number : kMsrs) {
     kvm_msr_entry msr{};
     msr.index = number;
-    if (transfer_msr(fd, KVM_GET_MSRS, msr)) state.msrs_[state.msr_count_++] = msr;
+    if (transfer_msr(fd, kvm_request::kGetMsrs, msr)) state.msrs_[state.msr_count_++] = msr;
   }
   return state;
 }
@@ -65,10 +62,11 @@ Status VcpuState::restore(int fd) const {
   if (::ioctl(fd, KVM_SET_SREGS, &copy.sregs_) < 0) return fail_errno("KVM_SET_SREGS");
   if (::ioctl(fd, KVM_SET_REGS, &copy.regs_) < 0) return fail_errno("KVM_SET_REGS");
   if (::ioctl(fd, KVM_SET_XCRS, &copy.xcrs_) < 0) return fail_errno("KVM_SET_XCRS");
-  if (::ioctl(fd, KVM_SET_XSAVE, copy.xsave_.data()) < 0) return fail_errno("KVM_SET_XSAVE");
+  if (::ioctl(fd, kvm_request::kSetXsave, copy.xsave_.data()) < 0)
+    return fail_errno("KVM_SET_XSAVE");
   if (::ioctl(fd, KVM_SET_DEBUGREGS, &copy.debugregs_) < 0) return fail_errno("KVM_SET_DEBUGREGS");
   for (std::size_t i = 0; i < msr_count_; ++i) {
-    if (!transfer_msr(fd, KVM_SET_MSRS, copy.msrs_[i])) return fail_errno("KVM_SET_MSRS");
+    if (!transfer_msr(fd, kvm_request::kSetMsrs, copy.msrs_[i])) return fail_errno("KVM_SET_MSRS");
   }
   if (::ioctl(fd, KVM_SET_LAPIC, &copy.lapic_) < 0) return fail_errno("KVM_SET_LAPIC");
   if (::ioctl(fd, KVM_SET_VCPU_EVENTS, &copy.events_) < 0) return fail_errno("KVM_SET_VCPU_EVENTS");

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <array>
 #include <cstddef>
 
 #include "base/result.h"
+#include "hypervisor/kvm/kvm_abi.h"
 
 namespace bellhop {
 
@@ -22,8 +21,7 @@ class VcpuState {
 
   kvm_regs regs_{};
   kvm_sregs sregs_{};
-  // kvm_xsave, which ends in an array of no size and cannot be a member.
-  alignas(8) std::array<std::byte, 4096> xsave_{};
+  alignas(8) std::array<std::byte, kKvmXsaveSize> xsave_{};  // kvm_xsave
   kvm_xcrs xcrs_{};
   kvm_debugregs debugregs_{};
   kvm_lapic_state lapic_{};
