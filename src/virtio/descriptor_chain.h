@@ -62,7 +62,7 @@ class BufferRun {
 /// object so that taking one neither allocates nor copies.
 class DescriptorChain {
  public:
-  DescriptorChain() noexcept = default;
+  DescriptorChain() noexcept {}  // NOLINT: leaves buffers_ as it is
   DescriptorChain(DescriptorChain&& other) noexcept { *this = std::move(other); }
   DescriptorChain& operator=(DescriptorChain&& other) noexcept {
     if (this == &other) return *this;

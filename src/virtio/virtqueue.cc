@@ -77,8 +77,8 @@ bool Virtqueue::has_available() noexcept {
   return seen_avail_ != next_avail_;
 }
 
-Pop Virtqueue::broken(std::uint16_t count) noexcept {
-  if (!broken_) counters_->broken.add(count);
+Pop Virtqueue::give_up() noexcept {
+  if (!broken_) counters_->broken.add();
   broken_ = true;
   return Pop::kBroken;
 }
@@ -96,11 +96,11 @@ Pop Virtqueue::pop(DescriptorChain& chain) noexcept {
   while (true) {
     if (broken_) return Pop::kBroken;
     if (!has_available()) return Pop::kEmpty;
-    if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return broken();
+    if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return give_up();
     const std::size_t slot = next_avail_ & (size_ - 1U);
     std::uint16_t head = 0;
-    if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return broken();
-    if (head >= size_ || !mark_in_flight(head)) return broken();
+    if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
+    if (head >= size_ || !mark_in_flight(head)) return give_up();
     ++next_avail_;
     ++in_flight_;
     if (walk(head, chain)) {

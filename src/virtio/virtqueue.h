@@ -70,7 +70,7 @@ class Virtqueue {
       : memory_(&memory), features_(features), counters_(&counters) {}
 
   bool walk(std::uint16_t head, DescriptorChain& chain) const noexcept;
-  Pop broken(std::uint16_t count = 1) noexcept;
+  Pop give_up() noexcept;
   void put_used(std::uint16_t head, std::uint32_t written) noexcept;
   [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;

@@ -1,0 +1,94 @@
+#include "devices/blk/blk_device.h"
+
+#include <bit>
+
+#include "devices/blk/blk_queue.h"
+#include "devices/blk/blk_request.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
+    : backend_(std::move(backend)), options_(std::move(options)), writeback_(options_.writeback) {
+  const BlockLimits& limits = backend_->limits();
+  std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
+                           feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
+                           feature_mask(kBlkFeatureConfigWce);
+  if (limits.read_only) features |= feature_mask(kBlkFeatureReadOnly);
+  if (options_.queues > 1) features |= feature_mask(kBlkFeatureMultiqueue);
+  if (limits.can_discard && !limits.read_only) features |= feature_mask(kBlkFeatureDiscard);
+  if (limits.can_write_zeroes && !limits.read_only) {
+    features |= feature_mask(kBlkFeatureWriteZeroes);
+  }
+  traits_ = {.type = DeviceType::kBlock,
+             .id = options_.id,
+             .features = features,
+             .queue_count = options_.queues,
+             .queue_max_size = options_.queue_size,
+             .config_bytes = sizeof(BlkConfig)};
+
+  const std::uint32_t sectors_in_block = limits.logical_block / kBlkSectorBytes;
+  config_.capacity = limits.capacity / kBlkSectorBytes;
+  config_.seg_max = kBlkSegMax;
+  config_.blk_size = limits.logical_block;
+  config_.physical_block_exp = static_cast<std::uint8_t>(
+      std::bit_width(std::max(limits.physical_block / limits.logical_block, 1U)) - 1);
+  config_.min_io_size = static_cast<std::uint16_t>(
+      std::max(limits.physical_block / limits.logical_block, 1U));
+  config_.writeback = options_.writeback ? 1 : 0;
+  config_.num_queues = options_.queues;
+  config_.max_discard_sectors = kBlkMaxDiscardSectors;
+  config_.max_discard_seg = kBlkMaxDiscardSegments;
+  config_.discard_sector_alignment = std::max(limits.physical_block / kBlkSectorBytes,
+                                              sectors_in_block);
+  config_.max_write_zeroes_sectors = kBlkMaxDiscardSectors;
+  config_.max_write_zeroes_seg = kBlkMaxDiscardSegments;
+  config_.write_zeroes_may_unmap = 1;
+}
+
+BlkDevice::~BlkDevice() = default;
+
+void BlkDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
+  BlkConfig config = config_;
+  config.writeback = writeback_.load(std::memory_order_relaxed) ? 1 : 0;
+  const auto bytes = std::as_bytes(std::span(&config, 1));
+  std::memcpy(data.data(), bytes.data() + offset, data.size());
+}
+
+void BlkDevice::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
+  // 5.2.4: writeback is the only field that a driver may write.
+  if (offset != offsetof(BlkConfig, writeback) || data.size() != 1) {
+    counters_.guest_faults.add();
+    return;
+  }
+  writeback_.store(data[0] != std::byte{0}, std::memory_order_relaxed);
+}
+
+Status BlkDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
+  for (QueueRunner* runner : queues) {
+    if (runner == nullptr) continue;
+    auto queue = BlkQueue::create(*this, *runner, features);
+    if (!queue) {
+      queues_.clear();
+      return forward(queue);
+    }
+    runner->set_handler(queue->get());
+    queues_.push_back(std::move(*queue));
+  }
+  return {};
+}
+
+void BlkDevice::reset() noexcept {
+  queues_.clear();
+  writeback_.store(options_.writeback, std::memory_order_relaxed);
+}
+
+std::uint64_t BlkDevice::system_calls() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& queue : queues_) sum += queue->system_calls();
+  return sum;
+}
+
+}  // namespace bellhop

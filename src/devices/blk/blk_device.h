@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "block/block_backend.h"
+#include "virtio/abi/blk.h"
+#include "virtio/virtio_device.h"
+
+namespace bellhop {
+
+/// What went wrong at a disk, for people. Guest faults are answered with a status and counted.
+struct BlkCounters {
+  RelaxedCounter guest_faults;  ///< requests that were malformed or out of range
+  RelaxedCounter io_errors;     ///< requests that the host failed
+};
+
+struct BlkOptions {
+  std::string id = "disk0";        ///< GET_ID answers its first 20 bytes
+  std::uint16_t queues = 1;
+  std::uint16_t queue_size = 256;
+  /// Write cache on: writes are durable after a flush. Off: each write is flushed before it is
+  /// answered. The driver may toggle it (VIRTIO_BLK_F_CONFIG_WCE).
+  bool writeback = true;
+};
+
+class BlkQueue;
+
+/// virtio-blk (virtio 1.3, 5.2): one disk over a block back end, one stream of requests for each
+/// queue.
+class BlkDevice final : public VirtioDevice {
+ public:
+  BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options);
+  ~BlkDevice() override;
+
+  [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
+  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
+  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
+  Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
+  void reset() noexcept override;
+
+  [[nodiscard]] const BlkCounters& counters() const noexcept { return counters_; }
+  /// System calls made by the back end's queues since activation.
+  [[nodiscard]] std::uint64_t system_calls() const noexcept;
+
+ private:
+  friend class BlkQueue;
+
+  std::shared_ptr<BlockBackend> backend_;
+  BlkOptions options_;
+  DeviceTraits traits_;
+  virtio::BlkConfig config_{};
+  std::atomic<bool> writeback_{true};
+  BlkCounters counters_;
+  std::vector<std::unique_ptr<BlkQueue>> queues_;
+};
+
+}  // namespace bellhop

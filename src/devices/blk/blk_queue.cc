@@ -1,0 +1,174 @@
+#include "devices/blk/blk_queue.h"
+
+#include <algorithm>
+
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features)
+    : device_(device),
+      runner_(runner),
+      discard_((features & feature_mask(kBlkFeatureDiscard)) != 0),
+      write_zeroes_((features & feature_mask(kBlkFeatureWriteZeroes)) != 0),
+      can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0) {}
+
+Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
+                                                   std::uint64_t features) {
+  std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, features));
+  const std::uint16_t depth = device.traits().queue_max_size;
+  const QueueSharing sharing = runner.mode() == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu
+                                                                  : QueueSharing::kLoopOnly;
+  // The back end and the loop are told on the thread to which they belong.
+  Status made;
+  runner.thread().run_sync([&] {
+    EventLoop& loop = runner.thread().loop();
+    auto io = device.backend_->make_queue(loop, sharing, depth);
+    if (!io) {
+      made = forward(io);
+      return;
+    }
+    queue->io_ = std::move(*io);
+    if (const EventFd* event = queue->io_->completion_event()) made = loop.watch(*event, *queue);
+  });
+  if (!made) return forward(made);
+  // Untouched pages of the pool cost nothing: the free list hands out the same few again and again.
+  queue->pool_ = std::make_unique_for_overwrite<BlkRequest[]>(depth);
+  for (std::size_t i = depth; i-- > 0;) {
+    BlkRequest& request = queue->pool_[i];
+    request.owner = queue.get();
+    request.completed = &BlkQueue::on_completed;
+    request.next_free = std::exchange(queue->free_, &request);
+  }
+  return queue;
+}
+
+BlkQueue::~BlkQueue() {
+  if (!io_) return;
+  runner_.thread().run_sync([this] {
+    if (const EventFd* event = io_->completion_event()) {
+      runner_.thread().loop().unwatch(*event);
+    }
+    io_.reset();
+  });
+}
+
+void BlkQueue::drain() noexcept {
+  // A request for each head of the ring: the pool cannot run dry before the ring does.
+  while (free_ != nullptr) {
+    BlkRequest& request = *free_;
+    if (runner_.pop(request.chain) != Pop::kChain) return;
+    free_ = request.next_free;
+    begin(request);
+  }
+}
+
+void BlkQueue::submit() noexcept { io_->submit(); }
+
+void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
+  runner_.with_baton([this] { io_->reap(); });
+}
+
+void BlkQueue::begin(BlkRequest& request) noexcept {
+  const BlkPlan plan =
+      parse_blk_request(request, device_.backend_->limits(), discard_, write_zeroes_);
+  switch (plan.kind) {
+    case BlkPlan::Kind::kIo:
+      // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.
+      request.flush_after =
+          plan.op == BlockOp::kWrite &&
+          (!can_flush_ || !device_.writeback_.load(std::memory_order_relaxed));
+      enqueue(request, plan.op, plan.offset, plan.length);
+      return;
+    case BlkPlan::Kind::kSegments:
+      request.flush_after = false;
+      request.range = 0;
+      request.range_count = plan.segments;
+      request.op = plan.op;
+      next_range(request);
+      return;
+    case BlkPlan::Kind::kGetId:
+      get_id(request);
+      return;
+    case BlkPlan::Kind::kRefuse:
+      if (plan.status != kBlkStatusOk) device_.counters_.guest_faults.add();
+      answer(request, plan.status, 0);
+      return;
+    case BlkPlan::Kind::kDrop:
+      device_.counters_.guest_faults.add();
+      request.status_byte = {};
+      answer(request, kBlkStatusIoError, 0);
+      return;
+  }
+}
+
+void BlkQueue::enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,
+                       std::uint64_t length) noexcept {
+  request.op = op;
+  request.offset = offset;
+  request.length = length;
+  io_->enqueue(request);
+}
+
+void BlkQueue::next_range(BlkRequest& request) noexcept {
+  while (request.range < request.range_count) {
+    const BlkRange& range = request.ranges[request.range++];
+    if (range.length == 0) continue;
+    request.may_unmap = range.may_unmap;
+    request.offset = range.offset;
+    request.length = range.length;
+    request.data = {};
+    io_->enqueue(request);
+    return;
+  }
+  answer(request, kBlkStatusOk, 0);
+}
+
+void BlkQueue::get_id(BlkRequest& request) noexcept {
+  // 5.2.6: 20 bytes, padded with zeros; a shorter buffer gets what fits.
+  std::array<std::byte, kBlkIdBytes> id{};
+  const std::string& name = device_.options_.id;
+  std::memcpy(id.data(), name.data(), std::min<std::size_t>(name.size(), id.size()));
+  const std::size_t room = std::min<std::size_t>(request.chain.writable_bytes() - 1U, id.size());
+  BufferRun(request.chain.writable()).copy_in(0, std::span(id).first(room));
+  answer(request, kBlkStatusOk, static_cast<std::uint32_t>(room));
+}
+
+void BlkQueue::on_completed(BlockIo& io, int error) noexcept {
+  auto& request = static_cast<BlkRequest&>(io);
+  BlkQueue& queue = *request.owner;
+  if (error != 0) {
+    queue.device_.counters_.io_errors.add();
+    const bool unsupported = error == -EOPNOTSUPP;
+    queue.answer(request, unsupported ? kBlkStatusUnsupported : kBlkStatusIoError, 0);
+    return;
+  }
+  if (request.flush_after) {
+    request.flush_after = false;
+    queue.enqueue(request, BlockOp::kFlush, 0, 0);
+    queue.io_->submit();
+    return;
+  }
+  if (io.op == BlockOp::kDiscard || io.op == BlockOp::kWriteZeroes) {
+    const bool last = request.range == request.range_count;
+    queue.next_range(request);
+    if (!last) queue.io_->submit();
+    return;
+  }
+  queue.answer(request, kBlkStatusOk, request.written);
+}
+
+void BlkQueue::answer(BlkRequest& request, std::uint8_t status, std::uint32_t written) noexcept {
+  std::uint32_t total = 0;
+  if (!request.status_byte.empty()) {
+    (void)request.status_byte.store(0, status);
+    // The used length counts up to the status byte only if all before it was written (2.7.8.2).
+    total = written + 1;
+  }
+  runner_.complete(request.chain, total);
+  request.next_free = std::exchange(free_, &request);
+}
+
+}  // namespace bellhop

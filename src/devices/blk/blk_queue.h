@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "devices/blk/blk_device.h"
+#include "devices/blk/blk_request.h"
+
+namespace bellhop {
+
+/// One queue of a disk: takes requests, hands them to the back end as one batch, answers them.
+/// Everything here runs on the queue's I/O thread, or under the runner's baton.
+class BlkQueue final : public QueueHandler, private EventHandler {
+ public:
+  /// Errors: the back end cannot make another queue.
+  static Result<std::unique_ptr<BlkQueue>> create(BlkDevice& device, QueueRunner& runner,
+                                                  std::uint64_t features);
+  ~BlkQueue();
+
+  void drain() noexcept override;
+  void submit() noexcept override;
+
+  [[nodiscard]] std::uint64_t system_calls() const noexcept { return io_->system_calls(); }
+
+ private:
+  BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features);
+
+  /// A shared back end has completions to reap.
+  void on_event(std::uint64_t count) noexcept override;
+  static void on_completed(BlockIo& io, int error) noexcept;
+
+  void begin(BlkRequest& request) noexcept;
+  void next_range(BlkRequest& request) noexcept;
+  void get_id(BlkRequest& request) noexcept;
+  void enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,
+               std::uint64_t length) noexcept;
+  void answer(BlkRequest& request, std::uint8_t status, std::uint32_t written) noexcept;
+
+  BlkDevice& device_;
+  QueueRunner& runner_;
+  bool discard_;
+  bool write_zeroes_;
+  bool can_flush_;
+  std::unique_ptr<BlockQueue> io_;
+  std::unique_ptr<BlkRequest[]> pool_;
+  BlkRequest* free_ = nullptr;
+};
+
+}  // namespace bellhop

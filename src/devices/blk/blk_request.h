@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "block/block_backend.h"
+#include "virtio/abi/blk.h"
+#include "virtio/descriptor_chain.h"
+
+namespace bellhop {
+
+/// Limits that a driver was told, against which its requests are checked.
+inline constexpr std::uint32_t kBlkSegMax = 126;
+inline constexpr std::uint32_t kBlkMaxDiscardSegments = 16;
+inline constexpr std::uint32_t kBlkMaxDiscardSectors = 1U << 22;  ///< 2 GiB in one segment
+
+/// What is to be done about a request, after everything in it was checked.
+struct BlkPlan {
+  enum class Kind : std::uint8_t {
+    kIo,       ///< `op`, `offset`, `length` and the chain's data buffers
+    kSegments, ///< discard or write-zeroes: `segments`
+    kGetId,
+    kRefuse,   ///< answer `status` at once
+    kDrop,     ///< no place for a status byte: give the chain back as it is
+  } kind = Kind::kDrop;
+  std::uint8_t status = virtio::kBlkStatusOk;
+  BlockOp op = BlockOp::kRead;
+  std::uint64_t offset = 0;  ///< bytes
+  std::uint64_t length = 0;  ///< bytes
+  std::uint32_t segments = 0;
+};
+
+/// One step of a discard or write-zeroes request.
+struct BlkRange {
+  std::uint64_t offset = 0;  ///< bytes
+  std::uint64_t length = 0;
+  bool may_unmap = false;
+};
+
+/// One request on its way through the device: the back end's part of it (`data` is the chain's
+/// buffers less header and status byte) and its chain. Lives in a pool; `next_free` is the pool's.
+struct BlkRequest : BlockIo {
+  DescriptorChain chain;
+  GuestSpan status_byte;
+  std::uint32_t written = 0;        ///< bytes of device-writable data on success
+  bool flush_after = false;         ///< write through
+  std::uint32_t range = 0;          ///< next of `ranges`
+  std::uint32_t range_count = 0;
+  std::array<BlkRange, kBlkMaxDiscardSegments> ranges;
+  class BlkQueue* owner = nullptr;
+  BlkRequest* next_free = nullptr;
+};
+
+/// Reads the header of `request.chain` (virtio 1.3, 5.2.6), checks it against the disk, cuts header
+/// and status byte off the data buffers, and says what to do. Never trusts a byte twice. Legacy
+/// framing is not assumed: header and data may share buffers.
+BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, bool discard_negotiated,
+                          bool write_zeroes_negotiated) noexcept;
+
+}  // namespace bellhop
