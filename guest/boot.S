@@ -1,9 +1,10 @@
 // Boot of the bench guest, and everything of it that runs at CPL 0.
 //
-// PVH (32 bit, paging off) -> long mode -> CPL 3 with IOPL 3 and interrupts on, within a few dozen
+// PVH (32 bit, paging off) -> long mode -> CPL 3 with interrupts on, within a few dozen
 // instructions: on hosts that interpret kernel mode every one of them costs, and whatever can be
 // done at CPL 3 (filling the IDT, programming the LAPIC, PCI) is done there. All pages are
-// user-accessible for that reason. Application processors come in through the trampoline at the
+// user-accessible for that reason, and all ports by the I/O bitmap of the TSS (hosts that run CPL 3
+// natively but interpret CPL 0 do not keep IOPL through IRETQ). Application processors come in through the trampoline at the
 // end and share the path from `to_long_mode` on.
 
 #define KERNEL_CODE32 0x08
@@ -15,6 +16,7 @@
 #define MAX_CPUS      16
 #define KERNEL_STACK  1024
 #define TRAMPOLINE    0x8000
+#define IO_PORTS      0xd00
 
 // ---- PVH note -------------------------------------------------------------------------------
   .section .note.pvh, "a", @note
@@ -122,7 +124,7 @@ to_user_mode:
   subq $8, %rdx              // as if called: the ABI's stack alignment
   pushq $USER_DATA
   pushq %rdx
-  pushq $0x3202              // IOPL 3, IF
+  pushq $0x202               // IF
   pushq $USER_CODE
   pushq %rcx
   iretq
@@ -157,6 +159,9 @@ general_protection_real:
 
 // ---- exceptions: leave a note and go to the panic function at CPL 3 --------------------------
 exception:
+  incl exception_count       // the panic function itself failed: nothing more can be said
+  cmpl $1, exception_count
+  jne stop
   popq fault_record          // vector
   popq fault_record+8        // error code
   popq fault_record+16       // rip
@@ -167,10 +172,14 @@ exception:
   movq %rax, fault_record+40 // rsp
   pushq $USER_DATA
   pushq $boot_stack_top-8
-  pushq $0x3002
+  pushq $2
   pushq $USER_CODE
   pushq $panic_main
   iretq
+
+stop:
+  hlt
+  jmp stop
 
   .set vector, 0
   .rept 32
@@ -287,7 +296,7 @@ gdt:
   .quad 0x00affb000000ffff   // user code
 gdt_task_states:
   .rept MAX_CPUS
-  .quad 0x0000890000000067
+  .quad 0x0000890000000000 + MAX_CPUS * 128 + IO_PORTS / 8
   .quad 0
   .endr
 gdt_end:
@@ -309,10 +318,14 @@ task_states:
   .long 0
   .quad kernel_stacks + (i + 1) * KERNEL_STACK   // RSP0
   .fill 90, 1, 0
-  .word 104                                      // no I/O bitmap
+  .word io_bitmap - task_states - i * 128
   .balign 128
   .set i, i + 1
   .endr
+io_bitmap:                   // one for all: every port below IO_PORTS is allowed
+  .fill IO_PORTS / 8 + MAX_CPUS * 128, 1, 0
+  .byte 0xff
+  .balign 4
 task_states_stack_top:
   .long kernel_stacks + KERNEL_STACK
 
@@ -336,6 +349,8 @@ kvm_clock:
   .globl start_info_address, fault_record, user_stack_tops
 fault_record:
   .skip 48
+exception_count:
+  .skip 8
 user_stack_tops:
   .skip 8 * MAX_CPUS
 start_info_address:

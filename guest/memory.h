@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 // Memory as the VMM described it (PVH start info), handed out once and never freed, and touched
 // only when it is used: each first touch of a page costs the host a fault.
@@ -17,6 +18,13 @@ void* allocate(std::size_t bytes, std::size_t alignment);
 template <typename T>
 T* allocate_array(std::size_t count, std::size_t alignment = 64) {
   return static_cast<T*>(allocate(count * sizeof(T), alignment));
+}
+
+/// A new T, or null.
+template <typename T>
+T* make() {
+  void* at = allocate(sizeof(T), alignof(T) < 64 ? 64 : alignof(T));
+  return at == nullptr ? nullptr : new (at) T;
 }
 
 /// Bytes of RAM in the memory map, and the first address after the last RAM region.

@@ -112,15 +112,17 @@ inline std::uint64_t digest_block(const void* data, std::size_t bytes) {
     lane[j] = ((mixed << 29) | (mixed >> 35)) * kPrime;
   };
   const std::size_t count = bytes < kBlockBytes ? bytes / 8 : kBlockWords;
+  const std::size_t whole = count / 4 * 4;
   std::size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
+  for (; i < whole; i += 4) {
     take(0, words[i]);
     take(1, words[i + 1]);
     take(2, words[i + 2]);
     take(3, words[i + 3]);
   }
-  for (; i < count; ++i) take(i % 4, words[i]);
-  for (; i < kBlockWords; ++i) take(i % 4, 0);
+  for (; i < kBlockWords; i += 4) {
+    for (std::size_t j = 0; j < 4; ++j) take(j, i + j < count ? words[i + j] : 0);
+  }
   return mix(lane[0] ^ mix(lane[1] ^ mix(lane[2] ^ mix(lane[3]))));
 }
 

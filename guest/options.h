@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+
+#include "guest/cmdline.h"
+
+// What the command line asks for. See README.md for the words.
+namespace bellhop::guest {
+
+enum class Workload {
+  kIdle,
+  kCreate,
+  kSeqRead,
+  kRandRead,
+  kRandWrite,
+  kPrepare,
+  kVerify,
+  kNotify,
+  kMisbehave,
+};
+
+struct Options {
+  Workload workload = Workload::kIdle;
+  const char* workload_name = "idle";
+  Text misbehave;
+  std::uint32_t threads = 1;
+  std::uint32_t block_bytes = 4096;
+  std::uint64_t milliseconds = 1000;
+  std::uint64_t warmup_milliseconds = 0;
+  std::uint64_t timeout_milliseconds = 10000;
+  std::uint32_t vcpus = 1;
+  std::uint32_t queues = 0;  ///< 0: as many as vCPUs and device allow
+  std::uint32_t queue_size = 256;
+  std::uint32_t disk = 0;
+  std::uint64_t span = 0;  ///< 0: the whole disk
+  std::uint64_t seed = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t count = 0;
+  bool indirect = true;
+  bool event_idx = true;
+  bool spin = false;
+
+  bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }
+  bool writes() const {
+    return workload == Workload::kCreate || workload == Workload::kRandWrite ||
+           workload == Workload::kPrepare;
+  }
+};
+
+/// Reads the command line; ends the guest with kExitUsage when it is wrong.
+Options parse_options();
+
+}  // namespace bellhop::guest
