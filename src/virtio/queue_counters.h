@@ -13,6 +13,7 @@ struct QueueCounters {
   RelaxedCounter batches;             ///< publications of the used index
   RelaxedCounter interrupts;          ///< times the bell was rung
   RelaxedCounter interrupts_saved;    ///< publications that the driver did not want to hear of
+  RelaxedCounter system_calls;        ///< of the device's back end for this queue
   RelaxedCounter bad_chains;          ///< guest faults confined to one chain
   RelaxedCounter broken;              ///< guest faults that stopped the queue until reset
 };

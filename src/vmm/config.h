@@ -7,24 +7,12 @@
 
 #include "base/cpu_list.h"
 #include "base/result.h"
-#include "block/raw_file.h"
+#include "devices/devices.h"
 #include "event/io_thread.h"
-#include "virtio/notify_mode.h"
 
 namespace bellhop {
 
 enum class TransportKind : std::uint8_t { kPci, kMmio };
-
-/// `--disk path=...`
-struct DiskConfig {
-  std::string id;                ///< "disk0", ... where not given; also GET_ID's answer
-  RawFileConfig file;            ///< an empty path: the null medium of `null_bytes`
-  std::uint64_t null_bytes = 0;
-  unsigned queues = 1;
-  unsigned queue_size = 256;
-  NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;          ///< a name from `iothreads`; empty: the first
-};
 
 /// What a machine is made of. Values, as parsed; Machine::create() checks what needs the host.
 struct MachineConfig {
@@ -37,7 +25,10 @@ struct MachineConfig {
   bool huge_pages = false;
   TransportKind transport = TransportKind::kPci;
   std::vector<IoThreadConfig> iothreads;     ///< at least one is made
-  std::vector<DiskConfig> disks;
+  /// One list for each kind of device: `disks`, ...
+#define BELLHOP_DEVICE(Config, list) std::vector<Config> list;
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
   unsigned max_ioeventfds = 0;               ///< 0: as many as the host allows
   unsigned reserved_ioeventfds = 0;          ///< kept free for a vhost user
 };

@@ -85,10 +85,4 @@ void BlkDevice::reset() noexcept {
   writeback_.store(options_.writeback, std::memory_order_relaxed);
 }
 
-std::uint64_t BlkDevice::system_calls() const noexcept {
-  std::uint64_t sum = 0;
-  for (const auto& queue : queues_) sum += queue->system_calls();
-  return sum;
-}
-
 }  // namespace bellhop

@@ -43,8 +43,6 @@ class BlkDevice final : public VirtioDevice {
   void reset() noexcept override;
 
   [[nodiscard]] const BlkCounters& counters() const noexcept { return counters_; }
-  /// System calls made by the back end's queues since activation.
-  [[nodiscard]] std::uint64_t system_calls() const noexcept;
 
  private:
   friend class BlkQueue;

@@ -65,10 +65,21 @@ void BlkQueue::drain() noexcept {
   }
 }
 
-void BlkQueue::submit() noexcept { io_->submit(); }
+void BlkQueue::submit() noexcept {
+  io_->submit();
+  count_system_calls();
+}
+
+void BlkQueue::count_system_calls() noexcept {
+  const std::uint64_t now = io_->system_calls();
+  runner_.counters().system_calls.add(now - std::exchange(counted_system_calls_, now));
+}
 
 void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
-  runner_.with_baton([this] { io_->reap(); });
+  runner_.with_baton([this] {
+    io_->reap();
+    count_system_calls();
+  });
 }
 
 void BlkQueue::begin(BlkRequest& request) noexcept {

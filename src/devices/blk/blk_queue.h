@@ -20,8 +20,6 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   void drain() noexcept override;
   void submit() noexcept override;
 
-  [[nodiscard]] std::uint64_t system_calls() const noexcept { return io_->system_calls(); }
-
  private:
   BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features);
 
@@ -29,6 +27,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   void on_event(std::uint64_t count) noexcept override;
   static void on_completed(BlockIo& io, int error) noexcept;
 
+  void count_system_calls() noexcept;
   void begin(BlkRequest& request) noexcept;
   void next_range(BlkRequest& request) noexcept;
   void get_id(BlkRequest& request) noexcept;
@@ -44,6 +43,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   std::unique_ptr<BlockQueue> io_;
   std::unique_ptr<BlkRequest[]> pool_;
   BlkRequest* free_ = nullptr;
+  std::uint64_t counted_system_calls_ = 0;
 };
 
 }  // namespace bellhop

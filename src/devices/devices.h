@@ -1,0 +1,4 @@
+#pragma once
+
+// The configuration of every device in devices.def.
+#include "devices/blk/disk_config.h"  // IWYU pragma: export
