@@ -11,7 +11,8 @@ constexpr unsigned kRoundsInOneDrain = 32;
 
 /// Completions inside one batch after which they are shown to the driver, so that it works on the
 /// first while the device works on the rest. A medium that completes inside submit() is what this
-/// is for; publishing more often costs a shared cache line each time.
+/// is for; publishing more often costs a shared cache line each time. Only with EVENT_IDX, where a
+/// driver that is awake says exactly that: by flags, each publication would be an interrupt.
 constexpr std::uint16_t kPublishEvery = 4;
 
 }  // namespace
@@ -112,7 +113,7 @@ void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written) noexce
   ring_->complete(chain, written);
   if (!serving_) {
     thread_->loop().defer(*this);
-  } else if (ring_->unpublished() >= kPublishEvery) {
+  } else if (ring_->event_idx() && ring_->unpublished() >= kPublishEvery) {
     publish(Ring::kNow);
   }
 }

@@ -53,6 +53,7 @@ class Virtqueue {
   /// Whether the driver has offered something. Cheap.
   [[nodiscard]] bool has_available() noexcept;
 
+  [[nodiscard]] bool event_idx() const noexcept { return features_.event_idx; }
   [[nodiscard]] bool broken() const noexcept { return broken_; }
   [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
   /// Requests taken and not yet given back.
