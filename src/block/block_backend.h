@@ -33,6 +33,8 @@ struct BlockIo : IoOp {
     void* queue = nullptr;
     void* bounce = nullptr;
     std::uint64_t progress = 0;
+    std::uint32_t retries = 0;
+    int error = 0;
     alignas(8) std::array<std::byte, 64> control{};  ///< an iocb of linux-aio fits in
   } scratch;
 };
@@ -55,7 +57,8 @@ struct BlockLimits {
   bool can_write_zeroes = false;
 };
 
-/// One stream of requests under one virtqueue. Not thread-safe: see QueueSharing.
+/// One stream of requests under one virtqueue. Not thread-safe: see QueueSharing. Destroyed when no
+/// request is outstanding, by the loop's thread (or while the loop does not run).
 class BlockQueue {
  public:
   virtual ~BlockQueue() = default;

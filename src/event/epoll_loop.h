@@ -24,6 +24,8 @@ class EpollLoop final : public EventLoop {
   void signal(const EventFd& event) noexcept override;
   void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) override;
   void stop_timer(TimerHandler& handler) noexcept override;
+  int register_file(int) noexcept override { return -1; }
+  void unregister_file(int) noexcept override {}
   void post(std::function<void()> message) override { mailbox_.post(std::move(message)); }
   void run() override;
   void run_once(std::chrono::nanoseconds timeout) override;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 
 namespace bellhop {
@@ -78,7 +79,7 @@ Status UringLoop::open_ring() {
   }
   // Free slots for the files of disks. Without them their descriptors are used, so a refusal
   // (before 5.19) is no fault.
-  (void)::io_uring_register_files_sparse(&ring_, kFileSlots);
+  if (::io_uring_register_files_sparse(&ring_, kFileSlots) == 0) free_slots_ = ~std::uint64_t{0};
   ready_.reserve(std::size_t{2} * kCompletions);
   uring_ = &ring_;
   return {};
@@ -197,6 +198,23 @@ void UringLoop::start_timer(TimerHandler& handler, std::chrono::nanoseconds dela
 }
 
 void UringLoop::stop_timer(TimerHandler& handler) noexcept { timers_.stop(handler); }
+
+int UringLoop::register_file(int fd) noexcept {
+  if (free_slots_ == 0) return -1;
+  const auto slot = static_cast<unsigned>(std::countr_zero(free_slots_));
+  if (::io_uring_register_files_update(&ring_, slot, &fd, 1) != 1) return -1;
+  free_slots_ &= ~(std::uint64_t{1} << slot);
+  return static_cast<int>(slot);
+}
+
+void UringLoop::unregister_file(int slot) noexcept {
+  if (slot < 0) return;
+  const int none = -1;
+  const auto index = static_cast<unsigned>(slot);
+  // From another thread after the loop's has ended the slot is lost, with the ring soon after it.
+  if (::io_uring_register_files_update(&ring_, index, &none, 1) != 1) return;
+  free_slots_ |= std::uint64_t{1} << index;
+}
 
 void UringLoop::run() {
   if (!enabled_) enable();

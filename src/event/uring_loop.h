@@ -26,6 +26,8 @@ class UringLoop final : public EventLoop {
   void signal(const EventFd& event) noexcept override;
   void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) override;
   void stop_timer(TimerHandler& handler) noexcept override;
+  int register_file(int fd) noexcept override;
+  void unregister_file(int slot) noexcept override;
   void post(std::function<void()> message) override { mailbox_.post(std::move(message)); }
   void run() override;
   void run_once(std::chrono::nanoseconds timeout) override;
@@ -55,6 +57,7 @@ class UringLoop final : public EventLoop {
   ::io_uring ring_{};
   bool ring_open_ = false;
   bool enabled_ = false;
+  std::uint64_t free_slots_ = 0;  // of the table of registered files, a bit each
   Mailbox mailbox_;
   TimerList timers_;
   std::vector<std::unique_ptr<Watch>> watches_;

@@ -1,0 +1,214 @@
+#include "block/disk_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/stat.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "block/file_lock.h"
+#include "block/transfer.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::uint32_t kSector = 512;
+
+std::uint32_t round_to_power_of_two(std::uint32_t value, std::uint32_t least) noexcept {
+  return std::max(least, std::bit_ceil(value));
+}
+
+bool is_memory_file_system(int fd) noexcept {
+  struct statfs about {};
+  if (::fstatfs(fd, &about) != 0) return false;
+  return about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC ||
+         about.f_type == HUGETLBFS_MAGIC;
+}
+
+int checked(int result) noexcept { return result == 0 ? 0 : -errno; }
+
+int fallocate_again(int fd, int mode, std::uint64_t offset, std::uint64_t length) noexcept {
+  int result = 0;
+  do {
+    result = checked(::fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                                 static_cast<off_t>(length)));
+  } while (result == -EINTR);
+  return result;
+}
+
+// What a file system says that cannot do it, and block devices of old kernels.
+bool is_refusal(int error) noexcept {
+  return error == -EOPNOTSUPP || error == -ENOSYS || error == -ENOTTY || error == -EINVAL;
+}
+
+}  // namespace
+
+Result<DiskFile> DiskFile::open(const RawFileConfig& config) {
+  DiskFile file;
+  const int access = config.read_only ? O_RDONLY : O_RDWR;
+  const int direct = config.cache == Cache::kNone ? O_DIRECT : 0;
+  // O_NONBLOCK: a FIFO without a writer must not hang us; it means nothing to files and disks.
+  file.fd_ = UniqueFd(::open(config.path.c_str(), access | direct | O_CLOEXEC | O_NONBLOCK));
+  if (!file.fd_.valid()) {
+    if (errno == EINVAL && direct != 0) {
+      return fail(fmt::format("{} lies on a file system without O_DIRECT: use cache=writeback",
+                              config.path),
+                  EINVAL);
+    }
+    return fail_errno(fmt::format("cannot open {}{}", config.path,
+                                  config.read_only ? "" : " for writing"));
+  }
+  // io_uring would take it as "fail rather than wait".
+  if (::fcntl(file.fd(), F_SETFL, direct) != 0) {
+    return fail_errno(fmt::format("cannot open {}", config.path));
+  }
+  if (auto measured = file.measure(config); !measured) return forward(measured);
+  const LockKind kind = config.read_only ? LockKind::kShared : LockKind::kExclusive;
+  if (auto locked = lock_file(file.fd(), config.path, kind); !locked) return forward(locked);
+  return file;
+}
+
+Status DiskFile::measure(const RawFileConfig& config) {
+  struct statx about {};
+  if (::statx(fd(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_DIOALIGN, &about) != 0) {
+    return fail_errno(fmt::format("cannot look at {}", config.path));
+  }
+  block_device_ = S_ISBLK(about.stx_mode);
+  if (!block_device_ && !S_ISREG(about.stx_mode)) {
+    return fail(fmt::format("{} is {}, not a file or block device", config.path,
+                            S_ISDIR(about.stx_mode) ? "a directory" : "something else"),
+                S_ISDIR(about.stx_mode) ? EISDIR : EINVAL);
+  }
+  in_memory_ = !block_device_ && is_memory_file_system(fd());
+
+  std::uint32_t logical = kSector;
+  std::uint32_t physical = std::min<std::uint32_t>(about.stx_blksize, 4096);
+  limits_.capacity = about.stx_size;
+  if (block_device_) {
+    int sector = 0;
+    unsigned physical_sector = 0;
+    if (::ioctl(fd(), BLKGETSIZE64, &limits_.capacity) != 0 ||
+        ::ioctl(fd(), BLKSSZGET, &sector) != 0 ||
+        ::ioctl(fd(), BLKPBSZGET, &physical_sector) != 0) {
+      return fail_errno(fmt::format("cannot find the size of block device {}", config.path));
+    }
+    logical = static_cast<std::uint32_t>(sector);
+    physical = physical_sector;
+  }
+  if (config.cache == Cache::kNone && !in_memory_) {
+    // Kernels before 6.1 do not tell; the page's size then satisfies every device.
+    const bool told = (about.stx_mask & STATX_DIOALIGN) != 0 && about.stx_dio_offset_align != 0;
+    memory_align_ = told ? about.stx_dio_mem_align : 4096;
+    length_align_ = told ? about.stx_dio_offset_align : std::max(logical, kSector);
+    logical = std::max(logical, length_align_);
+  }
+  limits_.logical_block = round_to_power_of_two(logical, kSector);
+  limits_.physical_block = round_to_power_of_two(physical, limits_.logical_block);
+  limits_.read_only = config.read_only;
+  limits_.can_discard = !config.read_only;
+  limits_.can_write_zeroes = !config.read_only;
+  if (limits_.capacity == 0 || limits_.capacity % limits_.logical_block != 0) {
+    return fail(fmt::format("{} has {} bytes: a disk needs a multiple of {}", config.path,
+                            limits_.capacity, limits_.logical_block),
+                EINVAL);
+  }
+  return {};
+}
+
+bool DiskFile::needs_bounce(std::span<const GuestSpan> data) const noexcept {
+  if (memory_align_ <= 1 && length_align_ <= 1) return false;
+  std::uintptr_t addresses = 0;
+  std::size_t lengths = 0;
+  for (const iovec& piece : as_iovecs(data)) {
+    addresses |= reinterpret_cast<std::uintptr_t>(piece.iov_base);
+    lengths |= piece.iov_len;
+  }
+  // Both are powers of two.
+  return (addresses & (memory_align_ - 1)) != 0 || (lengths & (length_align_ - 1)) != 0;
+}
+
+int DiskFile::execute(BlockIo& io) const noexcept {
+  int result = 0;
+  switch (io.op) {
+    case BlockOp::kRead:
+    case BlockOp::kWrite:
+      while (advance(io, execute_step(io)) == TransferState::kMore) {
+      }
+      return io.scratch.error;
+    case BlockOp::kFlush:
+      do {
+        result = checked(::fdatasync(fd()));
+      } while (result == -EINTR);
+      return result;
+    case BlockOp::kDiscard:
+      return discard(io.offset, io.length);
+    case BlockOp::kWriteZeroes:
+      return write_zeroes(io.offset, io.length, io.may_unmap);
+  }
+  return -EOPNOTSUPP;
+}
+
+int DiskFile::execute_step(BlockIo& io) const noexcept {
+  const TransferStep step = next_step(io);
+  const auto offset = static_cast<off_t>(step.offset);
+  ssize_t moved = 0;
+  if (step.count == 0) {
+    moved = io.op == BlockOp::kRead
+                ? ::pread(fd(), step.single.iov_base, step.single.iov_len, offset)
+                : ::pwrite(fd(), step.single.iov_base, step.single.iov_len, offset);
+  } else {
+    const int count = static_cast<int>(step.count);
+    moved = io.op == BlockOp::kRead ? ::preadv(fd(), step.vector, count, offset)
+                                    : ::pwritev(fd(), step.vector, count, offset);
+  }
+  return moved < 0 ? -errno : static_cast<int>(moved);
+}
+
+int DiskFile::discard(std::uint64_t offset, std::uint64_t length) const noexcept {
+  int result = 0;
+  if (block_device_) {
+    std::array<std::uint64_t, 2> range{offset, length};
+    result = checked(::ioctl(fd(), BLKDISCARD, range.data()));
+  } else {
+    result = fallocate_again(fd(), FALLOC_FL_PUNCH_HOLE, offset, length);
+  }
+  // A hint: where the medium cannot take it, keeping the data is right.
+  return is_refusal(result) ? 0 : result;
+}
+
+int DiskFile::write_zeroes(std::uint64_t offset, std::uint64_t length,
+                           bool may_unmap) const noexcept {
+  if (may_unmap) {
+    const int punched = fallocate_again(fd(), FALLOC_FL_PUNCH_HOLE, offset, length);
+    if (!is_refusal(punched)) return punched;
+  }
+  const int zeroed = fallocate_again(fd(), FALLOC_FL_ZERO_RANGE, offset, length);
+  return is_refusal(zeroed) ? write_out_zeroes(offset, length) : zeroed;
+}
+
+int DiskFile::write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept {
+  alignas(4096) static constexpr std::array<std::byte, std::size_t{64} << 10> kZeroes{};
+  while (length != 0) {
+    const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(length, kZeroes.size()));
+    const ssize_t written = ::pwrite(fd(), kZeroes.data(), piece, static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return -errno;
+    }
+    if (written == 0) return -EIO;
+    offset += static_cast<std::uint64_t>(written);
+    length -= static_cast<std::uint64_t>(written);
+  }
+  return 0;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+
+#include "base/unique_fd.h"
+#include "block/block_backend.h"
+#include "block/raw_file.h"
+
+namespace bellhop {
+
+/// An open image, what is known of it, and the operations on it that block. Immutable once open,
+/// hence free to share between threads.
+class DiskFile {
+ public:
+  /// Opens, locks and measures. Errors as open_raw_file() says.
+  static Result<DiskFile> open(const RawFileConfig& config);
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] const BlockLimits& limits() const noexcept { return limits_; }
+  /// On tmpfs and its kin: reads and writes never wait for a device.
+  [[nodiscard]] bool in_memory() const noexcept { return in_memory_; }
+  /// O_DIRECT is in force and some piece of `data` does not lie as it demands.
+  [[nodiscard]] bool needs_bounce(std::span<const GuestSpan> data) const noexcept;
+
+  /// Does the whole request and waits for it. Returns 0 or -errno. `io.scratch` has been prepared
+  /// by transfer.h.
+  int execute(BlockIo& io) const noexcept;
+  /// One more step of a read or write: bytes moved, or -errno.
+  int execute_step(BlockIo& io) const noexcept;
+
+ private:
+  DiskFile() = default;
+  Status measure(const RawFileConfig& config);
+  int discard(std::uint64_t offset, std::uint64_t length) const noexcept;
+  int write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) const noexcept;
+  int write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept;
+
+  UniqueFd fd_;
+  BlockLimits limits_;
+  std::uint32_t memory_align_ = 1;  // bytes; only with O_DIRECT
+  std::uint32_t length_align_ = 1;
+  bool block_device_ = false;
+  bool in_memory_ = false;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,97 @@
+#include "block/file_queue.h"
+
+#include <cassert>
+#include <cerrno>
+
+namespace bellhop {
+
+FileQueue::FileQueue(const Setup& setup) noexcept
+    : file_(setup.file),
+      workers_(setup.workers),
+      loop_(setup.loop),
+      sharing_(setup.sharing) {}
+
+FileQueue::~FileQueue() {
+  assert(outstanding_ == 0);
+  if (watched_) loop_.unwatch(event_);
+}
+
+Status FileQueue::open_event() {
+  auto event = EventFd::create();
+  if (!event) return forward(event);
+  event_ = std::move(*event);
+  if (sharing_ == QueueSharing::kSharedWithVcpu) return {};
+  if (auto done = loop_.watch(event_, *this); !done) return done;
+  watched_ = true;
+  return {};
+}
+
+void FileQueue::on_event(std::uint64_t) noexcept { reap(); }
+
+void FileQueue::enqueue(BlockIo& io) noexcept {
+  ++outstanding_;
+  if (!begin_transfer(io, file_, bounce_)) {
+    io.scratch.error = -ENOMEM;
+    failed_.push(io);
+  } else if (takes(io)) {
+    pending_.push(io);
+  } else {
+    give_to_workers(io);
+  }
+}
+
+void FileQueue::give_to_workers(BlockIo& io) noexcept {
+  io.scratch.queue = &channel_;
+  for_workers_.push(io);
+}
+
+void FileQueue::submit() noexcept {
+  if (busy_) return;
+  busy_ = true;
+  flush();
+  collect();
+  busy_ = false;
+}
+
+void FileQueue::reap() noexcept {
+  if (busy_) return;
+  busy_ = true;
+  collect();
+  busy_ = false;
+}
+
+void FileQueue::flush() noexcept {
+  bool progress = true;
+  while (progress && has_work()) {
+    progress = !pending_.empty() && submit_pending();
+    while (BlockIo* const io = failed_.pop()) complete(*io, io->scratch.error);
+    if (!for_workers_.empty()) {
+      ++system_calls_;
+      workers_.hand_over(for_workers_);
+      progress = true;
+    }
+  }
+}
+
+void FileQueue::collect() noexcept {
+  reap_engine();
+  IoList finished = channel_.drain();
+  while (BlockIo* const io = finished.pop()) complete(*io, io->scratch.error);
+  if (has_work()) flush();
+}
+
+void FileQueue::stepped(BlockIo& io, int result) noexcept {
+  if (advance(io, result) == TransferState::kMore) {
+    pending_.push(io);
+  } else {
+    complete(io, io.scratch.error);
+  }
+}
+
+void FileQueue::complete(BlockIo& io, int error) noexcept {
+  end_transfer(io, bounce_);
+  --outstanding_;
+  io.completed(io, error);
+}
+
+}  // namespace bellhop

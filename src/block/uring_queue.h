@@ -1,0 +1,43 @@
+#pragma once
+
+#include <liburing.h>
+
+#include "block/file_queue.h"
+
+namespace bellhop {
+
+/// Reads, writes and flushes by io_uring.
+///
+/// For the loop's thread alone, on a loop that is an io_uring: requests go into the loop's own ring
+/// and travel with its next submission. Otherwise the queue has a ring of its own, not bound to a
+/// thread, whose completions signal event(); that is switched off while a thread is in here, which
+/// sees them anyway.
+class UringQueue final : public FileQueue, private Task {
+ public:
+  /// Errors: the kernel lacks or forbids io_uring, or has no memory for a ring.
+  static Result<std::unique_ptr<BlockQueue>> create(const Setup& setup);
+  ~UringQueue() override;
+
+ private:
+  explicit UringQueue(const Setup& setup) noexcept : FileQueue(setup) {}
+  Status open_ring(unsigned depth);
+
+  [[nodiscard]] bool takes(const BlockIo& io) const noexcept override;
+  bool submit_pending() noexcept override;
+  void reap_engine() noexcept override;
+  void run() noexcept override { submit(); }
+
+  ::io_uring_sqe* get_sqe() noexcept;
+  void prepare(::io_uring_sqe& sqe, BlockIo& io) const noexcept;
+  void enter() noexcept;
+  bool reap_ring() noexcept;
+  static void on_done(IoOp& op, int result) noexcept;
+
+  ::io_uring* ring_ = nullptr;  // the loop's, or own_
+  ::io_uring own_{};
+  bool has_own_ = false;
+  int slot_ = -1;  // the file's in the ring's table, if registered
+  unsigned in_flight_ = 0;
+};
+
+}  // namespace bellhop
