@@ -42,8 +42,8 @@ long io_submit(aio_context_t context, long count, ::iocb** requests) noexcept {
 }
 long io_getevents(aio_context_t context, long least, long most, ::io_event* events) noexcept {
   timespec no_time{};
-  const long got = ::syscall(SYS_io_getevents, context, least, most, events,
-                             least == 0 ? &no_time : nullptr);
+  const long got =
+      ::syscall(SYS_io_getevents, context, least, most, events, least == 0 ? &no_time : nullptr);
   return got < 0 ? -errno : got;
 }
 
@@ -186,8 +186,7 @@ void AioQueue::reap_by_system_call(long at_least) noexcept {
   while (in_flight_ != 0) {
     ++system_calls_;
     const auto most = static_cast<long>(events.size());
-    const long got =
-        io_getevents(context_, std::min(at_least, most), most, events.data());
+    const long got = io_getevents(context_, std::min(at_least, most), most, events.data());
     if (got == -EINTR) continue;
     if (got <= 0) return;
     at_least = std::max(0L, at_least - got);

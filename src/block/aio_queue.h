@@ -38,7 +38,7 @@ class AioQueue final : public FileQueue {
   aio_context_t context_ = 0;
   Ring* ring_ = nullptr;  // null if it does not look as we know it
   bool can_flush_ = true;
-  unsigned room_ = 0;       // requests that the context takes at once
+  unsigned room_ = 0;  // requests that the context takes at once
   unsigned in_flight_ = 0;
   std::vector<::iocb*> batch_;
 };

@@ -20,10 +20,10 @@ enum class BlockOp : std::uint8_t { kRead, kWrite, kFlush, kDiscard, kWriteZeroe
 /// nothing of it afterwards.
 struct BlockIo : IoOp {
   BlockOp op = BlockOp::kRead;
-  bool may_unmap = false;                 ///< kWriteZeroes: the blocks may be given back
-  std::uint64_t offset = 0;               ///< bytes
-  std::uint64_t length = 0;               ///< bytes; for reads and writes the sum of `data`
-  std::span<const GuestSpan> data;        ///< guest RAM, read or written in place
+  bool may_unmap = false;           ///< kWriteZeroes: the blocks may be given back
+  std::uint64_t offset = 0;         ///< bytes
+  std::uint64_t length = 0;         ///< bytes; for reads and writes the sum of `data`
+  std::span<const GuestSpan> data;  ///< guest RAM, read or written in place
   /// Called once, on the thread that reaps, with 0 or -errno. May enqueue further requests.
   void (*completed)(BlockIo& io, int error) noexcept = nullptr;
 
@@ -49,9 +49,9 @@ enum class QueueSharing {
 };
 
 struct BlockLimits {
-  std::uint64_t capacity = 0;            ///< bytes, a multiple of logical_block
-  std::uint32_t logical_block = 512;     ///< bytes
-  std::uint32_t physical_block = 4096;   ///< bytes
+  std::uint64_t capacity = 0;           ///< bytes, a multiple of logical_block
+  std::uint32_t logical_block = 512;    ///< bytes
+  std::uint32_t physical_block = 4096;  ///< bytes
   bool read_only = false;
   bool can_discard = false;
   bool can_write_zeroes = false;

@@ -64,8 +64,8 @@ Result<DiskFile> DiskFile::open(const RawFileConfig& config) {
                               config.path),
                   EINVAL);
     }
-    return fail_errno(fmt::format("cannot open {}{}", config.path,
-                                  config.read_only ? "" : " for writing"));
+    return fail_errno(
+        fmt::format("cannot open {}{}", config.path, config.read_only ? "" : " for writing"));
   }
   // io_uring would take it as "fail rather than wait".
   if (::fcntl(file.fd(), F_SETFL, direct) != 0) {

@@ -6,10 +6,7 @@
 namespace bellhop {
 
 FileQueue::FileQueue(const Setup& setup) noexcept
-    : file_(setup.file),
-      workers_(setup.workers),
-      loop_(setup.loop),
-      sharing_(setup.sharing) {}
+    : file_(setup.file), workers_(setup.workers), loop_(setup.loop), sharing_(setup.sharing) {}
 
 FileQueue::~FileQueue() {
   assert(outstanding_ == 0);

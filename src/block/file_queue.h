@@ -75,11 +75,11 @@ class FileQueue : public BlockQueue, protected EventHandler {
   const QueueSharing sharing_;
   EventFd event_;
   bool watched_ = false;
-  bool busy_ = false;        // in submit() or reap(): what is enqueued meanwhile is taken along
+  bool busy_ = false;  // in submit() or reap(): what is enqueued meanwhile is taken along
   unsigned outstanding_ = 0;
   IoList pending_;
   IoList for_workers_;
-  IoList failed_;            // refused in enqueue(), which must not complete
+  IoList failed_;  // refused in enqueue(), which must not complete
   BouncePool bounce_;
   CompletionChannel channel_{event_};
 };

@@ -101,8 +101,8 @@ class EventLoop {
   /// submitted early (io_uring_submit).
   [[nodiscard]] ::io_uring* uring() const noexcept { return uring_; }
 
-  /// A slot of uring()'s table of registered files for `fd`, to be used with IOSQE_FIXED_FILE, or -1
-  /// if there is none to be had (epoll, an old kernel, all taken, not the loop's thread).
+  /// A slot of uring()'s table of registered files for `fd`, to be used with IOSQE_FIXED_FILE, or
+  /// -1 if there is none to be had (epoll, an old kernel, all taken, not the loop's thread).
   [[nodiscard]] virtual int register_file(int fd) noexcept = 0;
   virtual void unregister_file(int slot) noexcept = 0;
 
