@@ -15,8 +15,8 @@ constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
                                         feature_mask(kFeatureIndirectDesc) |
                                         feature_mask(kFeatureEventIdx);
 
-constexpr std::uint8_t kDriverBits = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk |
-                                     kStatusDriverOk | kStatusFailed;
+constexpr std::uint8_t kDriverBits =
+    kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk | kStatusFailed;
 
 }  // namespace
 
@@ -56,7 +56,7 @@ std::uint32_t DeviceCore::driver_features(std::uint32_t word) const noexcept {
 void DeviceCore::set_driver_features(std::uint32_t word, std::uint32_t value) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   if (word > 1 || (status() & kStatusFeaturesOk) != 0) {
-    ++ignored_writes_;
+    guest_fault("writes features that are absent or settled");
     return;
   }
   const unsigned shift = 32 * word;
@@ -77,10 +77,13 @@ void DeviceCore::write_status(std::uint8_t value) {
     const bool acceptable = (driver_features_ & ~offered()) == 0 &&
                             (driver_features_ & feature_mask(kFeatureVersion1)) != 0;
     // 2.2.2: the driver finds FEATURES_OK clear when it reads it back.
-    if (!acceptable) added &= static_cast<std::uint8_t>(~kStatusFeaturesOk);
+    if (!acceptable) {
+      guest_fault("acknowledges features that were not offered");
+      added &= static_cast<std::uint8_t>(~kStatusFeaturesOk);
+    }
   }
   if ((added & kStatusDriverOk) != 0 && ((before | added) & kStatusFeaturesOk) == 0) {
-    ++ignored_writes_;
+    guest_fault("sets DRIVER_OK without FEATURES_OK");
     added &= static_cast<std::uint8_t>(~kStatusDriverOk);
   }
   status_.fetch_or(added, std::memory_order_acq_rel);
@@ -96,6 +99,12 @@ void DeviceCore::activate() {
   std::vector<QueueRunner*> runners(queues_.size(), nullptr);
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!queues_[i].config.ready) continue;
+    if (queues_[i].config.size > queue_max_size()) {
+      log::warn("{}: queue {} cannot start: size {} is over {}", traits().id, i,
+                queues_[i].config.size, queue_max_size());
+      needs_reset();
+      return;
+    }
     auto ring = Virtqueue::activate(*wiring_.memory, queues_[i].config, features,
                                     queues_[i].runner->counters());
     if (!ring) {
@@ -107,8 +116,8 @@ void DeviceCore::activate() {
     runners[i] = queues_[i].runner.get();
     runners[i]->set_mode(wiring_.notify);
   }
-  // Armed before the device is told, since a refusal decides how the queue is run.
-  arm_all();
+  // Armed before the queues start, since a refusal decides how they are run.
+  if (!resting()) arm_all();
   active_ = true;
   if (auto started = device_->activate(driver_features_, runners); !started) {
     log::error("{}: {}", traits().id, started.error().message);
@@ -118,19 +127,23 @@ void DeviceCore::activate() {
   }
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!rings[i]) continue;
+    if (resting()) {
+      queues_[i].resting = std::move(rings[i]);
+      continue;
+    }
     runners[i]->start(std::move(*rings[i]));
     runners[i]->kick_once();
   }
 }
 
 void DeviceCore::arm_all() {
+  if (!reachable_) return;
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.config.ready || queue.armed || queue.runner->mode() != NotifyMode::kIoEventFd) {
       continue;
     }
-    const auto armed =
-        client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+    const auto armed = client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
     queue.armed = armed.has_value();
     if (queue.armed) continue;
     if (!refusal_logged_) {
@@ -154,6 +167,7 @@ void DeviceCore::disarm_all() noexcept {
 void DeviceCore::reset_locked() {
   disarm_all();
   for (Queue& queue : queues_) {
+    if (!queue.runner) return;  // create() failed half-way
     queue.runner->stop();
     queue.resting.reset();
     queue.config = QueueConfig{};
@@ -165,6 +179,7 @@ void DeviceCore::reset_locked() {
   for (Queue& queue : queues_) queue.runner->doorbell().consume();
   driver_features_ = 0;
   paused_ = false;
+  client_->device_was_reset();
   status_.store(0, std::memory_order_release);
 }
 
@@ -185,22 +200,19 @@ void DeviceCore::reset_queue(std::uint32_t index) {
   queue.config.ready = false;
 }
 
-void DeviceCore::pause() {
-  const std::lock_guard<std::mutex> hold(lock_);
-  if (std::exchange(paused_, true)) return;
+void DeviceCore::rest() {
   disarm_all();
-  for (Queue& queue : queues_) queue.resting = queue.runner->stop();
+  for (Queue& queue : queues_) {
+    if (auto ring = queue.runner->stop()) queue.resting = std::move(ring);
+  }
 }
 
-void DeviceCore::resume() {
-  const std::lock_guard<std::mutex> hold(lock_);
-  if (!std::exchange(paused_, false)) return;
+void DeviceCore::go_on() {
+  if (!active_) return;
+  arm_all();
   for (Queue& queue : queues_) {
     if (queue.resting) queue.runner->start(std::move(*queue.resting));
     queue.resting.reset();
-  }
-  arm_all();
-  for (Queue& queue : queues_) {
     if (!queue.runner->running()) continue;
     // The driver may have rung, or missed our ring, while nobody was there.
     queue.runner->kick_once();
@@ -208,9 +220,54 @@ void DeviceCore::resume() {
   }
 }
 
+void DeviceCore::pause() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const bool rested = resting();
+  paused_ = true;
+  if (!rested) rest();
+}
+
+void DeviceCore::resume() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!std::exchange(paused_, false)) return;
+  if (!resting()) go_on();
+}
+
+void DeviceCore::set_memory_access(MemoryAccess access) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const bool rested = resting();
+  access_ = access;
+  if (rested == resting()) return;
+  if (rested) {
+    go_on();
+  } else {
+    rest();
+  }
+}
+
 void DeviceCore::notify(std::uint32_t index) noexcept {
-  if (index >= queues_.size() || !queues_[index].runner->running()) return;
+  if (index >= queues_.size() || !queues_[index].runner->running()) {
+    guest_fault("kicks a queue that does not run");
+    return;
+  }
   queues_[index].runner->kick();
+}
+
+void DeviceCore::set_queue_vector(std::uint32_t index, std::uint16_t vector,
+                                  const EventFd* event) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) {
+    guest_fault("sets the vector of a queue that is absent");
+    return;
+  }
+  queues_[index].config.msix_vector = vector;
+  queues_[index].bell.point_at(event);
+}
+
+void DeviceCore::guest_fault(const char* what) noexcept {
+  if (guest_faults_.fetch_add(1, std::memory_order_relaxed) == 0) {
+    log::warn("{}: the driver {}: ignored, as will be others like it", traits().id, what);
+  }
 }
 
 QueueConfig DeviceCore::queue(std::uint32_t index) const noexcept {
@@ -227,7 +284,10 @@ void DeviceCore::read_config(std::uint32_t offset, std::span<std::byte> data) no
 
 void DeviceCore::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
   const std::uint32_t size = traits().config_bytes;
-  if (offset >= size || data.size() > size - offset) return;
+  if (offset >= size || data.size() > size - offset) {
+    guest_fault("writes past the device's configuration");
+    return;
+  }
   device_->write_config(offset, data);
 }
 

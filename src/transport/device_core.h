@@ -20,7 +20,11 @@ class CoreClient {
   /// host refuses: the queue falls back to sync.
   virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
   virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
-  /// The device changed its configuration or its status by itself. Any thread, no lock held.
+  /// The device came back to its state after power-on, and its status is about to read 0: the
+  /// transport forgets its vectors and its interrupt status.
+  virtual void device_was_reset() noexcept = 0;
+  /// The device changed its configuration or its status by itself. Any thread, with or without the
+  /// core's lock: must not call back.
   virtual void raise_config_interrupt() noexcept = 0;
 
  protected:
@@ -33,6 +37,9 @@ struct CoreWiring {
   std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
   NotifyMode notify = NotifyMode::kIoEventFd;
 };
+
+/// Whether the device may read and write guest memory (bus mastering, for a PCI function).
+enum class MemoryAccess : std::uint8_t { kForbidden, kAllowed };
 
 /// The life of a virtio device behind any transport: status, feature negotiation, queue
 /// configuration, activation and reset (virtio 1.3, 2.1, 2.2, 3.1). The transport decodes register
@@ -78,11 +85,14 @@ class DeviceCore final : private QueueFaultSink {
   void change_queue(std::uint32_t index, Change&& change) noexcept {
     const std::lock_guard<std::mutex> hold(lock_);
     if (index >= queues_.size() || queues_[index].config.ready || driver_ok()) {
-      ++ignored_writes_;
+      guest_fault("writes registers of a queue that is absent or in use");
       return;
     }
     change(queues_[index].config);
   }
+  /// Points a queue's bell at the event of `vector`; unlike the other registers also while the
+  /// queue runs. Null with kMsiNoVector.
+  void set_queue_vector(std::uint32_t index, std::uint16_t vector, const EventFd* event) noexcept;
   /// virtio-mmio's QueueReady = 0 or a later virtio-pci queue_reset: one queue back to rest.
   void reset_queue(std::uint32_t index);
 
@@ -96,14 +106,19 @@ class DeviceCore final : private QueueFaultSink {
     return *queues_[queue].runner;
   }
 
-  /// Doorbells off and on again around a change of their address. Kicks in between are not lost.
+  /// Doorbells off and on again around a change of their address. `change` says whether they can be
+  /// reached at all from now on. Kicks in between are not lost.
   template <class Change>
   void with_doorbells_disarmed(Change&& change) {
     const std::lock_guard<std::mutex> hold(lock_);
     disarm_all();
-    change();
-    if (driver_ok() && !paused_) arm_all();
+    reachable_ = change();
+    if (active_ && !resting()) arm_all();
   }
+
+  /// Forbidden: requests in flight are waited for, then the queues rest; kicks stay unanswered in
+  /// the rings until access is allowed again.
+  void set_memory_access(MemoryAccess access);
 
   /// Everything at rest, nothing lost; the vCPUs must stand still. resume() goes on: arms, kicks
   /// every queue once and rings every bell once.
@@ -112,14 +127,19 @@ class DeviceCore final : private QueueFaultSink {
   /// As if the driver had written 0 to status.
   void reset();
 
-  [[nodiscard]] std::uint64_t ignored_writes() const noexcept { return ignored_writes_; }
+  /// Counts something that the driver must not do and that was ignored; the first is logged. Any
+  /// thread. `what` completes "the driver ...".
+  void guest_fault(const char* what) noexcept;
+  [[nodiscard]] std::uint64_t guest_faults() const noexcept {
+    return guest_faults_.load(std::memory_order_relaxed);
+  }
 
  private:
   struct Queue {
     QueueConfig config;
     Bell bell;
     std::unique_ptr<QueueRunner> runner;
-    std::optional<Virtqueue> resting;  ///< while paused
+    std::optional<Virtqueue> resting;  ///< while paused or without access to memory
     bool armed = false;
   };
 
@@ -133,8 +153,13 @@ class DeviceCore final : private QueueFaultSink {
   [[nodiscard]] bool driver_ok() const noexcept {
     return (status() & virtio::kStatusDriverOk) != 0;
   }
+  [[nodiscard]] bool resting() const noexcept {
+    return paused_ || access_ == MemoryAccess::kForbidden;
+  }
   [[nodiscard]] std::uint64_t offered() const noexcept;
   void activate();
+  void rest();
+  void go_on();
   void reset_locked();
   void arm_all();
   void disarm_all() noexcept;
@@ -149,8 +174,10 @@ class DeviceCore final : private QueueFaultSink {
   std::vector<Queue> queues_;
   bool active_ = false;  ///< device_->activate() was called
   bool paused_ = false;
+  bool reachable_ = true;  ///< doorbells have an address
   bool refusal_logged_ = false;
-  std::uint64_t ignored_writes_ = 0;
+  MemoryAccess access_ = MemoryAccess::kAllowed;
+  std::atomic<std::uint64_t> guest_faults_{0};
 };
 
 }  // namespace bellhop

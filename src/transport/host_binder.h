@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace bellhop {
+
+/// Which guest writes to memory ring a doorbell.
+struct DoorbellMatch {
+  std::uint64_t address = 0;
+  std::uint32_t length = 0;                ///< bytes; 0: any width
+  std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0
+  friend bool operator==(const DoorbellMatch&, const DoorbellMatch&) = default;
+};
+
+/// What transports need of the host to turn doorbells and bells into eventfds. The machine
+/// implements it over its hypervisor. Control path; any thread, several at once; must not call back
+/// into a transport.
+class HostBinder {
+ public:
+  /// Has writes that match signal `doorbell`. Errors: the host has no room for another, or does not
+  /// know such a match.
+  virtual Status attach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) = 0;
+  virtual void detach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) noexcept = 0;
+
+  /// A GSI number that stands for one message-signalled interrupt. Errors: the host's table is
+  /// full.
+  virtual Result<unsigned> allocate_msi() = 0;
+  /// Errors: a message that the host cannot deliver.
+  virtual Status set_msi(unsigned gsi, std::uint64_t address, std::uint32_t data) = 0;
+  virtual void free_msi(unsigned gsi) noexcept = 0;
+
+  /// Has signals of `event` raise `gsi`: an allocated MSI whose message is set, or a pin of the
+  /// interrupt controller, edge-triggered. What `event` holds already raises it once, without being
+  /// taken from its counter.
+  virtual Status attach_interrupt(const EventFd& event, unsigned gsi) = 0;
+  /// After it, signals stay in the event's counter.
+  virtual void detach_interrupt(const EventFd& event, unsigned gsi) noexcept = 0;
+
+ protected:
+  ~HostBinder() = default;
+};
+
+}  // namespace bellhop

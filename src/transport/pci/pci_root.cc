@@ -1,0 +1,114 @@
+#include "transport/pci/pci_root.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "transport/register_access.h"
+#include "virtio/abi/pci.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+// A generic host bridge: the class code is what guests look for.
+constexpr PciIdentity kHostBridge{.vendor = 0x1b36,
+                                  .device = 0x0008,
+                                  .revision = 0,
+                                  .class_code = 0x060000,
+                                  .subsystem_vendor = 0,
+                                  .subsystem = 0};
+
+/// Where nobody answers, a PCI bus reads all ones.
+void nobody(std::span<std::byte> data) noexcept { std::ranges::fill(data, std::byte{0xff}); }
+
+}  // namespace
+
+PciRoot::PciRoot(Window window)
+    : host_bridge_(kHostBridge),
+      next_address_(window.base),
+      end_address_(window.base + window.bytes) {
+  functions_[0] = &host_bridge_;
+}
+
+Result<unsigned> PciRoot::add(PciFunction& function) {
+  const auto slot = std::ranges::find(functions_, nullptr);
+  if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most");
+  if (const std::uint64_t bytes = function.bar_bytes(); bytes != 0) {
+    const std::uint64_t address = (next_address_ + bytes - 1) & ~(bytes - 1);
+    if (address < next_address_ || address > end_address_ || bytes > end_address_ - address) {
+      return fail(
+          fmt::format("no room for {} bytes in the PCI window below {:#x}", bytes, end_address_));
+    }
+    function.assign_bar(address);
+    next_address_ = address + bytes;
+  }
+  *slot = &function;
+  return static_cast<unsigned>(slot - functions_.begin());
+}
+
+void PciRoot::reset() noexcept {
+  ports_.reset();
+  for (PciFunction* function : functions_) {
+    if (function != nullptr) function->reset();
+  }
+}
+
+PciFunction* PciRoot::find(unsigned bus, unsigned device, unsigned function) const noexcept {
+  return bus == 0 && device < kDevices && function == 0 ? functions_[device] : nullptr;
+}
+
+std::optional<PciRoot::Ports::Target> PciRoot::Ports::target(std::uint64_t port_offset,
+                                                             std::size_t bytes) const noexcept {
+  constexpr std::uint64_t kData = kPciConfigDataPort - kPortBase;
+  if (port_offset < kData || port_offset + bytes > kPortCount) return std::nullopt;
+  const std::uint32_t address = address_.load(std::memory_order_relaxed);
+  if ((address & kPciConfigEnable) == 0) return std::nullopt;
+  PciFunction* function = root_->find(address >> 16 & 0xff, address >> 11 & 0x1f, address >> 8 & 7);
+  if (function == nullptr) return std::nullopt;
+  return Target{function, (address & 0xfc) + static_cast<std::uint32_t>(port_offset - kData)};
+}
+
+void PciRoot::Ports::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
+  if (offset == 0 && data.size() == 4) {
+    store_le(data, address_.load(std::memory_order_relaxed));
+  } else if (const auto found = target(offset, data.size())) {
+    found->function->read_config(found->offset, data);
+  } else {
+    nobody(data);
+  }
+}
+
+void PciRoot::Ports::write(std::uint64_t offset, std::span<const std::byte> data) noexcept {
+  // Only a whole 32-bit write reaches the address register (PCI 3.0, 3.2.2.3.2).
+  if (offset == 0 && data.size() == 4) {
+    address_.store(static_cast<std::uint32_t>(load_le(data)), std::memory_order_relaxed);
+  } else if (const auto found = target(offset, data.size())) {
+    found->function->write_config(found->offset, data);
+  }
+}
+
+PciFunction* PciRoot::Ecam::target(std::uint64_t offset, std::size_t bytes) const noexcept {
+  if ((offset & 0xfff) + bytes > PciConfigSpace::kExpressBytes) return nullptr;
+  return root_->find(static_cast<unsigned>(offset >> 20),
+                     static_cast<unsigned>(offset >> 15 & 0x1f),
+                     static_cast<unsigned>(offset >> 12 & 7));
+}
+
+void PciRoot::Ecam::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
+  if (PciFunction* function = target(offset, data.size())) {
+    function->read_config(static_cast<std::uint32_t>(offset & 0xfff), data);
+  } else {
+    nobody(data);
+  }
+}
+
+void PciRoot::Ecam::write(std::uint64_t offset, std::span<const std::byte> data) noexcept {
+  if (PciFunction* function = target(offset, data.size())) {
+    function->write_config(static_cast<std::uint32_t>(offset & 0xfff), data);
+  }
+}
+
+}  // namespace bellhop

@@ -1,0 +1,464 @@
+#include "transport/pci/virtio_pci_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+
+#include "transport/register_access.h"
+#include "virtio/abi/config.h"
+#include "virtio/abi/pci.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+constexpr unsigned kBarIndex = 0;
+
+/// PCI class of a device type: what guests show, and what some look for.
+std::uint32_t class_code(DeviceType type) noexcept {
+  switch (type) {
+    case DeviceType::kNet:
+      return 0x020000;
+    case DeviceType::kBlock:
+    case DeviceType::kScsi:
+      return 0x010000;
+    case DeviceType::kFs:
+      return 0x018000;
+    case DeviceType::kConsole:
+    case DeviceType::kVsock:
+      return 0x078000;
+    case DeviceType::kInput:
+      return 0x098000;
+    case DeviceType::kCrypto:
+      return 0x108000;
+    default:
+      return 0x00ff00;
+  }
+}
+
+PciIdentity identity(const DeviceTraits& traits) noexcept {
+  const auto id =
+      static_cast<std::uint16_t>(kPciModernDeviceBase + static_cast<std::uint16_t>(traits.type));
+  return {.vendor = kPciVendorId,
+          .device = id,
+          .revision = kPciModernRevision,
+          .class_code = class_code(traits.type),
+          .subsystem_vendor = kPciVendorId,
+          .subsystem = id};
+}
+
+template <class Capability>
+std::uint8_t add(PciConfigSpace& config, const Capability& capability) noexcept {
+  return config.add_capability(std::as_bytes(std::span(&capability, 1)));
+}
+
+PciCap part(std::uint8_t type, std::uint64_t offset, std::uint64_t length,
+            std::size_t cap_bytes = sizeof(PciCap)) noexcept {
+  return {.cap_vndr = kPciCapIdVendor,
+          .cap_next = 0,
+          .cap_len = static_cast<std::uint8_t>(cap_bytes),
+          .cfg_type = type,
+          .bar = kBarIndex,
+          .id = 0,
+          .padding = {},
+          .offset = static_cast<std::uint32_t>(offset),
+          .length = static_cast<std::uint32_t>(length)};
+}
+
+/// One half of a 64-bit address, or all of it.
+GuestAddress merge(GuestAddress old, std::uint32_t byte, std::size_t bytes,
+                   std::uint64_t value) noexcept {
+  if (bytes == 8) return GuestAddress(value);
+  const std::uint64_t low = byte == 0 ? value : old.value() & UINT32_MAX;
+  const std::uint64_t high = byte == 0 ? old.value() >> 32 : value;
+  return GuestAddress(high << 32 | low);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
+    std::unique_ptr<VirtioDevice> device, CoreWiring wiring, HostBinder& host, Bus& mmio) {
+  const DeviceTraits& traits = device->traits();
+  if (traits.queue_count > kPartBytes / kNotifyMultiplier) {
+    return fail(
+        fmt::format("{}: {} queues are more than virtio-pci holds", traits.id, traits.queue_count));
+  }
+  std::unique_ptr<VirtioPciDevice> pci(new VirtioPciDevice(traits, host, mmio));
+  auto msix = Msix::create(host, std::min(traits.queue_count + 1U, kMaxVectors));
+  if (!msix) return forward(msix);
+  pci->msix_ = std::move(*msix);
+  pci->add_capabilities(traits);
+  auto core = DeviceCore::create(std::move(device), std::move(wiring), *pci);
+  if (!core) return forward(core);
+  pci->core_ = std::move(*core);
+  for (unsigned i = 0; i < pci->core_->queue_count(); ++i) {
+    pci->isr_.bind_queue(i, pci->core_->bell(i));
+  }
+  // As after power-on: no decoding, no bus mastering.
+  pci->core_->with_doorbells_disarmed([] { return false; });
+  pci->core_->set_memory_access(MemoryAccess::kForbidden);
+  return pci;
+}
+
+VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Bus& mmio)
+    : PciFunction(identity(traits)),
+      host_(&host),
+      mmio_(&mmio),
+      isr_(traits.queue_count),
+      config_vector_(kMsiNoVector),
+      doorbells_(traits.queue_count) {
+  isr_.bind_config(config_bell_);
+  add_memory_bar(kBarBytes);
+}
+
+VirtioPciDevice::~VirtioPciDevice() {
+  if (core_) bar_moved(std::nullopt);
+  core_.reset();
+}
+
+void VirtioPciDevice::add_capabilities(const DeviceTraits& traits) noexcept {
+  add(config(), part(kPciCapCommonCfg, kCommonOffset, kCommonCfgBytes));
+  add(config(), PciNotifyCap{.cap = part(kPciCapNotifyCfg, kNotifyOffset,
+                                         std::uint64_t{kNotifyMultiplier} * traits.queue_count,
+                                         sizeof(PciNotifyCap)),
+                             .notify_off_multiplier = kNotifyMultiplier});
+  add(config(), part(kPciCapIsrCfg, kIsrOffset, 1));
+  if (traits.config_bytes != 0) {
+    add(config(), part(kPciCapDeviceCfg, kDeviceOffset, traits.config_bytes));
+  }
+  window_cap_ = add(
+      config(), PciCfgCap{.cap = part(kPciCapPciCfg, 0, 0, sizeof(PciCfgCap)), .pci_cfg_data = {}});
+  // 4.1.4.9: the driver writes where the window looks, and through it.
+  config().define(window_cap_ + offsetof(PciCap, bar), 1, 0, 0xff);
+  config().define(window_cap_ + offsetof(PciCap, offset), 4, 0, UINT32_MAX);
+  config().define(window_cap_ + offsetof(PciCap, length), 4, 0, UINT32_MAX);
+  config().define(window_cap_ + offsetof(PciCfgCap, pci_cfg_data), 4, 0, UINT32_MAX);
+  const auto last = static_cast<std::uint16_t>(msix_->size() - 1);
+  msix_cap_ = add(config(), MsixCap{.cap_id = kPciCapIdMsix,
+                                    .cap_next = 0,
+                                    .control = last,
+                                    .table = static_cast<std::uint32_t>(kTableOffset) | kBarIndex,
+                                    .pba = static_cast<std::uint32_t>(kPendingOffset) | kBarIndex});
+  config().define(msix_cap_ + offsetof(MsixCap, control), 2, last,
+                  kMsixControlEnable | kMsixControlMaskAll);
+}
+
+// ---- registers ----
+
+void VirtioPciDevice::write(std::uint64_t offset, std::span<const std::byte> data) noexcept {
+  const auto at = static_cast<std::uint32_t>(offset % kPartBytes);
+  bool taken = false;
+  switch (offset / kPartBytes * kPartBytes) {
+    case kNotifyOffset:
+      // The address says which queue; the value repeats it (4.1.5.2).
+      if (at % kNotifyMultiplier != 0) break;
+      core_->notify(at / kNotifyMultiplier);
+      return;
+    case kCommonOffset:
+      taken = write_common(at, data.size(), load_le(data));
+      break;
+    case kDeviceOffset:
+      core_->write_config(at, data);
+      return;
+    case kTableOffset:
+      taken = msix_->write_table(at, data);
+      break;
+    default:
+      break;
+  }
+  if (!taken) core_->guest_fault("writes no register, or one by a wrong width");
+}
+
+void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
+  std::ranges::fill(data, std::byte{0});
+  const auto at = static_cast<std::uint32_t>(offset % kPartBytes);
+  bool taken = false;
+  switch (offset / kPartBytes * kPartBytes) {
+    case kCommonOffset:
+      if (const auto value = read_common(at, data.size())) {
+        store_le(data, *value);
+        taken = true;
+      }
+      break;
+    case kIsrOffset:
+      // 4.1.4.5: reading takes the bits.
+      if ((taken = at == 0)) store_le(data, isr_.take(kInterruptUsedBuffer | kInterruptConfig));
+      break;
+    case kDeviceOffset:
+      core_->read_config(at, data);
+      return;
+    case kNotifyOffset:
+      return;
+    case kTableOffset:
+      taken = msix_->read_table(at, data);
+      break;
+    case kPendingOffset:
+      taken = msix_->read_pending(at, data);
+      break;
+    default:
+      break;
+  }
+  if (!taken) core_->guest_fault("reads no register, or one by a wrong width");
+}
+
+std::optional<std::uint64_t> VirtioPciDevice::read_common(std::uint32_t offset,
+                                                          std::size_t bytes) noexcept {
+  const std::uint16_t selected = queue_select_.load(std::memory_order_relaxed);
+  const auto exact = [bytes](std::size_t width, std::uint64_t value) {
+    return bytes == width ? std::optional(value) : std::nullopt;
+  };
+  const auto address = [bytes](std::uint32_t byte, GuestAddress value) {
+    if (bytes == 8 && byte == 0) return std::optional(value.value());
+    if (bytes == 4) return std::optional(value.value() >> (8 * byte) & UINT32_MAX);
+    return std::optional<std::uint64_t>();
+  };
+  switch (offset) {
+    case kCommonDeviceFeatureSelect:
+      return exact(4, device_feature_select_.load(std::memory_order_relaxed));
+    case kCommonDeviceFeature:
+      return exact(4,
+                   core_->device_features(device_feature_select_.load(std::memory_order_relaxed)));
+    case kCommonDriverFeatureSelect:
+      return exact(4, driver_feature_select_.load(std::memory_order_relaxed));
+    case kCommonDriverFeature:
+      return exact(4,
+                   core_->driver_features(driver_feature_select_.load(std::memory_order_relaxed)));
+    case kCommonConfigMsixVector:
+      return exact(2, config_vector_.load(std::memory_order_relaxed));
+    case kCommonNumQueues:
+      return exact(2, core_->queue_count());
+    case kCommonDeviceStatus:
+      return exact(1, core_->status());
+    case kCommonConfigGeneration:
+      return exact(1, core_->config_generation());
+    case kCommonQueueSelect:
+      return exact(2, selected);
+    case kCommonQueueSize:
+      return exact(2, core_->queue(selected).size);
+    case kCommonQueueMsixVector:
+      return exact(2, core_->queue(selected).msix_vector);
+    case kCommonQueueEnable:
+      return exact(2, core_->queue(selected).ready ? 1 : 0);
+    case kCommonQueueNotifyOff:
+      return exact(2, selected < core_->queue_count() ? selected : 0);
+    case kCommonQueueDesc:
+    case kCommonQueueDesc + 4:
+      return address(offset - kCommonQueueDesc, core_->queue(selected).desc);
+    case kCommonQueueDriver:
+    case kCommonQueueDriver + 4:
+      return address(offset - kCommonQueueDriver, core_->queue(selected).driver);
+    case kCommonQueueDevice:
+    case kCommonQueueDevice + 4:
+      return address(offset - kCommonQueueDevice, core_->queue(selected).device);
+    // Of features that are not offered.
+    case kCommonQueueNotifConfigData:
+    case kCommonQueueReset:
+    case kCommonAdminQueueIndex:
+    case kCommonAdminQueueNum:
+      return exact(2, 0);
+    default:
+      return std::nullopt;
+  }
+}
+
+bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
+                                   std::uint64_t value) noexcept {
+  const auto word = static_cast<std::uint32_t>(value);
+  const auto half = static_cast<std::uint16_t>(value);
+  const std::uint16_t selected = queue_select_.load(std::memory_order_relaxed);
+  const auto address = [&](std::uint32_t byte, GuestAddress QueueConfig::*field) {
+    if (bytes != 4 && (bytes != 8 || byte != 0)) return false;
+    core_->change_queue(selected, [&](QueueConfig& queue) {
+      queue.*field = merge(queue.*field, byte, bytes, value);
+    });
+    return true;
+  };
+  switch (offset) {
+    case kCommonDeviceFeatureSelect:
+      if (bytes == 4) device_feature_select_.store(word, std::memory_order_relaxed);
+      return bytes == 4;
+    case kCommonDriverFeatureSelect:
+      if (bytes == 4) driver_feature_select_.store(word, std::memory_order_relaxed);
+      return bytes == 4;
+    case kCommonDriverFeature:
+      if (bytes == 4) {
+        core_->set_driver_features(driver_feature_select_.load(std::memory_order_relaxed), word);
+      }
+      return bytes == 4;
+    case kCommonConfigMsixVector:
+      if (bytes == 2) set_config_vector(half);
+      return bytes == 2;
+    case kCommonDeviceStatus:
+      if (bytes == 1) core_->write_status(static_cast<std::uint8_t>(value));
+      return bytes == 1;
+    case kCommonQueueSelect:
+      if (bytes == 2) queue_select_.store(half, std::memory_order_relaxed);
+      return bytes == 2;
+    case kCommonQueueSize:
+      if (bytes == 2) core_->change_queue(selected, [half](QueueConfig& q) { q.size = half; });
+      return bytes == 2;
+    case kCommonQueueMsixVector:
+      if (bytes == 2) set_queue_vector(half);
+      return bytes == 2;
+    case kCommonQueueEnable:
+      // 4.1.4.3.2: the driver never writes 0.
+      if (bytes != 2 || half != 1) return false;
+      core_->change_queue(selected, [](QueueConfig& q) { q.ready = true; });
+      return true;
+    case kCommonQueueDesc:
+    case kCommonQueueDesc + 4:
+      return address(offset - kCommonQueueDesc, &QueueConfig::desc);
+    case kCommonQueueDriver:
+    case kCommonQueueDriver + 4:
+      return address(offset - kCommonQueueDriver, &QueueConfig::driver);
+    case kCommonQueueDevice:
+    case kCommonQueueDevice + 4:
+      return address(offset - kCommonQueueDevice, &QueueConfig::device);
+    default:
+      return false;
+  }
+}
+
+// A vector that is not there reads back as NO_VECTOR (4.1.5.1.2.1).
+void VirtioPciDevice::set_config_vector(std::uint16_t vector) noexcept {
+  const EventFd* event = msix_->event(vector);
+  config_vector_.store(event != nullptr ? vector : kMsiNoVector, std::memory_order_relaxed);
+  config_bell_.point_at(event);
+  if (event == nullptr && vector != kMsiNoVector) core_->guest_fault("sets an absent vector");
+}
+
+void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
+  const EventFd* event = msix_->event(vector);
+  core_->set_queue_vector(queue_select_.load(std::memory_order_relaxed),
+                          event != nullptr ? vector : kMsiNoVector, event);
+  if (event == nullptr && vector != kMsiNoVector) core_->guest_fault("sets an absent vector");
+}
+
+// ---- configuration space ----
+
+void VirtioPciDevice::bar_moved(std::optional<std::uint64_t> address) noexcept {
+  core_->with_doorbells_disarmed([&] {
+    if (address_) mmio_->remove(*address_);
+    address_.reset();
+    if (!address) return false;
+    BusDevice& registers = *this;
+    if (!mmio_->insert(*address, kBarBytes, registers)) {
+      core_->guest_fault("moves the BAR to where it cannot be");
+      return false;
+    }
+    address_ = address;
+    return true;
+  });
+}
+
+void VirtioPciDevice::bus_master_changed(bool on) noexcept {
+  bus_master_ = on;
+  // Messages are writes to memory too. Opened before the device runs and closed after it rests, so
+  // that no completion goes unheard; what comes between stays pending.
+  if (on) update_delivery();
+  core_->set_memory_access(on ? MemoryAccess::kAllowed : MemoryAccess::kForbidden);
+  if (!on) update_delivery();
+}
+
+void VirtioPciDevice::update_delivery() noexcept {
+  const auto control = config().get(msix_cap_ + offsetof(MsixCap, control), 2);
+  if ((control & kMsixControlEnable) == 0) {
+    msix_->set_delivery(Msix::Delivery::kDisabled);
+  } else if ((control & kMsixControlMaskAll) != 0 || !bus_master_) {
+    msix_->set_delivery(Msix::Delivery::kMasked);
+  } else {
+    msix_->set_delivery(Msix::Delivery::kOpen);
+  }
+}
+
+struct VirtioPciDevice::Window {
+  std::uint64_t offset;
+  std::size_t bytes;
+  std::uint32_t data;  ///< where pci_cfg_data lies
+};
+
+std::optional<VirtioPciDevice::Window> VirtioPciDevice::window(std::uint32_t offset,
+                                                               std::size_t bytes) noexcept {
+  const auto data = static_cast<std::uint32_t>(window_cap_ + offsetof(PciCfgCap, pci_cfg_data));
+  if (offset >= data + 4 || offset + bytes <= data) return std::nullopt;
+  const std::uint64_t bar = config().get(window_cap_ + offsetof(PciCap, bar), 1);
+  const std::uint64_t at = config().get(window_cap_ + offsetof(PciCap, offset), 4);
+  const std::uint64_t length = config().get(window_cap_ + offsetof(PciCap, length), 4);
+  if (length == 0) return std::nullopt;  // somebody dumps the configuration space
+  const bool sound = bar == kBarIndex && (length == 1 || length == 2 || length == 4) &&
+                     at % length == 0 && at + length <= kBarBytes;
+  if (!sound) {
+    core_->guest_fault("looks through the configuration window at nothing");
+    return std::nullopt;
+  }
+  return Window{at, static_cast<std::size_t>(length), data};
+}
+
+void VirtioPciDevice::before_config_read(std::uint32_t offset, std::size_t bytes) noexcept {
+  const auto through = window(offset, bytes);
+  if (!through) return;
+  std::array<std::byte, 4> data{};
+  read(through->offset, std::span(data).first(through->bytes));
+  config().set(through->data, static_cast<unsigned>(through->bytes), load_le(data));
+}
+
+void VirtioPciDevice::after_config_write(std::uint32_t offset, std::size_t bytes) noexcept {
+  const std::uint32_t control = msix_cap_ + static_cast<std::uint32_t>(offsetof(MsixCap, control));
+  if (offset < control + 2 && control < offset + bytes) update_delivery();
+  const auto through = window(offset, bytes);
+  if (!through) return;
+  std::array<std::byte, 4> data{};
+  store_le(data, config().get(through->data, 4));
+  write(through->offset, std::span<const std::byte>(data).first(through->bytes));
+}
+
+void VirtioPciDevice::was_reset() noexcept {
+  core_->reset();
+  device_feature_select_ = 0;
+  driver_feature_select_ = 0;
+  queue_select_ = 0;
+  config().set(msix_cap_ + offsetof(MsixCap, control), 2, msix_->size() - 1);
+  config().set(window_cap_ + offsetof(PciCap, bar), 1, 0);
+  config().set(window_cap_ + offsetof(PciCap, offset), 8, 0);
+  config().set(window_cap_ + offsetof(PciCfgCap, pci_cfg_data), 4, 0);
+  msix_->reset();
+}
+
+// ---- the core's client ----
+
+Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
+  DoorbellMatch match{
+      .address = *address_ + kNotifyOffset + std::uint64_t{kNotifyMultiplier} * queue,
+      .length = 0,
+      .datamatch = std::nullopt};
+  // Whatever its width, a write there is a kick. Hosts that know no such match get the width that
+  // drivers use; other widths then come as exits and work as well.
+  auto armed = host_->attach_doorbell(doorbell, match);
+  if (!armed && armed.error().code == EINVAL) {
+    match.length = 2;
+    armed = host_->attach_doorbell(doorbell, match);
+  }
+  if (armed) doorbells_[queue] = match;
+  return armed;
+}
+
+void VirtioPciDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept {
+  host_->detach_doorbell(doorbell, doorbells_[queue]);
+}
+
+void VirtioPciDevice::device_was_reset() noexcept {
+  config_vector_.store(kMsiNoVector, std::memory_order_relaxed);
+  config_bell_.point_at(nullptr);
+  // Also called while the core is made or destroyed.
+  for (unsigned i = 0; core_ && i < core_->queue_count(); ++i) core_->bell(i).point_at(nullptr);
+  isr_.take(kInterruptUsedBuffer | kInterruptConfig);
+}
+
+void VirtioPciDevice::raise_config_interrupt() noexcept { config_bell_.ring(); }
+
+}  // namespace bellhop

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "bus/bus.h"
+#include "transport/device_core.h"
+#include "transport/host_binder.h"
+#include "transport/interrupt_status.h"
+#include "transport/pci/msix.h"
+#include "transport/pci/pci_function.h"
+
+namespace bellhop {
+
+/// A virtio device as a PCI function (virtio 1.3, 4.1): modern only, revision 1, interrupts by
+/// MSI-X only. One BAR holds everything, each part on a page of its own.
+///
+/// Registers come from any vCPU thread. Made, reset and destroyed by the main thread while no vCPU
+/// runs. Locks are taken in the order function, core, vectors.
+class VirtioPciDevice final : public PciFunction, private BusDevice, private CoreClient {
+ public:
+  // The BAR's parts, in bytes.
+  static constexpr std::uint64_t kCommonOffset = 0x0000;
+  static constexpr std::uint64_t kIsrOffset = 0x1000;
+  static constexpr std::uint64_t kDeviceOffset = 0x2000;
+  static constexpr std::uint64_t kNotifyOffset = 0x3000;
+  static constexpr std::uint64_t kTableOffset = 0x4000;
+  static constexpr std::uint64_t kPendingOffset = 0x5000;
+  static constexpr std::uint64_t kPartBytes = 0x1000;
+  static constexpr std::uint64_t kBarBytes = 0x8000;
+  /// queue_notify_off of queue i is i; each has 4 bytes.
+  static constexpr std::uint32_t kNotifyMultiplier = 4;
+  /// One vector for each queue and one for configuration changes, as far as the table's page goes.
+  static constexpr unsigned kMaxVectors = kPartBytes / Msix::kEntryBytes;
+
+  /// `host` and `mmio` (where the BAR is put once the guest turns decoding on) outlive the device.
+  /// Errors: no eventfds left, more queues than the notification page holds.
+  static Result<std::unique_ptr<VirtioPciDevice>> create(std::unique_ptr<VirtioDevice> device,
+                                                         CoreWiring wiring, HostBinder& host,
+                                                         Bus& mmio);
+  ~VirtioPciDevice() override;
+
+  [[nodiscard]] DeviceCore& core() noexcept { return *core_; }
+  [[nodiscard]] const DeviceCore& core() const noexcept { return *core_; }
+
+ private:
+  VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Bus& mmio);
+  void add_capabilities(const DeviceTraits& traits) noexcept;
+
+  // The BAR.
+  void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
+  void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override;
+  [[nodiscard]] std::optional<std::uint64_t> read_common(std::uint32_t offset,
+                                                         std::size_t bytes) noexcept;
+  [[nodiscard]] bool write_common(std::uint32_t offset, std::size_t bytes,
+                                  std::uint64_t value) noexcept;
+  void set_config_vector(std::uint16_t vector) noexcept;
+  void set_queue_vector(std::uint16_t vector) noexcept;
+
+  // Configuration space.
+  void bar_moved(std::optional<std::uint64_t> address) noexcept override;
+  void bus_master_changed(bool on) noexcept override;
+  void before_config_read(std::uint32_t offset, std::size_t bytes) noexcept override;
+  void after_config_write(std::uint32_t offset, std::size_t bytes) noexcept override;
+  void was_reset() noexcept override;
+  void update_delivery() noexcept;
+  struct Window;
+  [[nodiscard]] std::optional<Window> window(std::uint32_t offset, std::size_t bytes) noexcept;
+
+  // The core's client.
+  Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
+  void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
+  void device_was_reset() noexcept override;
+  void raise_config_interrupt() noexcept override;
+
+  HostBinder* host_;
+  Bus* mmio_;
+  std::unique_ptr<Msix> msix_;
+  InterruptStatus isr_;
+  Bell config_bell_;
+  std::atomic<std::uint16_t> config_vector_;
+  std::atomic<std::uint32_t> device_feature_select_{0};
+  std::atomic<std::uint32_t> driver_feature_select_{0};
+  std::atomic<std::uint16_t> queue_select_{0};
+  std::uint8_t msix_cap_ = 0;
+  std::uint8_t window_cap_ = 0;
+  bool bus_master_ = false;               ///< under the function's lock
+  std::optional<std::uint64_t> address_;  ///< of the BAR on the bus; under the core's lock
+  std::vector<DoorbellMatch> doorbells_;  ///< as attached; under the core's lock
+  std::unique_ptr<DeviceCore> core_;
+};
+
+}  // namespace bellhop
