@@ -1,0 +1,310 @@
+/* The notification protocol of one queue: kicks one way, interrupts the other, and the life of the
+ * doorbell. What each part stands for in the code is in README.md.
+ *
+ * Memory is x86-TSO: a store goes to its processor's buffer and reaches memory some time later, in
+ * order; a fence waits for the buffer to empty. No processor reads a word that it writes itself
+ * except through its own variables, so loads need not look into the buffer. Indices count up from
+ * 0 and do not wrap: wrapping is arithmetic, and has unit tests.
+ *
+ * Set from outside (run_model):
+ *   EVENT_IDX            suppression by avail_event and used_event; else by flags
+ *   SYNC                 kicks are vCPU exits that drain the queue themselves
+ *   SYNC, VCPUS          the same, with the exit on one vCPU while the driver runs on another
+ *   LIFE                 a doorbell that is armed, then disarmed and followed by SYNC
+ *   REQUESTS, IN_VAIN    how many requests; how many kicks in vain are allowed
+ *   WITHOUT_...          one part of the protocol left out: each must be found wrong
+ */
+
+#ifndef REQUESTS
+#define REQUESTS 3
+#endif
+#ifndef IN_VAIN
+#define IN_VAIN REQUESTS
+#endif
+#define ROUNDS 2 /* of one drain before it gives way to other queues */
+
+/* The words that both sides see, each written by one side only. */
+#define AVAIL_IDX 0
+#define USED_IDX 1
+#define KICK_WISH 2 /* avail_event, or the flag NO_NOTIFY */
+#define BELL_WISH 3 /* used_event, or the flag NO_INTERRUPT */
+byte memory[4];
+
+/* Processor 0 runs the guest (and, in SYNC, drains); 1 runs the I/O thread; 2, in VCPUS, another
+ * vCPU, which drains. */
+#ifdef VCPUS
+#define PROCESSORS 3
+#else
+#define PROCESSORS 2
+#endif
+chan buffer[PROCESSORS] = [2] of { byte, byte };
+
+#define STORE(p, word, value) buffer[p] ! word, value
+#define FENCE(p) (empty(buffer[p]))
+
+active [PROCESSORS] proctype StoreBuffer() {
+  byte word, value;
+end:
+  do
+  :: atomic { buffer[_pid] ? word, value; memory[word] = value; word = 0; value = 0 }
+  od
+}
+
+/* The driver's own. */
+byte added, reaped;
+bool interrupt; /* pending at the vCPU */
+
+/* The device's own, under the baton in SYNC. */
+byte next_avail, completed, published, in_host;
+byte served[REQUESTS];
+byte kicks_in_vain;
+bool baton; /* held */
+
+/* The doorbell's. */
+bool event;   /* the eventfd */
+bool message; /* to the I/O thread: look at the queue once */
+bool watched = true;
+#if defined(SYNC)
+bool armed = false, sync_mode = true;
+#elif defined(LIFE)
+bool armed = false, sync_mode = false; /* the queue runs, but nobody listens to its kicks yet */
+#else
+bool armed = true, sync_mode = false;
+#endif
+
+#if defined(SYNC) || defined(LIFE)
+#define TWO_DRAINERS
+#endif
+#if defined(TWO_DRAINERS) && !defined(WITHOUT_BATON)
+/* Taking and giving back a mutex are locked instructions: full fences. */
+#define TAKE_BATON(p) atomic { !baton && empty(buffer[p]) -> baton = true }
+#define GIVE_BATON(p) atomic { empty(buffer[p]) -> baton = false }
+#else
+#define TAKE_BATON(p) FENCE(p)
+#define GIVE_BATON(p) FENCE(p)
+#endif
+
+inline publish(p) {
+  if
+  :: atomic { completed != published -> old = published; published = completed; now = completed }
+     STORE(p, USED_IDX, now);
+#ifndef WITHOUT_PUBLISH_FENCE
+     FENCE(p);
+#endif
+#ifdef EVENT_IDX
+     if
+     :: atomic { memory[BELL_WISH] >= old && memory[BELL_WISH] < now -> interrupt = true }
+#else
+     if
+     :: atomic { memory[BELL_WISH] == 0 -> interrupt = true }
+#endif
+     :: else
+     fi
+  :: else
+  fi;
+  atomic { old = 0; now = 0 }
+}
+
+/* The draining loop. */
+inline serve(p, kicked) {
+  atomic {
+    again = kicked || memory[AVAIL_IDX] != next_avail;
+    first = kicked;
+    round = 0
+  }
+  do
+  :: !again -> break
+  :: again && round == ROUNDS ->
+     /* Others get their turn: come back by a kick to ourselves. */
+#ifndef WITHOUT_SELF_KICK
+     if
+     :: sync_mode -> message = true
+     :: else -> event = true
+     fi;
+#endif
+     break
+  :: else ->
+     round++;
+#ifndef EVENT_IDX
+     STORE(p, KICK_WISH, 1); /* suppress; with EVENT_IDX the old avail_event does it */
+#endif
+     /* Pop all, enqueueing each with the back end. */
+     do
+     :: atomic { memory[AVAIL_IDX] != next_avail -> index = next_avail; took = true }
+        atomic { served[index]++; assert(served[index] == 1); next_avail = index + 1; index = 0 }
+        if
+        :: completed++ /* a medium that completes at once */
+        :: in_host++   /* one that completes later, on the I/O thread */
+        fi
+     :: else -> break
+     od;
+     atomic {
+       if
+       :: first && !took -> kicks_in_vain++; assert(kicks_in_vain <= IN_VAIN)
+       :: else
+       fi;
+       first = false;
+       took = false
+     }
+     publish(p);
+#ifdef EVENT_IDX
+     STORE(p, KICK_WISH, next_avail);
+#else
+     STORE(p, KICK_WISH, 0);
+#endif
+#ifndef WITHOUT_DEVICE_FENCE
+     FENCE(p);
+#endif
+#ifdef WITHOUT_SECOND_LOOK
+     again = false
+#else
+     again = (memory[AVAIL_IDX] != next_avail)
+#endif
+  od;
+  atomic { again = false; first = false; round = 0 }
+}
+
+active proctype IoThread() {
+  byte old, now, index, round;
+  bool again, first, took;
+end:
+  do
+  :: atomic { watched && event && empty(buffer[1]) -> event = false }
+     TAKE_BATON(1);
+     serve(1, true);
+     GIVE_BATON(1)
+  :: atomic { message && empty(buffer[1]) -> message = false }
+     TAKE_BATON(1);
+     serve(1, false);
+     GIVE_BATON(1)
+  :: in_host > 0 ->
+     TAKE_BATON(1);
+     atomic { in_host--; completed++ }
+     publish(1);
+     GIVE_BATON(1)
+  od
+}
+
+#ifdef VCPUS
+byte exits;
+
+active proctype OtherVcpu() {
+  byte old, now, index, round;
+  bool again, first, took;
+end:
+  do
+  :: exits > 0 ->
+     atomic { exits-- }
+     TAKE_BATON(2);
+     serve(2, true);
+     GIVE_BATON(2)
+  od
+}
+#endif
+
+/* A write to the notify register: it leaves the guest, which empties the processor's buffer. */
+inline kick() {
+  FENCE(0);
+  if
+  :: atomic { armed -> event = true }
+#ifdef VCPUS
+  :: atomic { !armed && sync_mode -> exits++ }
+#else
+  :: atomic { !armed && sync_mode -> skip }
+     TAKE_BATON(0);
+     serve(0, true);
+     GIVE_BATON(0)
+#endif
+  :: atomic { !armed && !sync_mode -> skip } /* nobody listens yet */
+  fi
+}
+
+inline reap() {
+  do
+  :: /* Suppress interrupts (with EVENT_IDX the old used_event does it), take what is there. */
+#ifndef EVENT_IDX
+     STORE(0, BELL_WISH, 1);
+#endif
+     atomic { assert(memory[USED_IDX] <= added && memory[USED_IDX] >= reaped);
+              reaped = memory[USED_IDX] }
+#ifdef EVENT_IDX
+     STORE(0, BELL_WISH, reaped);
+#else
+     STORE(0, BELL_WISH, 0);
+#endif
+#ifndef WITHOUT_DRIVER_REAP_FENCE
+     FENCE(0);
+#endif
+     if
+     :: memory[USED_IDX] == reaped -> break
+     :: else
+     fi
+  od
+}
+
+active proctype Driver() {
+  byte old, now, index, round, before;
+  bool again, first, took;
+  do
+  :: reaped == REQUESTS -> break
+  :: added < REQUESTS ->
+     /* One request, or two by one kick. */
+     atomic {
+       before = added;
+       if
+       :: added = added + 1
+       :: added + 2 <= REQUESTS -> added = added + 2
+       fi
+     }
+     STORE(0, AVAIL_IDX, added);
+#ifndef WITHOUT_DRIVER_KICK_FENCE
+     FENCE(0);
+#endif
+     if
+#ifdef EVENT_IDX
+     :: memory[KICK_WISH] >= before && memory[KICK_WISH] < added ->
+#else
+     :: memory[KICK_WISH] == 0 ->
+#endif
+        before = 0;
+        kick()
+     :: else -> before = 0
+     fi
+  :: added > reaped ->
+     /* Halted: nothing but an interrupt goes on from here. */
+     atomic { interrupt -> interrupt = false }
+     reap()
+  od
+  /* Here every request was added, served once, published and seen. What may still come is kicks
+   * and interrupts in vain. */
+}
+
+#ifdef LIFE
+active proctype Control() {
+  /* Arm; the guest may have rung before. */
+  armed = true;
+#ifndef WITHOUT_KICK_AFTER_ARMING
+  message = true;
+#endif
+
+  /* Disarm, at any later time: take the handler off the loop (which waits for a drain under way),
+   * let exits drain from here on, deassign, then look at the event once more. */
+  TAKE_BATON(1);
+  watched = false;
+  sync_mode = true; /* never in the middle of a drain: its kick to itself would go astray */
+  GIVE_BATON(1);
+#ifdef LOOK_BEFORE_DEASSIGN
+  if
+  :: atomic { event -> event = false; message = true }
+  :: else
+  fi;
+#endif
+  armed = false;
+#if !defined(WITHOUT_LAST_KICK) && !defined(LOOK_BEFORE_DEASSIGN)
+  if
+  :: atomic { event -> event = false; message = true }
+  :: else
+  fi
+#endif
+}
+#endif
