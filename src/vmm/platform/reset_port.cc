@@ -1,0 +1,26 @@
+#include "vmm/platform/reset_port.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::byte kStatus{0x01};
+// Pulses bit 0 of the controller's output port, which is the processor's reset line.
+constexpr std::byte kPulseReset{0xfe};
+
+}  // namespace
+
+ResetPort::ResetPort(std::function<void()> reset) : reset_(std::move(reset)) {}
+
+void ResetPort::read(std::uint64_t /*offset*/, std::span<std::byte> data) noexcept {
+  std::ranges::fill(data, kStatus);
+}
+
+void ResetPort::write(std::uint64_t /*offset*/, std::span<const std::byte> data) noexcept {
+  if (data.size() == 1 && data[0] == kPulseReset && reset_) reset_();
+}
+
+}  // namespace bellhop
