@@ -1,0 +1,183 @@
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <span>
+
+#include "apps/bellhop/commands.h"
+#include "apps/bellhop/run_stats.h"
+#include "apps/bellhop/signal_waiter.h"
+#include "hypervisor/hypervisor.h"
+#include "vmm/machine.h"
+#include "vmm/options/machine_options.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  bellhop run --kernel bench-guest.elf --memory 256M --cmdline "workload=randread threads=16" \
+      --disk path=disk.img,cache=none,aio=native
+  bellhop run --kernel bench-guest.elf --cpus 2 --vcpu-affinity 0=0,1=1 --iothread io0,cpus=1 \
+      --disk path=a.img,id=a,notify=sync --disk null=1G,id=b,queues=2,iothread=io0
+  bellhop run --config machine.toml --cpus 4        the command line wins over the file
+
+Keys of --disk:
+  path=FILE or null=SIZE   a raw image or block device; or a medium that keeps nothing
+  id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
+  readonly[=on|off]
+  cache=none|writeback     none: past the host's page cache (O_DIRECT)
+  aio=io_uring|native|threads
+  queues=N  queue-size=N   1 and 256 by default
+  notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
+  iothread=NAME|auto       auto: disks are spread over all I/O threads
+Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll
+In a value, write a comma twice.
+
+Exit status: 0 the guest ended with status 0 (or asked for a reset), 1 with another one or the
+machine failed, 2 used wrongly, 128+N ended by signal N.)";
+
+/// The options as CLI11 hands them over.
+struct RunArguments {
+  MachineOptions options;
+  std::string memory;
+  std::vector<std::string> disks;
+  std::vector<std::string> iothreads;
+  std::string config;
+};
+
+Result<PropertyList> parse_list(std::string_view option, std::string_view text,
+                                std::string_view bare_key) {
+  auto list = PropertyList::parse(text, bare_key);
+  if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
+  return list;
+}
+
+Result<MachineOptions> collect(const RunArguments& arguments) {
+  MachineOptions given = arguments.options;
+  if (!arguments.memory.empty()) {
+    auto memory = parse_list("--memory", arguments.memory, "size");
+    if (!memory) return forward(memory);
+    given.memory = std::move(*memory);
+  }
+  for (const std::string& text : arguments.disks) {
+    auto disk = parse_list("--disk", text, {});
+    if (!disk) return forward(disk);
+    given.disks.push_back(std::move(*disk));
+  }
+  for (const std::string& text : arguments.iothreads) {
+    auto thread = parse_list("--iothread", text, "name");
+    if (!thread) return forward(thread);
+    given.iothreads.push_back(std::move(*thread));
+  }
+  if (arguments.config.empty()) return given;
+  auto options = read_options_file(arguments.config);
+  if (options) options->merge(given);
+  return options;
+}
+
+void write_all(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t done = ::write(STDOUT_FILENO, data.data(), data.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return;  // nobody reads the guest's console: the guest goes on all the same
+    data = data.subspan(static_cast<std::size_t>(done));
+  }
+}
+
+int status_of(const MachineEnd& end) {
+  switch (end.kind) {
+    case MachineEnd::Kind::kExitPort:
+      return end.code == 0 ? kDone : kFailed;
+    case MachineEnd::Kind::kReset:
+    case MachineEnd::Kind::kStopped:
+      return kDone;
+    case MachineEnd::Kind::kTripleFault:
+      return report({"the guest died of a triple fault" + (end.text.empty() ? "" : ": " + end.text),
+                     0},
+                    kFailed);
+    case MachineEnd::Kind::kInternalError:
+      // Registers for a person to read: more than one line here.
+      std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
+      return kFailed;
+  }
+  return kFailed;
+}
+
+int run_machine(const MachineConfig& config, const std::string& stats_file) {
+  SignalWaiter::block_signals();  // before any other thread is there to take them
+  auto hypervisor = open_kvm();
+  if (!hypervisor) return report(hypervisor.error(), kFailed);
+
+  RunStats stats;
+  Machine* machine = nullptr;
+  MachineHooks hooks;
+  hooks.serial_output = write_all;
+  hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
+  auto created = Machine::create(config, **hypervisor, std::move(hooks));
+  if (!created) return report(created.error(), kFailed);
+  machine = created->get();
+
+  SignalWaiter signals([machine] { machine->stop(); });
+  if (auto started = machine->start(); !started) return report(started.error(), kFailed);
+  stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
+  const MachineEnd end = machine->wait();
+  int status = status_of(end);
+  if (const int signal = signals.finish(); signal != 0 && end.kind == MachineEnd::Kind::kStopped) {
+    status = kSignalBase + signal;
+  }
+  if (!stats_file.empty()) {
+    if (auto written = stats.write(stats_file, machine->counters()); !written) {
+      return report(written.error(), kFailed);
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, int& exit_status) {
+  CLI::App* run = app.add_subcommand("run", "Run a virtual machine; its serial port is standard output");
+  auto arguments = std::make_shared<RunArguments>();
+  MachineOptions& options = arguments->options;
+  const auto last = CLI::MultiOptionPolicy::TakeLast;
+  const auto text = [run, last](const char* name, auto& value, const char* help, const char* type) {
+    run->add_option(name, value, help)->multi_option_policy(last)->type_name(type);
+  };
+  text("--kernel", options.kernel, "PVH kernel (ELF)", "FILE");
+  text("--initrd", options.initrd, "Initial RAM disk", "FILE");
+  text("--cmdline", options.cmdline, "Kernel command line", "TEXT");
+  text("--cpus", options.cpus, "Number of vCPUs (1)", "N");
+  text("--vcpu-affinity", options.vcpu_affinity, "Host CPUs of each vCPU: 0=0,1=2-3", "LIST");
+  text("--memory", arguments->memory, "Guest memory (512M)", "SIZE[,hugepages=on]");
+  text("--transport", options.transport, "How the guest sees its devices: pci (default) or mmio",
+       "pci|mmio");
+  text("--max-ioeventfds", options.max_ioeventfds,
+       "Use at most N ioeventfds; further queues notify synchronously", "N");
+  text("--reserve-ioeventfds", options.reserve_ioeventfds,
+       "Keep N of the host's ioeventfds free for a vhost user", "N");
+  text("--stats", options.stats, "Write the machine's counters as JSON at its end (-: standard error)",
+       "FILE");
+  text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
+  run->add_option("--disk", arguments->disks, "A virtio-blk disk; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE,...");
+  run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("NAME[,cpus=LIST][,loop=epoll]");
+  run->footer(kExamples);
+  run->callback([arguments, &exit_status] {
+    const auto collected = collect(*arguments);
+    if (!collected) {
+      exit_status = report(collected.error(), kUsedWrongly);
+      return;
+    }
+    const auto config = make_machine_config(*collected);
+    exit_status = config ? run_machine(*config, collected->stats.value_or(""))
+                         : report(config.error(), kUsedWrongly);
+  });
+}
+
+}  // namespace bellhop

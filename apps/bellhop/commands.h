@@ -1,0 +1,33 @@
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace bellhop {
+
+/// Exit statuses of every subcommand.
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsedWrongly = 2;
+inline constexpr int kSignalBase = 128;  ///< plus the number of the signal that ended it
+
+inline constexpr const char* kExitStatusHelp =
+    "Exit status: 0 done, 1 failed, 2 used wrongly, 128+N ended by signal N.\n"
+    "Sizes: 4K, 512M, 2G (powers of 1024).";
+
+/// Each adds one subcommand whose callback sets `exit_status`.
+void add_run_command(CLI::App& app, int& exit_status);
+void add_probe_command(CLI::App& app, int& exit_status);
+void add_bench_command(CLI::App& app, int& exit_status);
+void add_bench_blk_command(CLI::App& bench, int& exit_status);
+void add_bench_notify_command(CLI::App& bench, int& exit_status);
+
+/// The text with its line breaks turned into blanks.
+std::string one_line(std::string_view text);
+/// Prints "bellhop: MESSAGE" on standard error and returns `status`.
+int report(const Error& error, int status);
+
+}  // namespace bellhop

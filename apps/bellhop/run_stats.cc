@@ -1,0 +1,69 @@
+#include "apps/bellhop/run_stats.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace bellhop {
+
+namespace {
+
+using Member = std::uint64_t MachineCounters::*;
+constexpr std::pair<const char*, Member> kMembers[] = {
+    {"userspace_exits", &MachineCounters::userspace_exits},
+    {"kicks", &MachineCounters::kicks},
+    {"kicks_in_vain", &MachineCounters::kicks_in_vain},
+    {"interrupts", &MachineCounters::interrupts},
+    {"interrupts_saved", &MachineCounters::interrupts_saved},
+    {"chains", &MachineCounters::chains},
+    {"batches", &MachineCounters::batches},
+    {"bad_chains", &MachineCounters::bad_chains},
+    {"broken_queues", &MachineCounters::broken_queues},
+    {"system_calls", &MachineCounters::system_calls},
+};
+
+nlohmann::ordered_json difference(const MachineCounters& end, const MachineCounters& begin) {
+  nlohmann::ordered_json json;
+  for (const auto& [name, member] : kMembers) json[name] = end.*member - begin.*member;
+  return json;
+}
+
+}  // namespace
+
+void RunStats::mark(std::uint32_t marker, const MachineCounters& now) {
+  const std::lock_guard lock(mutex_);
+  if (marker == kMarkerBegin) {
+    begin_ = now;
+    end_.reset();
+  } else if (marker == kMarkerEnd) {
+    end_ = now;
+  }
+}
+
+void RunStats::set_threads(std::vector<int> vcpus, std::vector<int> iothreads) {
+  const std::lock_guard lock(mutex_);
+  vcpus_ = std::move(vcpus);
+  iothreads_ = std::move(iothreads);
+}
+
+std::string RunStats::to_json(const MachineCounters& total) const {
+  const std::lock_guard lock(mutex_);
+  nlohmann::ordered_json json;
+  json["total"] = difference(total, {});
+  if (begin_ && end_) json["measured"] = difference(*end_, *begin_);
+  json["threads"]["vcpu"] = vcpus_;
+  json["threads"]["iothread"] = iothreads_;
+  return json.dump(2) + "\n";
+}
+
+Status RunStats::write(const std::string& path, const MachineCounters& total) const {
+  const std::string text = to_json(total);
+  std::FILE* file = path == "-" ? stderr : std::fopen(path.c_str(), "we");
+  if (file == nullptr) return fail_errno("--stats: cannot write " + path);
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const bool closed = file == stderr || std::fclose(file) == 0;
+  if (!written || !closed) return fail_errno("--stats: cannot write " + path);
+  return {};
+}
+
+}  // namespace bellhop

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "base/unique_fd.h"
+
+namespace bellhop {
+
+/// Waits on a thread of its own for the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP)
+/// and then calls `stop`, once. A second one ends the process at once.
+class SignalWaiter {
+ public:
+  /// To be called before other threads are started; they inherit it.
+  static void block_signals();
+
+  explicit SignalWaiter(std::function<void()> stop);
+  ~SignalWaiter();
+  SignalWaiter(const SignalWaiter&) = delete;
+  SignalWaiter& operator=(const SignalWaiter&) = delete;
+
+  /// Stops waiting and returns the signal that came, or 0.
+  int finish();
+  /// The signal that has come so far, or 0. Any thread.
+  [[nodiscard]] int caught() const noexcept { return signal_.load(); }
+
+ private:
+  void wait();
+
+  std::function<void()> stop_;
+  UniqueFd signals_;
+  UniqueFd end_;
+  std::atomic<int> signal_{0};
+  std::thread thread_;
+};
+
+}  // namespace bellhop

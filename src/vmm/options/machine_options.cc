@@ -1,0 +1,277 @@
+#include "vmm/options/machine_options.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+namespace bellhop {
+
+namespace {
+
+constexpr unsigned kMaxCpus = 64;
+constexpr unsigned kMaxQueues = 64;
+constexpr unsigned kMaxQueueSize = 32768;  // virtio 1.3, 2.7: "Queue Size ... maximum is 32768"
+constexpr unsigned kMaxIoEventFds = 65536;
+constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 40;
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
+constexpr std::size_t kMaxDiskId = 20;      // virtio 1.3, 5.2.6: GET_ID answers with 20 bytes
+constexpr std::size_t kMaxThreadName = 15;  // what the kernel keeps
+
+template <class T>
+void take_later(std::optional<T>& value, const std::optional<T>& later) {
+  if (later) value = later;
+}
+
+void merge_named(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later,
+                 std::string_view key) {
+  const auto name_of = [key](const PropertyList& list) {
+    const Property* property = list.find(key);
+    return property == nullptr ? std::nullopt : property->value;
+  };
+  for (const PropertyList& list : later) {
+    const auto name = name_of(list);
+    const auto same = std::ranges::find_if(
+        lists, [&](const PropertyList& other) { return name && name_of(other) == name; });
+    if (same == lists.end()) {
+      lists.push_back(list);
+    } else {
+      same->merge(list);
+    }
+  }
+}
+
+/// Whether `path` is a file or block device that can be read; which file it is, in `out`.
+Status check_file(std::string_view option, const std::string& path, struct stat& out) {
+  if (::stat(path.c_str(), &out) != 0) {
+    return fail_errno(fmt::format("{}: cannot open {}", option, path));
+  }
+  if (!S_ISREG(out.st_mode) && !S_ISBLK(out.st_mode)) {
+    return fail(fmt::format("{}: {} is neither a file nor a block device", option, path));
+  }
+  if (::access(path.c_str(), R_OK) != 0) {
+    return fail_errno(fmt::format("{}: cannot read {}", option, path));
+  }
+  return {};
+}
+
+Status check_disks(const std::vector<DiskConfig>& disks) {
+  std::vector<struct stat> files(disks.size());
+  for (std::size_t i = 0; i < disks.size(); ++i) {
+    const DiskConfig& disk = disks[i];
+    for (std::size_t j = 0; j < i; ++j) {
+      if (disks[j].id == disk.id) {
+        return fail(fmt::format("--disk: id={} is given to two disks; ids must differ", disk.id));
+      }
+    }
+    if (disk.file.path.empty()) continue;
+    if (auto checked = check_file("--disk", disk.file.path, files[i]); !checked) return checked;
+    if (!disk.file.read_only && ::access(disk.file.path.c_str(), W_OK) != 0) {
+      return fail_errno(
+          fmt::format("--disk: cannot write {} (readonly would do without)", disk.file.path));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      const bool same = !disks[j].file.path.empty() && files[j].st_dev == files[i].st_dev &&
+                        files[j].st_ino == files[i].st_ino;
+      if (same && !(disk.file.read_only && disks[j].file.read_only)) {
+        return fail(
+            fmt::format("--disk: {} is used by two disks; both must be readonly for that",
+                        disk.file.path));
+      }
+    }
+  }
+  return {};
+}
+
+Status give_iothreads(MachineConfig& config) {
+  for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (config.iothreads[i].name == config.iothreads[j].name) {
+        return fail(fmt::format("--iothread: {} is given twice; names must differ",
+                                config.iothreads[i].name));
+      }
+    }
+  }
+  if (config.iothreads.empty()) config.iothreads.emplace_back();
+  std::size_t next = 0;
+  for (DiskConfig& disk : config.disks) {
+    if (disk.iothread.empty()) {
+      disk.iothread = config.iothreads[next++ % config.iothreads.size()].name;
+    } else if (std::ranges::find(config.iothreads, disk.iothread, &IoThreadConfig::name) ==
+               config.iothreads.end()) {
+      return fail(fmt::format("--disk: iothread={} is not there; name it by --iothread {}",
+                              disk.iothread, disk.iothread));
+    }
+  }
+  return {};
+}
+
+Status parse_affinity(const std::string& text, MachineConfig& config) {
+  constexpr std::string_view kOption = "--vcpu-affinity";
+  const auto list = PropertyList::parse(text);
+  if (!list) return fail(fmt::format("{}: {}", kOption, list.error().message));
+  config.vcpu_affinity.resize(config.cpus);
+  for (const Property& item : list->items()) {
+    const auto vcpu = parse_count(kOption, item.key, 0, config.cpus - 1);
+    if (!vcpu) return forward(vcpu);
+    if (!item.value || item.value->empty()) {
+      return fail(fmt::format("{}: vCPU {} needs CPUs: {}=0", kOption, item.key, item.key));
+    }
+    auto cpus = parse_cpu_list(*item.value);
+    if (!cpus) return fail(fmt::format("{}: {}", kOption, cpus.error().message));
+    config.vcpu_affinity[*vcpu] = std::move(*cpus);
+  }
+  return {};
+}
+
+Status parse_memory(const PropertyList& properties, MachineConfig& config) {
+  PropertyReader reader("--memory", properties);
+  reader.size("size", config.memory, kMinMemory, kMaxMemory);
+  reader.flag("hugepages", config.huge_pages);
+  const std::uint64_t unit = config.huge_pages ? kHugePage : kPage;
+  if (config.memory % unit != 0) {
+    reader.wrong("size", properties.find("size")->value.value_or(""),
+                 config.huge_pages ? "a multiple of 2M with hugepages" : "a multiple of 4K");
+  }
+  return reader.finish();
+}
+
+}  // namespace
+
+void MachineOptions::merge(const MachineOptions& later) {
+  take_later(kernel, later.kernel);
+  take_later(initrd, later.initrd);
+  take_later(cmdline, later.cmdline);
+  take_later(cpus, later.cpus);
+  take_later(vcpu_affinity, later.vcpu_affinity);
+  take_later(transport, later.transport);
+  take_later(max_ioeventfds, later.max_ioeventfds);
+  take_later(reserve_ioeventfds, later.reserve_ioeventfds);
+  take_later(stats, later.stats);
+  memory.merge(later.memory);
+  merge_named(disks, later.disks, "id");
+  merge_named(iothreads, later.iothreads, "name");
+}
+
+Result<DiskConfig> parse_disk(const PropertyList& properties) {
+  DiskConfig disk;
+  PropertyReader reader("--disk", properties);
+  reader.text("path", disk.file.path);
+  reader.size("null", disk.null_bytes, 512, std::uint64_t{1} << 60);
+  reader.text("id", disk.id);
+  reader.flag("readonly", disk.file.read_only);
+  reader.choice<Cache>("cache", disk.file.cache,
+                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
+  reader.choice<Aio>(
+      "aio", disk.file.aio,
+      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  reader.number("queues", disk.queues, 1, kMaxQueues);
+  reader.number("queue-size", disk.queue_size, 2, kMaxQueueSize);
+  const Property* notify = properties.find("notify");
+  if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {
+    reader.wrong("notify", *notify->value,
+                 "sync or ioeventfd: this version has no polling of queues");
+  }
+  reader.choice<NotifyMode>("notify", disk.notify,
+                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"sync", NotifyMode::kSync}});
+  reader.text("iothread", disk.iothread);
+  if (disk.iothread == "auto") disk.iothread.clear();
+
+  if ((disk.queue_size & (disk.queue_size - 1)) != 0) {
+    reader.wrong("queue-size", fmt::format("{}", disk.queue_size), "a power of two");
+  }
+  if (disk.null_bytes % 512 != 0) {
+    reader.wrong("null", fmt::format("{}", disk.null_bytes), "a multiple of 512");
+  }
+  const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
+  if (disk.id.size() > kMaxDiskId || !std::ranges::all_of(disk.id, printable)) {
+    reader.wrong("id", disk.id, "at most 20 characters without spaces");
+  }
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (reader.has("path") == reader.has("null")) {
+    return fail("--disk: either path=FILE or null=SIZE is needed, and not both");
+  }
+  return disk;
+}
+
+Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
+  IoThreadConfig thread;
+  thread.name.clear();
+  PropertyReader reader("--iothread", properties);
+  reader.text("name", thread.name);
+  reader.cpus("cpus", thread.cpus);
+  reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
+    return fail(fmt::format(
+        "--iothread: '{}' is no name; it must have 1 to 15 characters and not be 'auto'",
+        thread.name));
+  }
+  return thread;
+}
+
+Result<MachineConfig> make_machine_config(const MachineOptions& options) {
+  MachineConfig config;
+  struct stat info {};
+  if (!options.kernel || options.kernel->empty()) {
+    return fail("--kernel is missing: name a PVH kernel, --kernel FILE");
+  }
+  config.kernel = *options.kernel;
+  if (auto checked = check_file("--kernel", config.kernel, info); !checked) return forward(checked);
+  if (options.initrd) {
+    config.initrd = *options.initrd;
+    if (auto checked = check_file("--initrd", config.initrd, info); !checked) {
+      return forward(checked);
+    }
+  }
+  config.cmdline = options.cmdline.value_or("");
+  if (options.cpus) {
+    const auto cpus = parse_count("--cpus", *options.cpus, 1, kMaxCpus);
+    if (!cpus) return forward(cpus);
+    config.cpus = *cpus;
+  }
+  if (options.vcpu_affinity) {
+    if (auto parsed = parse_affinity(*options.vcpu_affinity, config); !parsed) {
+      return forward(parsed);
+    }
+  }
+  if (auto parsed = parse_memory(options.memory, config); !parsed) return forward(parsed);
+  if (options.transport == "mmio") {
+    config.transport = TransportKind::kMmio;
+  } else if (options.transport && options.transport != "pci") {
+    return fail(fmt::format("--transport: '{}' is unknown; it must be pci or mmio",
+                            *options.transport));
+  }
+  if (options.max_ioeventfds) {
+    const auto count = parse_count("--max-ioeventfds", *options.max_ioeventfds, 1, kMaxIoEventFds);
+    if (!count) return forward(count);
+    config.max_ioeventfds = *count;
+  }
+  if (options.reserve_ioeventfds) {
+    const auto count =
+        parse_count("--reserve-ioeventfds", *options.reserve_ioeventfds, 0, kMaxIoEventFds);
+    if (!count) return forward(count);
+    config.reserved_ioeventfds = *count;
+  }
+  for (const PropertyList& properties : options.iothreads) {
+    auto thread = parse_iothread(properties);
+    if (!thread) return forward(thread);
+    config.iothreads.push_back(std::move(*thread));
+  }
+  for (const PropertyList& properties : options.disks) {
+    auto disk = parse_disk(properties);
+    if (!disk) return forward(disk);
+    if (disk->id.empty()) disk->id = fmt::format("disk{}", config.disks.size());
+    config.disks.push_back(std::move(*disk));
+  }
+  if (auto given = give_iothreads(config); !given) return forward(given);
+  if (auto checked = check_disks(config.disks); !checked) return forward(checked);
+  return config;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/config.h"
+#include "vmm/options/property_list.h"
+
+namespace bellhop {
+
+/// The options of `bellhop run` as they were written, on the command line or in a file.
+struct MachineOptions {
+  std::optional<std::string> kernel;
+  std::optional<std::string> initrd;
+  std::optional<std::string> cmdline;
+  std::optional<std::string> cpus;
+  std::optional<std::string> vcpu_affinity;
+  std::optional<std::string> transport;
+  std::optional<std::string> max_ioeventfds;
+  std::optional<std::string> reserve_ioeventfds;
+  std::optional<std::string> stats;
+  PropertyList memory;
+  std::vector<PropertyList> disks;
+  std::vector<PropertyList> iothreads;
+
+  /// `later` wins: over scalars, and key by key over the disk of the same `id` and the I/O thread
+  /// of the same `name`. Other disks and I/O threads are added.
+  void merge(const MachineOptions& later);
+};
+
+/// Reads a TOML file that has the names of the command line:
+///
+///     kernel = "guest.elf"
+///     cpus = 2
+///     memory = { size = "512M", hugepages = true }
+///     [[iothread]]
+///     name = "io0"
+///     cpus = "1"
+///     [[disk]]
+///     path = "disk.img"
+///     cache = "none"
+///
+/// Errors: no such file, not TOML (with its line), an unknown name, a value of another type.
+Result<MachineOptions> read_options_file(const std::string& path);
+/// The same from text; `name` is what errors call it.
+Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name);
+
+Result<DiskConfig> parse_disk(const PropertyList& properties);
+Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
+
+/// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O
+/// thread, disks without an I/O thread spread over all of them) and returns the machine's
+/// configuration. Errors name the option and say what would be right.
+Result<MachineConfig> make_machine_config(const MachineOptions& options);
+
+}  // namespace bellhop

@@ -1,0 +1,238 @@
+#include "vmm/options/machine_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace bellhop {
+namespace {
+
+using testing::HasSubstr;
+
+class MachineOptionsTest : public testing::Test {
+ protected:
+  MachineOptionsTest() {
+    char name[] = "/tmp/bellhop-options-XXXXXX";
+    folder_ = ::mkdtemp(name);
+    options_.kernel = file("kernel");
+  }
+  ~MachineOptionsTest() override {
+    for (const std::string& path : files_) ::unlink(path.c_str());
+    ::rmdir(folder_.c_str());
+  }
+
+  std::string file(const std::string& name) {
+    const std::string path = folder_ + "/" + name;
+    std::ofstream(path) << "x";
+    files_.push_back(path);
+    return path;
+  }
+  void disk(const std::string& text) {
+    auto list = PropertyList::parse(text);
+    ASSERT_TRUE(list.has_value()) << text;
+    options_.disks.push_back(std::move(*list));
+  }
+  void iothread(const std::string& text) {
+    auto list = PropertyList::parse(text, "name");
+    ASSERT_TRUE(list.has_value()) << text;
+    options_.iothreads.push_back(std::move(*list));
+  }
+  std::string fault() {
+    const auto config = make_machine_config(options_);
+    return config ? "" : config.error().message;
+  }
+
+  std::string folder_;
+  std::vector<std::string> files_;
+  MachineOptions options_;
+};
+
+TEST_F(MachineOptionsTest, FillsInDefaults) {
+  disk("null=1G");
+  disk("path=" + file("a"));
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->cpus, 1U);
+  EXPECT_EQ(config->memory, std::uint64_t{512} << 20);
+  EXPECT_EQ(config->transport, TransportKind::kPci);
+  ASSERT_EQ(config->iothreads.size(), 1U);
+  ASSERT_EQ(config->disks.size(), 2U);
+  EXPECT_EQ(config->disks[0].id, "disk0");
+  EXPECT_EQ(config->disks[0].null_bytes, std::uint64_t{1} << 30);
+  EXPECT_EQ(config->disks[1].id, "disk1");
+  EXPECT_EQ(config->disks[1].iothread, config->iothreads[0].name);
+  EXPECT_EQ(config->disks[1].notify, NotifyMode::kIoEventFd);
+}
+
+TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
+  iothread("left");
+  iothread("right,loop=epoll");
+  disk("path=" + file("a") +
+       ",id=root,readonly,cache=none,aio=native,queues=4,queue-size=1024,notify=sync,iothread=right");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  const DiskConfig& disk = config->disks[0];
+  EXPECT_EQ(disk.id, "root");
+  EXPECT_TRUE(disk.file.read_only);
+  EXPECT_EQ(disk.file.cache, Cache::kNone);
+  EXPECT_EQ(disk.file.aio, Aio::kNative);
+  EXPECT_EQ(disk.queues, 4U);
+  EXPECT_EQ(disk.queue_size, 1024U);
+  EXPECT_EQ(disk.notify, NotifyMode::kSync);
+  EXPECT_EQ(disk.iothread, "right");
+  EXPECT_TRUE(config->iothreads[1].prefer_epoll);
+}
+
+TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {
+  iothread("left");
+  iothread("right");
+  disk("null=1M");
+  disk("null=1M,iothread=auto");
+  disk("null=1M");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value());
+  EXPECT_EQ(config->disks[0].iothread, "left");
+  EXPECT_EQ(config->disks[1].iothread, "right");
+  EXPECT_EQ(config->disks[2].iothread, "left");
+}
+
+TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
+  const std::string path = file("a");
+  const std::pair<std::string, const char*> cases[] = {
+      {"id=x", "either path=FILE or null=SIZE is needed"},
+      {"path=" + path + ",null=1M", "either path=FILE or null=SIZE is needed"},
+      {"path=" + folder_ + "/absent", "absent: No such file"},
+      {"path=" + folder_, "neither a file nor a block device"},
+      {"path", "path needs a value"},
+      {"path=" + path + ",queues=0", "queues=0 is wrong; it must be a number from 1 to 64"},
+      {"path=" + path + ",queue-size=100", "queue-size=100 is wrong; it must be a power of two"},
+      {"path=" + path + ",queue-size=65536", "from 2 to 32768"},
+      {"path=" + path + ",notify=poll", "it must be sync or ioeventfd"},
+      {"path=" + path + ",notify=adaptive", "it must be sync or ioeventfd"},
+      {"path=" + path + ",cache=writethrough", "it must be one of none, writeback"},
+      {"path=" + path + ",iothread=io9", "iothread=io9 is not there"},
+      {"path=" + path + ",colour=red", "unknown key 'colour'"},
+      {"path=" + path + ",id=abcdefghijklmnopqrstu", "at most 20 characters"},
+      {"null=100", "a size from 512"},
+      {"null=1000", "a multiple of 512"},
+  };
+  for (const auto& [text, expected] : cases) {
+    options_.disks.clear();
+    disk(text);
+    EXPECT_THAT(fault(), testing::StartsWith("--disk: "));
+    EXPECT_THAT(fault(), HasSubstr(expected)) << text;
+  }
+}
+
+TEST_F(MachineOptionsTest, RefusesOneFileTwiceForWriting) {
+  const std::string path = file("a");
+  const std::string other_name = folder_ + "/b";
+  ASSERT_EQ(::link(path.c_str(), other_name.c_str()), 0);
+  files_.push_back(other_name);
+  disk("path=" + path);
+  disk("readonly,path=" + other_name);
+  EXPECT_THAT(fault(), HasSubstr("is used by two disks"));
+  options_.disks[0].set({"readonly", "on"});
+  EXPECT_EQ(fault(), "");
+}
+
+TEST_F(MachineOptionsTest, RefusesIdsAndNamesGivenTwice) {
+  disk("null=1M,id=a");
+  disk("null=1M,id=a");
+  EXPECT_THAT(fault(), HasSubstr("--disk: id=a is given to two disks"));
+  options_.disks.clear();
+  iothread("a");
+  iothread("a");
+  EXPECT_THAT(fault(), HasSubstr("--iothread: a is given twice"));
+}
+
+TEST_F(MachineOptionsTest, SaysWhatIsWrongWithTheMachine) {
+  const auto check = [this](auto member, const char* value, const char* expected) {
+    const MachineOptions kept = options_;
+    options_.*member = value;
+    EXPECT_THAT(fault(), HasSubstr(expected));
+    options_ = kept;
+  };
+  check(&MachineOptions::kernel, "", "--kernel is missing");
+  check(&MachineOptions::kernel, "/nonexistent", "--kernel: cannot open /nonexistent");
+  check(&MachineOptions::initrd, "/nonexistent", "--initrd: cannot open /nonexistent");
+  check(&MachineOptions::cpus, "0", "--cpus: '0' is wrong; it must be a number from 1 to 64");
+  check(&MachineOptions::cpus, "two", "--cpus: 'two' is wrong");
+  check(&MachineOptions::transport, "isa", "--transport: 'isa' is unknown");
+  check(&MachineOptions::max_ioeventfds, "-1", "--max-ioeventfds: '-1' is wrong");
+  check(&MachineOptions::reserve_ioeventfds, "x", "--reserve-ioeventfds: 'x' is wrong");
+  check(&MachineOptions::vcpu_affinity, "1=0", "--vcpu-affinity: '1' is wrong");
+  check(&MachineOptions::vcpu_affinity, "0=", "--vcpu-affinity: vCPU 0 needs CPUs");
+  check(&MachineOptions::vcpu_affinity, "0=9999", "--vcpu-affinity: ");
+  for (const char* size : {"1M", "2T", "lots", "16777217"}) {
+    options_.memory.set({"size", size});
+    EXPECT_THAT(fault(), HasSubstr("--memory: size=" + std::string(size))) << size;
+  }
+  options_.memory = *PropertyList::parse("17M,hugepages", "size");
+  EXPECT_THAT(fault(), HasSubstr("a multiple of 2M"));
+}
+
+TEST_F(MachineOptionsTest, FileHasTheNamesOfTheCommandLine) {
+  const auto options = parse_options_text(R"(
+      kernel = "k.elf"
+      cpus = 2
+      memory = { size = "64M", hugepages = true }
+      [[iothread]]
+      name = "io0"
+      cpus = 0
+      [[disk]]
+      null = "1G"
+      id = "a"
+      readonly = true
+      [[disk]]
+      path = "b.img")",
+                                          "machine.toml");
+  ASSERT_TRUE(options.has_value()) << options.error().message;
+  EXPECT_EQ(options->kernel, "k.elf");
+  EXPECT_EQ(options->cpus, "2");
+  EXPECT_EQ(options->memory.find("hugepages")->value, "on");
+  ASSERT_EQ(options->disks.size(), 2U);
+  EXPECT_EQ(options->disks[0].find("null")->value, "1G");
+  EXPECT_EQ(options->disks[0].find("readonly")->value, "on");
+  EXPECT_EQ(options->iothreads.at(0).find("cpus")->value, "0");
+}
+
+TEST_F(MachineOptionsTest, FaultsOfAFileHaveItsLine) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"cpus = ", "f:1: "},
+      {"\ncolour = 1", "f:2: unknown name 'colour'"},
+      {"cpus = [1]", "f:1: cpus must be a string or a number"},
+      {"disk = 1.5", "f:1: disk must be a table"},
+      {"disk = ['a=1', 'a=1,a=2']", "a is given twice"},
+      {"[disk]\npath = 1979-05-27", "f:2: path must be a string"},
+  };
+  for (const auto& [text, expected] : cases) {
+    const auto options = parse_options_text(text, "f");
+    ASSERT_FALSE(options.has_value()) << text;
+    EXPECT_THAT(options.error().message, HasSubstr(expected)) << text;
+  }
+  EXPECT_THAT(read_options_file("/nonexistent").error().message,
+              HasSubstr("--config: cannot read /nonexistent"));
+}
+
+TEST_F(MachineOptionsTest, CommandLineWinsOverTheFile) {
+  auto options = parse_options_text(
+      "kernel = 'k'\ncpus = 1\ndisk = ['null=1G,id=a,queues=2', 'null=2G,id=b']", "f");
+  ASSERT_TRUE(options.has_value());
+  MachineOptions later;
+  later.cpus = "4";
+  later.disks.push_back(*PropertyList::parse("id=a,notify=sync"));
+  later.disks.push_back(*PropertyList::parse("null=3G"));
+  options->merge(later);
+  EXPECT_EQ(options->kernel, "k");
+  EXPECT_EQ(options->cpus, "4");
+  ASSERT_EQ(options->disks.size(), 3U);
+  EXPECT_EQ(options->disks[0].find("queues")->value, "2");
+  EXPECT_EQ(options->disks[0].find("notify")->value, "sync");
+}
+
+}  // namespace
+}  // namespace bellhop

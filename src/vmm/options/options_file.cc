@@ -1,0 +1,128 @@
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include <toml++/toml.h>
+#pragma GCC diagnostic pop
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "vmm/options/machine_options.h"
+
+namespace bellhop {
+
+namespace {
+
+/// A scalar as it would be written on the command line; nothing for tables, dates and the like.
+std::optional<std::string> scalar(const toml::node& node) {
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
+  if (const auto* flag = node.as_boolean()) return flag->get() ? "on" : "off";
+  return std::nullopt;
+}
+
+class OptionsReader {
+ public:
+  explicit OptionsReader(std::string name) : name_(std::move(name)) {}
+
+  Result<MachineOptions> read(const toml::table& table) {
+    MachineOptions options;
+    const std::pair<std::string_view, std::optional<std::string>*> scalars[] = {
+        {"kernel", &options.kernel},
+        {"initrd", &options.initrd},
+        {"cmdline", &options.cmdline},
+        {"cpus", &options.cpus},
+        {"vcpu-affinity", &options.vcpu_affinity},
+        {"transport", &options.transport},
+        {"max-ioeventfds", &options.max_ioeventfds},
+        {"reserve-ioeventfds", &options.reserve_ioeventfds},
+        {"stats", &options.stats},
+    };
+    for (const auto& [toml_key, node] : table) {
+      const std::string key(toml_key.str());
+      const auto* slot = std::ranges::find(scalars, key, [](const auto& s) { return s.first; });
+      Status taken;
+      if (slot != std::end(scalars)) {
+        *slot->second = scalar(node);
+        if (!*slot->second) taken = wrong(node, key, "a string or a number");
+      } else if (key == "memory") {
+        taken = properties(node, key, "size", options.memory);
+      } else if (key == "disk") {
+        taken = list(node, key, {}, options.disks);
+      } else if (key == "iothread") {
+        taken = list(node, key, "name", options.iothreads);
+      } else {
+        taken = fail(fmt::format("{}:{}: unknown name '{}'", name_, line(node), key));
+      }
+      if (!taken) return forward(taken);
+    }
+    return options;
+  }
+
+ private:
+  static unsigned line(const toml::node& node) {
+    return static_cast<unsigned>(node.source().begin.line);
+  }
+  Status wrong(const toml::node& node, std::string_view key, std::string_view right) const {
+    return fail(fmt::format("{}:{}: {} must be {}", name_, line(node), key, right));
+  }
+
+  Status properties(const toml::node& node, const std::string& key, std::string_view bare_key,
+                    PropertyList& out) const {
+    if (const auto* table = node.as_table()) {
+      for (const auto& [name, value] : *table) {
+        auto text = scalar(value);
+        if (!text) return wrong(value, name.str(), "a string, a number or a boolean");
+        out.set({std::string(name.str()), std::move(text)});
+      }
+      return {};
+    }
+    const auto text = scalar(node);
+    if (!text) return wrong(node, key, "a table or a string of key=value,...");
+    auto parsed = PropertyList::parse(*text, bare_key);
+    if (!parsed) {
+      return fail(fmt::format("{}:{}: {}: {}", name_, line(node), key, parsed.error().message));
+    }
+    out = std::move(*parsed);
+    return {};
+  }
+
+  Status list(const toml::node& node, const std::string& key, std::string_view bare_key,
+              std::vector<PropertyList>& out) const {
+    const auto* array = node.as_array();
+    if (array == nullptr) return properties(node, key, bare_key, out.emplace_back());
+    for (const toml::node& item : *array) {
+      if (auto taken = properties(item, key, bare_key, out.emplace_back()); !taken) return taken;
+    }
+    return {};
+  }
+
+  std::string name_;
+};
+
+}  // namespace
+
+Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    return fail(fmt::format("{}:{}: {}", name, parsed.error().source().begin.line,
+                            parsed.error().description()));
+  }
+  return OptionsReader(name).read(parsed.table());
+}
+
+Result<MachineOptions> read_options_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return fail_errno(fmt::format("--config: cannot read {}", path), errno != 0 ? errno : EIO);
+  }
+  return parse_options_text(text.str(), "--config: " + path);
+}
+
+}  // namespace bellhop

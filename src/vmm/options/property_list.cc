@@ -1,0 +1,180 @@
+#include "vmm/options/property_list.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/units.h"
+
+namespace bellhop {
+
+namespace {
+
+/// Cuts the next item off `rest`; a doubled comma is one comma of the item.
+std::string next_item(std::string_view& rest) {
+  std::string item;
+  std::size_t i = 0;
+  for (; i < rest.size(); ++i) {
+    if (rest[i] == ',') {
+      if (i + 1 == rest.size() || rest[i + 1] != ',') break;
+      ++i;
+    }
+    item += rest[i];
+  }
+  rest.remove_prefix(std::min(i, rest.size()));
+  return item;
+}
+
+bool is_cpu_range(std::string_view item) {
+  return !item.empty() && item.find_first_not_of("0123456789-") == std::string_view::npos;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+}  // namespace
+
+Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view bare_key) {
+  PropertyList list;
+  std::string_view rest = text;
+  for (bool first = true;; first = false) {
+    const std::string item = next_item(rest);
+    const auto equals = item.find('=');
+    if (item.empty()) return fail("an item is empty; write key=value,key=value");
+    if (equals == 0) return fail(fmt::format("'{}' has no key before the '='", item));
+    if (equals != std::string::npos) {
+      Property property{item.substr(0, equals), item.substr(equals + 1)};
+      if (list.find(property.key) != nullptr) {
+        return fail(fmt::format("{} is given twice", property.key));
+      }
+      list.items_.push_back(std::move(property));
+    } else if (first && !bare_key.empty()) {
+      list.items_.push_back({std::string(bare_key), item});
+    } else if (!first && is_cpu_range(item) && list.items_.back().value) {
+      *list.items_.back().value += ',' + item;
+    } else if (list.find(item) != nullptr) {
+      return fail(fmt::format("{} is given twice", item));
+    } else {
+      list.items_.push_back({item, std::nullopt});
+    }
+    if (rest.empty()) return list;
+    rest.remove_prefix(1);
+  }
+}
+
+const Property* PropertyList::find(std::string_view key) const noexcept {
+  const auto found = std::ranges::find(items_, key, &Property::key);
+  return found == items_.end() ? nullptr : &*found;
+}
+
+void PropertyList::set(Property property) {
+  const auto found = std::ranges::find(items_, property.key, &Property::key);
+  if (found == items_.end()) {
+    items_.push_back(std::move(property));
+  } else {
+    *found = std::move(property);
+  }
+}
+
+void PropertyList::merge(const PropertyList& later) {
+  for (const Property& property : later.items_) set(property);
+}
+
+void PropertyReader::fault(std::string message) {
+  if (!error_) error_ = Error{std::move(message), 0};
+}
+
+void PropertyReader::wrong(std::string_view key, std::string_view value, std::string_view right) {
+  fault(fmt::format("{}: {}={} is wrong; it must be {}", option_, key, value, right));
+}
+
+const std::string* PropertyReader::need_value(std::string_view key) {
+  known_.emplace_back(key);
+  const Property* property = list_.find(key);
+  if (property == nullptr) return nullptr;
+  if (!property->value || property->value->empty()) {
+    fault(fmt::format("{}: {} needs a value: {}=...", option_, key, key));
+    return nullptr;
+  }
+  return &*property->value;
+}
+
+void PropertyReader::text(std::string_view key, std::string& out) {
+  if (const std::string* value = need_value(key)) out = *value;
+}
+
+void PropertyReader::size(std::string_view key, std::uint64_t& out, std::uint64_t least,
+                          std::uint64_t most) {
+  const std::string* value = need_value(key);
+  if (value == nullptr) return;
+  const auto parsed = parse_size(*value);
+  if (!parsed || *parsed < least || *parsed > most) {
+    wrong(key, *value,
+          fmt::format("a size from {} to {}, such as 4K, 512M or 2G", format_size(least),
+                      format_size(most)));
+    return;
+  }
+  out = *parsed;
+}
+
+void PropertyReader::number(std::string_view key, unsigned& out, unsigned least, unsigned most) {
+  const std::string* value = need_value(key);
+  if (value == nullptr) return;
+  if (const auto parsed = parse_count("", *value, least, most)) {
+    out = *parsed;
+  } else {
+    wrong(key, *value, fmt::format("a number from {} to {}", least, most));
+  }
+}
+
+void PropertyReader::cpus(std::string_view key, CpuList& out) {
+  const std::string* value = need_value(key);
+  if (value == nullptr) return;
+  if (auto parsed = parse_cpu_list(*value)) {
+    out = std::move(*parsed);
+  } else {
+    fault(fmt::format("{}: {}: {}", option_, key, parsed.error().message));
+  }
+}
+
+void PropertyReader::flag(std::string_view key, bool& out) {
+  known_.emplace_back(key);
+  const Property* property = list_.find(key);
+  if (property == nullptr) return;
+  if (!property->value || *property->value == "on") {
+    out = true;
+  } else if (*property->value == "off") {
+    out = false;
+  } else {
+    wrong(key, *property->value, "on or off");
+  }
+}
+
+Status PropertyReader::finish() {
+  if (error_) return tl::unexpected<Error>(*error_);
+  for (const Property& property : list_.items()) {
+    if (std::ranges::find(known_, property.key) == known_.end()) {
+      return fail(fmt::format("{}: unknown key '{}'; known are {}", option_, property.key,
+                              join(known_)));
+    }
+  }
+  return {};
+}
+
+Result<unsigned> parse_count(std::string_view option, std::string_view text, unsigned least,
+                             unsigned most) {
+  unsigned value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, problem] = std::from_chars(text.data(), end, value);
+  if (problem != std::errc{} || stop != end || value < least || value > most) {
+    return fail(fmt::format("{}: '{}' is wrong; it must be a number from {} to {}", option, text,
+                            least, most));
+  }
+  return value;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/cpu_list.h"
+#include "base/result.h"
+
+namespace bellhop {
+
+/// One `key=value` of an option. Without `=` there is no value: `readonly`.
+struct Property {
+  std::string key;
+  std::optional<std::string> value;
+  friend bool operator==(const Property&, const Property&) = default;
+};
+
+/// The `key=value,key=value` of an option such as `--disk`. A comma inside of a value is written
+/// twice; in lists of CPUs (`cpus=0,2-3`) single commas do, since no key begins with a digit that
+/// is not followed by `=`.
+class PropertyList {
+ public:
+  PropertyList() = default;
+  /// `bare_key` is the key that a first item without `=` stands for: `--memory 512M` is
+  /// `size=512M`. Errors: an empty item or key, a key given twice.
+  static Result<PropertyList> parse(std::string_view text, std::string_view bare_key = {});
+
+  [[nodiscard]] const std::vector<Property>& items() const noexcept { return items_; }
+  [[nodiscard]] const Property* find(std::string_view key) const noexcept;
+  /// Replaces or appends.
+  void set(Property property);
+  /// Everything in `later` wins over what is here.
+  void merge(const PropertyList& later);
+
+ private:
+  std::vector<Property> items_;
+};
+
+/// Takes the values of a PropertyList one by one and keeps the first thing that is wrong with them.
+/// Every message names the option and the key, and says what would be right. Variables whose key is
+/// absent stay as they are.
+class PropertyReader {
+ public:
+  PropertyReader(std::string option, const PropertyList& list)
+      : option_(std::move(option)), list_(list) {}
+
+  void text(std::string_view key, std::string& out);
+  void size(std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most);
+  void number(std::string_view key, unsigned& out, unsigned least, unsigned most);
+  void cpus(std::string_view key, CpuList& out);
+  /// `key`, `key=on`, `key=off`.
+  void flag(std::string_view key, bool& out);
+  template <class T>
+  void choice(std::string_view key, T& out,
+              std::initializer_list<std::pair<std::string_view, T>> choices) {
+    const std::string* value = need_value(key);
+    if (value == nullptr) return;
+    std::string names;
+    for (const auto& [name, meaning] : choices) {
+      if (*value == name) {
+        out = meaning;
+        return;
+      }
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+    wrong(key, *value, "one of " + names);
+  }
+  /// Notes a fault that the caller found itself.
+  void wrong(std::string_view key, std::string_view value, std::string_view right);
+
+  [[nodiscard]] bool has(std::string_view key) const { return list_.find(key) != nullptr; }
+  /// The first fault; else a key that nobody asked for; else success.
+  Status finish();
+
+ private:
+  const std::string* need_value(std::string_view key);
+  void fault(std::string message);
+
+  std::string option_;
+  const PropertyList& list_;
+  std::vector<std::string> known_;
+  std::optional<Error> error_;
+};
+
+/// A whole decimal number within bounds, for options of one number. Errors name the option.
+Result<unsigned> parse_count(std::string_view option, std::string_view text, unsigned least,
+                             unsigned most);
+
+}  // namespace bellhop

@@ -1,0 +1,40 @@
+// The texts that users write: key=value lists and configuration files. Whatever they are, the
+// parsers end in values within their bounds or in an error of one line.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "vmm/options/machine_options.h"
+
+namespace {
+
+void check(bool holds) {
+  if (!holds) std::abort();
+}
+
+void try_list(std::string_view text) {
+  using bellhop::PropertyList;
+  if (const auto list = PropertyList::parse(text)) {
+    check(!list->items().empty());
+    if (const auto disk = bellhop::parse_disk(*list)) {
+      check(disk->file.path.empty() != (disk->null_bytes == 0));
+      check(disk->queues >= 1 && disk->queue_size >= 2 && disk->queue_size <= 32768);
+      check((disk->queue_size & (disk->queue_size - 1)) == 0);
+    }
+  }
+  if (const auto list = PropertyList::parse(text, "name")) {
+    if (const auto thread = bellhop::parse_iothread(*list)) check(!thread->name.empty());
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  try_list(text);
+  if (const auto options = bellhop::parse_options_text(text, "input")) {
+    for (const auto& disk : options->disks) (void)bellhop::parse_disk(disk);
+  }
+  return 0;
+}
