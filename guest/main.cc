@@ -46,7 +46,7 @@ void bsp_main(std::uint64_t /*cpu*/) {
     case Workload::kNotify:
       leave(run_notify(&disk, options));
     case Workload::kMisbehave:
-      leave(run_misbehave(&disk, options));
+      leave(run_misbehave(&disk, options, vcpus));
     default:
       leave(run_block(&disk, options, vcpus));
   }
