@@ -162,14 +162,13 @@ Status Msix::open(Vector& vector) {
     vector.routed_data = vector.data;
   }
   if (vector.attached) return {};
-  if (auto attached = host_->attach_interrupt(vector.event, *vector.gsi); !attached) {
-    return attached;
-  }
-  vector.attached = true;
-  // Attaching delivered what was pending but left it in the counter, and since then the counter
-  // goes back to zero with every signal: what it holds must not be delivered again.
-  vector.event.consume();
-  return {};
+  // What is pending is taken out first and put back afterwards: some hosts deliver what an eventfd
+  // holds when it is attached, but leave it in the counter, to be seen again at the next masking.
+  const bool pending = vector.event.consume() != 0;
+  auto attached = host_->attach_interrupt(vector.event, *vector.gsi);
+  vector.attached = attached.has_value();
+  if (pending) vector.event.signal();
+  return attached;
 }
 
 void Msix::close(Vector& vector) noexcept {
