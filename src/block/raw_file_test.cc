@@ -1,0 +1,334 @@
+#include "block/raw_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
+
+#include <csignal>
+#include <random>
+
+#include "block/block_test_bench.h"
+
+namespace bellhop {
+namespace {
+
+constexpr std::uint64_t kImage = std::uint64_t{4} << 20;
+
+struct Engine {
+  Aio aio;
+  Cache cache;
+  LoopKind loop;
+  QueueSharing sharing;
+  const char* folder;
+};
+
+std::string name_of(const Engine& engine) {
+  std::string name = engine.aio == Aio::kIoUring  ? "io_uring"
+                     : engine.aio == Aio::kNative ? "native"
+                                                  : "threads";
+  name += engine.cache == Cache::kNone ? "_none" : "_writeback";
+  name += engine.loop == LoopKind::kIoUring ? "_on_uring" : "_on_epoll";
+  name += engine.sharing == QueueSharing::kLoopOnly ? "_loop" : "_shared";
+  name += std::string(engine.folder) == "/tmp" ? "_disk" : "_memory";
+  return name;
+}
+
+std::vector<Engine> all_engines() {
+  std::vector<Engine> all;
+  for (const char* folder : {"/tmp", "/dev/shm"}) {
+    for (const LoopKind loop : {LoopKind::kIoUring, LoopKind::kEpoll}) {
+      for (const auto sharing : {QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu}) {
+        for (const Cache cache : {Cache::kNone, Cache::kWriteback}) {
+          all.push_back({Aio::kIoUring, cache, loop, sharing, folder});
+          all.push_back({Aio::kThreads, cache, loop, sharing, folder});
+        }
+        all.push_back({Aio::kNative, Cache::kNone, loop, sharing, folder});
+      }
+    }
+  }
+  return all;
+}
+
+class RawFileTest : public testing::TestWithParam<Engine> {
+ protected:
+  void SetUp() override {
+    if (::access(GetParam().folder, W_OK) != 0) {
+      GTEST_SKIP() << "this host has no " << GetParam().folder;
+    }
+    const bool ring = GetParam().loop == LoopKind::kIoUring || GetParam().aio == Aio::kIoUring;
+    if (ring && !EventLoop::create(LoopKind::kIoUring)) {
+      GTEST_SKIP() << "this host forbids io_uring";
+    }
+    file = std::make_unique<ScratchFile>(GetParam().folder, kImage);
+    auto opened = open_raw_file(config());
+    if (!opened && GetParam().cache == Cache::kNone) {
+      GTEST_SKIP() << "no O_DIRECT here: " << opened.error().message;
+    }
+    ASSERT_TRUE(opened) << opened.error().message;
+    backend = std::move(*opened);
+    bench = std::make_unique<QueueBench>(*backend, GetParam().loop, GetParam().sharing, 256);
+  }
+  void TearDown() override {
+    bench.reset();
+    backend.reset();
+  }
+  [[nodiscard]] RawFileConfig config() const {
+    return {
+        .path = file->path(), .read_only = false, .cache = GetParam().cache, .aio = GetParam().aio};
+  }
+  /// What the file holds, seen from outside.
+  [[nodiscard]] std::vector<std::byte> image() const {
+    std::vector<std::byte> bytes(kImage);
+    const UniqueFd fd(::open(file->path().c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(::pread(fd.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kImage));
+    return bytes;
+  }
+
+  std::unique_ptr<ScratchFile> file;
+  std::unique_ptr<BlockBackend> backend;
+  std::unique_ptr<QueueBench> bench;
+};
+
+void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+}
+
+TEST_P(RawFileTest, TellsItsLimits) {
+  const BlockLimits& limits = backend->limits();
+  EXPECT_EQ(limits.capacity, kImage);
+  EXPECT_GE(limits.logical_block, 512U);
+  EXPECT_GE(limits.physical_block, limits.logical_block);
+  EXPECT_EQ(limits.capacity % limits.logical_block, 0U);
+  EXPECT_FALSE(limits.read_only);
+  EXPECT_EQ(bench->queue().completion_event() != nullptr,
+            GetParam().sharing == QueueSharing::kSharedWithVcpu);
+}
+
+// Batches of random reads and writes, in one to six pieces, a third of them not aligned in memory,
+// against a copy of the disk.
+TEST_P(RawFileTest, KeepsWhatIsWritten) {
+  constexpr std::size_t kBatch = 40;
+  constexpr std::size_t kSlot = std::size_t{64} << 10;
+  const std::uint32_t block = backend->limits().logical_block;
+  std::mt19937 random(7);
+  std::vector<std::byte> disk(kImage);
+  const Pages memory(kBatch * (kSlot + 4096));
+  std::vector<TestIo> ios(kBatch);
+  for (int round = 0; round < 12; ++round) {
+    fill_randomly(memory.bytes(), random);
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      const std::size_t blocks = 1 + random() % (kSlot / block - 1);
+      const std::size_t first = random() % (kSlot / block - blocks + 1);
+      std::size_t left = blocks;
+      std::size_t at = i * (kSlot + 4096) + (random() % 3 == 0 ? 8 * (random() % 64) : 0);
+      std::vector<GuestSpan> spans;
+      while (left != 0) {
+        std::size_t piece = spans.size() == 5 ? left : 1 + random() % left;
+        spans.push_back(memory.span(at, piece * block));
+        at += piece * block;
+        left -= piece;
+      }
+      const BlockOp op = random() % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
+      ios[i].set(op, i * kSlot + first * block, std::move(spans));
+      bench->queue().enqueue(ios[i]);
+      if (random() % 8 == 0) bench->queue().submit();
+    }
+    bench->queue().submit();
+    ASSERT_TRUE(bench->run_until(
+        [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+    for (const TestIo& io : ios) {
+      ASSERT_EQ(io.error, 0);
+      auto* place = disk.data() + io.offset;
+      for (const GuestSpan& span : io.spans) {
+        const auto* bytes = static_cast<const std::byte*>(span.as_iovec().iov_base);
+        if (io.op == BlockOp::kWrite) {
+          std::copy_n(bytes, span.size(), place);
+        } else {
+          ASSERT_TRUE(std::equal(bytes, bytes + span.size(), place));
+        }
+        place += span.size();
+      }
+    }
+  }
+  TestIo flush;
+  flush.set_range(BlockOp::kFlush, 0, 0);
+  EXPECT_EQ(bench->run(flush), 0);
+  EXPECT_TRUE(image() == disk);
+}
+
+// Longer than a bounce buffer, and more pieces than a system call takes.
+TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
+  std::mt19937 random(8);
+  const Pages memory(kImage + 4096);
+  fill_randomly(memory.bytes(), random);
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {memory.span(24, kImage - 512), memory.span(24 + kImage - 512, 512)});
+  ASSERT_EQ(bench->run(io), 0);
+  const auto written = memory.bytes().subspan(24, kImage);
+  const auto found = image();
+  EXPECT_TRUE(std::ranges::equal(found, written));
+
+  const Pages back(kImage + 4096);
+  std::vector<GuestSpan> pieces;
+  for (std::size_t at = 0; at < kImage; at += 2048) pieces.push_back(back.span(at, 2048));
+  io.set(BlockOp::kRead, 0, pieces);
+  ASSERT_EQ(bench->run(io), 0);
+  EXPECT_TRUE(std::ranges::equal(back.bytes().first(kImage), written));
+}
+
+TEST_P(RawFileTest, ACompletionMayEnqueueTheNext) {
+  const Pages memory(4096);
+  std::vector<TestIo> ios(200);
+  for (std::size_t i = 0; i < ios.size(); ++i) {
+    ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(0, 4096)});
+    if (i + 1 < ios.size()) ios[i].then = [&, i] { bench->queue().enqueue(ios[i + 1]); };
+  }
+  bench->queue().enqueue(ios[0]);
+  bench->queue().submit();
+  EXPECT_TRUE(bench->run_until([&] { return ios.back().finished; }));
+  EXPECT_EQ(ios.back().error, 0);
+}
+
+TEST_P(RawFileTest, ReadsPastATruncationFail) {
+  const Pages memory(16384);
+  ASSERT_EQ(::truncate(file->path().c_str(), 8192), 0);
+  TestIo io;
+  io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(io), -EIO);
+  io.set(BlockOp::kRead, 4096, {memory.span(0, 4096), memory.span(4096, 8192)});
+  EXPECT_EQ(bench->run(io), -EIO);
+  io.set(BlockOp::kRead, 4096, {memory.span(8, 512), memory.span(1024, 8192)});
+  EXPECT_EQ(bench->run(io), -EIO);
+  // What is still there works, and writing brings the rest back.
+  io.set(BlockOp::kRead, 4096, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(io), 0);
+  io.set(BlockOp::kWrite, kImage - 4096, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(io), 0);
+  io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(io), 0);
+}
+
+TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
+  const Pages memory(16384);
+  ASSERT_EQ(::truncate(file->path().c_str(), 8192), 0);
+  std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const struct rlimit small { 8192 + 4096, before.rlim_max };
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  TestIo whole;
+  whole.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
+  const int refused = bench->run(whole);
+  TestIo part;  // the kernel writes what fits, then refuses
+  part.set(BlockOp::kWrite, 8192, {memory.span(0, 4096), memory.span(4096, 4096)});
+  const int cut = bench->run(part);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(refused, -EFBIG);
+  EXPECT_EQ(cut, -EFBIG);
+  TestIo again;
+  again.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(again), 0);
+}
+
+TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
+  std::mt19937 random(9);
+  const Pages memory(kImage);
+  fill_randomly(memory.bytes(), random);
+  for (std::byte& byte : memory.bytes()) byte |= std::byte{1};
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
+  ASSERT_EQ(bench->run(io), 0);
+  const auto expect_zero = [&](std::size_t from, std::size_t to) {
+    const auto found = image();
+    for (std::size_t i = 0; i < kImage; ++i) {
+      const std::byte want = i >= from && i < to ? std::byte{0} : memory.bytes()[i];
+      if (found[i] != want) {
+        ADD_FAILURE() << "byte " << i;
+        return;
+      }
+    }
+    std::fill_n(memory.bytes().data() + from, to - from, std::byte{0});
+  };
+  io.set_range(BlockOp::kWriteZeroes, 512, 512);
+  EXPECT_EQ(bench->run(io), 0);
+  expect_zero(512, 1024);
+  io.set_range(BlockOp::kWriteZeroes, 8192 + 512, 300 * 1024);
+  EXPECT_EQ(bench->run(io), 0);
+  expect_zero(8192 + 512, 8192 + 512 + 300 * 1024);
+  io.set_range(BlockOp::kWriteZeroes, 1 << 20, 1 << 20);
+  io.may_unmap = true;
+  EXPECT_EQ(bench->run(io), 0);
+  expect_zero(1 << 20, 2 << 20);
+}
+
+TEST_P(RawFileTest, DiscardGivesBlocksBack) {
+  const Pages memory(kImage);
+  std::ranges::fill(memory.bytes(), std::byte{0x5a});
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
+  ASSERT_EQ(bench->run(io), 0);
+  TestIo flush;
+  flush.set_range(BlockOp::kFlush, 0, 0);
+  ASSERT_EQ(bench->run(flush), 0);
+  struct stat before {};
+  struct stat after {};
+  ASSERT_EQ(::stat(file->path().c_str(), &before), 0);
+  io.set_range(BlockOp::kDiscard, 1 << 20, 2 << 20);
+  EXPECT_EQ(bench->run(io), 0);
+  ASSERT_EQ(::stat(file->path().c_str(), &after), 0);
+  EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
+  EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
+}
+
+TEST_P(RawFileTest, ManyAtOnceAndMoreThanTheDepth) {
+  const Pages memory(4096);
+  std::vector<TestIo> ios(256);
+  for (int round = 0; round < 10; ++round) {
+    for (std::size_t i = 0; i < ios.size(); ++i) {
+      ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(0, 4096)});
+      bench->queue().enqueue(ios[i]);
+    }
+    bench->queue().submit();
+    ASSERT_TRUE(bench->run_until(
+        [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+  }
+}
+
+// What completed within submit() needs no wake-up, and the loop's own ring no system call.
+TEST_P(RawFileTest, MakesFewSystemCalls) {
+  const Pages memory(std::size_t{4096} * 16);
+  std::vector<TestIo> ios(16);
+  bench->loop().run_once(std::chrono::nanoseconds(0));
+  const std::uint64_t before = bench->queue().system_calls();
+  for (std::size_t i = 0; i < ios.size(); ++i) {
+    ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(4096 * i, 4096)});
+    bench->queue().enqueue(ios[i]);
+  }
+  EXPECT_EQ(bench->queue().system_calls(), before);
+  bench->queue().submit();
+  ASSERT_TRUE(bench->run_until(
+      [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+  const std::uint64_t made = bench->queue().system_calls() - before;
+  const bool memory_file = std::string(GetParam().folder) == "/dev/shm";
+  if (GetParam().aio == Aio::kIoUring && memory_file) {
+    EXPECT_EQ(made, ios.size());
+    EXPECT_EQ(bench->wake_ups(), 0U);
+  } else if (GetParam().aio == Aio::kIoUring && GetParam().loop == LoopKind::kIoUring &&
+             GetParam().sharing == QueueSharing::kLoopOnly) {
+    EXPECT_EQ(made, 0U);
+  } else {
+    EXPECT_EQ(made, 1U);
+  }
+  if (GetParam().aio == Aio::kNative && memory_file) {
+    EXPECT_EQ(bench->wake_ups(), 0U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, RawFileTest, testing::ValuesIn(all_engines()),
+                         [](const auto& engine) { return name_of(engine.param); });
+
+}  // namespace
+}  // namespace bellhop
