@@ -140,6 +140,7 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
   line.boolean("verified", !failed)
       .number("blocks_verified", total.blocks_verified)
       .number("read_back", read_back)
+      .number("wrapped", total.wrapped)
       .number("wrong_blocks", total.wrong_blocks)
       .number("io_errors", total.io_errors)
       .number("kicks", total.kicks)

@@ -32,6 +32,7 @@ void Figures::add(const Figures& other) {
   interrupts += other.interrupts;
   halts += other.halts;
   empty_wakeups += other.empty_wakeups;
+  wrapped += other.wrapped;
   digest += other.digest;
 }
 
@@ -98,6 +99,7 @@ bool Worker::next_sequential(std::uint64_t* offset) {
   if (cursor_ >= last_) {
     if (!options_->timed()) return false;
     cursor_ = first_;
+    ++figures_.wrapped;
   }
   *offset = cursor_;
   cursor_ += options_->block_bytes;

@@ -21,6 +21,7 @@ struct Figures {
   std::uint64_t interrupts = 0;
   std::uint64_t halts = 0;
   std::uint64_t empty_wakeups = 0;
+  std::uint64_t wrapped = 0;  ///< times a sequential workload began again at its start
   std::uint64_t digest = 0;
 
   void add(const Figures& other);
