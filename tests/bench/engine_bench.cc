@@ -1,0 +1,77 @@
+// The engine alone: a driver in this process, virtio-blk, a medium that completes at once. No VM
+// exit, no kernel: what one request costs in the rings, the runner and the device.
+
+#include <benchmark/benchmark.h>
+
+#include "block/raw_file.h"
+#include "devices/blk/blk_device.h"
+#include "testing/fake_driver.h"
+#include "testing/test_memory.h"
+#include "virtio/abi/blk.h"
+
+namespace bellhop {
+namespace {
+
+using testing::FakeDriver;
+using testing::must;
+
+constexpr std::uint16_t kQueueSize = 128;
+constexpr GuestAddress kRing{0x10000};
+constexpr std::uint64_t kHeaders = 0x400000;
+constexpr std::uint64_t kStatus = 0x500000;
+constexpr std::uint64_t kData = 0x800000;
+
+struct NoFaults final : QueueFaultSink {
+  void queue_broken() noexcept override {}
+};
+
+/// kSync, so that a kick drains on this very thread and its CPU time is all that is measured.
+void request_cpu(benchmark::State& state) {
+  const auto depth = static_cast<unsigned>(state.range(0));
+  const RingFeatures features{.indirect = state.range(1) != 0, .event_idx = true};
+  const GuestMemory memory = testing::make_memory();
+  FakeDriver driver(memory, kRing, kQueueSize, features);
+  auto thread = must(IoThread::start({}));
+  const EventFd call = must(EventFd::create());
+  Bell bell;
+  bell.point_at(&call);
+  NoFaults faults;
+  auto runner = must(QueueRunner::create(
+      {.thread = thread.get(), .mode = NotifyMode::kSync, .bell = &bell, .faults = &faults}));
+  BlkDevice device(make_null_backend(std::uint64_t{1} << 30), {.queue_size = kQueueSize});
+  QueueRunner* runners[] = {runner.get()};
+  must(device.activate(0, runners));
+  runner->start(must(Virtqueue::activate(memory, driver.config(), features, runner->counters())));
+
+  for (unsigned i = 0; i < depth; ++i) {
+    virtio::BlkRequestHeader header{};
+    header.type = virtio::kBlkTypeIn;
+    header.sector = i * 8;
+    (void)memory.write(GuestAddress(kHeaders + i * 16), std::as_bytes(std::span(&header, 1)));
+  }
+  std::uint64_t requests = 0;
+  for (auto _ : state) {
+    for (unsigned i = 0; i < depth; ++i) {
+      (void)driver.add({{GuestAddress(kHeaders + i * 16), 16, false},
+                        {GuestAddress(kData + std::uint64_t{i} * 4096), 4096, true},
+                        {GuestAddress(kStatus + i), 1, true}});
+    }
+    if (driver.offer()) runner->kick();
+    while (driver.reap()) ++requests;
+    driver.suppress_interrupts();
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(requests));
+  state.counters["cpu_per_request"] = benchmark::Counter(
+      static_cast<double>(requests), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  runner->stop();
+  device.reset();
+}
+
+BENCHMARK(request_cpu)
+    ->ArgNames({"depth", "indirect"})
+    ->Args({1, 1})
+    ->Args({32, 0})
+    ->Args({32, 1});
+
+}  // namespace
+}  // namespace bellhop
