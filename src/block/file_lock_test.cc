@@ -1,0 +1,85 @@
+#include "block/file_lock.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "block/block_test_bench.h"
+
+namespace bellhop {
+namespace {
+
+using testing::HasSubstr;
+
+RawFileConfig writing(const ScratchFile& file) {
+  return {
+      .path = file.path(), .read_only = false, .cache = Cache::kWriteback, .aio = Aio::kThreads};
+}
+
+RawFileConfig reading(const ScratchFile& file) {
+  RawFileConfig config = writing(file);
+  config.read_only = true;
+  return config;
+}
+
+TEST(FileLock, OneWriterAtATime) {
+  const ScratchFile file("/tmp", 1 << 20);
+  auto first = open_raw_file(writing(file));
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = open_raw_file(writing(file));
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message, HasSubstr(file.path()));
+  EXPECT_THAT(second.error().message, HasSubstr("in use by"));
+  EXPECT_THAT(second.error().message, HasSubstr(std::to_string(::getpid())));
+  EXPECT_FALSE(open_raw_file(reading(file)));
+  first->reset();
+  EXPECT_TRUE(open_raw_file(writing(file)));
+}
+
+TEST(FileLock, ManyReadersAndNoWriterBesideThem) {
+  const ScratchFile file("/tmp", 1 << 20);
+  const auto first = open_raw_file(reading(file));
+  ASSERT_TRUE(first);
+  const auto second = open_raw_file(reading(file));
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(open_raw_file(writing(file)));
+}
+
+TEST(FileLock, NamesTheProcessThatHoldsIt) {
+  const ScratchFile file("/tmp", 1 << 20);
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const UniqueFd fd(::open(file.path().c_str(), O_RDWR | O_CLOEXEC));
+    const bool locked = lock_file(fd.get(), file.path(), LockKind::kExclusive).has_value();
+    [[maybe_unused]] const auto written = ::write(ready[1], locked ? "y" : "n", 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char locked = 0;
+  ASSERT_EQ(::read(ready[0], &locked, 1), 1);
+  ASSERT_EQ(locked, 'y');
+  const auto opened = open_raw_file(writing(file));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().message, HasSubstr("(pid " + std::to_string(child) + ")"));
+  // The lock went with the process.
+  EXPECT_TRUE(open_raw_file(writing(file)));
+}
+
+TEST(FileLock, SeesTheOlderKindOfLock) {
+  const ScratchFile file("/tmp", 1 << 20);
+  const UniqueFd fd(::open(file.path().c_str(), O_RDWR | O_CLOEXEC));
+  struct flock range {};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  ASSERT_EQ(::fcntl(fd.get(), F_SETLK, &range), 0);
+  EXPECT_FALSE(open_raw_file(writing(file)));
+}
+
+}  // namespace
+}  // namespace bellhop
