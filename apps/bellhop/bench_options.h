@@ -1,0 +1,77 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace bellhop {
+
+/// Reads the values of a sweep's options and keeps the first thing that is wrong with them. Texts
+/// that are empty leave the variable as it is.
+class OptionLists {
+ public:
+  /// "a,b": each one of `choices`, none twice.
+  template <class T>
+  void choices(std::string_view option, const std::string& text, std::vector<T>& out,
+               std::initializer_list<std::pair<std::string_view, T>> choices) {
+    if (text.empty()) return;
+    std::vector<T> values;
+    for (const std::string& word : split(text)) {
+      const auto found = std::ranges::find(
+          choices, std::string_view(word), [](const auto& choice) { return choice.first; });
+      if (found == choices.end()) {
+        std::string names;
+        for (const auto& choice : choices) {
+          names += (names.empty() ? "" : ", ") + std::string(choice.first);
+        }
+        return fault(fmt::format("{}: '{}' is unknown; known are {}", option, word, names));
+      }
+      if (std::ranges::find(values, found->second) == values.end()) {
+        values.push_back(found->second);
+      }
+    }
+    out = std::move(values);
+  }
+  template <class T>
+  void choice(std::string_view option, const std::string& text, T& out,
+              std::initializer_list<std::pair<std::string_view, T>> names) {
+    std::vector<T> values;
+    choices<T>(option, text, values, names);
+    if (values.size() == 1) {
+      out = values.front();
+    } else if (!values.empty()) {
+      fault(fmt::format("{}: only one value can be given, not '{}'", option, text));
+    }
+  }
+  void numbers(std::string_view option, const std::string& text, std::vector<unsigned>& out,
+               unsigned least, unsigned most);
+  void number(std::string_view option, const std::string& text, unsigned& out, unsigned least,
+              unsigned most);
+  void seconds(std::string_view option, const std::string& text, double& out, double least,
+               double most);
+  void size(std::string_view option, const std::string& text, std::uint64_t& out,
+            std::uint64_t least, std::uint64_t most);
+
+  [[nodiscard]] Status status() const;
+
+ private:
+  static std::vector<std::string> split(const std::string& text);
+  void fault(std::string message);
+
+  std::optional<Error> error_;
+};
+
+/// The file named, or the one that was built with this program: beside it, or in the build tree's
+/// guest folder. Errors: none of them is there.
+Result<std::string> find_bench_guest(const std::string& named);
+
+}  // namespace bellhop

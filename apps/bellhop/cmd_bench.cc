@@ -1,0 +1,18 @@
+#include <CLI/CLI.hpp>
+
+#include "apps/bellhop/commands.h"
+
+namespace bellhop {
+
+void add_bench_command(CLI::App& app, int& exit_status) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure this machine, this host, and a peer");
+  bench->require_subcommand(1);
+  bench->footer(
+      "Examples:\n"
+      "  bellhop bench blk --quick\n"
+      "  bellhop bench blk --peer qemu --workload randread --medium /dev/shm --html report.html\n"
+      "See also: bellhop bench blk --help");
+  add_bench_blk_command(*bench, exit_status);
+}
+
+}  // namespace bellhop

@@ -1,0 +1,242 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/bench_options.h"
+#include "apps/bellhop/commands.h"
+#include "apps/bellhop/signal_waiter.h"
+#include "base/units.h"
+#include "bellhop_version.h"
+#include "vmm/bench/bench_image.h"
+#include "vmm/bench/blk_sweep.h"
+#include "vmm/bench/blk_tables.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  bellhop bench blk --quick                      a first look: one repeat of one second a cell
+  bellhop bench blk --medium /dev/shm --json figures.json --html report.html
+  bellhop bench blk --workload randread --threads 16 --placement same-core,other-core,free
+  bellhop bench blk --peer qemu --repeat 5 --seconds 5
+
+Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, which checks
+every byte that it reads; a wrong one and the cell gives no figure. Compared cells take turns
+(A B C A B C ...) and each figure is the median of its repeats.
+MB are 10^6 bytes; host CPU seconds are all that the VMM's process spent, guest included.
+Files: the images have no names and vanish with the command, however it ends.)";
+
+struct BlkArguments {
+  std::string workloads;
+  std::string threads;
+  std::string vcpus;
+  std::string notify;
+  std::string placements;
+  std::string vmms;
+  std::string peer;
+  std::string seconds;
+  std::string repeats;
+  std::string warmup;
+  std::string medium = ".";
+  std::string image_size = "256M";
+  std::string create_size;
+  std::string block_size = "4K";
+  std::string aio = "native";
+  std::string cache = "none";
+  std::string transport = "pci";
+  std::string guest;
+  std::string qemu = "qemu-system-x86_64";
+  std::string guest_words;
+  bool quick = false;
+  BenchOutput output;
+};
+
+/// All that a run needs, from the arguments.
+struct BlkJob {
+  bench::BlkSweep sweep;
+  bench::BlkSetting setting;
+  bench::BlkLaunch launch;
+  bench::BlkImages images;
+};
+
+Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
+  using bench::Placement;
+  using bench::Vmm;
+  using bench::Workload;
+  OptionLists lists;
+  lists.choices<Workload>("--workload", arguments.workloads, sweep.workloads,
+                          {{"create", Workload::kCreate},
+                           {"seqread", Workload::kSeqRead},
+                           {"randread", Workload::kRandRead},
+                           {"randwrite", Workload::kRandWrite}});
+  lists.choices<NotifyMode>("--notify", arguments.notify, sweep.notify,
+                            {{"sync", NotifyMode::kSync}, {"ioeventfd", NotifyMode::kIoEventFd}});
+  sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
+  lists.choices<Placement>("--placement", arguments.placements, sweep.placements,
+                           {{"same-core", Placement::kSameCore},
+                            {"other-core", Placement::kOtherCore},
+                            {"free", Placement::kFree},
+                            {"overcommit", Placement::kOvercommit}});
+  lists.choices<Vmm>("--vmm", arguments.vmms, sweep.vmms,
+                     {{"bellhop", Vmm::kBellhop}, {"qemu", Vmm::kQemu}});
+  std::vector<Vmm> peers;
+  lists.choices<Vmm>("--peer", arguments.peer, peers, {{"qemu", Vmm::kQemu}});
+  for (const Vmm peer : peers) {
+    if (std::ranges::find(sweep.vmms, peer) == sweep.vmms.end()) sweep.vmms.push_back(peer);
+  }
+  lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
+  lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
+  return lists.status();
+}
+
+Status read_setting(const BlkArguments& arguments, BlkJob& job) {
+  OptionLists lists;
+  lists.choice<Aio>(
+      "--aio", arguments.aio, job.setting.aio,
+      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
+                      {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
+  lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
+                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+  if (arguments.quick) {
+    job.setting.repeats = 1;
+    job.setting.seconds = 1;
+    job.launch.warmup_s = 0.2;
+  }
+  lists.number("--repeat", arguments.repeats, job.setting.repeats, 1, 1000);
+  lists.seconds("--seconds", arguments.seconds, job.setting.seconds, 0.05, 3600);
+  lists.seconds("--warmup", arguments.warmup, job.launch.warmup_s, 0, 3600);
+  std::uint64_t block_bytes = 0;
+  lists.size("--block-size", arguments.block_size, block_bytes, 4096, 1 << 20);
+  job.setting.block_bytes = static_cast<unsigned>(block_bytes);
+  lists.size("--image-size", arguments.image_size, job.images.image_bytes, 16 << 20,
+             std::uint64_t{1} << 40);
+  lists.size("--create-size", arguments.create_size, job.images.create_bytes, 16 << 20,
+             std::uint64_t{1} << 40);
+  if (block_bytes % 4096 != 0 || job.images.image_bytes % 4096 != 0) {
+    return fail("--block-size and --image-size must be multiples of 4K");
+  }
+  if (job.setting.cache != Cache::kNone && job.setting.aio == Aio::kNative) {
+    return fail("--aio native needs --cache none; with writeback take io_uring or threads");
+  }
+  return lists.status();
+}
+
+Status check_medium(const BlkArguments& arguments, BlkJob& job) {
+  struct stat info {};
+  if (::stat(arguments.medium.c_str(), &info) != 0) {
+    return fail_errno(fmt::format("--medium: cannot open {}", arguments.medium));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return fail(fmt::format("--medium: {} is no directory", arguments.medium));
+  }
+  job.images.folder = arguments.medium;
+  job.setting.medium = bench::medium_name(arguments.medium);
+  const std::uint64_t room = bench::free_space(arguments.medium);
+  if (room / 2 < job.images.image_bytes) {
+    return fail(fmt::format("--medium: {} has room for {} only, too little for images of {}",
+                            arguments.medium, format_size(room),
+                            format_size(job.images.image_bytes)));
+  }
+  if (arguments.create_size.empty()) {
+    // Never so large that a guest could fill the medium.
+    constexpr std::uint64_t kStep = std::uint64_t{1} << 20;
+    job.images.create_bytes =
+        std::min(job.images.create_bytes, (room - job.images.image_bytes) / 2 / kStep * kStep);
+  }
+  return {};
+}
+
+Result<BlkJob> make_job(const BlkArguments& arguments) {
+  BlkJob job;
+  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
+  if (auto read = read_setting(arguments, job); !read) return forward(read);
+  if (auto checked = check_medium(arguments, job); !checked) return forward(checked);
+  auto guest = find_bench_guest(arguments.guest);
+  if (!guest) return forward(guest);
+  job.launch.guest = *guest;
+  job.launch.qemu = arguments.qemu;
+  job.launch.extra_cmdline = arguments.guest_words;
+  job.setting.bellhop_version = BELLHOP_VERSION;
+  if (std::ranges::find(job.sweep.vmms, bench::Vmm::kQemu) != job.sweep.vmms.end()) {
+    job.setting.qemu_version = bench::qemu_version(arguments.qemu);
+  }
+  return job;
+}
+
+int run_blk(const BlkArguments& arguments) {
+  const auto job = make_job(arguments);
+  if (!job) return report(job.error(), kUsedWrongly);
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+    return report({fmt::format("/dev/kvm cannot be used ({}): no machine can be measured here",
+                               std::generic_category().message(errno)),
+                   errno},
+                  kFailed);
+  }
+  auto interrupt = EventFd::create();
+  if (!interrupt) return report(interrupt.error(), kFailed);
+  SignalWaiter::block_signals();
+  SignalWaiter signals([&] { interrupt->signal(); });
+
+  ProgressLine progress;
+  auto result = bench::run_blk_sweep(
+      job->sweep, job->setting, job->launch, job->images, *interrupt,
+      [&](std::size_t number, std::size_t total, const std::string& what) {
+        progress.show(number, total, what);
+      });
+  progress.clear();
+  if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
+  if (!result) return report(result.error(), kFailed);
+  describe_host(*result);
+  return write_report(*result, arguments.output);
+}
+
+}  // namespace
+
+void add_bench_blk_command(CLI::App& bench, int& exit_status) {
+  CLI::App* blk = bench.add_subcommand(
+      "blk", "The mail's virtio-blk table, sync against ioeventfd, with MB per host CPU second");
+  auto arguments = std::make_shared<BlkArguments>();
+  const auto text = [blk](const char* name, std::string& value, const char* help,
+                          const char* type) {
+    blk->add_option(name, value, help)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->type_name(type);
+  };
+  text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
+  text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
+  text("--notify", arguments->notify, "sync,ioeventfd (both)", "LIST");
+  text("--placement", arguments->placements,
+       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
+  text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
+  text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
+  text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
+  text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
+  text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
+  blk->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
+  text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
+  text("--image-size", arguments->image_size, "Size of the image that is read and written (256M)",
+       "SIZE");
+  text("--create-size", arguments->create_size, "Largest size of a created file (8G)", "SIZE");
+  text("--block-size", arguments->block_size, "Bytes of a request (4K)", "SIZE");
+  text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
+  text("--cache", arguments->cache, "none (default) or writeback", "MODE");
+  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
+  text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
+       "TEXT");
+  text("--qemu", arguments->qemu, "QEMU's program (qemu-system-x86_64)", "FILE");
+  add_output_options(*blk, arguments->output);
+  blk->footer(kExamples);
+  blk->callback([arguments, &exit_status] { exit_status = run_blk(*arguments); });
+}
+
+}  // namespace bellhop

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/cpu_list.h"
+#include "base/result.h"
+#include "block/raw_file.h"
+#include "virtio/notify_mode.h"
+#include "vmm/config.h"
+
+namespace bellhop::bench {
+
+/// The mail's four.
+enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
+enum class Placement : std::uint8_t {
+  kSameCore,    ///< all vCPUs' and the I/O thread on one CPU
+  kOtherCore,   ///< each vCPU on a CPU of its own, the I/O thread on a further one
+  kFree,        ///< left to the scheduler
+  kOvercommit,  ///< left to the scheduler, with more vCPUs than CPUs
+};
+enum class Vmm : std::uint8_t { kBellhop, kQemu };
+
+/// One cell of a sweep of `bellhop bench blk`.
+struct BlkCell {
+  Workload workload = Workload::kCreate;
+  unsigned threads = 1;
+  unsigned vcpus = 1;
+  Placement placement = Placement::kFree;
+  Vmm vmm = Vmm::kBellhop;
+  NotifyMode notify = NotifyMode::kSync;
+  friend auto operator<=>(const BlkCell&, const BlkCell&) = default;
+};
+
+/// Which cells; every list is one that the command line can narrow.
+struct BlkSweep {
+  std::vector<Workload> workloads = {Workload::kCreate, Workload::kSeqRead, Workload::kRandRead,
+                                     Workload::kRandWrite};
+  std::vector<unsigned> threads = {1, 8, 16};
+  std::vector<unsigned> vcpus = {1};
+  std::vector<Placement> placements;
+  std::vector<Vmm> vmms = {Vmm::kBellhop};
+  std::vector<NotifyMode> notify = {NotifyMode::kSync, NotifyMode::kIoEventFd};
+};
+
+/// CPUs for the threads of one machine; empty lists leave them to the scheduler.
+struct CpuPlan {
+  std::vector<CpuList> vcpus;  ///< one for each vCPU, or none
+  CpuList io;
+};
+
+const char* to_string(Workload workload) noexcept;
+const char* to_string(Placement placement) noexcept;
+const char* to_string(Vmm vmm) noexcept;
+const char* to_string(Aio aio) noexcept;
+const char* to_string(Cache cache) noexcept;
+/// The mail's name of it: "Large file create".
+const char* title(Workload workload) noexcept;
+/// "bellhop randread x16 ioeventfd other-core, 1 vCPU".
+std::string describe(const BlkCell& cell);
+
+/// In the order in which they are run: the cells of one compared set (same workload, threads and
+/// vCPUs) stand together.
+std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep);
+
+/// Errors: the CPUs of this process (`available`) do not allow this placement; the text says why.
+Result<CpuPlan> plan_cpus(const BlkCell& cell, const CpuList& available);
+
+}  // namespace bellhop::bench

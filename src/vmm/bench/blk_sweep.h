@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "vmm/bench/blk_runner.h"
+
+namespace bellhop::bench {
+
+struct BlkImages {
+  std::string folder = ".";
+  std::uint64_t image_bytes = std::uint64_t{256} << 20;
+  /// Apparent size of the file that `create` starts with: nothing of it is there yet.
+  std::uint64_t create_bytes = std::uint64_t{8} << 30;
+};
+
+/// Told before every repeat: its number from 1 on, of how many, and what it is.
+using Progress = std::function<void(std::size_t, std::size_t, const std::string&)>;
+
+/// Runs every cell of `sweep`, the repeats of each compared set interleaved (A B C A B C ...).
+/// Cells that cannot be run, or fail, are listed in the report with the reason. Errors: the images
+/// cannot be made; EINTR where `interrupt` was signalled.
+Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
+                                const BlkLaunch& launch, const BlkImages& images,
+                                const EventFd& interrupt, const Progress& progress);
+
+}  // namespace bellhop::bench

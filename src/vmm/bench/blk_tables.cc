@@ -1,0 +1,199 @@
+#include "vmm/bench/blk_tables.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "vmm/bench/mail_figures.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+constexpr const char* kNone = "-";
+
+std::string throughput(const Run* run) {
+  return run == nullptr ? kNone : fmt::format("{:.1f}", run->median.mb_per_s());
+}
+
+std::string efficiency(const Run* run) {
+  return run == nullptr ? kNone : fmt::format("{:.0f}", run->median.bytes_per_host_cpu_s() * 1e-6);
+}
+
+std::string gain(double before, double after) {
+  return before > 0 ? fmt::format("{:+.0f} %", (after / before - 1) * 100) : kNone;
+}
+
+std::string gain(const Run* before, const Run* after) {
+  if (before == nullptr || after == nullptr) return kNone;
+  return gain(before->median.mb_per_s(), after->median.mb_per_s());
+}
+
+std::string quotient(double above, double below) {
+  return below > 0 ? fmt::format("{:.2f}", above / below) : kNone;
+}
+
+std::string throughput_ratio(const Run* above, const Run* below) {
+  if (above == nullptr || below == nullptr) return kNone;
+  return quotient(above->median.mb_per_s(), below->median.mb_per_s());
+}
+
+std::string efficiency_ratio(const Run* above, const Run* below) {
+  if (above == nullptr || below == nullptr) return kNone;
+  return quotient(above->median.bytes_per_host_cpu_s(), below->median.bytes_per_host_cpu_s());
+}
+
+/// How far the repeats lie apart, of the median.
+std::string spread(const Run* run) {
+  if (run == nullptr || run->median.mb_per_s() <= 0) return kNone;
+  return fmt::format("{:.0f} %", (run->most_mb_per_s - run->least_mb_per_s) /
+                                     run->median.mb_per_s() * 100);
+}
+
+struct Row {
+  Workload workload;
+  unsigned threads;
+  friend auto operator<=>(const Row&, const Row&) = default;
+};
+
+struct Group {
+  unsigned vcpus;
+  Placement placement;
+  friend auto operator<=>(const Group&, const Group&) = default;
+};
+
+/// The runs of one group, by row and column.
+class View {
+ public:
+  View(const BlkReport& report, Group group) : report_(report), group_(group) {
+    for (const Run& run : report.runs) {
+      if (!in_group(run)) continue;
+      rows_.insert({run.cell.workload, run.cell.threads});
+      vmms_.insert(run.cell.vmm);
+    }
+  }
+
+  [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
+  [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
+  [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
+    return report_.find(
+        {row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
+  }
+  [[nodiscard]] std::string caption(const std::string& vmm) const {
+    const BlkSetting& setting = report_.setting;
+    return fmt::format(
+        "{}: virtio-blk-{}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium {}; "
+        "median of {} x {:g} s",
+        vmm, setting.transport == TransportKind::kPci ? "pci" : "mmio", group_.vcpus,
+        group_.vcpus == 1 ? "" : "s", to_string(group_.placement), to_string(setting.cache),
+        to_string(setting.aio), setting.block_bytes, setting.medium, setting.repeats,
+        setting.seconds);
+  }
+
+ private:
+  [[nodiscard]] bool in_group(const Run& run) const {
+    return run.cell.vcpus == group_.vcpus && run.cell.placement == group_.placement;
+  }
+
+  const BlkReport& report_;
+  Group group_;
+  std::set<Row> rows_;
+  std::set<Vmm> vmms_;
+};
+
+std::vector<Table::Column> own_columns(const std::string& throughput_title) {
+  return {{"", "Test", true},
+          {"", "Threads"},
+          {throughput_title, "sync"},
+          {throughput_title, "ioeventfd"},
+          {throughput_title, "gain"},
+          {throughput_title, "spread"},
+          {"MB per host CPU second", "sync"},
+          {"MB per host CPU second", "ioeventfd"},
+          {"MB per host CPU second", "ratio"}};
+}
+
+std::vector<std::string> own_row(const View& view, Row row, Vmm vmm) {
+  const Run* sync = view.find(row, vmm, NotifyMode::kSync);
+  const Run* event = view.find(row, vmm, NotifyMode::kIoEventFd);
+  return {title(row.workload),
+          fmt::format("{}", row.threads),
+          throughput(sync),
+          throughput(event),
+          gain(sync, event),
+          spread(sync) + " / " + spread(event),
+          efficiency(sync),
+          efficiency(event),
+          efficiency_ratio(event, sync)};
+}
+
+Table bellhop_table(const View& view) {
+  Table table;
+  table.caption = view.caption("Bellhop");
+  table.columns = own_columns("today, MB/s");
+  for (const char* name : {"unmodified", "patched", "gain"}) {
+    table.columns.push_back({"the mail of 2010, MB/s", name});
+  }
+  for (const Row row : view.rows()) {
+    auto cells = own_row(view, row, Vmm::kBellhop);
+    const MailFigure* mail = find_mail_figure(row.workload, row.threads);
+    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->unmodified) : kNone);
+    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->patched) : kNone);
+    cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+Table qemu_table(const View& view, const std::string& version, bool with_ratios) {
+  Table table;
+  table.caption = view.caption("QEMU " + version);
+  table.columns = own_columns("MB/s");
+  if (with_ratios) {
+    table.columns.push_back({"bellhop / qemu: MB/s", "sync"});
+    table.columns.push_back({"bellhop / qemu: MB/s", "ioeventfd"});
+    table.columns.push_back({"bellhop / qemu: MB per CPU s", "sync"});
+    table.columns.push_back({"bellhop / qemu: MB per CPU s", "ioeventfd"});
+  }
+  for (const Row row : view.rows()) {
+    auto cells = own_row(view, row, Vmm::kQemu);
+    if (with_ratios) {
+      const Run* runs[2][2];
+      for (const NotifyMode notify : {NotifyMode::kSync, NotifyMode::kIoEventFd}) {
+        const bool event = notify == NotifyMode::kIoEventFd;
+        runs[event][0] = view.find(row, Vmm::kBellhop, notify);
+        runs[event][1] = view.find(row, Vmm::kQemu, notify);
+      }
+      for (const auto& pair : runs) cells.push_back(throughput_ratio(pair[0], pair[1]));
+      for (const auto& pair : runs) cells.push_back(efficiency_ratio(pair[0], pair[1]));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+}  // namespace
+
+std::vector<Table> make_tables(const BlkReport& report) {
+  std::set<Group> groups;
+  for (const Run& run : report.runs) groups.insert({run.cell.vcpus, run.cell.placement});
+  std::vector<Table> tables;
+  for (const Group group : groups) {
+    const View view(report, group);
+    const bool bellhop = view.has(Vmm::kBellhop);
+    if (bellhop) tables.push_back(bellhop_table(view));
+    if (view.has(Vmm::kQemu)) {
+      tables.push_back(qemu_table(view, report.setting.qemu_version, bellhop));
+    }
+  }
+  return tables;
+}
+
+std::string not_run_text(const BlkReport& report) {
+  if (report.not_run.empty()) return "";
+  std::string text = "Not run:\n";
+  for (const NotRun& cell : report.not_run) text += "  " + cell.cell + ": " + cell.reason + "\n";
+  return text;
+}
+
+}  // namespace bellhop::bench

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+#include "vmm/bench/figures.h"
+#include "vmm/bench/table.h"
+
+namespace bellhop::bench {
+
+/// For each number of vCPUs and each placement: the mail's table with today's figures and bytes per
+/// host CPU second beside the mail's own; and, where QEMU was measured, its figures and the ratios
+/// Bellhop to QEMU.
+std::vector<Table> make_tables(const BlkReport& report);
+/// The cells that were not run, one line each, with the reason; empty if all were.
+std::string not_run_text(const BlkReport& report);
+
+}  // namespace bellhop::bench

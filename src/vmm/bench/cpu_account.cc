@@ -1,0 +1,77 @@
+#include "vmm/bench/cpu_account.h"
+
+#include <fmt/format.h>
+#include <time.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace bellhop::bench {
+
+namespace {
+
+std::uint64_t read_cpu_ns(const std::filesystem::path& task) {
+  std::uint64_t cpu_ns = 0;
+  std::ifstream(task / "schedstat") >> cpu_ns;
+  return cpu_ns;
+}
+
+std::uint64_t read_context_switches(const std::filesystem::path& task) {
+  std::ifstream file(task / "status");
+  std::string line;
+  std::uint64_t sum = 0;
+  while (std::getline(file, line)) {
+    if (line.find("ctxt_switches:") == std::string::npos) continue;
+    const auto number = line.find_first_of("0123456789");
+    std::uint64_t value = 0;
+    if (number != std::string::npos) {
+      std::from_chars(line.data() + number, line.data() + line.size(), value);
+    }
+    sum += value;
+  }
+  return sum;
+}
+
+}  // namespace
+
+Result<CpuSample> CpuSample::take(pid_t pid) {
+  CpuSample sample;
+  // The clock first: it is what bytes per CPU second is made of. Reading /proc takes longer.
+  clockid_t clock{};
+  timespec time{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &time) != 0) {
+    return fail_errno(fmt::format("cannot read the CPU time of process {}", pid));
+  }
+  sample.process_ns = static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+                      static_cast<std::uint64_t>(time.tv_nsec);
+  std::error_code error;
+  const std::filesystem::path tasks = fmt::format("/proc/{}/task", pid);
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    const std::string name = task.path().filename().string();
+    int tid = 0;
+    std::from_chars(name.data(), name.data() + name.size(), tid);
+    sample.threads[tid] = {read_cpu_ns(task.path()), read_context_switches(task.path())};
+  }
+  return sample;
+}
+
+CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus) {
+  CpuUse use;
+  use.total_s = static_cast<double>(end.process_ns - begin.process_ns) * 1e-9;
+  for (const auto& [tid, now] : end.threads) {
+    const auto before = begin.threads.find(tid);
+    const CpuSample::Thread start =
+        before == begin.threads.end() ? CpuSample::Thread{} : before->second;
+    use.context_switches += now.context_switches - start.context_switches;
+    if (std::ranges::find(vcpus, tid) != vcpus.end()) {
+      use.vcpu_s += static_cast<double>(now.cpu_ns - start.cpu_ns) * 1e-9;
+    }
+  }
+  use.io_s = std::max(0.0, use.total_s - use.vcpu_s);
+  return use;
+}
+
+}  // namespace bellhop::bench
