@@ -46,9 +46,8 @@ bool Disk::negotiate(bool event_idx, bool indirect) {
     const std::uint64_t low = transport_->config_read32(offsetof(BlkConfig, capacity));
     const std::uint64_t high = transport_->config_read32(offsetof(BlkConfig, capacity) + 4);
     capacity_ = (low | high << 32) * kBlkSectorBytes;
-    size_max_ = has(kBlkFeatureSizeMax)
-                    ? transport_->config_read32(offsetof(BlkConfig, size_max))
-                    : 0;
+    size_max_ =
+        has(kBlkFeatureSizeMax) ? transport_->config_read32(offsetof(BlkConfig, size_max)) : 0;
     seg_max_ = has(kBlkFeatureSegMax) ? transport_->config_read32(offsetof(BlkConfig, seg_max)) : 1;
     max_queues_ = 1;
     if (has(kBlkFeatureMultiqueue)) {
@@ -94,8 +93,8 @@ void build_chain(SplitQueue* queue, Slot* slot, std::uint32_t number, const Chai
   slot->bytes = shape.block_bytes;
   slot->head = static_cast<std::uint16_t>(shape.indirect ? number : base);
   if (shape.indirect) {
-    queue->descriptors()[number] = {address(table), static_cast<std::uint32_t>(count * sizeof(Desc)),
-                                    kDescIndirect, 0};
+    queue->descriptors()[number] = {
+        address(table), static_cast<std::uint32_t>(count * sizeof(Desc)), kDescIndirect, 0};
   }
 }
 

@@ -90,9 +90,7 @@ void lapic_start_processor(std::uint32_t id, std::uint8_t page) {
   send_command(id, kCommandStartup | page);
 }
 
-void lapic_send(std::uint32_t id, std::uint8_t vector) {
-  send_command(id, kCommandFixed | vector);
-}
+void lapic_send(std::uint32_t id, std::uint8_t vector) { send_command(id, kCommandFixed | vector); }
 
 bool ioapic_route(std::uint32_t gsi, std::uint8_t vector) {
   const std::uint32_t which = gsi / kIoapicInputs;

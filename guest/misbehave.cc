@@ -47,7 +47,8 @@ bool Scene::start() {
 }
 
 void Scene::compose(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes) {
-  const bool writable = type != kBlkTypeOut && type != kBlkTypeDiscard && type != kBlkTypeWriteZeroes;
+  const bool writable =
+      type != kBlkTypeOut && type != kBlkTypeDiscard && type != kBlkTypeWriteZeroes;
   *header_ = {type, 0, sector};
   *status_ = 0xff;
   desc()[0] = {header_address(), sizeof(BlkRequestHeader), kDescNext, 1};

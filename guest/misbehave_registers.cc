@@ -150,8 +150,7 @@ void vector_out_of_range(Scene& scene) {
 // ones, so this ends in a device that must be reset.
 void odd_accesses(Scene& scene) {
   PciTransport* pci = scene.pci();
-  const std::uint64_t base =
-      pci != nullptr ? pci->common() : as_mmio(scene.transport())->base();
+  const std::uint64_t base = pci != nullptr ? pci->common() : as_mmio(scene.transport())->base();
   const std::uint32_t end = pci != nullptr ? kCommonCfgBytes + 8 : kMmioConfig + 0x40;
   for (std::uint32_t offset = 0; offset < end; ++offset) {
     mmio_read8(base + offset);
@@ -191,8 +190,7 @@ void config_space_accesses(Scene& scene) {
   }
   f.write16(kPciCommandOffset, 0xffff);
   f.write32(kPciCapPointerOffset, 0xffffffff);
-  f.write16(kPciCommandOffset,
-            kPciCommandMemory | kPciCommandBusMaster | kPciCommandIntxDisable);
+  f.write16(kPciCommandOffset, kPciCommandMemory | kPciCommandBusMaster | kPciCommandIntxDisable);
   scene.compose(kBlkTypeIn, 0);
   scene.offer(0);
   scene.settle();
@@ -410,7 +408,8 @@ void pending_while_masked(Scene& scene) {
   PciTransport* pci = scene.pci();
   scene.outcome().skipped = pci == nullptr || pci->max_vectors() < 2;
   if (scene.outcome().skipped) return;
-  const std::uint64_t control = pci->msix_table() + sizeof(MsixEntry) + offsetof(MsixEntry, control);
+  const std::uint64_t control =
+      pci->msix_table() + sizeof(MsixEntry) + offsetof(MsixEntry, control);
   const volatile std::uint32_t* counter = interrupt_counter(0);
   std::uint8_t faults = 0;
   mmio_write32(control, kMsixEntryMasked);

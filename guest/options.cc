@@ -68,8 +68,8 @@ Options parse_options() {
   o.disk = number32("disk", 0, 0, 31);
   o.span = cmdline_number("span", 0);
   o.seed = cmdline_number("seed", 0);
-  o.generation = cmdline_number(
-      "generation", o.workload == Workload::kPrepare ? pattern::kFirstGeneration : 2);
+  o.generation = cmdline_number("generation",
+                                o.workload == Workload::kPrepare ? pattern::kFirstGeneration : 2);
   o.count = cmdline_number("count", 10000);
   o.indirect = cmdline_choice("ring", kRings) == 0;
   o.event_idx = cmdline_choice("event_idx", kSwitch) == 0;

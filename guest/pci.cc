@@ -47,8 +47,8 @@ void PciFunction::write8(std::uint32_t offset, std::uint8_t value) const {
 
 std::uint8_t PciFunction::find_capability(std::uint8_t id, std::uint8_t previous) const {
   if ((read16(kPciStatusOffset) & kPciStatusCapList) == 0) return 0;
-  std::uint8_t at = previous == 0 ? read8(kPciCapPointerOffset)
-                                  : read8(static_cast<std::uint32_t>(previous + 1));
+  std::uint8_t at =
+      previous == 0 ? read8(kPciCapPointerOffset) : read8(static_cast<std::uint32_t>(previous + 1));
   for (unsigned hops = 0; hops < 48 && at >= 0x40; ++hops) {
     at &= 0xfc;
     const std::uint16_t head = read16(at);

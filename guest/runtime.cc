@@ -36,8 +36,6 @@ int memcmp(const void* left, const void* right, std::size_t bytes) {
   return 0;
 }
 
-[[noreturn]] void __cxa_pure_virtual() {
-  __builtin_trap();
-}
+[[noreturn]] void __cxa_pure_virtual() { __builtin_trap(); }
 
 }  // extern "C"

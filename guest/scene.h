@@ -32,11 +32,11 @@ class RingVandal {
 
 /// What became of a misdeed.
 struct Outcome {
-  std::uint32_t answered = 0;        ///< used entries that came
+  std::uint32_t answered = 0;          ///< used entries that came
   std::uint8_t request_status = 0xff;  ///< the status byte, 0xff if it was not written
   std::uint8_t device_status = 0;
-  bool refused = false;              ///< a register access that the device did not take
-  bool skipped = false;              ///< this transport or device has no such thing
+  bool refused = false;  ///< a register access that the device did not take
+  bool skipped = false;  ///< this transport or device has no such thing
 };
 
 class Scene {

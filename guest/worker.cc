@@ -184,9 +184,9 @@ void Worker::verify(Slot* slot) {
   if (options_->workload == Workload::kVerify) {
     for (std::uint32_t i = 0; i * pattern::kBlockBytes < slot->bytes; ++i) {
       const std::uint32_t left = slot->bytes - i * static_cast<std::uint32_t>(pattern::kBlockBytes);
-      figures_.digest += pattern::image_digest_term(
-          block + i, slot->data + i * pattern::kBlockBytes,
-          left < pattern::kBlockBytes ? left : pattern::kBlockBytes);
+      figures_.digest +=
+          pattern::image_digest_term(block + i, slot->data + i * pattern::kBlockBytes,
+                                     left < pattern::kBlockBytes ? left : pattern::kBlockBytes);
     }
     figures_.blocks_verified += (slot->bytes + pattern::kBlockBytes - 1) / pattern::kBlockBytes;
     return;
@@ -254,8 +254,8 @@ void Worker::begin() {
 void Worker::freeze() {
   figures_.kicks = queue_.counters().kicks - base_.kicks;
   figures_.suppressed = queue_.counters().suppressed - base_.suppressed;
-  figures_.interrupts =
-      static_cast<std::uint32_t>(load_relaxed(interrupts_) - static_cast<std::uint32_t>(base_.interrupts));
+  figures_.interrupts = static_cast<std::uint32_t>(load_relaxed(interrupts_) -
+                                                   static_cast<std::uint32_t>(base_.interrupts));
   phase_ = Phase::kDrain;
 }
 

@@ -58,7 +58,8 @@ class QemuTest : public ::testing::Test {
 
   GuestRun boot(const std::string& words, Bus bus = Bus::kPci, unsigned vcpus = 1) {
     const std::string smp = std::to_string(vcpus);
-    std::string command = "timeout 60 qemu-system-x86_64 -accel kvm -cpu qemu64 -m 256M -smp " + smp;
+    std::string command =
+        "timeout 60 qemu-system-x86_64 -accel kvm -cpu qemu64 -m 256M -smp " + smp;
     command += bus == Bus::kPci ? " -M q35" : " -M microvm,acpi=off";
     command += " -nodefaults -display none -no-reboot -serial stdio -bios qboot.rom";
     command += " -device isa-debug-exit,iobase=0xf4,iosize=0x04 -object iothread,id=io0";
