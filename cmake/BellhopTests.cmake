@@ -8,6 +8,9 @@ endif()
 
 set(BELLHOP_TEST_TIMEOUT 300)
 
+# All programs that bear the label unit: what the sanitizers' builds need.
+add_custom_target(unit_tests)
+
 # The library of fakes. It names no room: each test program brings the rooms that it needs, so a
 # room can be tested while another one does not compile.
 function(bellhop_add_testing_library)
@@ -43,6 +46,9 @@ function(bellhop_add_gtest)
   add_executable(${arg_NAME} ${arg_SOURCES})
   target_link_libraries(${arg_NAME} PRIVATE bellhop_testing ${arg_LIBRARIES} GTest::gmock
                         GTest::gtest_main)
+  if("unit" IN_LIST arg_LABELS)
+    add_dependencies(unit_tests ${arg_NAME})
+  endif()
   set(properties TIMEOUT ${BELLHOP_TEST_TIMEOUT})
   if(arg_LABELS)
     list(APPEND properties LABELS "${arg_LABELS}")

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1-build/demo}
 bellhop=build/release/bin/bellhop
-guest=build/release/guest/bench-guest.elf
+guest=build/release/bin/bench-guest.elf
 
 scripts/install-packages.sh build demo
 cmake --preset release >/dev/null

@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 jobs=$(nproc)
 
 configure_and_build() {
-  cmake --preset "$1" >/dev/null
-  cmake --build --preset "$1" -j "$jobs"
+  local preset=$1
+  shift
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" -j "$jobs" "$@"
 }
 
 run_tests() {
@@ -51,7 +53,7 @@ case "${1-}" in
     scripts/install-packages.sh build test
     for preset in asan tsan; do
       echo "unit tests under $preset"
-      configure_and_build "$preset"
+      configure_and_build "$preset" --target unit_tests
       run_tests "$preset" -L unit -LE 'tools|model'
     done
     ;;
