@@ -1,0 +1,403 @@
+#include "devices/blk/blk_device.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "block/raw_file.h"
+#include "devices/blk/blk_request.h"
+#include "testing/count_allocations.h"
+#include "testing/fake_driver.h"
+#include "testing/faulty_backend.h"
+#include "testing/memory_backend.h"
+#include "testing/test_memory.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+namespace {
+
+using testing::FakeDriver;
+using testing::make_memory;
+using testing::must;
+using namespace virtio;
+
+constexpr std::uint16_t kSize = 64;
+constexpr GuestAddress kRing{0x10000};
+constexpr GuestAddress kHeader{0x400000};
+constexpr GuestAddress kStatus{0x500000};
+constexpr GuestAddress kData{0x800000};
+constexpr std::uint64_t kDiskBytes = 1 << 20;
+constexpr std::uint8_t kUntouched = 0xee;
+
+struct Sink final : QueueFaultSink {
+  void queue_broken() noexcept override { ++broken; }
+  std::atomic<int> broken{0};
+};
+
+/// A disk in memory whose faults the test scripts, and a driver before it.
+class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
+ protected:
+  BlkDeviceTest()
+      : memory(make_memory()),
+        driver(memory, kRing, kSize, {.indirect = true, .event_idx = true}),
+        thread(must(IoThread::start({}))),
+        call(must(EventFd::create())) {
+    bell.point_at(&call);
+    runner = must(QueueRunner::create(
+        {.thread = thread.get(), .mode = GetParam(), .bell = &bell, .faults = &sink}));
+  }
+  ~BlkDeviceTest() override { stop(); }
+
+  void make(BlkOptions options = {}, std::uint64_t logical_block = 512, bool read_only = false) {
+    auto medium = std::make_unique<MemoryBackend>(kDiskBytes);
+    medium->mutable_limits().logical_block = static_cast<std::uint32_t>(logical_block);
+    medium->mutable_limits().read_only = read_only;
+    disk = medium.get();
+    faults = std::make_shared<FaultyBackend>(std::move(medium));
+    options.queue_size = kSize;
+    device = std::make_unique<BlkDevice>(faults, options);
+    start(device->traits().features);
+  }
+  void start(std::uint64_t features) {
+    QueueRunner* runners[] = {runner.get()};
+    must(device->activate(features, runners));
+    runner->start(must(Virtqueue::activate(memory, driver.config(), driver.features(),
+                                           runner->counters())));
+  }
+  void stop() {
+    if (!device) return;
+    if (faults) faults->release_all();
+    runner->stop();
+    device->reset();
+  }
+  void kick() {
+    if (GetParam() == NotifyMode::kIoEventFd) {
+      runner->doorbell().signal();
+    } else {
+      runner->kick();
+    }
+  }
+
+  void write_header(std::uint32_t type, std::uint64_t sector) {
+    const BlkRequestHeader header{type, 0, sector};
+    ASSERT_TRUE(memory.write(kHeader, std::as_bytes(std::span(&header, 1))));
+  }
+  std::optional<FakeDriver::Used> offer_and_wait(std::span<const FakeDriver::Buffer> buffers) {
+    const auto untouched = std::byte{kUntouched};
+    EXPECT_TRUE(memory.write(kStatus, {&untouched, 1}));
+    EXPECT_TRUE(driver.add(buffers));
+    if (driver.offer()) kick();
+    return wait_used();
+  }
+  std::optional<FakeDriver::Used> wait_used() {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (auto used = driver.reap()) return used;
+      if (!driver.enable_interrupts()) std::this_thread::yield();
+    }
+    ADD_FAILURE() << "no answer";
+    return std::nullopt;
+  }
+  std::uint8_t status() const {
+    std::byte byte{};
+    EXPECT_TRUE(memory.read(kStatus, {&byte, 1}));
+    return static_cast<std::uint8_t>(byte);
+  }
+  /// One well-framed request; returns its status.
+  std::uint8_t request(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes) {
+    write_header(type, sector);
+    const bool in = type == kBlkTypeIn || type == kBlkTypeGetId;
+    std::vector<FakeDriver::Buffer> buffers{{kHeader, sizeof(BlkRequestHeader), false}};
+    if (bytes != 0) buffers.push_back({kData, bytes, in});
+    buffers.push_back({kStatus, 1, true});
+    last_used = offer_and_wait(buffers);
+    return status();
+  }
+  std::uint8_t segments(std::uint32_t type, std::span<const BlkDiscardSegment> list) {
+    EXPECT_TRUE(memory.write(kData, std::as_bytes(list)));
+    return request(type, 0, static_cast<std::uint32_t>(list.size_bytes()));
+  }
+  /// After whatever a test did, the disk serves an ordinary request.
+  void expect_works() {
+    fill(std::byte{0x5a}, 512);
+    EXPECT_EQ(request(kBlkTypeOut, 8, 512), kBlkStatusOk);
+    fill(std::byte{0}, 512);
+    EXPECT_EQ(request(kBlkTypeIn, 8, 512), kBlkStatusOk);
+    EXPECT_EQ(data_byte(511), std::byte{0x5a});
+  }
+  void fill(std::byte value, std::size_t bytes) { memory.span(kData, bytes)->fill(value); }
+  std::byte data_byte(std::size_t offset) const {
+    std::byte byte{};
+    EXPECT_TRUE(memory.span(kData, offset + 1)->load(offset, byte));
+    return byte;
+  }
+
+  GuestMemory memory;
+  FakeDriver driver;
+  std::unique_ptr<IoThread> thread;
+  EventFd call;
+  Bell bell;
+  Sink sink;
+  std::unique_ptr<QueueRunner> runner;
+  MemoryBackend* disk = nullptr;
+  std::shared_ptr<FaultyBackend> faults;
+  std::unique_ptr<BlkDevice> device;
+  std::optional<FakeDriver::Used> last_used;
+};
+
+TEST_P(BlkDeviceTest, ReadsWhatWasWritten) {
+  make();
+  fill(std::byte{0xab}, 4096);
+  EXPECT_EQ(request(kBlkTypeOut, 16, 4096), kBlkStatusOk);
+  EXPECT_EQ(last_used->length, 1U) << "only the status byte was written";
+  EXPECT_EQ(disk->bytes()[16 * 512], std::byte{0xab});
+  fill(std::byte{0}, 4096);
+  EXPECT_EQ(request(kBlkTypeIn, 16, 4096), kBlkStatusOk);
+  EXPECT_EQ(last_used->length, 4097U);
+  EXPECT_EQ(data_byte(4095), std::byte{0xab});
+}
+
+TEST_P(BlkDeviceTest, ScatteredAndMergedBuffers) {
+  make();
+  // Header in two pieces, data in three with the header's tail in the first, as any layout goes.
+  write_header(kBlkTypeOut, 0);
+  const auto tail = memory.span(GuestAddress(kHeader.value() + 8), 8);
+  std::array<std::byte, 8> bytes{};
+  tail->copy_out(bytes);
+  ASSERT_TRUE(memory.write(kData, bytes));
+  memory.span(GuestAddress(kData.value() + 8), 512)->fill(std::byte{0x77});
+  const std::array<FakeDriver::Buffer, 4> buffers{
+      {{kHeader, 8, false},
+       {kData, 8 + 100, false},
+       {GuestAddress(kData.value() + 108), 412, false},
+       {kStatus, 1, true}}};
+  (void)offer_and_wait(buffers);
+  EXPECT_EQ(status(), kBlkStatusOk);
+  EXPECT_EQ(disk->bytes()[0], std::byte{0x77});
+  EXPECT_EQ(disk->bytes()[511], std::byte{0x77});
+  EXPECT_EQ(disk->bytes()[512], std::byte{0});
+  // Status byte at the end of the data buffer.
+  write_header(kBlkTypeIn, 0);
+  const std::array<FakeDriver::Buffer, 2> merged{{{kHeader, 16, false}, {kData, 513, true}}};
+  (void)offer_and_wait(merged);
+  EXPECT_EQ(data_byte(511), std::byte{0x77});
+  EXPECT_EQ(data_byte(512), std::byte{kBlkStatusOk});
+}
+
+TEST_P(BlkDeviceTest, FlushAndWriteThrough) {
+  make();
+  EXPECT_EQ(request(kBlkTypeFlush, 0, 0), kBlkStatusOk);
+  EXPECT_EQ(faults->submitted(BlockOp::kFlush), 1U);
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusOk);
+  EXPECT_EQ(faults->submitted(BlockOp::kFlush), 1U) << "write back: no flush of its own";
+  const std::byte off{0};
+  device->write_config(offsetof(BlkConfig, writeback), {&off, 1});
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusOk);
+  EXPECT_EQ(faults->submitted(BlockOp::kFlush), 2U) << "write through: each write is flushed";
+  faults->fail_next(BlockOp::kFlush, -ENOSPC);
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusIoError) << "disk full at flush";
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, ConfigurationSpace) {
+  make({.id = "x", .queues = 1}, 4096);
+  BlkConfig config{};
+  device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+  EXPECT_EQ(config.capacity, kDiskBytes / 512);
+  EXPECT_EQ(config.blk_size, 4096U);
+  EXPECT_EQ(config.seg_max, kBlkSegMax);
+  EXPECT_EQ(config.writeback, 1U);
+  EXPECT_EQ(config.num_queues, 1U);
+  EXPECT_EQ(config.max_discard_seg, kBlkMaxDiscardSegments);
+  const std::uint64_t capacity = 0;
+  device->write_config(0, std::as_bytes(std::span(&capacity, 1)));
+  device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+  EXPECT_EQ(config.capacity, kDiskBytes / 512) << "only writeback can be written";
+}
+
+TEST_P(BlkDeviceTest, GetId) {
+  make({.id = "a-name-that-is-longer-than-twenty-bytes"});
+  fill(std::byte{0xff}, 32);
+  EXPECT_EQ(request(kBlkTypeGetId, 0, 20), kBlkStatusOk);
+  EXPECT_EQ(data_byte(0), std::byte{'a'});
+  EXPECT_EQ(data_byte(19), std::byte{'e'});
+  EXPECT_EQ(data_byte(20), std::byte{0xff});
+}
+
+TEST_P(BlkDeviceTest, DiscardAndWriteZeroes) {
+  make();
+  std::ranges::fill(disk->bytes(), std::byte{1});
+  const std::array discard{BlkDiscardSegment{0, 8, 0}, BlkDiscardSegment{16, 8, 0}};
+  EXPECT_EQ(segments(kBlkTypeDiscard, discard), kBlkStatusOk);
+  EXPECT_EQ(disk->bytes()[0], std::byte{0});
+  EXPECT_EQ(disk->bytes()[8 * 512], std::byte{1});
+  EXPECT_EQ(disk->bytes()[16 * 512], std::byte{0});
+  const std::array zeroes{BlkDiscardSegment{32, 8, kBlkWriteZeroesUnmap}};
+  EXPECT_EQ(segments(kBlkTypeWriteZeroes, zeroes), kBlkStatusOk);
+  EXPECT_EQ(disk->bytes()[32 * 512], std::byte{0});
+  faults->fail_next(BlockOp::kDiscard, -EOPNOTSUPP);
+  EXPECT_EQ(segments(kBlkTypeDiscard, discard), kBlkStatusUnsupported);
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, ResetWithRequestsInFlightThenWorksAgain) {
+  make();
+  faults->hold();
+  write_header(kBlkTypeIn, 0);
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(driver.add({{kHeader, 16, false}, {kData, 512, true}, {kStatus, 1, true}}));
+  }
+  if (driver.offer()) kick();
+  while (faults->held() != 8) std::this_thread::yield();
+  std::thread host([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    faults->release_all();
+  });
+  const auto ring = runner->stop();  // row 19: waits, frees nothing under the host's I/O
+  host.join();
+  EXPECT_EQ(ring->in_flight(), 0U);
+  device->reset();
+  driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
+  start(device->traits().features);
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, TenThousandResetsUnderFire) {
+  make();
+  for (int i = 0; i < 10'000; ++i) {
+    write_header(kBlkTypeIn, 0);
+    for (int k = 0; k < 4; ++k) {
+      ASSERT_TRUE(driver.add({{kHeader, 16, false}, {kData, 512, true}, {kStatus, 1, true}}));
+    }
+    if (driver.offer() && i % 3 != 0) kick();
+    if (i % 2 == 0) kick();
+    const auto ring = runner->stop();
+    ASSERT_EQ(ring->in_flight(), 0U);
+    device->reset();
+    driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
+    start(device->traits().features);
+  }
+  expect_works();
+}
+
+// ---- bad-inputs.md, rows 21 to 25 ----
+
+TEST_P(BlkDeviceTest, Row21Framing) {
+  make();
+  write_header(kBlkTypeIn, 0);
+  const auto try_frame = [&](std::initializer_list<FakeDriver::Buffer> buffers) {
+    return offer_and_wait({buffers.begin(), buffers.size()});
+  };
+  // Header short.
+  (void)try_frame({{kHeader, 15, false}, {kData, 512, true}, {kStatus, 1, true}});
+  EXPECT_EQ(status(), kBlkStatusIoError);
+  // Header writable: nothing to read.
+  (void)try_frame({{kHeader, 16, true}, {kData, 512, true}, {kStatus, 1, true}});
+  EXPECT_EQ(status(), kBlkStatusIoError);
+  // No status byte at all: given back with length 0.
+  auto used = try_frame({{kHeader, 16, false}});
+  EXPECT_EQ(used->length, 0U);
+  EXPECT_EQ(status(), kUntouched);
+  // Status byte read-only.
+  used = try_frame({{kHeader, 16, false}, {kStatus, 1, false}});
+  EXPECT_EQ(used->length, 0U);
+  EXPECT_EQ(status(), kUntouched);
+  // A read without room for data, and one that also sends some.
+  (void)try_frame({{kHeader, 16, false}, {kStatus, 1, true}});
+  EXPECT_EQ(status(), kBlkStatusIoError);
+  (void)try_frame(
+      {{kHeader, 16, false}, {kData, 512, false}, {kData, 512, true}, {kStatus, 1, true}});
+  EXPECT_EQ(status(), kBlkStatusIoError);
+  EXPECT_EQ(device->counters().guest_faults.get(), 6U);
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, Row22Ranges) {
+  make({}, 4096);
+  EXPECT_EQ(request(kBlkTypeIn, UINT64_MAX, 4096), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, UINT64_MAX / 512, 4096), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, kDiskBytes / 512, 4096), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeOut, kDiskBytes / 512 - 1, 4096), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusIoError) << "not a whole logical block";
+  EXPECT_EQ(request(kBlkTypeIn, 1, 4096), kBlkStatusIoError) << "begins inside one";
+  EXPECT_EQ(request(kBlkTypeIn, kDiskBytes / 512 - 8, 4096), kBlkStatusOk);
+}
+
+TEST_P(BlkDeviceTest, Row23DiscardAndWriteZeroes) {
+  make();
+  const auto one = [&](std::uint32_t type, BlkDiscardSegment segment) {
+    return segments(type, {&segment, 1});
+  };
+  EXPECT_EQ(one(kBlkTypeDiscard, {UINT64_MAX - 1, 8, 0}), kBlkStatusIoError);
+  EXPECT_EQ(one(kBlkTypeDiscard, {kDiskBytes / 512 - 1, 2, 0}), kBlkStatusIoError);
+  EXPECT_EQ(one(kBlkTypeDiscard, {0, UINT32_MAX, 0}), kBlkStatusIoError);
+  EXPECT_EQ(one(kBlkTypeDiscard, {0, 8, 1}), kBlkStatusUnsupported);
+  EXPECT_EQ(one(kBlkTypeWriteZeroes, {0, 8, 2}), kBlkStatusUnsupported);
+  EXPECT_EQ(one(kBlkTypeWriteZeroes, {0, 0, 0}), kBlkStatusOk) << "nothing to do";
+  const std::array<BlkDiscardSegment, kBlkMaxDiscardSegments + 1> many{};
+  EXPECT_EQ(segments(kBlkTypeDiscard, many), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeDiscard, 0, 15), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeDiscard, 0, 0), kBlkStatusIoError);
+  EXPECT_EQ(faults->submitted(BlockOp::kDiscard), 0U);
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, Row24ReadOnlyUnknownAndShortId) {
+  make({}, 512, true);
+  EXPECT_NE(device->traits().features & feature_mask(kBlkFeatureReadOnly), 0U);
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusIoError);
+  EXPECT_EQ(faults->submitted(BlockOp::kWrite), 0U);
+  EXPECT_EQ(request(0x77, 0, 512), kBlkStatusUnsupported);
+  EXPECT_EQ(request(kBlkTypeSecureErase, 0, 16), kBlkStatusUnsupported);
+  EXPECT_EQ(request(kBlkTypeGetId, 0, 3), kBlkStatusOk);
+  EXPECT_EQ(data_byte(2), std::byte{'s'});
+  EXPECT_EQ(request(kBlkTypeGetId, 0, 0), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusOk);
+}
+
+TEST_P(BlkDeviceTest, Row25HostErrorsReachTheGuestAndAreCounted) {
+  make();
+  faults->fail_next(BlockOp::kRead, -EIO);
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusIoError);
+  faults->fail_next(BlockOp::kWrite, -ENOSPC);
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusIoError);
+  faults->fail_next(BlockOp::kFlush, -EIO);
+  EXPECT_EQ(request(kBlkTypeFlush, 0, 0), kBlkStatusIoError);
+  EXPECT_EQ(device->counters().io_errors.get(), 3U);
+  expect_works();
+}
+
+TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
+  device = std::make_unique<BlkDevice>(make_null_backend(kDiskBytes),
+                                       BlkOptions{.queue_size = kSize});
+  start(device->traits().features);
+  write_header(kBlkTypeIn, 0);
+  constexpr std::uint64_t kRequests = 1'000'000;
+  const auto run = [&](std::uint64_t count) {
+    std::uint64_t done = 0;
+    std::uint64_t offered = 0;
+    while (done < count) {
+      while (offered < count &&
+             driver.add({{kHeader, 16, false}, {kData, 512, true}, {kStatus, 1, true}})) {
+        ++offered;
+      }
+      if (driver.offer()) kick();
+      while (driver.reap()) ++done;
+      (void)driver.enable_interrupts();
+    }
+  };
+  run(1000);
+  const std::uint64_t before = allocations.load();
+  run(kRequests);
+  EXPECT_EQ(allocations.load() - before, 0U);
+  EXPECT_EQ(runner->counters().completions.get(), kRequests + 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, BlkDeviceTest,
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         [](const auto& which) { return to_string(which.param); });
+
+}  // namespace
+}  // namespace bellhop
