@@ -90,7 +90,9 @@ TEST_F(KvmProbeTest, FloorsAreMeasured) {
   EXPECT_GT(floors->ioeventfd_kick_us.value_or(0), 0);
   EXPECT_GT(floors->wake_same_core_us.value_or(0), 0);
   EXPECT_GT(floors->kernel_mode_ratio.value_or(0), 0);
-  if (allowed_cpus().size() > 1) EXPECT_GT(floors->irqfd_to_handler_us.value_or(0), 0);
+  if (allowed_cpus().size() > 1) {
+    EXPECT_GT(floors->irqfd_to_handler_us.value_or(0), 0);
+  }
 }
 
 }  // namespace
