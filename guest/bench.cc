@@ -46,7 +46,9 @@ void add_setting(JsonLine* line, const Options& options, const char* transport,
       .text("ring", options.indirect ? "indirect" : "direct")
       .number("size", queue_size)
       .boolean("event_idx", options.event_idx)
-      .text("idle", options.spin ? "spin" : "halt");
+      .text("idle", options.spin ? "spin" : "halt")
+      .text("publish", options.publish_each ? "each" : "batch")
+      .number("poll_us", options.poll_us);
 }
 
 void report_wrong(const Worker& worker) {

@@ -32,13 +32,15 @@ struct Options {
   std::uint32_t queues = 0;  ///< 0: as many as vCPUs and device allow
   std::uint32_t queue_size = 256;
   std::uint32_t disk = 0;
-  std::uint64_t span = 0;  ///< 0: the whole disk
+  std::uint32_t poll_us = 0;  ///< look for answers this long before halting
+  std::uint64_t span = 0;     ///< 0: the whole disk
   std::uint64_t seed = 0;
   std::uint64_t generation = 0;
   std::uint64_t count = 0;
   bool indirect = true;
   bool event_idx = true;
   bool spin = false;
+  bool publish_each = false;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }
   bool writes() const {

@@ -40,6 +40,9 @@ class SplitQueue {
     ++avail_next_;
   }
 
+  /// Shows what is pushed so far to a device that happens to look, without ringing.
+  void show() { store_release(&avail_->idx, avail_next_); }
+
   /// Shows the batch to the device and rings if it wants to hear of it.
   void publish() {
     if (avail_next_ == avail_published_) return;

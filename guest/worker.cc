@@ -167,6 +167,7 @@ void Worker::submit(Slot* slot) {
   slot->status = kStatusUnwritten;
   slot->submitted = read_tsc();
   queue_.push(slot->head);
+  if (options_->publish_each) queue_.show();
   ++in_flight_;
 }
 
@@ -287,6 +288,10 @@ const char* Worker::turn() {
     return (status & kStatusNeedsReset) != 0 ? "the device wants a reset"
                                              : "a request is not answered in time";
   }
+  if (now - progress_ < poll_cycles_) {
+    cpu_relax();
+    return nullptr;
+  }
   if (options_->spin) {
     queue_.disarm();
     cpu_relax();
@@ -308,6 +313,7 @@ const char* Worker::turn() {
 
 const char* Worker::run() {
   started_ = progress_ = read_tsc();
+  poll_cycles_ = us_to_cycles(options_->poll_us);
   step(started_);
   for (std::uint32_t i = 0; i < slot_count_; ++i) {
     if (next_request(&slots_[i])) submit(&slots_[i]);

@@ -102,7 +102,8 @@ class Worker {
   std::uint64_t cursor_ = 0;
   std::uint64_t random_state_ = 0;
   std::uint64_t started_ = 0;
-  std::uint64_t progress_ = 0;
+  std::uint64_t progress_ = 0;  ///< TSC of the last answer
+  std::uint64_t poll_cycles_ = 0;
   std::uint64_t read_back_ = 0;
   std::uint64_t read_back_tries_ = 0;
   Figures figures_;
