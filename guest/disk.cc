@@ -8,7 +8,7 @@ namespace bellhop::guest {
 using namespace bellhop::virtio;
 
 bool Disk::find(unsigned index) {
-  transport_ = find_device(static_cast<std::uint16_t>(DeviceType::kBlock), index);
+  transport_ = find_device(static_cast<std::uint16_t>(DeviceType::kBlock), index, &room_);
   return transport_ != nullptr;
 }
 

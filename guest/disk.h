@@ -12,6 +12,10 @@ namespace bellhop::guest {
 /// Device and driver features agreed upon, and what the configuration space says.
 class Disk {
  public:
+  Disk() = default;
+  Disk(const Disk&) = delete;  // the transport is part of it
+  Disk& operator=(const Disk&) = delete;
+
   /// The `index`-th disk; false if there is none.
   bool find(unsigned index);
 
@@ -34,6 +38,7 @@ class Disk {
   std::uint32_t queue_max_size() { return transport_->queue_max_size(0); }
 
  private:
+  TransportRoom room_;
   Transport* transport_ = nullptr;
   const char* error_ = "";
   std::uint64_t offered_ = 0;

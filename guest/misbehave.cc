@@ -105,20 +105,31 @@ bool Scene::read_works() {
 
 namespace {
 
+/// A second disk that is brought up once and must never notice anything.
+struct Bystander {
+  Disk disk;
+  Scene* scene = nullptr;
+
+  bool read_works() { return scene == nullptr || scene->read_works(); }
+};
+
 struct Tally {
   std::uint32_t tried = 0;
   std::uint32_t recovered = 0;
+  std::uint32_t undisturbed = 0;
 };
 
-void perform(Scene& scene, const Misdeed& misdeed, Tally* tally) {
+void perform(Scene& scene, Bystander& bystander, const Misdeed& misdeed, Tally* tally) {
   bool started = scene.start();
   scene.begin_outcome();
   if (started) misdeed.act(scene);
   const Outcome outcome = scene.outcome();
+  const bool undisturbed = bystander.read_works();
   // Whatever happened: a reset must bring back a device that reads as before.
   const bool recovered = started && scene.start() && scene.read_works();
   ++tally->tried;
   if (recovered) ++tally->recovered;
+  if (undisturbed) ++tally->undisturbed;
   JsonLine line("misbehaved");
   line.text("name", misdeed.name).number("row", misdeed.row);
   if (outcome.skipped) {
@@ -130,6 +141,7 @@ void perform(Scene& scene, const Misdeed& misdeed, Tally* tally) {
         .boolean("needs_reset", (outcome.device_status & kStatusNeedsReset) != 0)
         .boolean("refused", outcome.refused);
   }
+  if (bystander.scene != nullptr) line.boolean("bystander_undisturbed", undisturbed);
   line.boolean("recovered", recovered).send();
 }
 
@@ -141,6 +153,15 @@ std::uint32_t run_misbehave(Disk* disk, const Options& options, std::uint32_t vc
   const char* error = scene.create();
   if (error != nullptr) fail(kExitFailed, error);
   if (!scene.start() || !scene.read_works()) fail(kExitFailed, "an honest read does not work");
+  Bystander bystander;
+  Scene other(&bystander.disk, &options);
+  if (bystander.disk.find(options.disk + 1)) {
+    if (!bystander.disk.negotiate(options.event_idx, true) || other.create() != nullptr ||
+        !other.start() || !other.read_works()) {
+      fail(kExitFailed, "an honest read of the second disk does not work");
+    }
+    bystander.scene = &other;
+  }
   Tally tally;
   bool known = false;
   const Misdeed* const lists[] = {kRingMisdeeds, kRegisterMisdeeds, kBlockMisdeeds};
@@ -148,16 +169,17 @@ std::uint32_t run_misbehave(Disk* disk, const Options& options, std::uint32_t vc
     for (; misdeed->name != nullptr; ++misdeed) {
       if (!options.misbehave.equals("all") && !options.misbehave.equals(misdeed->name)) continue;
       known = true;
-      perform(scene, *misdeed, &tally);
+      perform(scene, bystander, *misdeed, &tally);
     }
   }
   if (!known) fail(kExitUsage, "unknown misbehaviour");
-  const bool good = tally.tried == tally.recovered;
+  const bool good = tally.tried == tally.recovered && tally.tried == tally.undisturbed;
   JsonLine("result")
       .text("workload", "misbehave")
       .number("vcpus", vcpus)
       .number("tried", tally.tried)
       .number("recovered", tally.recovered)
+      .boolean("bystander", bystander.scene != nullptr)
       .boolean("verified", good)
       .send();
   return good ? kExitDone : kExitFailed;

@@ -32,7 +32,7 @@ void write_queue(Scene& scene, std::uint32_t size, QueueAddresses at, bool enabl
     if (enable) mmio_write16(common + kCommonQueueEnable, 1);
     return;
   }
-  const std::uint64_t base = as_mmio(scene.transport())->base();
+  const std::uint64_t base = scene.transport()->as_mmio()->base();
   const std::uint64_t values[] = {at.desc, at.driver, at.device};
   const std::uint32_t offsets[] = {kMmioQueueDescLow, kMmioQueueDriverLow, kMmioQueueDeviceLow};
   mmio_write32(base + kMmioQueueSel, 0);
@@ -120,7 +120,7 @@ void select_out_of_range(Scene& scene) {
     mmio_write32(common + kCommonDriverFeatureSelect, 0x80000000);
     mmio_write32(common + kCommonDriverFeature, 0xffffffff);
   } else {
-    const std::uint64_t base = as_mmio(scene.transport())->base();
+    const std::uint64_t base = scene.transport()->as_mmio()->base();
     mmio_write32(base + kMmioQueueSel, 0xfffffffe);
     outcome.refused = mmio_read32(base + kMmioQueueSizeMax) == 0;
     mmio_write32(base + kMmioQueueSize, 64);
@@ -150,7 +150,7 @@ void vector_out_of_range(Scene& scene) {
 // ones, so this ends in a device that must be reset.
 void odd_accesses(Scene& scene) {
   PciTransport* pci = scene.pci();
-  const std::uint64_t base = pci != nullptr ? pci->common() : as_mmio(scene.transport())->base();
+  const std::uint64_t base = pci != nullptr ? pci->common() : scene.transport()->as_mmio()->base();
   const std::uint32_t end = pci != nullptr ? kCommonCfgBytes + 8 : kMmioConfig + 0x40;
   for (std::uint32_t offset = 0; offset < end; ++offset) {
     mmio_read8(base + offset);
@@ -343,7 +343,9 @@ void bar_moved(Scene& scene) {
     if (round % 2 == 1) {
       f.write16(kPciCommandOffset, static_cast<std::uint16_t>(command & ~kPciCommandMemory));
     }
-    f.set_bar(pci->notify_bar(), bar + kRoom * (1 + round));
+    // Not onto the interrupt controllers, which lie high.
+    const std::uint64_t distance = kRoom * (1 + round);
+    f.set_bar(pci->notify_bar(), bar < 0xf0000000 ? bar + distance : bar - distance);
     f.write16(kPciCommandOffset, command);
     mmio_write16(old, 0);
   }

@@ -44,7 +44,7 @@ class Scene {
   static constexpr std::uint32_t kQueueSize = 64;
   static constexpr std::uint32_t kDataBytes = 4096;
 
-  Scene(Disk* disk, const Options* options, std::uint32_t vcpus)
+  Scene(Disk* disk, const Options* options, std::uint32_t vcpus = 1)
       : disk_(disk), options_(options), vcpus_(vcpus) {}
 
   /// Takes memory; null or an error.
@@ -66,7 +66,7 @@ class Scene {
 
   Disk* disk() { return disk_; }
   Transport* transport() { return disk_->transport(); }
-  PciTransport* pci() { return as_pci(disk_->transport()); }
+  PciTransport* pci() { return disk_->transport()->as_pci(); }
   SplitQueue* queue() { return &queue_; }
   RingVandal ring() { return RingVandal(&queue_); }
   virtio::Desc* desc() { return queue_.descriptors(); }

@@ -9,22 +9,20 @@
 namespace bellhop::guest {
 namespace {
 
-constinit PciTransport pci_transport;
-constinit MmioTransport mmio_transport;
-
 struct Search {
   std::uint16_t device_type;
   unsigned index;
+  PciTransport* transport;
 };
 
 bool visit_function(PciFunction function, void* context) {
   auto* search = static_cast<Search*>(context);
   if (function.read16(virtio::kPciVendorIdOffset) != virtio::kPciVendorId) return false;
-  if (!pci_transport.open(function, search->device_type)) return false;
+  if (!search->transport->open(function, search->device_type)) return false;
   return search->index-- == 0;
 }
 
-bool find_mmio(std::uint16_t device_type, unsigned index) {
+bool find_mmio(std::uint16_t device_type, unsigned index, MmioTransport* transport) {
   // virtio_mmio.device=<size>@<address>:<gsi>[:<id>]
   for (unsigned i = 0;; ++i) {
     Text text = cmdline_value("virtio_mmio.device", i);
@@ -42,7 +40,7 @@ bool find_mmio(std::uint16_t device_type, unsigned index) {
         !skip(':') || !parse_number(&text, &gsi)) {
       continue;
     }
-    if (!mmio_transport.open(address, static_cast<std::uint32_t>(gsi), device_type)) continue;
+    if (!transport->open(address, static_cast<std::uint32_t>(gsi), device_type)) continue;
     if (index-- == 0) return true;
   }
 }
@@ -59,20 +57,13 @@ bool Transport::reset() {
   return true;
 }
 
-Transport* find_device(std::uint16_t device_type, unsigned index) {
+Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room) {
   static constexpr const char* kNames[] = {"any", "pci", "mmio", nullptr};
   const unsigned wanted = cmdline_choice("transport", kNames);
-  if (wanted != 1 && find_mmio(device_type, index)) return &mmio_transport;
-  Search search{device_type, index};
-  if (wanted != 2 && pci_scan(visit_function, &search)) return &pci_transport;
+  if (wanted != 1 && find_mmio(device_type, index, &room->mmio)) return &room->mmio;
+  Search search{device_type, index, &room->pci};
+  if (wanted != 2 && pci_scan(visit_function, &search)) return &room->pci;
   return nullptr;
-}
-
-PciTransport* as_pci(Transport* transport) {
-  return transport == &pci_transport ? &pci_transport : nullptr;
-}
-MmioTransport* as_mmio(Transport* transport) {
-  return transport == &mmio_transport ? &mmio_transport : nullptr;
 }
 
 }  // namespace bellhop::guest

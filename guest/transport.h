@@ -23,8 +23,14 @@ struct QueueAddresses {
   std::uint64_t device = 0;
 };
 
+class PciTransport;
+class MmioTransport;
+
 class Transport {
  public:
+  /// This transport as what it is, null if it is the other.
+  virtual PciTransport* as_pci() { return nullptr; }
+  virtual MmioTransport* as_mmio() { return nullptr; }
   virtual const char* name() const = 0;
   virtual std::uint64_t device_features() = 0;
   virtual void set_driver_features(std::uint64_t features) = 0;
@@ -58,6 +64,7 @@ class PciTransport final : public Transport {
   /// Finds the BARs and the registers anew, after they moved.
   bool locate();
 
+  PciTransport* as_pci() override { return this; }
   const char* name() const override { return "pci"; }
   std::uint64_t device_features() override;
   void set_driver_features(std::uint64_t features) override;
@@ -110,6 +117,7 @@ class MmioTransport final : public Transport {
   /// False if no device of type `device_type` answers at `address`.
   bool open(std::uint64_t address, std::uint32_t gsi, std::uint16_t device_type);
 
+  MmioTransport* as_mmio() override { return this; }
   const char* name() const override { return "mmio"; }
   std::uint64_t device_features() override;
   void set_driver_features(std::uint64_t features) override;
@@ -133,12 +141,15 @@ class MmioTransport final : public Transport {
   std::uint32_t gsi_ = 0;
 };
 
-/// Finds the `index`-th device of `device_type`, by the command line's virtio_mmio.device= words
-/// first, then by PCI; transport=pci|mmio narrows that. Null if there is none.
-Transport* find_device(std::uint16_t device_type, unsigned index);
+/// Room for a device's transport, whichever it turns out to be.
+struct TransportRoom {
+  PciTransport pci;
+  MmioTransport mmio;
+};
 
-/// The transport if it is PCI, else null.
-PciTransport* as_pci(Transport* transport);
-MmioTransport* as_mmio(Transport* transport);
+/// Finds the `index`-th device of `device_type`, by the command line's virtio_mmio.device= words
+/// first, then by PCI; transport=pci|mmio narrows that. Returns the one of `room` that was opened,
+/// or null if there is no such device.
+Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room);
 
 }  // namespace bellhop::guest

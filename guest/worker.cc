@@ -216,7 +216,8 @@ void Worker::finish(Slot* slot) {
   if (phase_ != Phase::kMeasure) return;
   ++figures_.operations;
   figures_.bytes += slot->bytes;
-  latency_.add(now - slot->submitted);
+  // Those in flight when the time began had waited for the "begin" line to be printed.
+  if (slot->submitted >= stage_->begin) latency_.add(now - slot->submitted);
 }
 
 std::uint32_t Worker::reap() {
