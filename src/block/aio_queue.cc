@@ -40,10 +40,10 @@ long io_submit(aio_context_t context, long count, ::iocb** requests) noexcept {
   const long taken = ::syscall(SYS_io_submit, context, count, requests);
   return taken < 0 ? -errno : taken;
 }
-long io_getevents(aio_context_t context, long least, long most, ::io_event* events) noexcept {
+/// What there is, without waiting.
+long io_getevents(aio_context_t context, long most, ::io_event* events) noexcept {
   timespec no_time{};
-  const long got =
-      ::syscall(SYS_io_getevents, context, least, most, events, least == 0 ? &no_time : nullptr);
+  const long got = ::syscall(SYS_io_getevents, context, 0L, most, events, &no_time);
   return got < 0 ? -errno : got;
 }
 
@@ -83,7 +83,7 @@ AioQueue::~AioQueue() {
 }
 
 bool AioQueue::takes(const BlockIo& io) const noexcept {
-  if (io.op == BlockOp::kFlush) return can_flush_ && !file().in_memory();
+  if (io.op == BlockOp::kFlush) return can_flush_;
   return io.op == BlockOp::kRead || io.op == BlockOp::kWrite;
 }
 
@@ -91,10 +91,8 @@ void AioQueue::prepare(BlockIo& io) noexcept {
   ::iocb& control = *::new (io.scratch.control.data())::iocb{};
   control.aio_data = reinterpret_cast<std::uint64_t>(&io);
   control.aio_fildes = static_cast<std::uint32_t>(file().fd());
-  if (!file().in_memory()) {
-    control.aio_flags = IOCB_FLAG_RESFD;
-    control.aio_resfd = static_cast<std::uint32_t>(event().get());
-  }
+  control.aio_flags = IOCB_FLAG_RESFD;
+  control.aio_resfd = static_cast<std::uint32_t>(event().get());
   if (io.op == BlockOp::kFlush) {
     control.aio_lio_opcode = IOCB_CMD_FDSYNC;
     return;
@@ -137,11 +135,6 @@ bool AioQueue::submit_pending() noexcept {
     refused(io, taken == 0 ? -EAGAIN : static_cast<int>(taken));
     progress = true;
   }
-  if (file().in_memory()) {
-    reap_engine();
-    // Never seen, but nobody would announce them.
-    if (in_flight_ != 0) reap_by_system_call(static_cast<long>(in_flight_));
-  }
   return progress;
 }
 
@@ -163,7 +156,7 @@ void AioQueue::finished(const ::io_event& event) noexcept {
 
 void AioQueue::reap_engine() noexcept {
   if (in_flight_ == 0) return;
-  if (ring_ == nullptr) return reap_by_system_call(0);
+  if (ring_ == nullptr) return reap_by_system_call();
   std::atomic_ref<unsigned> head(ring_->head);
   std::atomic_ref<unsigned> tail(ring_->tail);
   unsigned next = head.load(std::memory_order_relaxed);
@@ -181,17 +174,14 @@ void AioQueue::reap_engine() noexcept {
   }
 }
 
-void AioQueue::reap_by_system_call(long at_least) noexcept {
+void AioQueue::reap_by_system_call() noexcept {
   std::array<::io_event, 64> events;
   while (in_flight_ != 0) {
     ++system_calls_;
-    const auto most = static_cast<long>(events.size());
-    const long got = io_getevents(context_, std::min(at_least, most), most, events.data());
+    const long got = io_getevents(context_, static_cast<long>(events.size()), events.data());
     if (got == -EINTR) continue;
-    if (got <= 0) return;
-    at_least = std::max(0L, at_least - got);
     for (long i = 0; i < got; ++i) finished(events[static_cast<std::size_t>(i)]);
-    if (got < most && at_least == 0) return;
+    if (got < static_cast<long>(events.size())) return;
   }
 }
 

@@ -11,9 +11,8 @@ namespace bellhop {
 /// Reads, writes and flushes by linux-aio, always with O_DIRECT: without it io_submit() would wait.
 ///
 /// The completion ring that the kernel maps into the process is read there, without a system call.
-/// Requests that finish later signal event(). The kernel sends that signal when a request finishes,
-/// wherever that is, so those that are known to finish within io_submit() (on a file system in
-/// memory) do without.
+/// Each request signals event() when it finishes; the kernel cannot be told to leave that out for
+/// those that submit() reaps at once, but on a device these are few.
 class AioQueue final : public FileQueue {
  public:
   /// Errors: no context to be had (/proc/sys/fs/aio-max-nr).
@@ -33,7 +32,7 @@ class AioQueue final : public FileQueue {
   void prepare(BlockIo& io) noexcept;
   void finished(const ::io_event& event) noexcept;
   void refused(BlockIo& io, int error) noexcept;
-  void reap_by_system_call(long at_least) noexcept;
+  void reap_by_system_call() noexcept;
 
   aio_context_t context_ = 0;
   Ring* ring_ = nullptr;  // null if it does not look as we know it

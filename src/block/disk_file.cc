@@ -14,7 +14,6 @@
 #include <array>
 #include <bit>
 
-#include "block/file_lock.h"
 #include "block/transfer.h"
 
 namespace bellhop {
@@ -73,7 +72,9 @@ Result<DiskFile> DiskFile::open(const RawFileConfig& config) {
   }
   if (auto measured = file.measure(config); !measured) return forward(measured);
   const LockKind kind = config.read_only ? LockKind::kShared : LockKind::kExclusive;
-  if (auto locked = lock_file(file.fd(), config.path, kind); !locked) return forward(locked);
+  auto lock = FileLock::take(file.fd(), config.path, kind);
+  if (!lock) return forward(lock);
+  file.lock_ = std::move(*lock);
   return file;
 }
 

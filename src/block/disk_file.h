@@ -4,6 +4,7 @@
 
 #include "base/unique_fd.h"
 #include "block/block_backend.h"
+#include "block/file_lock.h"
 #include "block/raw_file.h"
 
 namespace bellhop {
@@ -36,6 +37,7 @@ class DiskFile {
   int write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept;
 
   UniqueFd fd_;
+  FileLock lock_;  // goes before the descriptor
   BlockLimits limits_;
   std::uint32_t memory_align_ = 1;  // bytes; only with O_DIRECT
   std::uint32_t length_align_ = 1;

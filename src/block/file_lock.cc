@@ -90,10 +90,16 @@ std::string name_holder(int fd, short type) {
 
 }  // namespace
 
-Status lock_file(int fd, const std::string& path, LockKind kind) {
+FileLock::~FileLock() {
+  if (fd_ < 0) return;
+  struct flock range = whole_file(F_UNLCK);
+  (void)::fcntl(fd_, F_OFD_SETLK, &range);
+}
+
+Result<FileLock> FileLock::take(int fd, const std::string& path, LockKind kind) {
   const short type = kind == LockKind::kExclusive ? F_WRLCK : F_RDLCK;
   struct flock range = whole_file(type);
-  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return {};
+  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return FileLock(fd);
   const int error = errno;
   if (error == EAGAIN || error == EACCES) {
     return fail(fmt::format("{} is in use by {}{}", path, name_holder(fd, type),
@@ -104,7 +110,7 @@ Status lock_file(int fd, const std::string& path, LockKind kind) {
   }
   log::warn("{} cannot be locked ({}): make sure that no other machine writes to it", path,
             std::generic_category().message(error));
-  return {};
+  return FileLock();
 }
 
 }  // namespace bellhop

@@ -52,7 +52,8 @@ TEST(FileLock, NamesTheProcessThatHoldsIt) {
   const pid_t child = ::fork();
   if (child == 0) {
     const UniqueFd fd(::open(file.path().c_str(), O_RDWR | O_CLOEXEC));
-    const bool locked = lock_file(fd.get(), file.path(), LockKind::kExclusive).has_value();
+    const auto lock = FileLock::take(fd.get(), file.path(), LockKind::kExclusive);
+    const bool locked = lock.has_value();
     [[maybe_unused]] const auto written = ::write(ready[1], locked ? "y" : "n", 1);
     ::pause();
     ::_exit(0);
@@ -79,6 +80,26 @@ TEST(FileLock, SeesTheOlderKindOfLock) {
   range.l_whence = SEEK_SET;
   ASSERT_EQ(::fcntl(fd.get(), F_SETLK, &range), 0);
   EXPECT_FALSE(open_raw_file(writing(file)));
+}
+
+// The kernel may keep a file that was registered in a ring open for longer than we do.
+TEST(FileLock, GoesWithTheBackEndAtOnce) {
+  const ScratchFile file("/tmp", 1 << 20);
+  for (const auto sharing : {QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu}) {
+    for (int i = 0; i < 20; ++i) {
+      auto config = writing(file);
+      config.aio = Aio::kIoUring;
+      const auto backend = open_raw_file(config);
+      ASSERT_TRUE(backend) << backend.error().message;
+      auto loop = EventLoop::create_best();
+      ASSERT_TRUE(loop);
+      QueueBench bench(**backend, (*loop)->kind(), sharing);
+      const Pages memory(4096);
+      TestIo io;
+      io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
+      EXPECT_EQ(bench.run(io), 0);
+    }
+  }
 }
 
 }  // namespace

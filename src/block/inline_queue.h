@@ -4,10 +4,13 @@
 
 namespace bellhop {
 
-/// Reads and writes on a file system that lies in memory, by preadv and pwritev in submit().
+/// Reads and writes on a file system that lies in memory, by preadv and pwritev in submit(), for
+/// aio=io_uring and aio=native.
 ///
-/// Nothing is gained there by asking asynchronously: no read or write waits for a device, and
-/// io_uring, to which such files cannot promise that, hands each request to a kernel thread.
+/// No read or write waits for a device there, so nothing is gained by asking asynchronously, and
+/// something is lost. io_uring, to which such files cannot promise not to wait, hands each request
+/// to a kernel thread: 6 us of CPU for 4 KiB where pread takes 1.5. io_submit takes 1.8 in batches
+/// of 16 and 2.4 one by one (tests/bench/block_bench.cc).
 class InlineQueue final : public FileQueue {
  public:
   static Result<std::unique_ptr<BlockQueue>> create(const Setup& setup);

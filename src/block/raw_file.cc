@@ -34,9 +34,10 @@ class RawFileBackend final : public BlockBackend {
   Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                  unsigned depth) override {
     const FileQueue::Setup setup{file_, workers_, loop, sharing, depth};
+    if (file_.in_memory() && aio_ != Aio::kThreads) return InlineQueue::create(setup);
     switch (aio_) {
       case Aio::kIoUring:
-        return file_.in_memory() ? InlineQueue::create(setup) : UringQueue::create(setup);
+        return UringQueue::create(setup);
       case Aio::kNative:
         return AioQueue::create(setup);
       case Aio::kThreads:

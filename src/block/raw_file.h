@@ -22,8 +22,10 @@ struct RawFileConfig {
 
 /// A regular file or block device as a disk. Takes an open-file-description lock for as long as it
 /// is open (exclusive for writing, shared for reading), so that two machines cannot write one
-/// image. Errors: absent, no rights, a directory, locked by another (named, with its process id
-/// where known), a size that is no multiple of 512, O_DIRECT or the aio engine not to be had here.
+/// image. On a file system in memory (tmpfs), io_uring and native read and write in place instead:
+/// see block/inline_queue.h. Native needs cache=none. Errors: absent, no rights, a directory,
+/// locked by another (named, with its process id where known), a size that is no multiple of 512,
+/// O_DIRECT or the aio engine not to be had here.
 Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileConfig& config);
 
 /// A medium that completes everything at once and keeps nothing: for measuring the engine.

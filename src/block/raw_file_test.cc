@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 
 #include <csignal>
+#include <cstring>
 #include <random>
 
 #include "block/block_test_bench.h"
@@ -92,7 +93,10 @@ class RawFileTest : public testing::TestWithParam<Engine> {
 };
 
 void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  for (std::size_t i = 0; i + 4 <= bytes.size(); i += 4) {
+    const auto value = static_cast<std::uint32_t>(random());
+    std::memcpy(&bytes[i], &value, sizeof value);
+  }
 }
 
 TEST_P(RawFileTest, TellsItsLimits) {
@@ -116,7 +120,7 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
   std::vector<std::byte> disk(kImage);
   const Pages memory(kBatch * (kSlot + 4096));
   std::vector<TestIo> ios(kBatch);
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < 6; ++round) {
     fill_randomly(memory.bytes(), random);
     for (std::size_t i = 0; i < kBatch; ++i) {
       const std::size_t blocks = 1 + random() % (kSlot / block - 1);
@@ -313,7 +317,7 @@ TEST_P(RawFileTest, MakesFewSystemCalls) {
       [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
   const std::uint64_t made = bench->queue().system_calls() - before;
   const bool memory_file = std::string(GetParam().folder) == "/dev/shm";
-  if (GetParam().aio == Aio::kIoUring && memory_file) {
+  if (GetParam().aio != Aio::kThreads && memory_file) {
     EXPECT_EQ(made, ios.size());
     EXPECT_EQ(bench->wake_ups(), 0U);
   } else if (GetParam().aio == Aio::kIoUring && GetParam().loop == LoopKind::kIoUring &&
@@ -321,9 +325,6 @@ TEST_P(RawFileTest, MakesFewSystemCalls) {
     EXPECT_EQ(made, 0U);
   } else {
     EXPECT_EQ(made, 1U);
-  }
-  if (GetParam().aio == Aio::kNative && memory_file) {
-    EXPECT_EQ(bench->wake_ups(), 0U);
   }
 }
 
