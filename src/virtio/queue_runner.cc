@@ -65,6 +65,8 @@ std::optional<Virtqueue> QueueRunner::stop() {
     ring = std::move(ring_);
     ring_.reset();
     kicked_ = false;
+    // A round put off to the end of this one would come after the caller may have destroyed us.
+    thread_->loop().cancel_deferred(*this);
   });
   running_.store(false, std::memory_order_release);
   return ring;
