@@ -139,7 +139,10 @@ Result<unsigned> KvmVm::allocate_msi_route() {
 
 Status KvmVm::set_msi_route(unsigned gsi, const MsiMessage& message) {
   const std::lock_guard lock(mutex_);
-  if (auto status = routes_.set(gsi, message); !status) return status;
+  const auto changed = routes_.set(gsi, message);
+  if (!changed) return forward(changed);
+  // The kernel waits for a grace period at each change, and guests set the same message often.
+  if (!*changed) return {};
   auto table = routes_.table();
   if (::ioctl(fd_.get(), kvm_request::kSetGsiRouting, table.data()) < 0) {
     return fail_errno("KVM_SET_GSI_ROUTING");

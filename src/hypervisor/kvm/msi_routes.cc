@@ -54,13 +54,15 @@ void MsiRoutes::free(unsigned gsi) noexcept {
   routes_[gsi - kFirstMsiGsi] = Route{};
 }
 
-Status MsiRoutes::set(unsigned gsi, const MsiMessage& message) {
+Result<bool> MsiRoutes::set(unsigned gsi, const MsiMessage& message) {
   if (gsi < kFirstMsiGsi || gsi - kFirstMsiGsi >= routes_.size() ||
       !routes_[gsi - kFirstMsiGsi].allocated) {
     return fail(fmt::format("GSI {} is not an MSI route", gsi), EINVAL);
   }
-  routes_[gsi - kFirstMsiGsi].message = message;
-  return {};
+  auto& held = routes_[gsi - kFirstMsiGsi].message;
+  const bool changed = held != message;
+  held = message;
+  return changed;
 }
 
 std::vector<std::byte> MsiRoutes::table() const {

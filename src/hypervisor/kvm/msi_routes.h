@@ -22,8 +22,8 @@ class MsiRoutes {
   /// Errors: the host's table is full (ENOSPC).
   Result<unsigned> allocate();
   void free(unsigned gsi) noexcept;
-  /// Errors: `gsi` was not allocated (EINVAL).
-  Status set(unsigned gsi, const MsiMessage& message);
+  /// True if that changes the table. Errors: `gsi` was not allocated (EINVAL).
+  Result<bool> set(unsigned gsi, const MsiMessage& message);
 
   /// The whole table in KVM's form: kvm_irq_routing and its entries.
   [[nodiscard]] std::vector<std::byte> table() const;

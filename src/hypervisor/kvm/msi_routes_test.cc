@@ -39,7 +39,8 @@ TEST(MsiRoutesTest, PinsStayWhateverIsRouted) {
   const unsigned gsi = routes.allocate().value();
   EXPECT_EQ(gsi, 24U);
   EXPECT_EQ(entries_of(routes).size(), 40U) << "no message yet";
-  ASSERT_TRUE(routes.set(gsi, {0x1'fee0'1000, 0x4123}));
+  EXPECT_TRUE(routes.set(gsi, {0x1'fee0'1000, 0x4123}).value());
+  EXPECT_FALSE(routes.set(gsi, {0x1'fee0'1000, 0x4123}).value()) << "nothing new";
   const auto all = entries_of(routes);
   ASSERT_EQ(all.size(), 41U);
   EXPECT_EQ(all[40].gsi, gsi);
