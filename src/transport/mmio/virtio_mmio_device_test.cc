@@ -1,0 +1,155 @@
+#include "transport/mmio/virtio_mmio_device.h"
+
+#include <gtest/gtest.h>
+
+#include "testing/transport_bench.h"
+#include "virtio/abi/config.h"
+#include "virtio/abi/mmio.h"
+
+namespace bellhop {
+namespace {
+
+using namespace virtio;
+using testing::TransportBench;
+
+class VirtioMmioDeviceTest : public ::testing::TestWithParam<NotifyMode> {
+ protected:
+  TransportBench bench{TransportBench::Kind::kMmio, GetParam()};
+  testing::MmioRegisterDriver& mmio = *bench.mmio_driver;
+};
+
+TEST_P(VirtioMmioDeviceTest, IdentifiesItself) {
+  EXPECT_EQ(mmio.reg(kMmioMagicValue), kMmioMagic);
+  EXPECT_EQ(mmio.reg(kMmioVersionOffset), 2U);
+  EXPECT_EQ(mmio.reg(kMmioDeviceId), 4U);
+  EXPECT_NE(mmio.reg(kMmioVendorId), 0U);
+  EXPECT_EQ(mmio.reg(kMmioConfigGeneration), mmio.reg(kMmioConfigGeneration));
+  for (const std::uint32_t shm :
+       {kMmioShmLenLow, kMmioShmLenHigh, kMmioShmBaseLow, kMmioShmBaseHigh}) {
+    EXPECT_EQ(mmio.reg(shm), UINT32_MAX);
+  }
+  EXPECT_EQ(mmio.device_features() & TransportBench::kFeatures, TransportBench::kFeatures);
+}
+
+TEST_P(VirtioMmioDeviceTest, EachQueueHasItsDoorbellByValue) {
+  ASSERT_TRUE(bench.bring_up());
+  if (GetParam() != NotifyMode::kIoEventFd) return;
+  const auto doorbells = bench.vm.ioeventfds();
+  ASSERT_EQ(doorbells.size(), TransportBench::kQueues);
+  for (std::uint64_t queue = 0; queue < doorbells.size(); ++queue) {
+    EXPECT_EQ(doorbells[queue].match,
+              (IoEventMatch{.space = IoSpace::kMmio,
+                            .address = TransportBench::kMmioBase + kMmioQueueNotify,
+                            .length = 4,
+                            .datamatch = queue}));
+  }
+}
+
+TEST_P(VirtioMmioDeviceTest, InterruptStatusLastsUntilItIsAcknowledged) {
+  ASSERT_TRUE(bench.bring_up());
+  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
+  ASSERT_TRUE(bench.echoes(0, 1));
+  ASSERT_TRUE(bench.echoes(1, 1));
+  EXPECT_TRUE(bench.interrupted(0));
+  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
+  mmio.set_reg(kMmioInterruptAck, kInterruptConfig);
+  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
+  mmio.set_reg(kMmioInterruptAck, kInterruptUsedBuffer);
+  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
+  // A broken ring is told by the other bit.
+  bench.rings[0].set_avail_idx(1000);
+  bench.driver->kick(0);
+  EXPECT_TRUE(
+      bench.eventually([&] { return (mmio.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
+  mmio.set_status(0);
+  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
+}
+
+TEST_P(VirtioMmioDeviceTest, OneQueueCanBeTakenBack) {
+  ASSERT_TRUE(bench.bring_up());
+  mmio.set_reg(kMmioQueueSel, 0);
+  mmio.set_reg(kMmioQueueReady, 0);
+  EXPECT_EQ(mmio.reg(kMmioQueueReady), 0U);
+  bench.add(0, 1);
+  static_cast<void>(bench.rings[0].offer());
+  bench.driver->kick(0);
+  bench.settle();
+  EXPECT_EQ(bench.rings[0].used_idx(), 0);
+  EXPECT_TRUE(bench.echoes(1, 1)) << "the other queue never noticed";
+  // One that is not there.
+  mmio.set_reg(kMmioQueueSel, 99);
+  mmio.set_reg(kMmioQueueReady, 0);
+  EXPECT_TRUE(bench.works_after_reset());
+}
+
+// A queue that was taken back stays so when the machine pauses.
+TEST_P(VirtioMmioDeviceTest, AQueueTakenBackStaysBackAfterAPause) {
+  ASSERT_TRUE(bench.bring_up());
+  mmio.set_reg(kMmioQueueSel, 0);
+  mmio.set_reg(kMmioQueueReady, 0);
+  bench.core->pause();
+  bench.core->resume();
+  EXPECT_FALSE(bench.core->runner(0).running());
+  EXPECT_TRUE(bench.echoes(1, 1));
+}
+
+// Row 14: 32-bit registers, by 32 bits only.
+TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
+  ASSERT_TRUE(bench.bring_up());
+  const std::uint64_t base = TransportBench::kMmioBase;
+  std::uint64_t faults = 0;
+  for (const unsigned width : {1U, 2U, 8U}) {
+    EXPECT_EQ(bench.port.load(base + kMmioMagicValue, width), 0U);
+    EXPECT_EQ(bench.core->guest_faults(), ++faults);
+    bench.port.store(base + kMmioStatus, 0, width);
+    EXPECT_EQ(bench.core->guest_faults(), ++faults);
+  }
+  EXPECT_EQ(bench.port.load(base + 2, 4), 0U);
+  EXPECT_EQ(bench.port.load(base + kMmioConfig - 4, 8), 0U);
+  EXPECT_EQ(bench.port.load(base + kMmioConfig - 2, 4), 0U);
+  faults += 3;
+  for (const std::uint32_t offset : {kMmioMagicValue, kMmioInterruptStatus, kMmioConfigGeneration,
+                                     kMmioQueueReset, std::uint32_t{0x48}}) {
+    mmio.set_reg(offset, UINT32_MAX);
+    EXPECT_EQ(bench.core->guest_faults(), ++faults) << offset;
+  }
+  mmio.set_reg(kMmioStatus, 0x100);
+  EXPECT_EQ(bench.core->guest_faults(), ++faults);
+  // Past the window is nobody's.
+  EXPECT_EQ(bench.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
+  EXPECT_EQ(bench.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
+  EXPECT_TRUE(bench.echoes(0, 1));
+}
+
+TEST_P(VirtioMmioDeviceTest, SizesOverSixteenBitsAreNotCutShort) {
+  ASSERT_TRUE(mmio.negotiate(TransportBench::kFeatures));
+  mmio.write_queue(0, bench.rings[0].config());
+  mmio.set_reg(kMmioQueueSize, 0x10010);
+  EXPECT_EQ(bench.core->queue(0).size, 0);
+}
+
+TEST(VirtioMmioDevice, NeedsAFreePlaceAndAFreePin) {
+  TransportBench bench(TransportBench::Kind::kMmio);
+  const CoreWiring wiring{
+      .memory = &bench.memory, .threads = {bench.thread.get()}, .notify = NotifyMode::kIoEventFd};
+  const auto create = [&](std::uint64_t base, unsigned gsi) {
+    return VirtioMmioDevice::create(std::make_unique<testing::EchoDevice>(std::uint16_t{1}), wiring,
+                                    bench.binder, bench.mmio, {.base = base, .gsi = gsi})
+        .has_value();
+  };
+  EXPECT_FALSE(create(TransportBench::kMmioBase, 6));
+  EXPECT_FALSE(create(TransportBench::kMmioBase + 0x1000, TransportBench::kMmioGsi));
+  EXPECT_TRUE(create(TransportBench::kMmioBase + 0x1000, 6));
+  EXPECT_EQ(bench.binder.pins(), 1U);
+  EXPECT_EQ(bench.binder.bad_detaches(), 0U);
+  EXPECT_TRUE(bench.works_after_reset());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, VirtioMmioDeviceTest,
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         [](const ::testing::TestParamInfo<NotifyMode>& p) {
+                           return std::string(to_string(p.param));
+                         });
+
+}  // namespace
+}  // namespace bellhop

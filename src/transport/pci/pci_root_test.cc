@@ -1,0 +1,186 @@
+#include "transport/pci/pci_root.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "transport/register_access.h"
+#include "virtio/abi/pci.h"
+
+namespace bellhop {
+namespace {
+
+using namespace virtio;
+
+/// A function that notes what happens to it.
+class NotingFunction final : public PciFunction {
+ public:
+  explicit NotingFunction(std::uint64_t bar_bytes)
+      : PciFunction({.vendor = 0x1234,
+                     .device = 0x5678,
+                     .revision = 2,
+                     .class_code = 0x00ff00,
+                     .subsystem_vendor = 3,
+                     .subsystem = 4}) {
+    if (bar_bytes != 0) add_memory_bar(bar_bytes);
+  }
+  std::optional<std::uint64_t> bar;
+  bool bus_master = false;
+
+ private:
+  void bar_moved(std::optional<std::uint64_t> address) noexcept override { bar = address; }
+  void bus_master_changed(bool on) noexcept override { bus_master = on; }
+};
+
+class PciRootTest : public ::testing::Test {
+ protected:
+  PciRootTest() {
+    EXPECT_TRUE(ports_.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
+    EXPECT_TRUE(mmio_.insert(kEcam, PciRoot::kEcamBytes, root.ecam()));
+  }
+  std::uint64_t in(std::uint64_t port, std::size_t width) {
+    std::array<std::byte, 8> data{};
+    ports_.read(port, std::span(data).first(width));
+    return load_le(data);
+  }
+  void out(std::uint64_t port, std::uint64_t value, std::size_t width) {
+    std::array<std::byte, 8> data{};
+    store_le(data, value);
+    ports_.write(port, std::span<const std::byte>(data).first(width));
+  }
+  static std::uint32_t selector(unsigned bus, unsigned device, unsigned function, unsigned offset) {
+    return kPciConfigEnable | bus << 16 | device << 11 | function << 8 | offset;
+  }
+  std::uint64_t config(unsigned device, unsigned offset, std::size_t width) {
+    out(0xcf8, selector(0, device, 0, offset & 0xfc), 4);
+    return in(0xcfc + (offset & 3), width);
+  }
+  void set_config(unsigned device, unsigned offset, std::uint64_t value, std::size_t width) {
+    out(0xcf8, selector(0, device, 0, offset & 0xfc), 4);
+    out(0xcfc + (offset & 3), value, width);
+  }
+  std::uint64_t ecam(std::uint64_t offset, std::size_t width) {
+    std::array<std::byte, 8> data{};
+    mmio_.read(kEcam + offset, std::span(data).first(width));
+    return load_le(data);
+  }
+  void set_ecam(std::uint64_t offset, std::uint64_t value, std::size_t width) {
+    std::array<std::byte, 8> data{};
+    store_le(data, value);
+    mmio_.write(kEcam + offset, std::span<const std::byte>(data).first(width));
+  }
+
+  static constexpr std::uint64_t kEcam = 0xb0000000;
+  Bus ports_{"ports", 0xffff};
+  Bus mmio_{"memory"};
+  PciRoot root{PciRoot::Window{.base = 0xe0001000, .bytes = 0x100000}};
+};
+
+TEST_F(PciRootTest, HasAHostBridge) {
+  EXPECT_NE(config(0, kPciVendorIdOffset, 2), 0xffffU);
+  EXPECT_EQ(config(0, kPciClassOffset, 2), 0x0000U);
+  EXPECT_EQ(config(0, kPciClassOffset + 1, 2), 0x0600U);
+  EXPECT_EQ(config(1, kPciVendorIdOffset, 4), 0xffffffffU);
+}
+
+TEST_F(PciRootTest, TakesBytesWordsAndDwordsAtTheDataPort) {
+  NotingFunction function(0x1000);
+  ASSERT_EQ(root.add(function).value(), 1U);
+  EXPECT_EQ(config(1, 0, 4), 0x56781234U);
+  EXPECT_EQ(config(1, 2, 2), 0x5678U);
+  EXPECT_EQ(config(1, 1, 1), 0x12U);
+  EXPECT_EQ(config(1, 3, 1), 0x56U);
+  EXPECT_EQ(config(1, 1, 2), 0x7812U);
+  set_config(1, kPciInterruptLineOffset, 11, 1);
+  EXPECT_EQ(config(1, kPciInterruptLineOffset, 1), 11U);
+  // Read-only bytes stay.
+  set_config(1, 0, 0, 4);
+  EXPECT_EQ(config(1, 0, 4), 0x56781234U);
+}
+
+// Row 14.
+TEST_F(PciRootTest, StrayPortAccessesReachNothing) {
+  NotingFunction function(0);
+  ASSERT_TRUE(root.add(function));
+  out(0xcf8, selector(0, 1, 0, kPciInterruptLineOffset), 4);
+  EXPECT_EQ(in(0xcf8, 4), selector(0, 1, 0, kPciInterruptLineOffset));
+  // The address register is 32 bits wide.
+  out(0xcf8, 0, 1);
+  out(0xcfa, 0, 2);
+  out(0xcf9, 6, 1);
+  EXPECT_EQ(in(0xcf8, 4), selector(0, 1, 0, kPciInterruptLineOffset));
+  EXPECT_EQ(in(0xcf8, 2), 0xffffU);
+  // Across address and data, and past the data.
+  EXPECT_EQ(in(0xcfa, 4), 0xffffffffU);
+  EXPECT_EQ(in(0xcfe, 4), 0xffffffffU);
+  out(0xcfa, 0x55555555, 4);
+  out(0xcfe, 0x55555555, 4);
+  EXPECT_EQ(in(0xcfc, 1), 0U);
+  // Other buses, other functions, not enabled.
+  for (const std::uint32_t address : {selector(1, 1, 0, 0), selector(0, 1, 1, 0),
+                                      selector(0, 31, 7, 0), selector(0, 1, 0, 0) & 0x7fffffff}) {
+    out(0xcf8, address, 4);
+    EXPECT_EQ(in(0xcfc, 4), 0xffffffffU);
+    out(0xcfc, 0, 4);
+  }
+}
+
+TEST_F(PciRootTest, EcamShowsTheSame) {
+  NotingFunction function(0x1000);
+  ASSERT_TRUE(root.add(function));
+  constexpr std::uint64_t kFunction = 1U << 15;
+  EXPECT_EQ(ecam(kFunction, 4), 0x56781234U);
+  EXPECT_EQ(ecam(kFunction, 8) & 0xffffffff, 0x56781234U);
+  EXPECT_EQ(ecam(kFunction + 0x100, 4), 0U) << "no extended capabilities";
+  set_ecam(kFunction + kPciInterruptLineOffset, 9, 1);
+  EXPECT_EQ(config(1, kPciInterruptLineOffset, 1), 9U);
+  set_ecam(kFunction + 0x200, UINT32_MAX, 4);
+  EXPECT_EQ(ecam(kFunction + 0x200, 4), 0U);
+  // From one function into the next, another function, a device that is absent.
+  EXPECT_EQ(ecam(kFunction + 0xffe, 4), 0xffffffffU);
+  EXPECT_EQ(ecam(kFunction + 0x1000, 4), 0xffffffffU);
+  EXPECT_EQ(ecam(2U << 15, 4), 0xffffffffU);
+  set_ecam(kFunction + 0xffe, 0, 4);
+}
+
+TEST_F(PciRootTest, AssignsSizesAndMovesBars) {
+  NotingFunction small(0x1000);
+  NotingFunction large(0x10000);
+  ASSERT_TRUE(root.add(small));
+  ASSERT_TRUE(root.add(large));
+  EXPECT_EQ(config(1, kPciBar0Offset, 4), 0xe0001000U | kPciBarType64);
+  EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0010000U | kPciBarType64);
+  EXPECT_FALSE(large.bar.has_value());
+  set_config(2, kPciBar0Offset, UINT32_MAX, 4);
+  set_config(2, kPciBar0Offset + 4, UINT32_MAX, 4);
+  EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xffff0000U | kPciBarType64);
+  EXPECT_EQ(config(2, kPciBar0Offset + 4, 4), UINT32_MAX);
+  set_config(2, kPciBar0Offset, 0x20000, 4);
+  set_config(2, kPciBar0Offset + 4, 1, 4);
+  set_config(2, kPciCommandOffset, kPciCommandMemory, 2);
+  EXPECT_EQ(large.bar, 0x100020000U);
+  EXPECT_FALSE(large.bus_master);
+  set_config(2, kPciCommandOffset, kPciCommandBusMaster, 1);
+  EXPECT_FALSE(large.bar.has_value());
+  EXPECT_TRUE(large.bus_master);
+  root.reset();
+  EXPECT_FALSE(large.bus_master);
+  EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0010000U | kPciBarType64);
+}
+
+TEST_F(PciRootTest, SaysWhenItIsFull) {
+  NotingFunction huge(0x1000000);
+  EXPECT_FALSE(root.add(huge));
+  std::vector<std::unique_ptr<NotingFunction>> functions;
+  for (unsigned i = 1; i < 32; ++i) {
+    functions.push_back(std::make_unique<NotingFunction>(0));
+    EXPECT_EQ(root.add(*functions.back()).value(), i);
+  }
+  NotingFunction surplus(0);
+  EXPECT_FALSE(root.add(surplus));
+}
+
+}  // namespace
+}  // namespace bellhop
