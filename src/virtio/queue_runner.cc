@@ -36,7 +36,7 @@ void QueueRunner::start(Virtqueue ring) {
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
-  if (mode_ == NotifyMode::kIoEventFd) {
+  if (mode() == NotifyMode::kIoEventFd) {
     thread_->run_sync([this] {
       [[maybe_unused]] const bool watched = thread_->loop().watch(doorbell_, *this).has_value();
       assert(watched);
@@ -47,7 +47,7 @@ void QueueRunner::start(Virtqueue ring) {
 std::optional<Virtqueue> QueueRunner::stop() {
   if (!running()) return std::nullopt;
   thread_->run_sync([this] {
-    if (mode_ == NotifyMode::kIoEventFd) thread_->loop().unwatch(doorbell_);
+    if (mode() == NotifyMode::kIoEventFd) thread_->loop().unwatch(doorbell_);
     const std::lock_guard<std::mutex> hold(baton_);
     stopping_ = true;
     publish(Ring::kNow);
@@ -75,7 +75,7 @@ std::optional<Virtqueue> QueueRunner::stop() {
 void QueueRunner::kick_once() noexcept {
   // One message to the I/O thread in every mode: the caller may be any thread, with any lock.
   thread_->loop().post([this] {
-    if (mode_ == NotifyMode::kSync) {
+    if (mode() == NotifyMode::kSync) {
       const std::lock_guard<std::mutex> hold(baton_);
       if (ring_) serve(Ring::kNow, false);
     } else if (ring_) {
@@ -85,7 +85,7 @@ void QueueRunner::kick_once() noexcept {
 }
 
 void QueueRunner::kick() noexcept {
-  if (mode_ != NotifyMode::kSync) {
+  if (mode() != NotifyMode::kSync) {
     doorbell_.signal();
     return;
   }
@@ -149,7 +149,7 @@ void QueueRunner::serve(Ring ring, bool kicked) noexcept {
   }
   serving_ = false;
   if (more) {
-    if (mode_ == NotifyMode::kSync) {
+    if (mode() == NotifyMode::kSync) {
       kick_once();
     } else {
       ++self_kicks_;

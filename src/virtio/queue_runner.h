@@ -71,9 +71,9 @@ class QueueRunner final : public EventHandler, public Task {
 
   void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
-  [[nodiscard]] NotifyMode mode() const noexcept { return mode_; }
+  [[nodiscard]] NotifyMode mode() const noexcept { return mode_.load(std::memory_order_relaxed); }
   /// Only while stopped: the fallback where the host refuses an ioeventfd.
-  void set_mode(NotifyMode mode) noexcept { mode_ = mode; }
+  void set_mode(NotifyMode mode) noexcept { mode_.store(mode, std::memory_order_relaxed); }
   [[nodiscard]] IoThread& thread() noexcept { return *thread_; }
   /// The eventfd that an ioeventfd (or a vhost-user peer) signals.
   [[nodiscard]] const EventFd& doorbell() const noexcept { return doorbell_; }
@@ -116,7 +116,7 @@ class QueueRunner final : public EventHandler, public Task {
   void settle() noexcept;
 
   IoThread* thread_;
-  NotifyMode mode_;
+  std::atomic<NotifyMode> mode_;  ///< late kicks of other vCPUs look at it during a reset
   Bell* bell_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;
