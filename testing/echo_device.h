@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "virtio/virtio_device.h"
+
+namespace bellhop::testing {
+
+/// The smallest device there is: copies what a request lets it read to where the request lets it
+/// write. On demand it keeps requests in flight, or fails to start.
+class EchoDevice final : public VirtioDevice {
+ public:
+  static constexpr std::uint64_t kFeature = 1;  ///< the one device-specific feature bit
+  static constexpr std::uint32_t kConfigBytes = 12;
+
+  explicit EchoDevice(std::uint16_t queues, std::uint16_t max_size = 64) {
+    traits_.type = virtio::DeviceType::kRng;
+    traits_.id = "echo";
+    traits_.features = kFeature;
+    traits_.queue_count = queues;
+    traits_.queue_max_size = max_size;
+    traits_.config_bytes = kConfigBytes;
+    for (std::uint32_t i = 0; i < kConfigBytes; ++i) config_[i] = static_cast<std::uint8_t>(i + 1);
+  }
+
+  [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
+  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override {
+    for (std::size_t i = 0; i < data.size(); ++i) data[i] = std::byte{config_[offset + i].load()};
+  }
+  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override {
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      config_[offset + i] = std::to_integer<std::uint8_t>(data[i]);
+    }
+  }
+  Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override {
+    ++activations;
+    features_seen = features;
+    if (refuse_to_start) return fail("the echo is out of order");
+    const std::lock_guard<std::mutex> hold_queues(queues_lock_);
+    for (QueueRunner* runner : queues) {
+      if (runner == nullptr) continue;
+      queues_.push_back(std::make_unique<Queue>(*this, *runner));
+      runner->set_handler(queues_.back().get());
+    }
+    return {};
+  }
+  void reset() noexcept override {
+    ++resets;
+    const std::lock_guard<std::mutex> hold_queues(queues_lock_);
+    queues_.clear();
+  }
+
+  /// Answers what is kept, and keeps nothing any more. Any thread but an I/O thread.
+  void release() {
+    hold = false;
+    const std::lock_guard<std::mutex> hold_queues(queues_lock_);
+    for (const auto& queue : queues_) queue->release();
+  }
+
+  std::atomic<bool> hold{false};
+  std::atomic<bool> refuse_to_start{false};
+  std::atomic<unsigned> activations{0};
+  std::atomic<unsigned> resets{0};
+  std::atomic<unsigned> held{0};
+  std::atomic<std::uint64_t> features_seen{0};
+
+ private:
+  class Queue final : public QueueHandler {
+   public:
+    Queue(EchoDevice& device, QueueRunner& runner)
+        : device_(&device), runner_(&runner), chains_(device.traits_.queue_max_size) {}
+
+    void drain() noexcept override {
+      while (count_ < chains_.size() && runner_->pop(chains_[count_]) == Pop::kChain) {
+        ++count_;
+        ++device_->held;
+      }
+    }
+    void submit() noexcept override {
+      if (!device_->hold) finish();
+    }
+    void release() {
+      runner_->thread().run_sync([this] {
+        // Without requests in flight the ring may be gone.
+        if (count_ != 0) runner_->with_baton([this] { finish(); });
+      });
+    }
+
+   private:
+    void finish() noexcept {
+      for (std::size_t i = 0; i < count_; ++i) {
+        DescriptorChain& chain = chains_[i];
+        std::array<std::byte, 64> bytes{};
+        const std::size_t read = BufferRun(chain.readable()).copy_out(0, bytes);
+        const std::size_t written =
+            BufferRun(chain.writable()).copy_in(0, std::span(bytes).first(read));
+        runner_->complete(chain, static_cast<std::uint32_t>(written));
+        --device_->held;
+      }
+      count_ = 0;
+    }
+
+    EchoDevice* device_;
+    QueueRunner* runner_;
+    std::vector<DescriptorChain> chains_;
+    std::atomic<std::size_t> count_{0};
+  };
+
+  DeviceTraits traits_;
+  std::array<std::atomic<std::uint8_t>, kConfigBytes> config_{};
+  std::mutex queues_lock_;
+  std::vector<std::unique_ptr<Queue>> queues_;
+};
+
+}  // namespace bellhop::testing
