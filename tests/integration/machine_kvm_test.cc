@@ -1,0 +1,226 @@
+// Whole machines over the host's KVM, with the bench guest driving real queues.
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "testing/test_memory.h"
+#include "vmm/machine.h"
+
+namespace bellhop {
+namespace {
+
+using testing::must;
+using nlohmann::json;
+
+/// An empty file that is gone with the test.
+class ScratchFile {
+ public:
+  explicit ScratchFile(std::uint64_t bytes) {
+    std::string name = std::filesystem::temp_directory_path() / "bellhop-test-XXXXXX";
+    fd_ = UniqueFd(::mkstemp(name.data()));
+    path_ = name;
+    if (!fd_.valid() || ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) std::abort();
+  }
+  ~ScratchFile() { ::unlink(path_.c_str()); }
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  UniqueFd fd_;
+  std::string path_;
+};
+
+std::size_t open_fds() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    ++count;
+  }
+  return count;
+}
+
+struct Variant {
+  NotifyMode notify;
+  TransportKind transport;
+};
+
+class MachineTest : public ::testing::TestWithParam<Variant> {
+ protected:
+  void SetUp() override {
+    auto kvm = open_kvm();
+    if (!kvm) GTEST_SKIP() << kvm.error().message;
+    hypervisor = std::move(*kvm);
+    config.kernel = BELLHOP_BENCH_GUEST;
+    config.memory = std::uint64_t{256} << 20;
+    config.transport = GetParam().transport;
+    config.iothreads = {{}};
+    add_disk();
+  }
+  void add_disk() {
+    DiskConfig disk;
+    disk.id = "disk" + std::to_string(config.disks.size());
+    disk.file.path = file.path();
+    disk.file.cache = Cache::kWriteback;
+    disk.file.aio = Aio::kIoUring;
+    disk.notify = GetParam().notify;
+    config.disks.push_back(disk);
+  }
+  std::unique_ptr<Machine> make(const std::string& cmdline) {
+    config.cmdline = cmdline;
+    return must(Machine::create(config, *hypervisor,
+                                {.serial_output =
+                                     [this](std::span<const std::byte> bytes) {
+                                       const std::lock_guard<std::mutex> hold(mutex);
+                                       output.append(reinterpret_cast<const char*>(bytes.data()),
+                                                     bytes.size());
+                                     },
+                                 .marker = nullptr}));
+  }
+  /// The guest's line of that kind; fails the test if there is none.
+  json line(const std::string& event) {
+    const std::lock_guard<std::mutex> hold(mutex);
+    std::size_t at = 0;
+    while (at < output.size()) {
+      const std::size_t end = std::min(output.find('\n', at), output.size());
+      const json parsed = json::parse(output.substr(at, end - at), nullptr, false);
+      if (parsed.is_object() && parsed.value("event", "") == event) return parsed;
+      at = end + 1;
+    }
+    ADD_FAILURE() << "no '" << event << "' line in: " << output;
+    return json::object();
+  }
+  void expect_verified() {
+    const json result = line("result");
+    EXPECT_TRUE(result.value("verified", false)) << result.dump();
+    EXPECT_EQ(result.value("wrong_blocks", 1), 0);
+    EXPECT_GT(result.value("operations", 0), 0);
+  }
+
+  std::unique_ptr<Hypervisor> hypervisor;
+  ScratchFile file{std::uint64_t{16} << 20};
+  MachineConfig config;
+  std::mutex mutex;
+  std::string output;
+};
+
+TEST_P(MachineTest, GuestWritesAndReadsBack) {
+  {
+    auto machine = make("workload=prepare");
+    must(machine->start());
+    const MachineEnd end = machine->wait();
+    EXPECT_EQ(end.kind, MachineEnd::Kind::kExitPort);
+    EXPECT_EQ(end.code, 0U) << output;
+  }
+  output.clear();
+  auto machine = make("workload=randread threads=16 seconds=0.3");
+  must(machine->start());
+  EXPECT_EQ(machine->wait().code, 0U);
+  expect_verified();
+  const MachineCounters counters = machine->counters();
+  EXPECT_GT(counters.kicks, 0U);
+  EXPECT_EQ(counters.bad_chains + counters.broken_queues, 0U);
+}
+
+TEST_P(MachineTest, TwoVcpusTwoQueues) {
+  config.cpus = 2;
+  config.disks[0].queues = 2;
+  auto machine = make("workload=randwrite threads=8 seconds=0.3 vcpus=2 queues=2");
+  must(machine->start());
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+  EXPECT_EQ(line("result").value("queues", 0), 2);
+}
+
+TEST_P(MachineTest, PauseAndResumeUnderLoadLoseNothing) {
+  auto machine = make("workload=randwrite threads=16 seconds=2");
+  must(machine->start());
+  for (int i = 0; i < 200; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    machine->pause();
+    machine->resume();
+  }
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+}
+
+TEST_P(MachineTest, ResetUnderLoadStartsAnew) {
+  auto machine = make("workload=randwrite threads=16 seconds=0.5");
+  must(machine->start());
+  for (int i = 0; i < 5; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60 * i));
+    machine->pause();
+    {
+      const std::lock_guard<std::mutex> hold(mutex);
+      output.clear();
+    }
+    must(machine->reset());
+  }
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+}
+
+TEST_P(MachineTest, StopEndsARunningGuestAndLeavesNoDescriptors) {
+  const std::size_t before = open_fds();
+  for (int i = 0; i < 5; ++i) {
+    auto machine = make("workload=randwrite threads=16 seconds=100");
+    must(machine->start());
+    std::this_thread::sleep_for(std::chrono::milliseconds(40 * i));
+    machine->stop();
+    EXPECT_EQ(machine->wait().kind, MachineEnd::Kind::kStopped);
+  }
+  EXPECT_EQ(open_fds(), before);
+}
+
+TEST_P(MachineTest, MoreQueuesThanIoeventfdsFallBackAndWork) {
+  // As on kernels before 2.6.34: six, two of which a vhost user is to have.
+  config.max_ioeventfds = 6;
+  config.reserved_ioeventfds = 2;
+  config.cpus = 1;
+  config.disks[0].queues = 8;
+  auto machine = make("workload=randwrite threads=8 seconds=0.3 queues=1");
+  must(machine->start());
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+
+  config.max_ioeventfds = 2;  // none left: every queue is served synchronously
+  output.clear();
+  machine.reset();
+  machine = make("workload=randwrite threads=8 seconds=0.3 queues=1");
+  must(machine->start());
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+}
+
+TEST_P(MachineTest, MisbehavingDriversAreContained) {
+  auto machine = make("misbehave=all");
+  must(machine->start());
+  const MachineEnd end = machine->wait();
+  EXPECT_EQ(end.kind, MachineEnd::Kind::kExitPort);
+  EXPECT_EQ(end.code, 0U) << output;
+  // Every line says that the device worked again afterwards.
+  EXPECT_EQ(output.find("\"recovered\":false"), std::string::npos) << output;
+  EXPECT_NE(output.find("\"recovered\":true"), std::string::npos) << output;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kvm, MachineTest,
+    ::testing::Values(Variant{NotifyMode::kIoEventFd, TransportKind::kPci},
+                      Variant{NotifyMode::kSync, TransportKind::kPci},
+                      Variant{NotifyMode::kIoEventFd, TransportKind::kMmio},
+                      Variant{NotifyMode::kSync, TransportKind::kMmio}),
+    [](const auto& which) {
+      return std::string(to_string(which.param.notify)) +
+             (which.param.transport == TransportKind::kPci ? "_pci" : "_mmio");
+    });
+
+}  // namespace
+}  // namespace bellhop
