@@ -1,6 +1,10 @@
 #include "transport/device_core.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <string>
+#include <utility>
 
 #include "base/log.h"
 #include "virtio/abi/ring.h"
@@ -100,16 +104,14 @@ void DeviceCore::activate() {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!queues_[i].config.ready) continue;
     if (queues_[i].config.size > queue_max_size()) {
-      log::warn("{}: queue {} cannot start: size {} is over {}", traits().id, i,
-                queues_[i].config.size, queue_max_size());
-      needs_reset();
+      cannot_start(
+          i, fmt::format("queue size {} is over {}", queues_[i].config.size, queue_max_size()));
       return;
     }
     auto ring = Virtqueue::activate(*wiring_.memory, queues_[i].config, features,
                                     queues_[i].runner->counters());
     if (!ring) {
-      log::warn("{}: queue {} cannot start: {}", traits().id, i, ring.error().message);
-      needs_reset();
+      cannot_start(i, ring.error().message);
       return;
     }
     rings[i] = std::move(*ring);
@@ -134,6 +136,14 @@ void DeviceCore::activate() {
     runners[i]->start(std::move(*rings[i]));
     runners[i]->kick_once();
   }
+}
+
+void DeviceCore::cannot_start(std::size_t queue, const std::string& why) {
+  guest_faults_.fetch_add(1, std::memory_order_relaxed);
+  if (!std::exchange(start_fault_logged_, true)) {
+    log::warn("{}: queue {} cannot start: {}", traits().id, queue, why);
+  }
+  needs_reset();
 }
 
 void DeviceCore::arm_all() {

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -158,6 +160,7 @@ class DeviceCore final : private QueueFaultSink {
   }
   [[nodiscard]] std::uint64_t offered() const noexcept;
   void activate();
+  void cannot_start(std::size_t queue, const std::string& why);
   void rest();
   void go_on();
   void reset_locked();
@@ -176,6 +179,7 @@ class DeviceCore final : private QueueFaultSink {
   bool paused_ = false;
   bool reachable_ = true;  ///< doorbells have an address
   bool refusal_logged_ = false;
+  bool start_fault_logged_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;
   std::atomic<std::uint64_t> guest_faults_{0};
 };

@@ -34,8 +34,8 @@ class HostBinder {
   virtual void free_msi(unsigned gsi) noexcept = 0;
 
   /// Has signals of `event` raise `gsi`: an allocated MSI whose message is set, or a pin of the
-  /// interrupt controller, edge-triggered. Give it an event that holds nothing: hosts differ in what
-  /// they make of signals from before.
+  /// interrupt controller, edge-triggered. Give it an event that holds nothing: hosts differ in
+  /// what they make of signals from before.
   virtual Status attach_interrupt(const EventFd& event, unsigned gsi) = 0;
   /// After it, signals stay in the event's counter.
   virtual void detach_interrupt(const EventFd& event, unsigned gsi) noexcept = 0;
