@@ -112,6 +112,8 @@ void UringQueue::enter() noexcept {
   reap_ring();
   ::io_uring_cq_eventfd_toggle(ring_, true);
   if (in_flight_ == 0) return;
+  // The kernel was short of something and left requests in the submission queue: once more, soon.
+  if (::io_uring_sq_ready(ring_) != 0) event().signal();
   // What finished before the kernel saw the event switched on again has signalled nobody. A full
   // fence keeps the look below after the switch; the kernel fences between posting a completion and
   // looking at the switch.
@@ -120,11 +122,12 @@ void UringQueue::enter() noexcept {
 }
 
 void UringQueue::reap_engine() noexcept {
-  if (has_own_) reap_ring();
+  if (!has_own_) return;
+  reap_ring();
+  if (::io_uring_sq_ready(ring_) != 0) enter();
 }
 
-bool UringQueue::reap_ring() noexcept {
-  bool any = false;
+void UringQueue::reap_ring() noexcept {
   ::io_uring_cqe* cqe = nullptr;
   while (::io_uring_peek_cqe(ring_, &cqe) == 0) {
     auto& io = static_cast<BlockIo&>(*static_cast<IoOp*>(::io_uring_cqe_get_data(cqe)));
@@ -132,9 +135,7 @@ bool UringQueue::reap_ring() noexcept {
     ::io_uring_cqe_seen(ring_, cqe);
     --in_flight_;
     stepped(io, result);
-    any = true;
   }
-  return any;
 }
 
 /// On the loop's ring: the loop calls.

@@ -11,7 +11,8 @@ namespace bellhop {
 /// For the loop's thread alone, on a loop that is an io_uring: requests go into the loop's own ring
 /// and travel with its next submission. Otherwise the queue has a ring of its own, not bound to a
 /// thread, whose completions signal event(); that is switched off while a thread is in here, which
-/// sees them anyway.
+/// sees them anyway. The kernel posts a completion on the thread that submitted: a vCPU thread in
+/// KVM_RUN comes back from it with EINTR for that, and has only to go on. Linux-aio does not do so.
 class UringQueue final : public FileQueue, private Task {
  public:
   /// Errors: the kernel lacks or forbids io_uring, or has no memory for a ring.
@@ -30,7 +31,7 @@ class UringQueue final : public FileQueue, private Task {
   ::io_uring_sqe* get_sqe() noexcept;
   void prepare(::io_uring_sqe& sqe, BlockIo& io) const noexcept;
   void enter() noexcept;
-  bool reap_ring() noexcept;
+  void reap_ring() noexcept;
   static void on_done(IoOp& op, int result) noexcept;
 
   ::io_uring* ring_ = nullptr;  // the loop's, or own_
