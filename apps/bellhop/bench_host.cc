@@ -1,13 +1,16 @@
 #include "apps/bellhop/bench_output.h"
-#include "base/cpu_list.h"
 #include "bellhop_version.h"
+#include "vmm/probe/probe.h"
 
 namespace bellhop {
 
 void describe_host(bench::BlkReport& report) {
-  report.host["cpus"] = allowed_cpus().size();
-  report.host["bellhop"] = BELLHOP_VERSION;
-  report.floors = nlohmann::ordered_json::object();
+  ProbeOptions options;
+  options.version = BELLHOP_VERSION;
+  options.ioeventfd_bound = 1;  // how many there are is not asked for here
+  const ProbeReport probe = probe_host(options);
+  report.host = to_json(probe.host);
+  report.floors = to_json(probe.floors);
 }
 
 }  // namespace bellhop

@@ -11,8 +11,10 @@ void add_bench_command(CLI::App& app, int& exit_status) {
       "Examples:\n"
       "  bellhop bench blk --quick\n"
       "  bellhop bench blk --peer qemu --workload randread --medium /dev/shm --html report.html\n"
-      "See also: bellhop bench blk --help");
+      "  bellhop bench notify\n"
+      "See also: bellhop bench blk --help, bellhop bench notify --help");
   add_bench_blk_command(*bench, exit_status);
+  add_bench_notify_command(*bench, exit_status);
 }
 
 }  // namespace bellhop

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace bellhop::bench {
+
+struct NotifyOptions {
+  std::string bellhop = "/proc/self/exe";
+  std::string guest;        ///< bench-guest.elf
+  unsigned kicks = 5000;    ///< in each repeat
+  unsigned repeats = 5;
+};
+
+/// One way of notifying: for each repeat the median microseconds that the guest's store took.
+struct NotifyFigure {
+  std::string name;
+  std::string meaning;
+  std::vector<double> repeats_us;
+  [[nodiscard]] double median_us() const;
+};
+
+struct NotifyReport {
+  /// Floors: a write that no more than exits, or that KVM turns into an event.
+  NotifyFigure bare_exit{"bare exit", "user-space exit that does nothing", {}};
+  NotifyFigure bare_event{"bare ioeventfd", "KVM signals an eventfd, nobody waits for it", {}};
+  NotifyFigure bare_waited{"bare ioeventfd, waited for",
+                           "the same, and a thread on another CPU reads it each time", {}};
+  /// Bellhop's own doorbells of an empty queue, by the bench guest's driver.
+  NotifyFigure sync{"bellhop sync", "exit, and a look into the empty queue", {}};
+  NotifyFigure ioeventfd{"bellhop ioeventfd", "armed doorbell, its I/O thread on another CPU", {}};
+};
+
+/// Measures all five in turn, `repeats` times over. The vCPU has the first of our CPUs, whoever
+/// waits the second, if there is one. Errors: no KVM, the guest's complaint; EINTR by `interrupt`.
+Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventFd& interrupt);
+
+std::string to_text(const NotifyReport& report);
+/// Under "notify": each with its median, spread and its ratio to the floor.
+nlohmann::ordered_json to_json(const NotifyReport& report);
+
+}  // namespace bellhop::bench
