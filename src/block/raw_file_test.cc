@@ -287,12 +287,12 @@ TEST_P(RawFileTest, DiscardGivesBlocksBack) {
   EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
 }
 
-TEST_P(RawFileTest, ManyAtOnceAndMoreThanTheDepth) {
-  const Pages memory(4096);
+TEST_P(RawFileTest, TakesAsManyAsItsDepth) {
+  const Pages memory(std::size_t{4096} * 256);
   std::vector<TestIo> ios(256);
   for (int round = 0; round < 10; ++round) {
     for (std::size_t i = 0; i < ios.size(); ++i) {
-      ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(0, 4096)});
+      ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(4096 * i, 4096)});
       bench->queue().enqueue(ios[i]);
     }
     bench->queue().submit();
