@@ -101,6 +101,14 @@ std::vector<std::uint32_t> PciRegisterDriver::capabilities(std::uint8_t id) cons
 }
 
 bool PciRegisterDriver::probe() {
+  // What it found stays true, and other threads may be using it.
+  if (window_ == 0 && !find()) return false;
+  set_command(kPciCommandMemory | kPciCommandBusMaster | kPciCommandIntxDisable);
+  set_msix_control(kMsixControlEnable);
+  return true;
+}
+
+bool PciRegisterDriver::find() {
   if (config_read(kPciVendorIdOffset, 2) != kPciVendorId) return false;
   const auto field = [this](std::uint32_t cap, std::size_t offset, unsigned width) {
     return config_read(cap + static_cast<std::uint32_t>(offset), width);
@@ -134,8 +142,6 @@ bool PciRegisterDriver::probe() {
   table_ = field(msix_, offsetof(MsixCap, table), 4) & ~kMsixBirMask;
   pending_ = field(msix_, offsetof(MsixCap, pba), 4) & ~kMsixBirMask;
   locate();
-  set_command(kPciCommandMemory | kPciCommandBusMaster | kPciCommandIntxDisable);
-  set_msix_control(kMsixControlEnable);
   return true;
 }
 

@@ -80,7 +80,7 @@ class PciRegisterDriver final : public RegisterDriver {
   /// Offsets of all capabilities with this id, in the order of the list.
   [[nodiscard]] std::vector<std::uint32_t> capabilities(std::uint8_t id) const;
 
-  /// Finds BAR and capabilities; turns decoding, bus mastering and MSI-X on.
+  /// Finds BAR and capabilities, the first time; turns decoding, bus mastering and MSI-X on.
   bool probe();
   /// Reads the BAR's address anew.
   void locate();
@@ -121,6 +121,8 @@ class PciRegisterDriver final : public RegisterDriver {
   void kick(std::uint16_t queue) override;
 
  private:
+  bool find();
+
   unsigned device_;
   std::uint64_t bar_ = 0;
   std::uint32_t common_ = 0;
