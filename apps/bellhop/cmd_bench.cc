@@ -6,7 +6,7 @@ namespace bellhop {
 
 void add_bench_command(CLI::App& app, int& exit_status) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine, this host, and a peer");
-  bench->require_subcommand(1);
+  bench->require_subcommand(0, 1);
   bench->footer(
       "Examples:\n"
       "  bellhop bench blk --quick\n"
@@ -15,6 +15,12 @@ void add_bench_command(CLI::App& app, int& exit_status) {
       "See also: bellhop bench blk --help, bellhop bench notify --help");
   add_bench_blk_command(*bench, exit_status);
   add_bench_notify_command(*bench, exit_status);
+  bench->callback([bench, &exit_status] {
+    if (bench->get_subcommands().empty()) {
+      exit_status = report({"a subcommand of bench is missing: blk or notify (see --help)"},
+                           kUsedWrongly);
+    }
+  });
 }
 
 }  // namespace bellhop

@@ -1,0 +1,250 @@
+// The command line of the real program: exit statuses, one-line errors that name the option at
+// fault (row 36 of the bad inputs), and, where there is a KVM, a short run and a short sweep.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace bellhop {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct Outcome {
+  int status = -1;  ///< exit status, or 128 + signal
+  std::string out;
+  std::string err;
+};
+
+class CliTest : public testing::Test {
+ protected:
+  CliTest() : folder_(fs::path(testing::TempDir()) / ("bellhop-cli-" + std::to_string(::getpid()))) {
+    fs::create_directories(folder_);
+    image_ = make_file("disk.img", 1 << 20);
+    kernel_ = make_file("kernel", 4096);
+  }
+  ~CliTest() override { fs::remove_all(folder_); }
+
+  std::string make_file(const std::string& name, std::uintmax_t bytes) {
+    const fs::path path = folder_ / name;
+    std::ofstream(path).close();
+    fs::resize_file(path, bytes);
+    return path.string();
+  }
+  static std::string contents(const fs::path& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+
+  pid_t start(const std::vector<std::string>& arguments) {
+    const std::string out = (folder_ / "out").string();
+    const std::string err = (folder_ / "err").string();
+    std::vector<char*> argv = {const_cast<char*>(BELLHOP_EXECUTABLE)};
+    for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::dup2(::open("/dev/null", O_RDONLY), 0);
+      ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+      ::execv(argv[0], argv.data());
+      ::_exit(126);
+    }
+    return pid;
+  }
+  Outcome finish(pid_t pid) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            contents(folder_ / "out"), contents(folder_ / "err")};
+  }
+  Outcome bellhop(const std::vector<std::string>& arguments) { return finish(start(arguments)); }
+
+  void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {
+    const Outcome outcome = bellhop(arguments);
+    EXPECT_EQ(outcome.status, 2) << complaint;
+    EXPECT_THAT(outcome.err, HasSubstr(complaint));
+    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+  void expect_run_refused(std::vector<std::string> arguments, const std::string& complaint) {
+    arguments.insert(arguments.begin(), {"run", "--kernel", kernel_});
+    expect_refused(arguments, complaint);
+  }
+
+  fs::path folder_;
+  std::string image_;
+  std::string kernel_;
+};
+
+TEST_F(CliTest, HelpAndVersionAreDone) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"--help"}, {"run", "--help"}, {"probe", "--help"}, {"bench", "blk", "--help"},
+           {"bench", "notify", "--help"}}) {
+    const Outcome outcome = bellhop(arguments);
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.out, HasSubstr("Usage"));
+    EXPECT_EQ(outcome.err, "");
+  }
+  const Outcome version = bellhop({"--version"});
+  EXPECT_EQ(version.status, 0);
+  EXPECT_THAT(version.out, testing::StartsWith("bellhop "));
+}
+
+TEST_F(CliTest, RefusesCommandsItDoesNotHave) {
+  expect_refused({}, "subcommand");
+  expect_refused({"serve"}, "serve");
+  expect_refused({"bench", "net"}, "net");
+  expect_refused({"run", "--colour"}, "--colour");
+}
+
+TEST_F(CliTest, NamesTheOptionAtFault) {
+  expect_refused({"run"}, "--kernel is missing");
+  expect_refused({"run", "--kernel"}, "--kernel");
+  expect_refused({"run", "--kernel", "/nonexistent"}, "--kernel: cannot open /nonexistent");
+  expect_run_refused({"--initrd", "/nonexistent"}, "--initrd: cannot open /nonexistent");
+  expect_run_refused({"--cpus", "0"}, "--cpus: '0' is wrong");
+  expect_run_refused({"--memory", "lots"}, "--memory: size=lots is wrong");
+  expect_run_refused({"--transport", "isa"}, "--transport: 'isa' is unknown");
+  expect_run_refused({"--vcpu-affinity", "4=0"}, "--vcpu-affinity: '4' is wrong");
+  expect_run_refused({"--iothread", "io0,cpus=999"}, "--iothread: cpus: CPU 999");
+  expect_run_refused({"--max-ioeventfds", "-1"}, "--max-ioeventfds");
+  expect_run_refused({"--config", "/nonexistent"}, "--config: cannot read /nonexistent");
+  expect_run_refused({"--disk", "path=/nonexistent"}, "--disk: cannot open /nonexistent");
+  expect_run_refused({"--disk", "path="}, "--disk: path needs a value");
+  expect_run_refused({"--disk", "path=" + image_ + ",colour=red"}, "--disk: unknown key 'colour'");
+  expect_run_refused({"--disk", "path=" + image_ + ",queues=1000"}, "--disk: queues=1000 is wrong");
+  expect_run_refused({"--disk", "path=" + image_ + ",notify=poll"}, "sync or ioeventfd");
+  expect_run_refused({"--disk", "path=" + image_, "--disk", "path=" + image_},
+                     "is used by two disks");
+}
+
+TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
+  expect_refused({"bench"}, "subcommand");
+  expect_refused({"bench", "blk", "--workload", "reads"}, "--workload: 'reads' is unknown");
+  expect_refused({"bench", "blk", "--threads", "1,,2"}, "--threads: '' is wrong");
+  expect_refused({"bench", "blk", "--notify", "poll"}, "--notify: 'poll' is unknown");
+  expect_refused({"bench", "blk", "--placement", "moon"}, "--placement: 'moon' is unknown");
+  expect_refused({"bench", "blk", "--peer", "xen"}, "--peer: 'xen' is unknown");
+  expect_refused({"bench", "blk", "--seconds", "never"}, "--seconds: 'never' is wrong");
+  expect_refused({"bench", "blk", "--medium", "/nonexistent"}, "--medium: cannot open /nonexistent");
+  expect_refused({"bench", "blk", "--guest", "/nonexistent"}, "--guest: there is no file");
+  expect_refused({"bench", "blk", "--cache", "writeback"}, "--aio native needs --cache none");
+  expect_refused({"bench", "notify", "--kicks", "1"}, "--kicks: '1' is wrong");
+}
+
+TEST_F(CliTest, AConfigurationFileIsToldByItsLine) {
+  const fs::path file = folder_ / "machine.toml";
+  std::ofstream(file) << "kernel = \"" << kernel_ << "\"\ncpu = 2\n";
+  expect_refused({"run", "--config", file.string()}, "machine.toml:2: unknown name 'cpu'");
+}
+
+#ifdef BELLHOP_BENCH_GUEST
+
+class CliMachineTest : public CliTest {
+ protected:
+  void SetUp() override {
+    if (::access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "this host has no /dev/kvm for us";
+  }
+};
+
+TEST_F(CliMachineTest, RunsTheBenchGuestAndWritesStatistics) {
+  const std::string stats = (folder_ / "stats.json").string();
+  const Outcome outcome =
+      bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--stats", stats,
+               "--cmdline", "workload=notify count=200", "--disk", "null=64M,notify=sync"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\"event\":\"result\""));
+  const auto json = nlohmann::json::parse(contents(stats), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_GE(json["measured"]["userspace_exits"].get<int>(), 200);
+  EXPECT_GE(json["measured"]["kicks_in_vain"].get<int>(), 200);
+}
+
+TEST_F(CliMachineTest, AGuestThatFailsIsAFailure) {
+  const Outcome outcome = bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
+                                   "--cmdline", "workload=randread"});  // there is no disk
+  EXPECT_EQ(outcome.status, 1);
+}
+
+TEST_F(CliMachineTest, SignalsEndAMachineAndLeaveNoLock) {
+  const pid_t pid =
+      start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+             "workload=idle seconds=100", "--disk", "path=" + image_});
+  for (int i = 0; i < 200 && contents(folder_ / "out").find("begin") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ::kill(pid, SIGTERM);
+  EXPECT_EQ(finish(pid).status, 128 + SIGTERM);
+  const Outcome again = bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
+                                 "--cmdline", "workload=notify count=10", "--disk",
+                                 "path=" + image_});
+  EXPECT_EQ(again.status, 0) << again.err;
+}
+
+TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
+  const fs::path medium = folder_ / "medium";
+  fs::create_directory(medium);
+  const std::string json_file = (folder_ / "figures.json").string();
+  const std::string csv_file = (folder_ / "figures.csv").string();
+  const std::string html_file = (folder_ / "figures.html").string();
+  const Outcome outcome =
+      bellhop({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium", medium.string(),
+               "--workload", "create,randread", "--threads", "8", "--seconds", "0.1", "--warmup",
+               "0", "--repeat", "2", "--placement", "free", "--image-size", "16M", "--create-size",
+               "64M", "--aio", "io_uring", "--cache", "writeback", "--json", json_file, "--csv",
+               csv_file, "--html", html_file});
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("Random reads"));
+  EXPECT_TRUE(fs::is_empty(medium));
+  const auto json = nlohmann::json::parse(contents(json_file), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  ASSERT_EQ(json["runs"].size(), 4U);
+  for (const auto& run : json["runs"]) {
+    EXPECT_TRUE(run["verified"].get<bool>());
+    EXPECT_EQ(run["repeat"], 2);
+    EXPECT_GT(run["mb_per_s"].get<double>(), 0);
+    EXPECT_GT(run["host_cpu_s"].get<double>(), 0);
+    EXPECT_GT(run["vcpu_cpu_s"].get<double>(), 0);
+  }
+  EXPECT_THAT(contents(csv_file), HasSubstr("bytes_per_host_cpu_s"));
+  EXPECT_THAT(contents(html_file), HasSubstr("</html>"));
+}
+
+TEST_F(CliMachineTest, AnInterruptedSweepLeavesNoProcessAndNoFile) {
+  const fs::path medium = folder_ / "medium";
+  fs::create_directory(medium);
+  const pid_t pid = start({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium",
+                           medium.string(), "--seconds", "100", "--workload", "create", "--threads",
+                           "1", "--create-size", "64M"});
+  for (int i = 0; i < 100 && contents(folder_ / "err").find("[1/") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  ::kill(pid, SIGINT);
+  EXPECT_EQ(finish(pid).status, 128 + SIGINT);
+  EXPECT_TRUE(fs::is_empty(medium));
+  // Its machine was waited for before it ended: nobody runs this medium's command line any more.
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    EXPECT_THAT(contents(entry.path() / "cmdline"),
+                testing::Not(HasSubstr("workload=create threads=1 bs=4096 seconds=100")));
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace bellhop
