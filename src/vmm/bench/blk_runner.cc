@@ -28,7 +28,8 @@ double number_in(const json& object, const char* key) {
 
 std::optional<std::uint64_t> count_in(const json& object, const char* key) {
   const auto found = object.find(key);
-  if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
+  if (found == object.end() || !found->is_number_integer()) return std::nullopt;
+  if (!found->is_number_unsigned() && found->get<std::int64_t>() < 0) return std::nullopt;
   return found->get<std::uint64_t>();
 }
 
