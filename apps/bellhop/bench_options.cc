@@ -60,8 +60,7 @@ void OptionLists::seconds(std::string_view option, const std::string& text, doub
   if (text.empty()) return;
   double value = 0;
   const char* end = text.data() + text.size();
-  const auto [stop, problem] =
-      std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  const auto [stop, problem] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
   if (problem != std::errc{} || stop != end || !(value >= least && value <= most)) {
     return fault(fmt::format("{}: '{}' is wrong; it must be seconds from {:g} to {:g}", option,
                              text, least, most));
@@ -93,9 +92,9 @@ Result<std::string> find_bench_guest(const std::string& named) {
         folder / ".." / "lib" / "bellhop" / kGuestName}) {
     if (fs::is_regular_file(place, error)) return place.lexically_normal().string();
   }
-  return fail(fmt::format("--guest: {} is not beside this program; name it by --guest FILE",
-                          kGuestName),
-              ENOENT);
+  return fail(
+      fmt::format("--guest: {} is not beside this program; name it by --guest FILE", kGuestName),
+      ENOENT);
 }
 
 }  // namespace bellhop

@@ -26,8 +26,8 @@ class OptionLists {
     if (text.empty()) return;
     std::vector<T> values;
     for (const std::string& word : split(text)) {
-      const auto found = std::ranges::find(
-          choices, std::string_view(word), [](const auto& choice) { return choice.first; });
+      const auto found = std::ranges::find(choices, std::string_view(word),
+                                           [](const auto& choice) { return choice.first; });
       if (found == choices.end()) {
         std::string names;
         for (const auto& choice : choices) {

@@ -46,7 +46,8 @@ int write_report(const bench::BlkReport& report_data, const BenchOutput& output)
       status = report(written.error(), kFailed);
     }
   };
-  if (!output.json.empty()) write("--json", output.json, bench::to_json(report_data).dump(2) + "\n");
+  if (!output.json.empty())
+    write("--json", output.json, bench::to_json(report_data).dump(2) + "\n");
   if (!output.csv.empty()) write("--csv", output.csv, bench::to_csv(report_data));
   if (!output.html.empty()) write("--html", output.html, bench::to_html(report_data));
   return status;

@@ -17,8 +17,8 @@ void add_bench_command(CLI::App& app, int& exit_status) {
   add_bench_notify_command(*bench, exit_status);
   bench->callback([bench, &exit_status] {
     if (bench->get_subcommands().empty()) {
-      exit_status = report({"a subcommand of bench is missing: blk or notify (see --help)"},
-                           kUsedWrongly);
+      exit_status =
+          report({"a subcommand of bench is missing: blk or notify (see --help)"}, kUsedWrongly);
     }
   });
 }

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/bench_options.h"
+#include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "base/units.h"
@@ -186,11 +186,11 @@ int run_blk(const BlkArguments& arguments) {
   SignalWaiter signals([&] { interrupt->signal(); });
 
   ProgressLine progress;
-  auto result = bench::run_blk_sweep(
-      job->sweep, job->setting, job->launch, job->images, *interrupt,
-      [&](std::size_t number, std::size_t total, const std::string& what) {
-        progress.show(number, total, what);
-      });
+  auto result =
+      bench::run_blk_sweep(job->sweep, job->setting, job->launch, job->images, *interrupt,
+                           [&](std::size_t number, std::size_t total, const std::string& what) {
+                             progress.show(number, total, what);
+                           });
   progress.clear();
   if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
   if (!result) return report(result.error(), kFailed);

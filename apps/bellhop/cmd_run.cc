@@ -95,9 +95,9 @@ int status_of(const MachineEnd& end) {
     case MachineEnd::Kind::kStopped:
       return kDone;
     case MachineEnd::Kind::kTripleFault:
-      return report({"the guest died of a triple fault" + (end.text.empty() ? "" : ": " + end.text),
-                     0},
-                    kFailed);
+      return report(
+          {"the guest died of a triple fault" + (end.text.empty() ? "" : ": " + end.text), 0},
+          kFailed);
     case MachineEnd::Kind::kInternalError:
       // Registers for a person to read: more than one line here.
       std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
@@ -139,7 +139,8 @@ int run_machine(const MachineConfig& config, const std::string& stats_file) {
 }  // namespace
 
 void add_run_command(CLI::App& app, int& exit_status) {
-  CLI::App* run = app.add_subcommand("run", "Run a virtual machine; its serial port is standard output");
+  CLI::App* run =
+      app.add_subcommand("run", "Run a virtual machine; its serial port is standard output");
   auto arguments = std::make_shared<RunArguments>();
   MachineOptions& options = arguments->options;
   const auto last = CLI::MultiOptionPolicy::TakeLast;
@@ -158,8 +159,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "Use at most N ioeventfds; further queues notify synchronously", "N");
   text("--reserve-ioeventfds", options.reserve_ioeventfds,
        "Keep N of the host's ioeventfds free for a vhost user", "N");
-  text("--stats", options.stats, "Write the machine's counters as JSON at its end (-: standard error)",
-       "FILE");
+  text("--stats", options.stats,
+       "Write the machine's counters as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
   run->add_option("--disk", arguments->disks, "A virtio-blk disk; may be given again")
       ->allow_extra_args(false)

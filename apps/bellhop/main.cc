@@ -6,7 +6,8 @@
 #include "bellhop_version.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"Bellhop: a virtual machine monitor for Linux/KVM, and the measure of its doorbells"};
+  CLI::App app{
+      "Bellhop: a virtual machine monitor for Linux/KVM, and the measure of its doorbells"};
   app.name("bellhop");
   app.set_version_flag("--version", "bellhop " BELLHOP_VERSION);
   app.require_subcommand(0, 1);  // none is found out below: CLI11 would name no unknown one

@@ -30,7 +30,8 @@ struct Outcome {
 
 class CliTest : public testing::Test {
  protected:
-  CliTest() : folder_(fs::path(testing::TempDir()) / ("bellhop-cli-" + std::to_string(::getpid()))) {
+  CliTest()
+      : folder_(fs::path(testing::TempDir()) / ("bellhop-cli-" + std::to_string(::getpid()))) {
     fs::create_directories(folder_);
     image_ = make_file("disk.img", 1 << 20);
     kernel_ = make_file("kernel", 4096);
@@ -91,9 +92,12 @@ class CliTest : public testing::Test {
 };
 
 TEST_F(CliTest, HelpAndVersionAreDone) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {"--help"}, {"run", "--help"}, {"probe", "--help"}, {"bench", "blk", "--help"},
-           {"bench", "notify", "--help"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--help"},
+                                             {"run", "--help"},
+                                             {"probe", "--help"},
+                                             {"bench", "blk", "--help"},
+                                             {"bench", "notify", "--help"}}) {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.out, HasSubstr("Usage"));
@@ -140,7 +144,8 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench", "blk", "--placement", "moon"}, "--placement: 'moon' is unknown");
   expect_refused({"bench", "blk", "--peer", "xen"}, "--peer: 'xen' is unknown");
   expect_refused({"bench", "blk", "--seconds", "never"}, "--seconds: 'never' is wrong");
-  expect_refused({"bench", "blk", "--medium", "/nonexistent"}, "--medium: cannot open /nonexistent");
+  expect_refused({"bench", "blk", "--medium", "/nonexistent"},
+                 "--medium: cannot open /nonexistent");
   expect_refused({"bench", "blk", "--guest", "/nonexistent"}, "--guest: there is no file");
   expect_refused({"bench", "blk", "--cache", "writeback"}, "--aio native needs --cache none");
   expect_refused({"bench", "notify", "--kicks", "1"}, "--kicks: '1' is wrong");
@@ -181,17 +186,16 @@ TEST_F(CliMachineTest, AGuestThatFailsIsAFailure) {
 }
 
 TEST_F(CliMachineTest, SignalsEndAMachineAndLeaveNoLock) {
-  const pid_t pid =
-      start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
-             "workload=idle seconds=100", "--disk", "path=" + image_});
+  const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+                           "workload=idle seconds=100", "--disk", "path=" + image_});
   for (int i = 0; i < 200 && contents(folder_ / "out").find("begin") == std::string::npos; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   ::kill(pid, SIGTERM);
   EXPECT_EQ(finish(pid).status, 128 + SIGTERM);
-  const Outcome again = bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
-                                 "--cmdline", "workload=notify count=10", "--disk",
-                                 "path=" + image_});
+  const Outcome again =
+      bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+               "workload=notify count=10", "--disk", "path=" + image_});
   EXPECT_EQ(again.status, 0) << again.err;
 }
 
@@ -201,12 +205,22 @@ TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
   const std::string json_file = (folder_ / "figures.json").string();
   const std::string csv_file = (folder_ / "figures.csv").string();
   const std::string html_file = (folder_ / "figures.html").string();
-  const Outcome outcome =
-      bellhop({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium", medium.string(),
-               "--workload", "create,randread", "--threads", "8", "--seconds", "0.1", "--warmup",
-               "0", "--repeat", "2", "--placement", "free", "--image-size", "16M", "--create-size",
-               "64M", "--aio", "io_uring", "--cache", "writeback", "--json", json_file, "--csv",
-               csv_file, "--html", html_file});
+  const Outcome outcome = bellhop({"bench",         "blk",
+                                   "--guest",       BELLHOP_BENCH_GUEST,
+                                   "--medium",      medium.string(),
+                                   "--workload",    "create,randread",
+                                   "--threads",     "8",
+                                   "--seconds",     "0.1",
+                                   "--warmup",      "0",
+                                   "--repeat",      "2",
+                                   "--placement",   "free",
+                                   "--image-size",  "16M",
+                                   "--create-size", "64M",
+                                   "--aio",         "io_uring",
+                                   "--cache",       "writeback",
+                                   "--json",        json_file,
+                                   "--csv",         csv_file,
+                                   "--html",        html_file});
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("Random reads"));
   EXPECT_TRUE(fs::is_empty(medium));
@@ -227,9 +241,9 @@ TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
 TEST_F(CliMachineTest, AnInterruptedSweepLeavesNoProcessAndNoFile) {
   const fs::path medium = folder_ / "medium";
   fs::create_directory(medium);
-  const pid_t pid = start({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium",
-                           medium.string(), "--seconds", "100", "--workload", "create", "--threads",
-                           "1", "--create-size", "64M"});
+  const pid_t pid =
+      start({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium", medium.string(),
+             "--seconds", "100", "--workload", "create", "--threads", "1", "--create-size", "64M"});
   for (int i = 0; i < 100 && contents(folder_ / "err").find("[1/") == std::string::npos; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

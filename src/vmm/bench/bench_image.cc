@@ -64,7 +64,8 @@ Result<UniqueFd> make_pattern_image(const std::string& folder, std::uint64_t byt
   if (chunk == nullptr) return fail("no memory for an image", ENOMEM);
   const std::uint64_t blocks = bytes / pattern::kBlockBytes;
   for (std::uint64_t first = 0; first < blocks; first += kChunkBlocks) {
-    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBlocks, blocks - first));
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBlocks, blocks - first));
     for (std::size_t i = 0; i < count; ++i) {
       pattern::fill_block(chunk.get() + i * pattern::kBlockBytes, first + i,
                           pattern::kFirstGeneration, kImageSeed);

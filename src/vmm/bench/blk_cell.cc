@@ -46,9 +46,7 @@ const char* to_string(Aio aio) noexcept {
   return "";
 }
 
-const char* to_string(Cache cache) noexcept {
-  return cache == Cache::kNone ? "none" : "writeback";
-}
+const char* to_string(Cache cache) noexcept { return cache == Cache::kNone ? "none" : "writeback"; }
 
 const char* title(Workload workload) noexcept {
   switch (workload) {
@@ -106,9 +104,10 @@ Result<CpuPlan> plan_cpus(const BlkCell& cell, const CpuList& available) {
       return plan;
     case Placement::kOtherCore:
       if (cell.vcpus + 1 > cpus) {
-        return fail(fmt::format("other-core needs {} CPUs, one for each vCPU and one for the I/O "
-                                "thread; there are {}",
-                                cell.vcpus + 1, cpus));
+        return fail(
+            fmt::format("other-core needs {} CPUs, one for each vCPU and one for the I/O "
+                        "thread; there are {}",
+                        cell.vcpus + 1, cpus));
       }
       for (unsigned i = 0; i < cell.vcpus; ++i) plan.vcpus.push_back({available[i]});
       plan.io = {available[cell.vcpus]};

@@ -36,8 +36,8 @@ std::string name_of(const Series& series) {
 
 Result<std::string> run_gnuplot(const std::string& script) {
   const UniqueFd file(::memfd_create("plot", MFD_CLOEXEC));
-  if (!file.valid() || ::write(file.get(), script.data(), script.size()) !=
-                           static_cast<ssize_t>(script.size())) {
+  if (!file.valid() ||
+      ::write(file.get(), script.data(), script.size()) != static_cast<ssize_t>(script.size())) {
     return fail_errno("cannot make a memory file");
   }
   auto child = Child::spawn({"gnuplot", fmt::format("/proc/self/fd/{}", kScriptFd)},

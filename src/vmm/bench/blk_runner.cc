@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::seconds;
 
-constexpr seconds kPatience{20};      // for a start, a boot and an end, beyond the measured seconds
+constexpr seconds kPatience{20};  // for a start, a boot and an end, beyond the measured seconds
 constexpr seconds kEndPatience{5};
 
 double number_in(const json& object, const char* key) {
@@ -87,9 +87,10 @@ Status place_qemu(QmpClient& control, pid_t pid, const CpuPlan& plan,
 Result<Measurement> read_result(const json& result) {
   const auto verified = result.find("verified");
   if (verified == result.end() || !verified->is_boolean() || !verified->get<bool>()) {
-    return fail(fmt::format("the guest found wrong data or failed requests ({:.0f} wrong blocks, "
-                            "{:.0f} I/O errors): no figure",
-                            number_in(result, "wrong_blocks"), number_in(result, "io_errors")));
+    return fail(
+        fmt::format("the guest found wrong data or failed requests ({:.0f} wrong blocks, "
+                    "{:.0f} I/O errors): no figure",
+                    number_in(result, "wrong_blocks"), number_in(result, "io_errors")));
   }
   Measurement m;
   m.seconds = number_in(result, "seconds");
@@ -157,8 +158,8 @@ Result<BlkRunner::Observed> BlkRunner::observe(Child& child) const {
       observed.result = object;
       if (complaint.empty() && began && ended) return observed;
     } else if (event == "error" && complaint.empty()) {
-      complaint = fmt::format("the guest says: {} {}", text_in(object, "what"),
-                              text_in(object, "word"));
+      complaint =
+          fmt::format("the guest says: {} {}", text_in(object, "what"), text_in(object, "word"));
     }
   }
   child.wait(Child::Clock::now() + kEndPatience);
@@ -192,8 +193,7 @@ Result<Measurement> BlkRunner::run_bellhop(const BlkCell& cell, const CpuPlan& p
   return measurement;
 }
 
-Result<Measurement> BlkRunner::run_qemu(const BlkCell& cell, const CpuPlan& plan,
-                                        int image) const {
+Result<Measurement> BlkRunner::run_qemu(const BlkCell& cell, const CpuPlan& plan, int image) const {
   if (setting_.transport != TransportKind::kPci) {
     return fail("QEMU's q35 machine has no virtio-mmio; compare with --transport pci");
   }

@@ -14,12 +14,16 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::HasSubstr;
 using std::chrono::seconds;
+using testing::HasSubstr;
 
 TEST(ReadResult, GivesNoFigureForDataThatWasNotVerified) {
-  nlohmann::json line = {{"seconds", 2.0},  {"operations", 1000}, {"bytes", 4096000},
-                         {"verified", true}, {"kicks", 10},        {"interrupts", 5},
+  nlohmann::json line = {{"seconds", 2.0},
+                         {"operations", 1000},
+                         {"bytes", 4096000},
+                         {"verified", true},
+                         {"kicks", 10},
+                         {"interrupts", 5},
                          {"latency_us", {{"p50", 1.5}, {"p99", 2.5}, {"p999", 3.5}, {"max", 9}}}};
   const auto good = read_result(line);
   ASSERT_TRUE(good.has_value()) << good.error().message;
@@ -48,7 +52,8 @@ TEST(ReadStats, TakesTheMeasuredTimeOnly) {
 }
 
 TEST(ChildProcess, GivesItsLinesAndItsComplaint) {
-  auto child = Child::spawn({"sh", "-c", "echo one; printf 'two\\r\\n'; echo oh >&2; echo no >&2"}, {});
+  auto child =
+      Child::spawn({"sh", "-c", "echo one; printf 'two\\r\\n'; echo oh >&2; echo no >&2"}, {});
   ASSERT_TRUE(child.has_value());
   const auto deadline = Child::Clock::now() + seconds(20);
   EXPECT_EQ(child->read_line(deadline, EventFd{})->value(), "one");

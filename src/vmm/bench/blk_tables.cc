@@ -46,8 +46,8 @@ std::string efficiency_ratio(const Run* above, const Run* below) {
 /// How far the repeats lie apart, of the median.
 std::string spread(const Run* run) {
   if (run == nullptr || run->median.mb_per_s() <= 0) return kNone;
-  return fmt::format("{:.0f} %", (run->most_mb_per_s - run->least_mb_per_s) /
-                                     run->median.mb_per_s() * 100);
+  return fmt::format("{:.0f} %",
+                     (run->most_mb_per_s - run->least_mb_per_s) / run->median.mb_per_s() * 100);
 }
 
 struct Row {
@@ -76,8 +76,7 @@ class View {
   [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
   [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
-    return report_.find(
-        {row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
+    return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
   }
   [[nodiscard]] std::string caption(const std::string& vmm) const {
     const BlkSetting& setting = report_.setting;

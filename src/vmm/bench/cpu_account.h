@@ -27,9 +27,9 @@ struct CpuSample {
 /// What happened between two samples.
 struct CpuUse {
   double total_s = 0;
-  double vcpu_s = 0;                    ///< of the threads named
-  double io_s = 0;                      ///< of all others: I/O threads, their workers, main thread
-  std::uint64_t context_switches = 0;   ///< of all threads that lived at both ends
+  double vcpu_s = 0;                   ///< of the threads named
+  double io_s = 0;                     ///< of all others: I/O threads, their workers, main thread
+  std::uint64_t context_switches = 0;  ///< of all threads that lived at both ends
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);
 

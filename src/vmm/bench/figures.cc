@@ -133,7 +133,8 @@ nlohmann::ordered_json to_json(const BlkReport& report) {
   for (const Run& run : report.runs) json["runs"].push_back(run_to_json(run, report.setting));
   json["not_run"] = Json::array();
   for (const NotRun& cell : report.not_run) {
-    json["not_run"].push_back({{"cell", cell.cell}, {"reason", cell.reason}, {"failed", cell.failed}});
+    json["not_run"].push_back(
+        {{"cell", cell.cell}, {"reason", cell.reason}, {"failed", cell.failed}});
   }
   return json;
 }

@@ -47,7 +47,8 @@ struct Measurement {
   [[nodiscard]] double bytes_per_host_cpu_s() const noexcept;
 };
 
-/// A cell and the median (by mb_per_s) of its repeats. Every one was verified: others give no figure.
+/// A cell and the median (by mb_per_s) of its repeats. Every one was verified: others give no
+/// figure.
 struct Run {
   BlkCell cell;
   unsigned repeats = 0;
@@ -72,8 +73,8 @@ struct BlkSetting {
   Aio aio = Aio::kNative;
   Cache cache = Cache::kNone;
   TransportKind transport = TransportKind::kPci;
-  std::string medium;        ///< "tmpfs", "ext4", ...
-  double seconds = 3;        ///< measured, for each repeat
+  std::string medium;  ///< "tmpfs", "ext4", ...
+  double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;
   std::string bellhop_version;
   std::string qemu_version;

@@ -51,7 +51,7 @@ BlkReport fixed_report() {
 
 TEST(Summarise, TakesTheRepeatInTheMiddleAndTheSpread) {
   const bench::Run run = summarise(cell(Vmm::kBellhop, NotifyMode::kSync),
-                            {measured(30, 1), measured(10, 3), measured(20, 2)});
+                                   {measured(30, 1), measured(10, 3), measured(20, 2)});
   EXPECT_EQ(run.repeats, 3U);
   EXPECT_DOUBLE_EQ(run.median.mb_per_s(), 20);
   EXPECT_DOUBLE_EQ(run.median.host_cpu_s, 2);
@@ -60,8 +60,9 @@ TEST(Summarise, TakesTheRepeatInTheMiddleAndTheSpread) {
 }
 
 TEST(Summarise, TakesTheLowerOfTwoInTheMiddle) {
-  const bench::Run run = summarise(cell(Vmm::kBellhop, NotifyMode::kSync),
-                            {measured(40, 1), measured(30, 1), measured(20, 1), measured(10, 1)});
+  const bench::Run run =
+      summarise(cell(Vmm::kBellhop, NotifyMode::kSync),
+                {measured(40, 1), measured(30, 1), measured(20, 1), measured(10, 1)});
   EXPECT_DOUBLE_EQ(run.median.mb_per_s(), 20);
 }
 
@@ -79,12 +80,14 @@ TEST(Json, HasTheSharedSchema) {
   EXPECT_EQ(json["host"]["cpus"], 2);
   ASSERT_EQ(json["runs"].size(), 4U);
   const auto& run = json["runs"][1];
-  for (const char* name :
-       {"vmm", "vmm_version", "guest", "vcpus", "device", "transport", "ring", "queues", "workload",
-        "threads", "block_bytes", "direction", "message_bytes", "backend", "cache", "medium",
-        "notify", "placement", "repeat", "seconds", "operations", "bytes", "mb_per_s", "iops",
-        "host_cpu_s", "vcpu_cpu_s", "io_cpu_s", "bytes_per_host_cpu_s", "latency_us", "counters",
-        "verified", "spread"}) {
+  for (const char* name : {"vmm",           "vmm_version", "guest",       "vcpus",
+                           "device",        "transport",   "ring",        "queues",
+                           "workload",      "threads",     "block_bytes", "direction",
+                           "message_bytes", "backend",     "cache",       "medium",
+                           "notify",        "placement",   "repeat",      "seconds",
+                           "operations",    "bytes",       "mb_per_s",    "iops",
+                           "host_cpu_s",    "vcpu_cpu_s",  "io_cpu_s",    "bytes_per_host_cpu_s",
+                           "latency_us",    "counters",    "verified",    "spread"}) {
     EXPECT_TRUE(run.contains(name)) << name;
   }
   EXPECT_EQ(run["notify"], "ioeventfd");
@@ -117,8 +120,8 @@ TEST(Tables, HaveTheMailBesideToday) {
                          HasSubstr("+10 %"), HasSubstr("1.50")));
   const std::string peer = to_text(tables[1]);
   // 100/80 and 150/100; 100/80 and 150/80 for each CPU second.
-  EXPECT_THAT(peer, AllOf(HasSubstr("QEMU 7.2"), HasSubstr("1.25"), HasSubstr("1.50"),
-                          HasSubstr("1.88")));
+  EXPECT_THAT(
+      peer, AllOf(HasSubstr("QEMU 7.2"), HasSubstr("1.25"), HasSubstr("1.50"), HasSubstr("1.88")));
 }
 
 TEST(Tables, LeaveOutWhatWasNotMeasured) {
@@ -141,9 +144,9 @@ TEST(Html, IsOnePageWithTablesAndWithoutMarkupFromOutside) {
 
 TEST(Plots, NameEverySeriesAndMarkWhatIsMissing) {
   BlkReport report = fixed_report();
-  report.runs.push_back(summarise(
-      {Workload::kCreate, 1, 1, Placement::kOtherCore, Vmm::kBellhop, NotifyMode::kSync},
-      {measured(10, 1)}));
+  report.runs.push_back(
+      summarise({Workload::kCreate, 1, 1, Placement::kOtherCore, Vmm::kBellhop, NotifyMode::kSync},
+                {measured(10, 1)}));
   const std::string script = plot_script(report, PlotOf::kThroughput);
   EXPECT_THAT(script, AllOf(HasSubstr("\"randread x16\" 100.000 150.000 80.000 100.000"),
                             HasSubstr("\"create x1\" 10.000 NaN NaN NaN"),

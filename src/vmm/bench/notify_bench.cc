@@ -34,11 +34,13 @@ Places choose_places() {
 Result<double> measure_bellhop(const NotifyOptions& options, const Places& places, NotifyMode mode,
                                const EventFd& interrupt) {
   const std::vector<std::string> command = {
-      options.bellhop, "run", "--kernel", options.guest, "--memory", "64M",
-      "--cmdline", fmt::format("workload=notify count={}", options.kicks),
+      options.bellhop,   "run",
+      "--kernel",        options.guest,
+      "--memory",        "64M",
+      "--cmdline",       fmt::format("workload=notify count={}", options.kicks),
       "--vcpu-affinity", "0=" + format_cpu_list(places.vcpu),
-      "--iothread", "io0,cpus=" + format_cpu_list(places.io),
-      "--disk", fmt::format("null=64M,notify={}", bellhop::to_string(mode))};
+      "--iothread",      "io0,cpus=" + format_cpu_list(places.io),
+      "--disk",          fmt::format("null=64M,notify={}", bellhop::to_string(mode))};
   auto child = Child::spawn(command, {});
   if (!child) return forward(child);
   const auto deadline = Child::Clock::now() + kPatience;
@@ -92,16 +94,17 @@ Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventF
       figure.repeats_us.push_back(*measured);
       return {};
     };
-    const auto floor = [&](BareMachine::Kick kick) { return (*bare)->measure(kick, options.kicks); };
+    const auto floor = [&](BareMachine::Kick kick) {
+      return (*bare)->measure(kick, options.kicks);
+    };
     const auto own = [&](NotifyMode mode) {
       return measure_bellhop(options, places, mode, interrupt);
     };
-    for (const Status& status :
-         {take(report.bare_exit, floor(BareMachine::Kick::kExit)),
-          take(report.sync, own(NotifyMode::kSync)),
-          take(report.bare_event, floor(BareMachine::Kick::kEvent)),
-          take(report.bare_waited, floor(BareMachine::Kick::kWaitedFor)),
-          take(report.ioeventfd, own(NotifyMode::kIoEventFd))}) {
+    for (const Status& status : {take(report.bare_exit, floor(BareMachine::Kick::kExit)),
+                                 take(report.sync, own(NotifyMode::kSync)),
+                                 take(report.bare_event, floor(BareMachine::Kick::kEvent)),
+                                 take(report.bare_waited, floor(BareMachine::Kick::kWaitedFor)),
+                                 take(report.ioeventfd, own(NotifyMode::kIoEventFd))}) {
       if (!status) return forward(status);
     }
   }
@@ -110,11 +113,12 @@ Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventF
 
 std::string to_text(const NotifyReport& report) {
   Table table;
-  table.caption = fmt::format("One notification of an empty queue, as the guest sees it: median of "
-                              "{} repeats, each a median over its kicks",
-                              report.bare_exit.repeats_us.size());
-  table.columns = {{"", "notification", true}, {"microseconds", "median"},
-                   {"microseconds", "least"},  {"microseconds", "most"},
+  table.caption = fmt::format(
+      "One notification of an empty queue, as the guest sees it: median of "
+      "{} repeats, each a median over its kicks",
+      report.bare_exit.repeats_us.size());
+  table.columns = {{"", "notification", true},   {"microseconds", "median"},
+                   {"microseconds", "least"},    {"microseconds", "most"},
                    {"times the floor", "ratio"}, {"", "what it is", true}};
   const auto row = [&table](const NotifyFigure& figure, const NotifyFigure* floor) {
     table.rows.push_back({figure.name, microseconds(figure.median_us()),

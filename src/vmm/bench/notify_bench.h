@@ -11,8 +11,8 @@ namespace bellhop::bench {
 
 struct NotifyOptions {
   std::string bellhop = "/proc/self/exe";
-  std::string guest;        ///< bench-guest.elf
-  unsigned kicks = 5000;    ///< in each repeat
+  std::string guest;      ///< bench-guest.elf
+  unsigned kicks = 5000;  ///< in each repeat
   unsigned repeats = 5;
 };
 
@@ -28,8 +28,8 @@ struct NotifyReport {
   /// Floors: a write that no more than exits, or that KVM turns into an event.
   NotifyFigure bare_exit{"bare exit", "user-space exit that does nothing", {}};
   NotifyFigure bare_event{"bare ioeventfd", "KVM signals an eventfd, nobody waits for it", {}};
-  NotifyFigure bare_waited{"bare ioeventfd, waited for",
-                           "the same, and a thread on another CPU reads it each time", {}};
+  NotifyFigure bare_waited{
+      "bare ioeventfd, waited for", "the same, and a thread on another CPU reads it each time", {}};
   /// Bellhop's own doorbells of an empty queue, by the bench guest's driver.
   NotifyFigure sync{"bellhop sync", "exit, and a look into the empty queue", {}};
   NotifyFigure ioeventfd{"bellhop ioeventfd", "armed doorbell, its I/O thread on another CPU", {}};

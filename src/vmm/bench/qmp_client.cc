@@ -35,7 +35,8 @@ Result<nlohmann::json> QmpClient::read_object() {
       if (object.contains("event")) continue;
       return object;
     }
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
     pollfd fd{socket_.get(), POLLIN, 0};
     if (::poll(&fd, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0))) <= 0) {
       return fail("QEMU's control socket does not answer", ETIMEDOUT);

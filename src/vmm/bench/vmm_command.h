@@ -17,9 +17,9 @@ inline constexpr int kQmpFd = 102;
 struct BlkLaunch {
   std::string bellhop = "/proc/self/exe";
   std::string qemu = "qemu-system-x86_64";
-  std::string guest;             ///< bench-guest.elf
-  double warmup_s = 0.5;         ///< before the measured seconds
-  std::string extra_cmdline;     ///< further words for the guest
+  std::string guest;          ///< bench-guest.elf
+  double warmup_s = 0.5;      ///< before the measured seconds
+  std::string extra_cmdline;  ///< further words for the guest
 };
 
 /// The bench guest's command line for a cell; see guest/README.md.

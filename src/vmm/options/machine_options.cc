@@ -79,9 +79,8 @@ Status check_disks(const std::vector<DiskConfig>& disks) {
       const bool same = !disks[j].file.path.empty() && files[j].st_dev == files[i].st_dev &&
                         files[j].st_ino == files[i].st_ino;
       if (same && !(disk.file.read_only && disks[j].file.read_only)) {
-        return fail(
-            fmt::format("--disk: {} is used by two disks; both must be readonly for that",
-                        disk.file.path));
+        return fail(fmt::format("--disk: {} is used by two disks; both must be readonly for that",
+                                disk.file.path));
       }
     }
   }
@@ -244,8 +243,8 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   if (options.transport == "mmio") {
     config.transport = TransportKind::kMmio;
   } else if (options.transport && options.transport != "pci") {
-    return fail(fmt::format("--transport: '{}' is unknown; it must be pci or mmio",
-                            *options.transport));
+    return fail(
+        fmt::format("--transport: '{}' is unknown; it must be pci or mmio", *options.transport));
   }
   if (options.max_ioeventfds) {
     const auto count = parse_count("--max-ioeventfds", *options.max_ioeventfds, 1, kMaxIoEventFds);

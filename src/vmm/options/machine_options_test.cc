@@ -71,7 +71,8 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   iothread("left");
   iothread("right,loop=epoll");
   disk("path=" + file("a") +
-       ",id=root,readonly,cache=none,aio=native,queues=4,queue-size=1024,notify=sync,iothread=right");
+       ",id=root,readonly,cache=none,aio=native,queues=4,queue-size=1024,notify=sync,iothread="
+       "right");
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config.has_value()) << config.error().message;
   const DiskConfig& disk = config->disks[0];

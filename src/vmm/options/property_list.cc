@@ -158,8 +158,8 @@ Status PropertyReader::finish() {
   if (error_) return tl::unexpected<Error>(*error_);
   for (const Property& property : list_.items()) {
     if (std::ranges::find(known_, property.key) == known_.end()) {
-      return fail(fmt::format("{}: unknown key '{}'; known are {}", option_, property.key,
-                              join(known_)));
+      return fail(
+          fmt::format("{}: unknown key '{}'; known are {}", option_, property.key, join(known_)));
     }
   }
   return {};

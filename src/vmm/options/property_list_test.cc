@@ -36,11 +36,10 @@ TEST(PropertyList, ValueMayHoldEqualsSigns) {
 }
 
 TEST(PropertyList, CpuListGoesOnPastSingleCommas) {
-  EXPECT_THAT(parsed("io0,cpus=0,2-5,7,loop=epoll", "name").items(),
-              ElementsAre(Property{"name", "io0"}, Property{"cpus", "0,2-5,7"},
-                          Property{"loop", "epoll"}));
-  EXPECT_THAT(parsed("0=0,2,1=1").items(),
-              ElementsAre(Property{"0", "0,2"}, Property{"1", "1"}));
+  EXPECT_THAT(
+      parsed("io0,cpus=0,2-5,7,loop=epoll", "name").items(),
+      ElementsAre(Property{"name", "io0"}, Property{"cpus", "0,2-5,7"}, Property{"loop", "epoll"}));
+  EXPECT_THAT(parsed("0=0,2,1=1").items(), ElementsAre(Property{"0", "0,2"}, Property{"1", "1"}));
 }
 
 TEST(PropertyList, RefusesWhatHasNoMeaning) {
