@@ -151,7 +151,13 @@ TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
   std::vector<QueueConfig> bad(7, good);
   bad[0].size = 0;
   bad[1].size = 24;
-  bad[2].size = 128;  // over the maximum of this device
+  // Over the maximum of this device, and well laid out.
+  bad[2] = {.size = 128,
+            .ready = false,
+            .desc = GuestAddress(0x100000),
+            .driver = GuestAddress(0x110000),
+            .device = GuestAddress(0x120000),
+            .msix_vector = kMsiNoVector};
   bad[3].desc = GuestAddress(good.desc.value() + 1);
   bad[4].device = good.driver;
   bad[5].driver = GuestAddress(UINT64_MAX - 1);
