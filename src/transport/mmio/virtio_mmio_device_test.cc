@@ -14,27 +14,27 @@ using testing::TransportBench;
 
 class VirtioMmioDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  TransportBench bench{TransportBench::Kind::kMmio, GetParam()};
-  testing::MmioRegisterDriver& mmio = *bench.mmio_driver;
+  TransportBench bench_{TransportBench::Kind::kMmio, GetParam()};
+  testing::MmioRegisterDriver& mmio_ = *bench_.mmio_driver;
 };
 
 TEST_P(VirtioMmioDeviceTest, IdentifiesItself) {
-  EXPECT_EQ(mmio.reg(kMmioMagicValue), kMmioMagic);
-  EXPECT_EQ(mmio.reg(kMmioVersionOffset), 2U);
-  EXPECT_EQ(mmio.reg(kMmioDeviceId), 4U);
-  EXPECT_NE(mmio.reg(kMmioVendorId), 0U);
-  EXPECT_EQ(mmio.reg(kMmioConfigGeneration), mmio.reg(kMmioConfigGeneration));
+  EXPECT_EQ(mmio_.reg(kMmioMagicValue), kMmioMagic);
+  EXPECT_EQ(mmio_.reg(kMmioVersionOffset), 2U);
+  EXPECT_EQ(mmio_.reg(kMmioDeviceId), 4U);
+  EXPECT_NE(mmio_.reg(kMmioVendorId), 0U);
+  EXPECT_EQ(mmio_.reg(kMmioConfigGeneration), mmio_.reg(kMmioConfigGeneration));
   for (const std::uint32_t shm :
        {kMmioShmLenLow, kMmioShmLenHigh, kMmioShmBaseLow, kMmioShmBaseHigh}) {
-    EXPECT_EQ(mmio.reg(shm), UINT32_MAX);
+    EXPECT_EQ(mmio_.reg(shm), UINT32_MAX);
   }
-  EXPECT_EQ(mmio.device_features() & TransportBench::kFeatures, TransportBench::kFeatures);
+  EXPECT_EQ(mmio_.device_features() & TransportBench::kFeatures, TransportBench::kFeatures);
 }
 
 TEST_P(VirtioMmioDeviceTest, EachQueueHasItsDoorbellByValue) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   if (GetParam() != NotifyMode::kIoEventFd) return;
-  const auto doorbells = bench.vm.ioeventfds();
+  const auto doorbells = bench_.vm.ioeventfds();
   ASSERT_EQ(doorbells.size(), TransportBench::kQueues);
   for (std::uint64_t queue = 0; queue < doorbells.size(); ++queue) {
     EXPECT_EQ(doorbells[queue].match,
@@ -46,86 +46,86 @@ TEST_P(VirtioMmioDeviceTest, EachQueueHasItsDoorbellByValue) {
 }
 
 TEST_P(VirtioMmioDeviceTest, InterruptStatusLastsUntilItIsAcknowledged) {
-  ASSERT_TRUE(bench.bring_up());
-  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
-  ASSERT_TRUE(bench.echoes(0, 1));
-  ASSERT_TRUE(bench.echoes(1, 1));
-  EXPECT_TRUE(bench.interrupted(0));
-  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
-  mmio.set_reg(kMmioInterruptAck, kInterruptConfig);
-  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
-  mmio.set_reg(kMmioInterruptAck, kInterruptUsedBuffer);
-  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
+  ASSERT_TRUE(bench_.bring_up());
+  EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  ASSERT_TRUE(bench_.echoes(1, 1));
+  EXPECT_TRUE(bench_.interrupted(0));
+  EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
+  mmio_.set_reg(kMmioInterruptAck, kInterruptConfig);
+  EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
+  mmio_.set_reg(kMmioInterruptAck, kInterruptUsedBuffer);
+  EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
   // A broken ring is told by the other bit.
-  bench.rings[0].set_avail_idx(1000);
-  bench.driver->kick(0);
+  bench_.rings[0].set_avail_idx(1000);
+  bench_.driver->kick(0);
   EXPECT_TRUE(
-      bench.eventually([&] { return (mmio.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
-  mmio.set_status(0);
-  EXPECT_EQ(mmio.reg(kMmioInterruptStatus), 0U);
+      bench_.eventually([&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
+  mmio_.set_status(0);
+  EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
 }
 
 TEST_P(VirtioMmioDeviceTest, OneQueueCanBeTakenBack) {
-  ASSERT_TRUE(bench.bring_up());
-  mmio.set_reg(kMmioQueueSel, 0);
-  mmio.set_reg(kMmioQueueReady, 0);
-  EXPECT_EQ(mmio.reg(kMmioQueueReady), 0U);
-  bench.add(0, 1);
-  static_cast<void>(bench.rings[0].offer());
-  bench.driver->kick(0);
-  bench.settle();
-  EXPECT_EQ(bench.rings[0].used_idx(), 0);
-  EXPECT_TRUE(bench.echoes(1, 1)) << "the other queue never noticed";
+  ASSERT_TRUE(bench_.bring_up());
+  mmio_.set_reg(kMmioQueueSel, 0);
+  mmio_.set_reg(kMmioQueueReady, 0);
+  EXPECT_EQ(mmio_.reg(kMmioQueueReady), 0U);
+  bench_.add(0, 1);
+  static_cast<void>(bench_.rings[0].offer());
+  bench_.driver->kick(0);
+  bench_.settle();
+  EXPECT_EQ(bench_.rings[0].used_idx(), 0);
+  EXPECT_TRUE(bench_.echoes(1, 1)) << "the other queue never noticed";
   // One that is not there.
-  mmio.set_reg(kMmioQueueSel, 99);
-  mmio.set_reg(kMmioQueueReady, 0);
-  EXPECT_TRUE(bench.works_after_reset());
+  mmio_.set_reg(kMmioQueueSel, 99);
+  mmio_.set_reg(kMmioQueueReady, 0);
+  EXPECT_TRUE(bench_.works_after_reset());
 }
 
 // A queue that was taken back stays so when the machine pauses.
 TEST_P(VirtioMmioDeviceTest, AQueueTakenBackStaysBackAfterAPause) {
-  ASSERT_TRUE(bench.bring_up());
-  mmio.set_reg(kMmioQueueSel, 0);
-  mmio.set_reg(kMmioQueueReady, 0);
-  bench.core->pause();
-  bench.core->resume();
-  EXPECT_FALSE(bench.core->runner(0).running());
-  EXPECT_TRUE(bench.echoes(1, 1));
+  ASSERT_TRUE(bench_.bring_up());
+  mmio_.set_reg(kMmioQueueSel, 0);
+  mmio_.set_reg(kMmioQueueReady, 0);
+  bench_.core->pause();
+  bench_.core->resume();
+  EXPECT_FALSE(bench_.core->runner(0).running());
+  EXPECT_TRUE(bench_.echoes(1, 1));
 }
 
 // Row 14: 32-bit registers, by 32 bits only.
 TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   const std::uint64_t base = TransportBench::kMmioBase;
   std::uint64_t faults = 0;
   for (const unsigned width : {1U, 2U, 8U}) {
-    EXPECT_EQ(bench.port.load(base + kMmioMagicValue, width), 0U);
-    EXPECT_EQ(bench.core->guest_faults(), ++faults);
-    bench.port.store(base + kMmioStatus, 0, width);
-    EXPECT_EQ(bench.core->guest_faults(), ++faults);
+    EXPECT_EQ(bench_.port.load(base + kMmioMagicValue, width), 0U);
+    EXPECT_EQ(bench_.core->guest_faults(), ++faults);
+    bench_.port.store(base + kMmioStatus, 0, width);
+    EXPECT_EQ(bench_.core->guest_faults(), ++faults);
   }
-  EXPECT_EQ(bench.port.load(base + 2, 4), 0U);
-  EXPECT_EQ(bench.port.load(base + kMmioConfig - 4, 8), 0U);
-  EXPECT_EQ(bench.port.load(base + kMmioConfig - 2, 4), 0U);
+  EXPECT_EQ(bench_.port.load(base + 2, 4), 0U);
+  EXPECT_EQ(bench_.port.load(base + kMmioConfig - 4, 8), 0U);
+  EXPECT_EQ(bench_.port.load(base + kMmioConfig - 2, 4), 0U);
   faults += 3;
   for (const std::uint32_t offset : {kMmioMagicValue, kMmioInterruptStatus, kMmioConfigGeneration,
                                      kMmioQueueReset, std::uint32_t{0x48}}) {
-    mmio.set_reg(offset, UINT32_MAX);
-    EXPECT_EQ(bench.core->guest_faults(), ++faults) << offset;
+    mmio_.set_reg(offset, UINT32_MAX);
+    EXPECT_EQ(bench_.core->guest_faults(), ++faults) << offset;
   }
-  mmio.set_reg(kMmioStatus, 0x100);
-  EXPECT_EQ(bench.core->guest_faults(), ++faults);
+  mmio_.set_reg(kMmioStatus, 0x100);
+  EXPECT_EQ(bench_.core->guest_faults(), ++faults);
   // Past the window is nobody's.
-  EXPECT_EQ(bench.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
-  EXPECT_EQ(bench.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  EXPECT_EQ(bench_.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
+  EXPECT_EQ(bench_.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 TEST_P(VirtioMmioDeviceTest, SizesOverSixteenBitsAreNotCutShort) {
-  ASSERT_TRUE(mmio.negotiate(TransportBench::kFeatures));
-  mmio.write_queue(0, bench.rings[0].config());
-  mmio.set_reg(kMmioQueueSize, 0x10010);
-  EXPECT_EQ(bench.core->queue(0).size, 0);
+  ASSERT_TRUE(mmio_.negotiate(TransportBench::kFeatures));
+  mmio_.write_queue(0, bench_.rings[0].config());
+  mmio_.set_reg(kMmioQueueSize, 0x10010);
+  EXPECT_EQ(bench_.core->queue(0).size, 0);
 }
 
 TEST(VirtioMmioDevice, NeedsAFreePlaceAndAFreePin) {

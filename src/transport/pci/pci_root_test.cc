@@ -37,8 +37,8 @@ class NotingFunction final : public PciFunction {
 class PciRootTest : public ::testing::Test {
  protected:
   PciRootTest() {
-    EXPECT_TRUE(ports_.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
-    EXPECT_TRUE(mmio_.insert(kEcam, PciRoot::kEcamBytes, root.ecam()));
+    EXPECT_TRUE(ports_.insert(PciRoot::kPortBase, PciRoot::kPortCount, root_.ports()));
+    EXPECT_TRUE(mmio_.insert(kEcam, PciRoot::kEcamBytes, root_.ecam()));
   }
   std::uint64_t in(std::uint64_t port, std::size_t width) {
     std::array<std::byte, 8> data{};
@@ -75,7 +75,7 @@ class PciRootTest : public ::testing::Test {
   static constexpr std::uint64_t kEcam = 0xb0000000;
   Bus ports_{"ports", 0xffff};
   Bus mmio_{"memory"};
-  PciRoot root{PciRoot::Window{.base = 0xe0001000, .bytes = 0x100000}};
+  PciRoot root_{PciRoot::Window{.base = 0xe0001000, .bytes = 0x100000}};
 };
 
 TEST_F(PciRootTest, HasAHostBridge) {
@@ -87,7 +87,7 @@ TEST_F(PciRootTest, HasAHostBridge) {
 
 TEST_F(PciRootTest, TakesBytesWordsAndDwordsAtTheDataPort) {
   NotingFunction function(0x1000);
-  ASSERT_EQ(root.add(function).value(), 1U);
+  ASSERT_EQ(root_.add(function).value(), 1U);
   EXPECT_EQ(config(1, 0, 4), 0x56781234U);
   EXPECT_EQ(config(1, 2, 2), 0x5678U);
   EXPECT_EQ(config(1, 1, 1), 0x12U);
@@ -103,7 +103,7 @@ TEST_F(PciRootTest, TakesBytesWordsAndDwordsAtTheDataPort) {
 // Row 14.
 TEST_F(PciRootTest, StrayPortAccessesReachNothing) {
   NotingFunction function(0);
-  ASSERT_TRUE(root.add(function));
+  ASSERT_TRUE(root_.add(function));
   out(0xcf8, selector(0, 1, 0, kPciInterruptLineOffset), 4);
   EXPECT_EQ(in(0xcf8, 4), selector(0, 1, 0, kPciInterruptLineOffset));
   // The address register is 32 bits wide.
@@ -129,7 +129,7 @@ TEST_F(PciRootTest, StrayPortAccessesReachNothing) {
 
 TEST_F(PciRootTest, EcamShowsTheSame) {
   NotingFunction function(0x1000);
-  ASSERT_TRUE(root.add(function));
+  ASSERT_TRUE(root_.add(function));
   constexpr std::uint64_t kFunction = 1U << 15;
   EXPECT_EQ(ecam(kFunction, 4), 0x56781234U);
   EXPECT_EQ(ecam(kFunction, 8) & 0xffffffff, 0x56781234U);
@@ -148,8 +148,8 @@ TEST_F(PciRootTest, EcamShowsTheSame) {
 TEST_F(PciRootTest, AssignsSizesAndMovesBars) {
   NotingFunction small(0x1000);
   NotingFunction large(0x10000);
-  ASSERT_TRUE(root.add(small));
-  ASSERT_TRUE(root.add(large));
+  ASSERT_TRUE(root_.add(small));
+  ASSERT_TRUE(root_.add(large));
   EXPECT_EQ(config(1, kPciBar0Offset, 4), 0xe0001000U | kPciBarType64);
   EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0010000U | kPciBarType64);
   EXPECT_FALSE(large.bar.has_value());
@@ -165,21 +165,21 @@ TEST_F(PciRootTest, AssignsSizesAndMovesBars) {
   set_config(2, kPciCommandOffset, kPciCommandBusMaster, 1);
   EXPECT_FALSE(large.bar.has_value());
   EXPECT_TRUE(large.bus_master);
-  root.reset();
+  root_.reset();
   EXPECT_FALSE(large.bus_master);
   EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0010000U | kPciBarType64);
 }
 
 TEST_F(PciRootTest, SaysWhenItIsFull) {
   NotingFunction huge(0x1000000);
-  EXPECT_FALSE(root.add(huge));
+  EXPECT_FALSE(root_.add(huge));
   std::vector<std::unique_ptr<NotingFunction>> functions;
   for (unsigned i = 1; i < 32; ++i) {
     functions.push_back(std::make_unique<NotingFunction>(0));
-    EXPECT_EQ(root.add(*functions.back()).value(), i);
+    EXPECT_EQ(root_.add(*functions.back()).value(), i);
   }
   NotingFunction surplus(0);
-  EXPECT_FALSE(root.add(surplus));
+  EXPECT_FALSE(root_.add(surplus));
 }
 
 }  // namespace

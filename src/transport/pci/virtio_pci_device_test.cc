@@ -20,193 +20,193 @@ constexpr std::uint64_t kElsewhere = 0x8'0000'0000;
 
 class VirtioPciDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  TransportBench bench{TransportBench::Kind::kPci, GetParam()};
-  testing::PciRegisterDriver& pci = *bench.pci;
+  TransportBench bench_{TransportBench::Kind::kPci, GetParam()};
+  testing::PciRegisterDriver& pci_ = *bench_.pci;
 };
 
 TEST_P(VirtioPciDeviceTest, IdentifiesItself) {
-  EXPECT_EQ(pci.config_read(kPciVendorIdOffset, 2), kPciVendorId);
-  EXPECT_EQ(pci.config_read(kPciDeviceIdOffset, 2), 0x1044U);  // an entropy source, modern
-  EXPECT_GE(pci.config_read(kPciRevisionOffset, 1), 1U);
-  EXPECT_EQ(pci.config_read(kPciInterruptPinOffset, 1), 0U);
-  EXPECT_EQ(pci.config_read(kPciCommandOffset, 2), 0U);
-  EXPECT_EQ(pci.config_read(kPciHeaderTypeOffset, 1), 0U);
+  EXPECT_EQ(pci_.config_read(kPciVendorIdOffset, 2), kPciVendorId);
+  EXPECT_EQ(pci_.config_read(kPciDeviceIdOffset, 2), 0x1044U);  // an entropy source, modern
+  EXPECT_GE(pci_.config_read(kPciRevisionOffset, 1), 1U);
+  EXPECT_EQ(pci_.config_read(kPciInterruptPinOffset, 1), 0U);
+  EXPECT_EQ(pci_.config_read(kPciCommandOffset, 2), 0U);
+  EXPECT_EQ(pci_.config_read(kPciHeaderTypeOffset, 1), 0U);
   // 4.1.4: one capability of each type, each within the BAR.
   unsigned types = 0;
-  for (const std::uint32_t cap : pci.capabilities(kPciCapIdVendor)) {
-    types |= 1U << pci.config_read(cap + 3, 1);
-    EXPECT_EQ(pci.config_read(cap + 4, 1), 0U);
+  for (const std::uint32_t cap : pci_.capabilities(kPciCapIdVendor)) {
+    types |= 1U << pci_.config_read(cap + 3, 1);
+    EXPECT_EQ(pci_.config_read(cap + 4, 1), 0U);
     const std::uint64_t end =
-        std::uint64_t{pci.config_read(cap + 8, 4)} + pci.config_read(cap + 12, 4);
+        std::uint64_t{pci_.config_read(cap + 8, 4)} + pci_.config_read(cap + 12, 4);
     EXPECT_LE(end, VirtioPciDevice::kBarBytes);
   }
   EXPECT_EQ(types, 1U << kPciCapCommonCfg | 1U << kPciCapNotifyCfg | 1U << kPciCapIsrCfg |
                        1U << kPciCapDeviceCfg | 1U << kPciCapPciCfg);
-  EXPECT_EQ(pci.capabilities(kPciCapIdMsix).size(), 1U);
-  EXPECT_EQ(pci.bar_bytes(), VirtioPciDevice::kBarBytes);
-  EXPECT_EQ(bench.core->guest_faults(), 0U);
+  EXPECT_EQ(pci_.capabilities(kPciCapIdMsix).size(), 1U);
+  EXPECT_EQ(pci_.bar_bytes(), VirtioPciDevice::kBarBytes);
+  EXPECT_EQ(bench_.core->guest_faults(), 0U);
 }
 
 TEST_P(VirtioPciDeviceTest, AnswersAtItsBarOnlyWhileDecoding) {
-  ASSERT_TRUE(bench.bring_up());
-  EXPECT_NE(pci.status(), 0xff);
-  pci.set_command(kPciCommandBusMaster);
-  EXPECT_EQ(pci.status(), 0xff);
-  EXPECT_TRUE(bench.vm.ioeventfds().empty());
-  pci.set_command(kAll);
-  EXPECT_NE(pci.status() & kStatusDriverOk, 0);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  ASSERT_TRUE(bench_.bring_up());
+  EXPECT_NE(pci_.status(), 0xff);
+  pci_.set_command(kPciCommandBusMaster);
+  EXPECT_EQ(pci_.status(), 0xff);
+  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
+  pci_.set_command(kAll);
+  EXPECT_NE(pci_.status() & kStatusDriverOk, 0);
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 TEST_P(VirtioPciDeviceTest, MovesItsBar) {
-  ASSERT_TRUE(bench.bring_up());
-  const std::uint64_t before = pci.bar();
+  ASSERT_TRUE(bench_.bring_up());
+  const std::uint64_t before = pci_.bar();
   for (const std::uint64_t to : {kElsewhere, before + 0x100000, kElsewhere + 0x8000, before}) {
-    pci.move_bar(to);
-    EXPECT_TRUE(bench.echoes(0, 1));
-    EXPECT_TRUE(bench.echoes(1, 2));
-    for (const auto& doorbell : bench.vm.ioeventfds()) {
+    pci_.move_bar(to);
+    EXPECT_TRUE(bench_.echoes(0, 1));
+    EXPECT_TRUE(bench_.echoes(1, 2));
+    for (const auto& doorbell : bench_.vm.ioeventfds()) {
       EXPECT_EQ(doorbell.match.address & ~(VirtioPciDevice::kBarBytes - 1), to);
     }
   }
-  EXPECT_EQ(bench.binder.bad_detaches(), 0U);
+  EXPECT_EQ(bench_.binder.bad_detaches(), 0U);
 }
 
 // Sizing with decoding on moves the BAR to the end of the address space and back.
 TEST_P(VirtioPciDeviceTest, IsSizedWhileRunning) {
-  ASSERT_TRUE(bench.bring_up());
-  EXPECT_EQ(pci.bar_bytes(), VirtioPciDevice::kBarBytes);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  ASSERT_TRUE(bench_.bring_up());
+  EXPECT_EQ(pci_.bar_bytes(), VirtioPciDevice::kBarBytes);
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 // Row 18: a vCPU that kicks at the old and the new place while the BAR moves.
 TEST_P(VirtioPciDeviceTest, LosesNoKickWhileTheBarMoves) {
-  ASSERT_TRUE(bench.bring_up());
-  const std::uint64_t home = pci.bar();
+  ASSERT_TRUE(bench_.bring_up());
+  const std::uint64_t home = pci_.bar();
   std::atomic<bool> enough{false};
   std::thread mover([&] {
-    testing::PciRegisterDriver other(bench.port, 1);
+    testing::PciRegisterDriver other(bench_.port, 1);
     while (!enough) {
       other.move_bar(kElsewhere);
       other.move_bar(home);
     }
   });
   for (int i = 0; i < 200; ++i) {
-    bench.add(0, static_cast<std::uint8_t>(i));
-    if (bench.rings[0].offer()) {
+    bench_.add(0, static_cast<std::uint8_t>(i));
+    if (bench_.rings[0].offer()) {
       // The driver cannot know which place is right at this moment; one of them is.
-      ASSERT_TRUE(bench.eventually([&] {
-        bench.port.store(home + VirtioPciDevice::kNotifyOffset, 0, 2);
-        bench.port.store(kElsewhere + VirtioPciDevice::kNotifyOffset, 0, 2);
-        return bench.rings[0].reap().has_value();
+      ASSERT_TRUE(bench_.eventually([&] {
+        bench_.port.store(home + VirtioPciDevice::kNotifyOffset, 0, 2);
+        bench_.port.store(kElsewhere + VirtioPciDevice::kNotifyOffset, 0, 2);
+        return bench_.rings[0].reap().has_value();
       }));
     } else {
-      ASSERT_TRUE(bench.reap(0));
+      ASSERT_TRUE(bench_.reap(0));
     }
   }
   enough = true;
   mover.join();
-  EXPECT_TRUE(bench.works_after_reset());
-  EXPECT_EQ(bench.binder.bad_detaches(), 0U);
+  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_EQ(bench_.binder.bad_detaches(), 0U);
 }
 
 // Row 18.
 TEST_P(VirtioPciDeviceTest, AKickBeforeTheMoveIsServed) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   for (int i = 0; i < 100; ++i) {
-    bench.add(0, static_cast<std::uint8_t>(i));
-    if (bench.rings[0].offer()) bench.driver->kick(0);
-    pci.move_bar(i % 2 == 0 ? kElsewhere : 0xe0000000);
-    EXPECT_TRUE(bench.reap(0));
+    bench_.add(0, static_cast<std::uint8_t>(i));
+    if (bench_.rings[0].offer()) bench_.driver->kick(0);
+    pci_.move_bar(i % 2 == 0 ? kElsewhere : 0xe0000000);
+    EXPECT_TRUE(bench_.reap(0));
   }
 }
 
 // Row 18: where another device is already, and off the end of the address space.
 TEST_P(VirtioPciDeviceTest, ABarWithoutAPlaceAnswersNowhere) {
-  ASSERT_TRUE(bench.bring_up());
-  const std::uint64_t home = pci.bar();
-  pci.move_bar(TransportBench::kEcamBase);
-  EXPECT_GT(bench.core->guest_faults(), 0U);
-  EXPECT_TRUE(bench.vm.ioeventfds().empty());
-  pci.move_bar(home);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  ASSERT_TRUE(bench_.bring_up());
+  const std::uint64_t home = pci_.bar();
+  pci_.move_bar(TransportBench::kEcamBase);
+  EXPECT_GT(bench_.core->guest_faults(), 0U);
+  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
+  pci_.move_bar(home);
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 // Row 18: without bus mastering the device touches no memory, and forgets nothing.
 TEST_P(VirtioPciDeviceTest, RestsWithoutBusMastering) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   for (int i = 0; i < 50; ++i) {
-    pci.set_command(kPciCommandMemory);
-    bench.add(0, static_cast<std::uint8_t>(i));
-    if (bench.rings[0].offer()) bench.driver->kick(0);
-    bench.settle();
-    EXPECT_FALSE(bench.rings[0].reap().has_value());
-    EXPECT_FALSE(bench.interrupted(0));
-    pci.set_command(kAll);
-    EXPECT_TRUE(bench.reap(0));
-    EXPECT_EQ(bench.answer(0), i);
-    EXPECT_TRUE(bench.interrupted(0));
+    pci_.set_command(kPciCommandMemory);
+    bench_.add(0, static_cast<std::uint8_t>(i));
+    if (bench_.rings[0].offer()) bench_.driver->kick(0);
+    bench_.settle();
+    EXPECT_FALSE(bench_.rings[0].reap().has_value());
+    EXPECT_FALSE(bench_.interrupted(0));
+    pci_.set_command(kAll);
+    EXPECT_TRUE(bench_.reap(0));
+    EXPECT_EQ(bench_.answer(0), i);
+    EXPECT_TRUE(bench_.interrupted(0));
   }
   // DRIVER_OK while it is off; and a pause on top.
-  pci.set_command(kPciCommandMemory);
+  pci_.set_command(kPciCommandMemory);
   const std::uint16_t command = kPciCommandMemory;
-  bench.driver->set_status(0);
-  bench.lay_out_rings();
-  EXPECT_TRUE(bench.driver->bring_up(TransportBench::kFeatures, bench.configs()));
-  bench.add(0, 77);
-  if (bench.rings[0].offer()) bench.driver->kick(0);
-  bench.core->pause();
-  bench.core->resume();
-  bench.settle();
-  EXPECT_EQ(bench.rings[0].used_idx(), 0);
-  pci.set_command(command | kPciCommandBusMaster);
-  EXPECT_TRUE(bench.reap(0));
+  bench_.driver->set_status(0);
+  bench_.lay_out_rings();
+  EXPECT_TRUE(bench_.driver->bring_up(TransportBench::kFeatures, bench_.configs()));
+  bench_.add(0, 77);
+  if (bench_.rings[0].offer()) bench_.driver->kick(0);
+  bench_.core->pause();
+  bench_.core->resume();
+  bench_.settle();
+  EXPECT_EQ(bench_.rings[0].used_idx(), 0);
+  pci_.set_command(command | kPciCommandBusMaster);
+  EXPECT_TRUE(bench_.reap(0));
 }
 
 // Row 18: switched off with a request in flight.
 TEST_P(VirtioPciDeviceTest, WaitsForRequestsBeforeItRests) {
-  ASSERT_TRUE(bench.bring_up());
-  bench.echo->hold = true;
-  bench.add(0, 5);
-  if (bench.rings[0].offer()) bench.driver->kick(0);
-  ASSERT_TRUE(bench.eventually([&] { return bench.echo->held == 1U; }));
+  ASSERT_TRUE(bench_.bring_up());
+  bench_.echo->hold = true;
+  bench_.add(0, 5);
+  if (bench_.rings[0].offer()) bench_.driver->kick(0);
+  ASSERT_TRUE(bench_.eventually([&] { return bench_.echo->held == 1U; }));
   std::thread medium([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    bench.echo->release();
+    bench_.echo->release();
   });
-  pci.set_command(kPciCommandMemory);
-  EXPECT_EQ(bench.echo->held, 0U);
-  EXPECT_EQ(bench.rings[0].used_idx(), 1);
+  pci_.set_command(kPciCommandMemory);
+  EXPECT_EQ(bench_.echo->held, 0U);
+  EXPECT_EQ(bench_.rings[0].used_idx(), 1);
   medium.join();
-  pci.set_command(kAll);
-  EXPECT_TRUE(bench.reap(0));
-  EXPECT_TRUE(bench.echoes(0, 6));
+  pci_.set_command(kAll);
+  EXPECT_TRUE(bench_.reap(0));
+  EXPECT_TRUE(bench_.echoes(0, 6));
 }
 
 // Rows 14 and 16: everything through the window, with memory decoding off.
 TEST_P(VirtioPciDeviceTest, WorksThroughTheConfigurationWindow) {
-  ASSERT_TRUE(bench.bring_up());
-  pci.set_command(kPciCommandBusMaster);
-  EXPECT_EQ(pci.window_read(pci.common_offset() + kCommonDeviceStatus, 1),
+  ASSERT_TRUE(bench_.bring_up());
+  pci_.set_command(kPciCommandBusMaster);
+  EXPECT_EQ(pci_.window_read(pci_.common_offset() + kCommonDeviceStatus, 1),
             static_cast<std::uint32_t>(kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk |
                                        kStatusDriverOk));
-  bench.add(1, 9);
-  static_cast<void>(bench.rings[1].offer());
-  pci.window_write(pci.notify_offset() + VirtioPciDevice::kNotifyMultiplier, 1, 2);
-  EXPECT_TRUE(bench.reap(1));
-  EXPECT_EQ(bench.core->guest_faults(), 0U);
+  bench_.add(1, 9);
+  static_cast<void>(bench_.rings[1].offer());
+  pci_.window_write(pci_.notify_offset() + VirtioPciDevice::kNotifyMultiplier, 1, 2);
+  EXPECT_TRUE(bench_.reap(1));
+  EXPECT_EQ(bench_.core->guest_faults(), 0U);
   // A kick for a queue that is not there, one between two queues.
-  pci.window_write(pci.notify_offset() + 400, 1, 2);
-  pci.window_write(pci.notify_offset() + 2, 1, 2);
-  EXPECT_EQ(bench.core->guest_faults(), 2U);
-  pci.window_write(pci.common_offset() + kCommonDeviceStatus, 0, 1);
-  EXPECT_EQ(pci.window_read(pci.common_offset() + kCommonDeviceStatus, 1), 0U);
-  EXPECT_TRUE(bench.works_after_reset());
+  pci_.window_write(pci_.notify_offset() + 400, 1, 2);
+  pci_.window_write(pci_.notify_offset() + 2, 1, 2);
+  EXPECT_EQ(bench_.core->guest_faults(), 2U);
+  pci_.window_write(pci_.common_offset() + kCommonDeviceStatus, 0, 1);
+  EXPECT_EQ(pci_.window_read(pci_.common_offset() + kCommonDeviceStatus, 1), 0U);
+  EXPECT_TRUE(bench_.works_after_reset());
 }
 
 // Row 14.
 TEST_P(VirtioPciDeviceTest, TheWindowShowsNothingBeyondTheBar) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   std::uint64_t faults = 0;
   for (const auto& [offset, width] : {std::pair<std::uint32_t, unsigned>{0x8000, 4},
                                       {0xffffffff, 1},
@@ -215,33 +215,33 @@ TEST_P(VirtioPciDeviceTest, TheWindowShowsNothingBeyondTheBar) {
                                       {1, 4},
                                       {0, 3},
                                       {0, 8}}) {
-    pci.config_write(pci.window() + 4, 0, 1);
-    pci.config_write(pci.window() + 8, offset, 4);
-    pci.config_write(pci.window() + 12, width, 4);
-    pci.config_write(pci.window() + 16, 0xffffffff, 4);
-    static_cast<void>(pci.config_read(pci.window() + 16, 4));
+    pci_.config_write(pci_.window() + 4, 0, 1);
+    pci_.config_write(pci_.window() + 8, offset, 4);
+    pci_.config_write(pci_.window() + 12, width, 4);
+    pci_.config_write(pci_.window() + 16, 0xffffffff, 4);
+    static_cast<void>(pci_.config_read(pci_.window() + 16, 4));
     faults += 2;
-    EXPECT_EQ(bench.core->guest_faults(), faults);
+    EXPECT_EQ(bench_.core->guest_faults(), faults);
   }
   // Another BAR.
-  pci.config_write(pci.window() + 4, 5, 1);
-  pci.config_write(pci.window() + 8, 0, 4);
-  pci.config_write(pci.window() + 12, 4, 4);
-  EXPECT_EQ(pci.config_read(pci.window() + 16, 4), 0xffffffffU);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  pci_.config_write(pci_.window() + 4, 5, 1);
+  pci_.config_write(pci_.window() + 8, 0, 4);
+  pci_.config_write(pci_.window() + 12, 4, 4);
+  EXPECT_EQ(pci_.config_read(pci_.window() + 16, 4), 0xffffffffU);
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 // Row 14: odd widths and straddles read 0 and write nothing.
 TEST_P(VirtioPciDeviceTest, TakesRegistersByTheirWidthOnly) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   std::uint64_t faults = 0;
   const auto reads_nothing = [&](std::uint32_t offset, unsigned width) {
-    EXPECT_EQ(bench.port.load(pci.bar() + offset, width), 0U) << offset << '/' << width;
-    EXPECT_EQ(bench.core->guest_faults(), ++faults) << offset << '/' << width;
+    EXPECT_EQ(bench_.port.load(pci_.bar() + offset, width), 0U) << offset << '/' << width;
+    EXPECT_EQ(bench_.core->guest_faults(), ++faults) << offset << '/' << width;
   };
   const auto writes_nothing = [&](std::uint32_t offset, unsigned width) {
-    bench.port.store(pci.bar() + offset, 0, width);
-    EXPECT_EQ(bench.core->guest_faults(), ++faults) << offset << '/' << width;
+    bench_.port.store(pci_.bar() + offset, 0, width);
+    EXPECT_EQ(bench_.core->guest_faults(), ++faults) << offset << '/' << width;
   };
   reads_nothing(kCommonDeviceStatus, 2);
   reads_nothing(kCommonDeviceFeature, 8);
@@ -250,172 +250,172 @@ TEST_P(VirtioPciDeviceTest, TakesRegistersByTheirWidthOnly) {
   reads_nothing(kCommonQueueDesc + 2, 4);
   reads_nothing(kCommonCfgBytes, 4);
   reads_nothing(0xffc, 8);
-  reads_nothing(pci.isr_offset() + 4, 4);
-  reads_nothing(pci.table_offset() + 2, 4);
-  reads_nothing(pci.table_offset() + 4, 8);
-  reads_nothing(pci.table_offset() + 16 * 3, 4);
-  reads_nothing(pci.pending_offset(), 1);
+  reads_nothing(pci_.isr_offset() + 4, 4);
+  reads_nothing(pci_.table_offset() + 2, 4);
+  reads_nothing(pci_.table_offset() + 4, 8);
+  reads_nothing(pci_.table_offset() + 16 * 3, 4);
+  reads_nothing(pci_.pending_offset(), 1);
   reads_nothing(0x7000, 4);
   writes_nothing(kCommonDeviceStatus, 4);
   writes_nothing(kCommonDeviceFeature, 4);
   writes_nothing(kCommonNumQueues, 2);
   writes_nothing(kCommonQueueEnable, 2);  // only 1 is ever written
   writes_nothing(kCommonQueueSize, 1);
-  writes_nothing(pci.isr_offset(), 1);
-  writes_nothing(pci.table_offset() + 12, 2);
-  writes_nothing(pci.pending_offset(), 8);
+  writes_nothing(pci_.isr_offset(), 1);
+  writes_nothing(pci_.table_offset() + 12, 2);
+  writes_nothing(pci_.pending_offset(), 8);
   writes_nothing(0x6000, 4);
-  EXPECT_TRUE(bench.echoes(0, 1));
+  EXPECT_TRUE(bench_.echoes(0, 1));
 }
 
 // Row 14.
 TEST_P(VirtioPciDeviceTest, VectorsThatAreAbsentReadBackAsNone) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   for (const std::uint16_t vector : {std::uint16_t{3}, std::uint16_t{2047}, kMsiNoVector}) {
-    pci.set_common(kCommonQueueSelect, 0, 2);
-    pci.set_common(kCommonQueueMsixVector, vector, 2);
-    EXPECT_EQ(pci.common(kCommonQueueMsixVector, 2), kMsiNoVector);
-    pci.set_common(kCommonConfigMsixVector, vector, 2);
-    EXPECT_EQ(pci.common(kCommonConfigMsixVector, 2), kMsiNoVector);
-    EXPECT_TRUE(bench.echoes(0, 1));
-    EXPECT_FALSE(bench.interrupted(0));
+    pci_.set_common(kCommonQueueSelect, 0, 2);
+    pci_.set_common(kCommonQueueMsixVector, vector, 2);
+    EXPECT_EQ(pci_.common(kCommonQueueMsixVector, 2), kMsiNoVector);
+    pci_.set_common(kCommonConfigMsixVector, vector, 2);
+    EXPECT_EQ(pci_.common(kCommonConfigMsixVector, 2), kMsiNoVector);
+    EXPECT_TRUE(bench_.echoes(0, 1));
+    EXPECT_FALSE(bench_.interrupted(0));
   }
-  EXPECT_EQ(bench.core->guest_faults(), 4U);
+  EXPECT_EQ(bench_.core->guest_faults(), 4U);
   // Without a vector the cause can still be read, once.
-  EXPECT_EQ(bench.port.load(pci.bar() + pci.isr_offset(), 1), kInterruptUsedBuffer);
-  EXPECT_EQ(bench.port.load(pci.bar() + pci.isr_offset(), 1), 0U);
+  EXPECT_EQ(bench_.port.load(pci_.bar() + pci_.isr_offset(), 1), kInterruptUsedBuffer);
+  EXPECT_EQ(bench_.port.load(pci_.bar() + pci_.isr_offset(), 1), 0U);
 }
 
 // Row 20: the queue's vector changes while it runs.
 TEST_P(VirtioPciDeviceTest, AQueueChangesItsVectorWhileLive) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   for (unsigned i = 0; i < 30; ++i) {
     const auto vector = static_cast<std::uint16_t>(i % 3);
-    pci.set_common(kCommonQueueSelect, 0, 2);
-    pci.set_common(kCommonQueueMsixVector, vector, 2);
-    bench.vm.clear_delivered();
-    ASSERT_TRUE(bench.echoes(0, 1));
-    bench.settle();
-    EXPECT_EQ(bench.vm.delivered_count(TransportBench::message(vector)), 1U);
-    EXPECT_EQ(bench.vm.delivered().size(), 1U);
+    pci_.set_common(kCommonQueueSelect, 0, 2);
+    pci_.set_common(kCommonQueueMsixVector, vector, 2);
+    bench_.vm.clear_delivered();
+    ASSERT_TRUE(bench_.echoes(0, 1));
+    bench_.settle();
+    EXPECT_EQ(bench_.vm.delivered_count(TransportBench::message(vector)), 1U);
+    EXPECT_EQ(bench_.vm.delivered().size(), 1U);
   }
 }
 
 // Row 20: masked, polled, unmasked.
 TEST_P(VirtioPciDeviceTest, KeepsWhatIsMaskedPending) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   for (int i = 0; i < 20; ++i) {
-    bench.vm.clear_delivered();
-    pci.mask_vector(1, true);
-    EXPECT_EQ(pci.pending_bits(), 0U);
-    for (int n = 0; n < 3; ++n) ASSERT_TRUE(bench.echoes(0, 1));
-    bench.settle();
-    for (int poll = 0; poll < 5; ++poll) EXPECT_EQ(pci.pending_bits(), 2U);
-    EXPECT_TRUE(bench.vm.delivered().empty());
-    pci.mask_vector(1, false);
-    EXPECT_EQ(bench.vm.delivered_count(TransportBench::message(1)), 1U);
-    EXPECT_EQ(pci.pending_bits(), 0U);
+    bench_.vm.clear_delivered();
+    pci_.mask_vector(1, true);
+    EXPECT_EQ(pci_.pending_bits(), 0U);
+    for (int n = 0; n < 3; ++n) ASSERT_TRUE(bench_.echoes(0, 1));
+    bench_.settle();
+    for (int poll = 0; poll < 5; ++poll) EXPECT_EQ(pci_.pending_bits(), 2U);
+    EXPECT_TRUE(bench_.vm.delivered().empty());
+    pci_.mask_vector(1, false);
+    EXPECT_EQ(bench_.vm.delivered_count(TransportBench::message(1)), 1U);
+    EXPECT_EQ(pci_.pending_bits(), 0U);
     // Masked and unmasked with nothing new: nothing comes.
-    pci.mask_vector(1, true);
-    pci.mask_vector(1, false);
-    EXPECT_EQ(bench.vm.delivered().size(), 1U);
+    pci_.mask_vector(1, true);
+    pci_.mask_vector(1, false);
+    EXPECT_EQ(bench_.vm.delivered().size(), 1U);
   }
 }
 
 TEST_P(VirtioPciDeviceTest, MasksTheWholeFunction) {
-  ASSERT_TRUE(bench.bring_up());
-  pci.set_msix_control(kMsixControlEnable | kMsixControlMaskAll);
-  EXPECT_TRUE(bench.vm.irqfds().empty());
-  ASSERT_TRUE(bench.echoes(0, 1));
-  ASSERT_TRUE(bench.echoes(1, 1));
-  bench.settle();
-  EXPECT_EQ(pci.pending_bits(), 6U);
-  pci.mask_vector(2, true);
-  bench.vm.clear_delivered();
-  pci.set_msix_control(kMsixControlEnable);
-  EXPECT_EQ(bench.vm.delivered(), std::vector<MsiMessage>{TransportBench::message(1)});
-  EXPECT_EQ(pci.pending_bits(), 4U);
-  pci.mask_vector(2, false);
-  EXPECT_EQ(bench.vm.delivered().size(), 2U);
+  ASSERT_TRUE(bench_.bring_up());
+  pci_.set_msix_control(kMsixControlEnable | kMsixControlMaskAll);
+  EXPECT_TRUE(bench_.vm.irqfds().empty());
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  ASSERT_TRUE(bench_.echoes(1, 1));
+  bench_.settle();
+  EXPECT_EQ(pci_.pending_bits(), 6U);
+  pci_.mask_vector(2, true);
+  bench_.vm.clear_delivered();
+  pci_.set_msix_control(kMsixControlEnable);
+  EXPECT_EQ(bench_.vm.delivered(), std::vector<MsiMessage>{TransportBench::message(1)});
+  EXPECT_EQ(pci_.pending_bits(), 4U);
+  pci_.mask_vector(2, false);
+  EXPECT_EQ(bench_.vm.delivered().size(), 2U);
   // Disabled: nothing is kept.
-  pci.set_msix_control(0);
-  ASSERT_TRUE(bench.echoes(0, 1));
-  bench.settle();
-  EXPECT_EQ(pci.pending_bits(), 0U);
-  bench.vm.clear_delivered();
-  pci.set_msix_control(kMsixControlEnable);
-  EXPECT_TRUE(bench.vm.delivered().empty());
-  EXPECT_TRUE(bench.echoes(0, 1));
-  EXPECT_TRUE(bench.interrupted(0));
+  pci_.set_msix_control(0);
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  bench_.settle();
+  EXPECT_EQ(pci_.pending_bits(), 0U);
+  bench_.vm.clear_delivered();
+  pci_.set_msix_control(kMsixControlEnable);
+  EXPECT_TRUE(bench_.vm.delivered().empty());
+  EXPECT_TRUE(bench_.echoes(0, 1));
+  EXPECT_TRUE(bench_.interrupted(0));
 }
 
 // Row 20: the message changes while the vector is open, by words and by pairs of words.
 TEST_P(VirtioPciDeviceTest, RewritesAVectorWhileLive) {
-  ASSERT_TRUE(bench.bring_up());
-  const std::uint64_t entry = pci.bar() + pci.table_offset() + 16;
-  bench.port.store(entry + 8, 0x99, 4);
-  bench.vm.clear_delivered();
-  ASSERT_TRUE(bench.echoes(0, 1));
-  bench.settle();
-  EXPECT_EQ(bench.vm.delivered_count({.address = 0xfee00000, .data = 0x99}), 1U);
-  bench.port.store(entry, 0xfee01000, 8);
-  bench.port.store(entry + 8, 0x77, 8);
-  EXPECT_EQ(bench.port.load(entry, 8), 0xfee01000U);
-  EXPECT_EQ(bench.port.load(entry + 8, 4), 0x77U);
-  ASSERT_TRUE(bench.echoes(0, 1));
-  bench.settle();
-  EXPECT_EQ(bench.vm.delivered_count({.address = 0xfee01000, .data = 0x77}), 1U);
+  ASSERT_TRUE(bench_.bring_up());
+  const std::uint64_t entry = pci_.bar() + pci_.table_offset() + 16;
+  bench_.port.store(entry + 8, 0x99, 4);
+  bench_.vm.clear_delivered();
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  bench_.settle();
+  EXPECT_EQ(bench_.vm.delivered_count({.address = 0xfee00000, .data = 0x99}), 1U);
+  bench_.port.store(entry, 0xfee01000, 8);
+  bench_.port.store(entry + 8, 0x77, 8);
+  EXPECT_EQ(bench_.port.load(entry, 8), 0xfee01000U);
+  EXPECT_EQ(bench_.port.load(entry + 8, 4), 0x77U);
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  bench_.settle();
+  EXPECT_EQ(bench_.vm.delivered_count({.address = 0xfee01000, .data = 0x77}), 1U);
   // A message that the host does not take: the interrupt waits for a better one.
-  bench.port.store(entry, testing::FakeHostBinder::kRefusedAddress, 8);
-  ASSERT_TRUE(bench.echoes(0, 1));
-  bench.settle();
-  EXPECT_EQ(pci.pending_bits(), 2U);
-  bench.port.store(entry, 0xfee00000, 8);
-  EXPECT_EQ(bench.vm.delivered_count({.address = 0xfee00000, .data = 0x77}), 1U);
+  bench_.port.store(entry, testing::FakeHostBinder::kRefusedAddress, 8);
+  ASSERT_TRUE(bench_.echoes(0, 1));
+  bench_.settle();
+  EXPECT_EQ(pci_.pending_bits(), 2U);
+  bench_.port.store(entry, 0xfee00000, 8);
+  EXPECT_EQ(bench_.vm.delivered_count({.address = 0xfee00000, .data = 0x77}), 1U);
 }
 
 // Row 20: rewritten over and over while the device interrupts.
 TEST_P(VirtioPciDeviceTest, LosesNoInterruptWhileMaskedAndUnmasked) {
-  ASSERT_TRUE(bench.bring_up());
+  ASSERT_TRUE(bench_.bring_up());
   std::atomic<bool> enough{false};
   std::thread other([&] {
     while (!enough) {
-      pci.mask_vector(1, true);
-      static_cast<void>(pci.pending_bits());
-      pci.mask_vector(1, false);
+      pci_.mask_vector(1, true);
+      static_cast<void>(pci_.pending_bits());
+      pci_.mask_vector(1, false);
     }
   });
   for (int i = 0; i < 300; ++i) {
-    bench.add(0, 1);
-    if (bench.rings[0].offer()) bench.driver->kick(0);
-    ASSERT_TRUE(bench.eventually([&] {
-      return bench.vm.delivered_count(TransportBench::message(1)) != 0;
+    bench_.add(0, 1);
+    if (bench_.rings[0].offer()) bench_.driver->kick(0);
+    ASSERT_TRUE(bench_.eventually([&] {
+      return bench_.vm.delivered_count(TransportBench::message(1)) != 0;
     })) << i;
-    ASSERT_TRUE(bench.rings[0].reap().has_value()) << "interrupted before the answer was there";
-    bench.settle();
-    bench.vm.clear_delivered();
+    ASSERT_TRUE(bench_.rings[0].reap().has_value()) << "interrupted before the answer was there";
+    bench_.settle();
+    bench_.vm.clear_delivered();
   }
   enough = true;
   other.join();
 }
 
 TEST_P(VirtioPciDeviceTest, AllVectorsStartMasked) {
-  ASSERT_TRUE(pci.probe());
+  ASSERT_TRUE(pci_.probe());
   for (unsigned i = 0; i < 3; ++i) {
-    EXPECT_EQ(bench.port.load(pci.bar() + pci.table_offset() + 16 * i + 12, 4), 1U);
+    EXPECT_EQ(bench_.port.load(pci_.bar() + pci_.table_offset() + 16 * i + 12, 4), 1U);
   }
-  EXPECT_TRUE(bench.vm.irqfds().empty());
-  EXPECT_EQ(bench.vm.routes(), 0U) << "routes are taken when they are needed";
+  EXPECT_TRUE(bench_.vm.irqfds().empty());
+  EXPECT_EQ(bench_.vm.routes(), 0U) << "routes are taken when they are needed";
 }
 
 TEST_P(VirtioPciDeviceTest, ConfigurationInterruptComesWithNeedsReset) {
-  ASSERT_TRUE(bench.bring_up());
-  bench.vm.clear_delivered();
-  bench.rings[0].set_avail_idx(1000);
-  bench.driver->kick(0);
-  EXPECT_TRUE(
-      bench.eventually([&] { return bench.vm.delivered_count(TransportBench::message(0)) != 0; }));
-  EXPECT_NE(bench.port.load(pci.bar() + pci.isr_offset(), 1) & kInterruptConfig, 0U);
+  ASSERT_TRUE(bench_.bring_up());
+  bench_.vm.clear_delivered();
+  bench_.rings[0].set_avail_idx(1000);
+  bench_.driver->kick(0);
+  EXPECT_TRUE(bench_.eventually(
+      [&] { return bench_.vm.delivered_count(TransportBench::message(0)) != 0; }));
+  EXPECT_NE(bench_.port.load(pci_.bar() + pci_.isr_offset(), 1) & kInterruptConfig, 0U);
 }
 
 TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
@@ -440,39 +440,39 @@ TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
       next->detach_interrupt(event, gsi);
     }
     HostBinder* next;
-  } old(bench.binder);
+  } old(bench_.binder);
   const CoreWiring wiring{
-      .memory = &bench.memory, .threads = {bench.thread.get()}, .notify = GetParam()};
+      .memory = &bench_.memory, .threads = {bench_.thread.get()}, .notify = GetParam()};
   auto device = testing::must(VirtioPciDevice::create(
-      std::make_unique<testing::EchoDevice>(TransportBench::kQueues), wiring, old, bench.mmio));
-  testing::PciRegisterDriver driver(bench.port, testing::must(bench.root.add(*device)));
+      std::make_unique<testing::EchoDevice>(TransportBench::kQueues), wiring, old, bench_.mmio));
+  testing::PciRegisterDriver driver(bench_.port, testing::must(bench_.root.add(*device)));
   ASSERT_TRUE(driver.probe());
-  ASSERT_TRUE(driver.bring_up(TransportBench::kFeatures, bench.configs()));
+  ASSERT_TRUE(driver.bring_up(TransportBench::kFeatures, bench_.configs()));
   for (const unsigned width : {1U, 2U, 4U}) {
-    bench.add(0, static_cast<std::uint8_t>(width));
-    if (bench.rings[0].offer()) bench.port.store(driver.notify_address(0), 0, width);
-    EXPECT_TRUE(bench.reap(0));
+    bench_.add(0, static_cast<std::uint8_t>(width));
+    if (bench_.rings[0].offer()) bench_.port.store(driver.notify_address(0), 0, width);
+    EXPECT_TRUE(bench_.reap(0));
   }
-  for (const auto& doorbell : bench.vm.ioeventfds()) EXPECT_EQ(doorbell.match.length, 2U);
-  bench.root.reset();
-  EXPECT_TRUE(bench.vm.ioeventfds().empty());
-  EXPECT_EQ(bench.binder.bad_detaches(), 0U);
+  for (const auto& doorbell : bench_.vm.ioeventfds()) EXPECT_EQ(doorbell.match.length, 2U);
+  bench_.root.reset();
+  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
+  EXPECT_EQ(bench_.binder.bad_detaches(), 0U);
 }
 
 TEST_P(VirtioPciDeviceTest, ComesBackFromAMachineReset) {
   for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(bench.bring_up());
-    ASSERT_TRUE(bench.echoes(0, 1));
-    pci.move_bar(kElsewhere);
-    bench.core->pause();
-    bench.root.reset();
-    bench.core->resume();
-    EXPECT_TRUE(bench.vm.ioeventfds().empty());
-    EXPECT_TRUE(bench.vm.irqfds().empty());
-    EXPECT_EQ(pci.config_read(kPciCommandOffset, 2), 0U);
-    pci.locate();
-    EXPECT_EQ(pci.bar(), 0xe0000000U);
-    EXPECT_EQ(pci.status(), 0xff);
+    ASSERT_TRUE(bench_.bring_up());
+    ASSERT_TRUE(bench_.echoes(0, 1));
+    pci_.move_bar(kElsewhere);
+    bench_.core->pause();
+    bench_.root.reset();
+    bench_.core->resume();
+    EXPECT_TRUE(bench_.vm.ioeventfds().empty());
+    EXPECT_TRUE(bench_.vm.irqfds().empty());
+    EXPECT_EQ(pci_.config_read(kPciCommandOffset, 2), 0U);
+    pci_.locate();
+    EXPECT_EQ(pci_.bar(), 0xe0000000U);
+    EXPECT_EQ(pci_.status(), 0xff);
   }
 }
 

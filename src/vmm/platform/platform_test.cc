@@ -29,101 +29,101 @@ void out32(BusDevice& device, std::uint64_t offset, std::uint32_t value) {
 class SerialTest : public ::testing::Test {
  protected:
   void type(const std::string& text) {
-    EXPECT_EQ(serial.input(std::as_bytes(std::span(text))), text.size());
+    EXPECT_EQ(serial_.input(std::as_bytes(std::span(text))), text.size());
   }
-  std::string printed;
-  std::vector<bool> line;
-  Serial16550 serial{[this](std::span<const std::byte> bytes) {
-                       for (const std::byte byte : bytes) printed += static_cast<char>(byte);
-                     },
-                     [this](bool level) { line.push_back(level); }};
+  std::string printed_;
+  std::vector<bool> line_;
+  Serial16550 serial_{[this](std::span<const std::byte> bytes) {
+                        for (const std::byte byte : bytes) printed_ += static_cast<char>(byte);
+                      },
+                      [this](bool level) { line_.push_back(level); }};
 };
 
 TEST_F(SerialTest, PrintsWhatIsSent) {
   for (const char c : std::string("hello\n")) {
-    EXPECT_EQ(in(serial, 5) & 0x60, 0x60);
-    out(serial, 0, static_cast<std::uint8_t>(c));
+    EXPECT_EQ(in(serial_, 5) & 0x60, 0x60);
+    out(serial_, 0, static_cast<std::uint8_t>(c));
   }
-  EXPECT_EQ(printed, "hello\n");
-  EXPECT_TRUE(line.empty());
+  EXPECT_EQ(printed_, "hello\n");
+  EXPECT_TRUE(line_.empty());
 }
 
 TEST_F(SerialTest, TheDivisorLatchHidesTheDataRegister) {
-  out(serial, 3, 0x83);
-  out(serial, 0, 1);
-  out(serial, 1, 0);
-  EXPECT_EQ(in(serial, 0), 1);
-  EXPECT_EQ(in(serial, 1), 0);
-  out(serial, 3, 0x03);
-  EXPECT_EQ(printed, "");
-  out(serial, 0, 'x');
-  EXPECT_EQ(printed, "x");
+  out(serial_, 3, 0x83);
+  out(serial_, 0, 1);
+  out(serial_, 1, 0);
+  EXPECT_EQ(in(serial_, 0), 1);
+  EXPECT_EQ(in(serial_, 1), 0);
+  out(serial_, 3, 0x03);
+  EXPECT_EQ(printed_, "");
+  out(serial_, 0, 'x');
+  EXPECT_EQ(printed_, "x");
 }
 
 // What Linux' 8250 driver looks at before it believes in the port.
 TEST_F(SerialTest, PassesForA16550A) {
-  out(serial, 1, 0x0f);
-  EXPECT_EQ(in(serial, 1), 0x0f);
-  out(serial, 1, 0);
-  EXPECT_EQ(in(serial, 1), 0);
-  out(serial, 7, 0xa5);
-  EXPECT_EQ(in(serial, 7), 0xa5);
-  out(serial, 4, 0x1a);
-  EXPECT_EQ(in(serial, 6) & 0xf0, 0x90);
-  out(serial, 4, 0x15);
-  EXPECT_EQ(in(serial, 6) & 0xf0, 0x60);
-  out(serial, 4, 0);
-  EXPECT_EQ(in(serial, 6) & 0xf0, 0xb0);
-  EXPECT_EQ(in(serial, 2) & 0xc0, 0);
-  out(serial, 2, 1);
-  EXPECT_EQ(in(serial, 2) & 0xc0, 0xc0);
+  out(serial_, 1, 0x0f);
+  EXPECT_EQ(in(serial_, 1), 0x0f);
+  out(serial_, 1, 0);
+  EXPECT_EQ(in(serial_, 1), 0);
+  out(serial_, 7, 0xa5);
+  EXPECT_EQ(in(serial_, 7), 0xa5);
+  out(serial_, 4, 0x1a);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0x90);
+  out(serial_, 4, 0x15);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0x60);
+  out(serial_, 4, 0);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0xb0);
+  EXPECT_EQ(in(serial_, 2) & 0xc0, 0);
+  out(serial_, 2, 1);
+  EXPECT_EQ(in(serial_, 2) & 0xc0, 0xc0);
 }
 
 TEST_F(SerialTest, LoopsBack) {
-  out(serial, 4, 0x10);
-  out(serial, 0, 'q');
-  EXPECT_EQ(printed, "");
-  EXPECT_EQ(in(serial, 5) & 1, 1);
-  EXPECT_EQ(in(serial, 0), 'q');
-  EXPECT_EQ(in(serial, 5) & 1, 0);
+  out(serial_, 4, 0x10);
+  out(serial_, 0, 'q');
+  EXPECT_EQ(printed_, "");
+  EXPECT_EQ(in(serial_, 5) & 1, 1);
+  EXPECT_EQ(in(serial_, 0), 'q');
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
 }
 
 TEST_F(SerialTest, InterruptsForInput) {
   type("a");
-  EXPECT_TRUE(line.empty()) << "nobody asked for interrupts";
-  out(serial, 1, 1);
-  EXPECT_EQ(line, std::vector<bool>{true});
-  EXPECT_EQ(in(serial, 2) & 0x0f, 4);
-  EXPECT_EQ(in(serial, 0), 'a');
-  EXPECT_EQ(line, (std::vector<bool>{true, false}));
-  EXPECT_EQ(in(serial, 2) & 0x0f, 1);
+  EXPECT_TRUE(line_.empty()) << "nobody asked for interrupts";
+  out(serial_, 1, 1);
+  EXPECT_EQ(line_, std::vector<bool>{true});
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 4);
+  EXPECT_EQ(in(serial_, 0), 'a');
+  EXPECT_EQ(line_, (std::vector<bool>{true, false}));
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 1);
   type("bc");
-  EXPECT_EQ(in(serial, 0), 'b');
-  EXPECT_EQ(line.size(), 3U) << "the line stays up while there is more";
-  out(serial, 2, 0x03);  // drops the rest
-  EXPECT_EQ(line, (std::vector<bool>{true, false, true, false}));
+  EXPECT_EQ(in(serial_, 0), 'b');
+  EXPECT_EQ(line_.size(), 3U) << "the line stays up while there is more";
+  out(serial_, 2, 0x03);  // drops the rest
+  EXPECT_EQ(line_, (std::vector<bool>{true, false, true, false}));
 }
 
 TEST_F(SerialTest, InterruptsWhenItCanSendAgain) {
-  out(serial, 1, 2);
-  EXPECT_EQ(line, std::vector<bool>{true});
-  EXPECT_EQ(in(serial, 2) & 0x0f, 2);
-  EXPECT_EQ(line, (std::vector<bool>{true, false}));
-  out(serial, 0, 'x');
-  EXPECT_EQ(line.size(), 3U);
-  out(serial, 1, 0);
-  EXPECT_EQ(line, (std::vector<bool>{true, false, true, false}));
+  out(serial_, 1, 2);
+  EXPECT_EQ(line_, std::vector<bool>{true});
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 2);
+  EXPECT_EQ(line_, (std::vector<bool>{true, false}));
+  out(serial_, 0, 'x');
+  EXPECT_EQ(line_.size(), 3U);
+  out(serial_, 1, 0);
+  EXPECT_EQ(line_, (std::vector<bool>{true, false, true, false}));
 }
 
 TEST_F(SerialTest, TakesAsMuchInputAsThereIsRoomFor) {
   const std::vector<std::byte> flood(5000, std::byte{'x'});
-  const std::size_t taken = serial.input(flood);
+  const std::size_t taken = serial_.input(flood);
   EXPECT_LT(taken, flood.size());
-  for (std::size_t i = 0; i < taken; ++i) EXPECT_EQ(in(serial, 0), 'x');
-  EXPECT_EQ(in(serial, 5) & 1, 0);
+  for (std::size_t i = 0; i < taken; ++i) EXPECT_EQ(in(serial_, 0), 'x');
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
   type("again");
-  serial.reset();
-  EXPECT_EQ(in(serial, 5) & 1, 0);
+  serial_.reset();
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
 }
 
 TEST(DebugExitPort, TellsEndAndMarker) {
