@@ -10,10 +10,12 @@
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/inprocess.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "base/units.h"
 #include "bellhop_version.h"
 #include "vmm/bench/bench_image.h"
+#include "vmm/bench/blk_runner.h"
 #include "vmm/bench/blk_sweep.h"
 #include "vmm/bench/blk_tables.h"
 
@@ -40,6 +42,7 @@ struct BlkArguments {
   std::string notify;
   std::string placements;
   std::string vmms;
+  std::string host = "kvm";
   std::string peer;
   std::string seconds;
   std::string repeats;
@@ -64,6 +67,7 @@ struct BlkJob {
   bench::BlkSetting setting;
   bench::BlkLaunch launch;
   bench::BlkImages images;
+  bool inprocess = false;
 };
 
 Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
@@ -159,12 +163,23 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
   if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
   if (auto read = read_setting(arguments, job); !read) return forward(read);
   if (auto checked = check_medium(arguments, job); !checked) return forward(checked);
+  OptionLists lists;
+  lists.choice<bool>("--host", arguments.host, job.inprocess,
+                     {{"kvm", false}, {"inprocess", true}});
+  if (auto status = lists.status(); !status) return forward(status);
+  job.setting.bellhop_version = BELLHOP_VERSION;
+  if (job.inprocess) {
+    if (!arguments.peer.empty() || !arguments.vmms.empty()) {
+      return fail("--host inprocess has no VM to compare: leave out --peer and --vmm");
+    }
+    job.sweep.vmms = {bench::Vmm::kInprocess};
+    return job;
+  }
   auto guest = find_bench_guest(arguments.guest);
   if (!guest) return forward(guest);
   job.launch.guest = *guest;
   job.launch.qemu = arguments.qemu;
   job.launch.extra_cmdline = arguments.guest_words;
-  job.setting.bellhop_version = BELLHOP_VERSION;
   if (std::ranges::find(job.sweep.vmms, bench::Vmm::kQemu) != job.sweep.vmms.end()) {
     job.setting.qemu_version = bench::qemu_version(arguments.qemu);
   }
@@ -174,8 +189,9 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
 int run_blk(const BlkArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error(), kUsedWrongly);
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    return report({fmt::format("/dev/kvm cannot be used ({}): no machine can be measured here",
+  if (!job->inprocess && ::access("/dev/kvm", R_OK | W_OK) != 0) {
+    return report({fmt::format("/dev/kvm cannot be used ({}); --host inprocess measures the engine "
+                               "without a VM",
                                std::generic_category().message(errno)),
                    errno},
                   kFailed);
@@ -186,11 +202,16 @@ int run_blk(const BlkArguments& arguments) {
   SignalWaiter signals([&] { interrupt->signal(); });
 
   ProgressLine progress;
-  auto result =
-      bench::run_blk_sweep(job->sweep, job->setting, job->launch, job->images, *interrupt,
-                           [&](std::size_t number, std::size_t total, const std::string& what) {
-                             progress.show(number, total, what);
-                           });
+  const bench::BlkRunner machines(job->setting, job->launch, *interrupt);
+  const InprocessRunner engine(job->setting, job->launch.warmup_s, *interrupt);
+  auto result = bench::run_blk_sweep(
+      job->sweep, job->setting, job->images,
+      [&](const bench::BlkCell& cell, const bench::CpuPlan& plan, int image) {
+        return job->inprocess ? engine.run(cell, plan, image) : machines.run(cell, plan, image);
+      },
+      [&](std::size_t number, std::size_t total, const std::string& what) {
+        progress.show(number, total, what);
+      });
   progress.clear();
   if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
   if (!result) return report(result.error(), kFailed);
@@ -218,6 +239,8 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
   text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
+  text("--host", arguments->host,
+       "kvm (default), or inprocess: the engine without a VM, labelled so", "KIND");
   text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
   text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
   text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");

@@ -157,6 +157,31 @@ TEST_F(CliTest, AConfigurationFileIsToldByItsLine) {
   expect_refused({"run", "--config", file.string()}, "machine.toml:2: unknown name 'cpu'");
 }
 
+TEST_F(CliTest, MeasuresTheEngineWithoutAVm) {
+  const Outcome outcome = bellhop({"bench",        "blk",
+                                   "--host",       "inprocess",
+                                   "--medium",     folder_.string(),
+                                   "--workload",   "randread,randwrite",
+                                   "--threads",    "4",
+                                   "--seconds",    "0.1",
+                                   "--warmup",     "0",
+                                   "--repeat",     "1",
+                                   "--placement",  "free",
+                                   "--image-size", "16M",
+                                   "--aio",        "io_uring",
+                                   "--cache",      "writeback",
+                                   "--json",       "-"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  ASSERT_EQ(json["runs"].size(), 4U);
+  for (const auto& run : json["runs"]) {
+    EXPECT_EQ(run["vmm"], "inprocess");
+    EXPECT_GT(run["mb_per_s"].get<double>(), 0);
+  }
+  expect_refused({"bench", "blk", "--host", "inprocess", "--peer", "qemu"}, "--host inprocess");
+}
+
 #ifdef BELLHOP_BENCH_GUEST
 
 class CliMachineTest : public CliTest {

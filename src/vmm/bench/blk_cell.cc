@@ -32,7 +32,17 @@ const char* to_string(Placement placement) noexcept {
   return "";
 }
 
-const char* to_string(Vmm vmm) noexcept { return vmm == Vmm::kQemu ? "qemu" : "bellhop"; }
+const char* to_string(Vmm vmm) noexcept {
+  switch (vmm) {
+    case Vmm::kBellhop:
+      return "bellhop";
+    case Vmm::kQemu:
+      return "qemu";
+    case Vmm::kInprocess:
+      return "inprocess";
+  }
+  return "";
+}
 
 const char* to_string(Aio aio) noexcept {
   switch (aio) {

@@ -21,7 +21,11 @@ enum class Placement : std::uint8_t {
   kFree,        ///< left to the scheduler
   kOvercommit,  ///< left to the scheduler, with more vCPUs than CPUs
 };
-enum class Vmm : std::uint8_t { kBellhop, kQemu };
+enum class Vmm : std::uint8_t {
+  kBellhop,
+  kQemu,
+  kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
+};
 
 /// One cell of a sweep of `bellhop bench blk`.
 struct BlkCell {

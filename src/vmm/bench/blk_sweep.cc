@@ -15,12 +15,12 @@ namespace {
 /// One sweep under way.
 class Sweep {
  public:
-  Sweep(const BlkSweep& sweep, const BlkSetting& setting, const BlkLaunch& launch,
-        const BlkImages& images, const EventFd& interrupt, const Progress& progress)
+  Sweep(const BlkSweep& sweep, const BlkSetting& setting, const BlkImages& images,
+        const Measure& measure, const Progress& progress)
       : sweep_(sweep),
         images_(images),
+        measure_(measure),
         progress_(progress),
-        runner_(setting, launch, interrupt),
         available_(allowed_cpus()) {
     report_.setting = setting;
   }
@@ -93,7 +93,7 @@ class Sweep {
       }
       image = prepared_.get();
     }
-    auto measured = runner_.run(cell.cell, cell.plan, image);
+    auto measured = measure_(cell.cell, cell.plan, image);
     if (measured) {
       cell.measurements.push_back(*measured);
       return {};
@@ -107,8 +107,8 @@ class Sweep {
 
   const BlkSweep& sweep_;
   const BlkImages& images_;
+  const Measure& measure_;
   const Progress& progress_;
-  BlkRunner runner_;
   CpuList available_;
   BlkReport report_;
   UniqueFd prepared_;
@@ -119,9 +119,9 @@ class Sweep {
 }  // namespace
 
 Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
-                                const BlkLaunch& launch, const BlkImages& images,
-                                const EventFd& interrupt, const Progress& progress) {
-  return Sweep(sweep, setting, launch, images, interrupt, progress).run();
+                                const BlkImages& images, const Measure& measure,
+                                const Progress& progress) {
+  return Sweep(sweep, setting, images, measure, progress).run();
 }
 
 }  // namespace bellhop::bench

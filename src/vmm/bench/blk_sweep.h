@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "vmm/bench/blk_runner.h"
+#include "vmm/bench/figures.h"
 
 namespace bellhop::bench {
 
@@ -19,11 +19,14 @@ struct BlkImages {
 /// Told before every repeat: its number from 1 on, of how many, and what it is.
 using Progress = std::function<void(std::size_t, std::size_t, const std::string&)>;
 
+/// One repeat of one cell on an open image.
+using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;
+
 /// Runs every cell of `sweep`, the repeats of each compared set interleaved (A B C A B C ...).
 /// Cells that cannot be run, or fail, are listed in the report with the reason. Errors: the images
-/// cannot be made; EINTR where `interrupt` was signalled.
+/// cannot be made; EINTR where `measure` says so, which ends the sweep.
 Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
-                                const BlkLaunch& launch, const BlkImages& images,
-                                const EventFd& interrupt, const Progress& progress);
+                                const BlkImages& images, const Measure& measure,
+                                const Progress& progress);
 
 }  // namespace bellhop::bench

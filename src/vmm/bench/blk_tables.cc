@@ -78,15 +78,19 @@ class View {
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
     return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
   }
+  [[nodiscard]] const char* transport() const {
+    if (has(Vmm::kInprocess)) return "eventfds";
+    return report_.setting.transport == TransportKind::kPci ? "PCI" : "MMIO";
+  }
   [[nodiscard]] std::string caption(const std::string& vmm) const {
     const BlkSetting& setting = report_.setting;
     return fmt::format(
-        "{}: virtio-blk-{}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium {}; "
+        "{}: virtio-blk over {}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
+        "{}; "
         "median of {} x {:g} s",
-        vmm, setting.transport == TransportKind::kPci ? "pci" : "mmio", group_.vcpus,
-        group_.vcpus == 1 ? "" : "s", to_string(group_.placement), to_string(setting.cache),
-        to_string(setting.aio), setting.block_bytes, setting.medium, setting.repeats,
-        setting.seconds);
+        vmm, transport(), group_.vcpus, group_.vcpus == 1 ? "" : "s", to_string(group_.placement),
+        to_string(setting.cache), to_string(setting.aio), setting.block_bytes, setting.medium,
+        setting.repeats, setting.seconds);
   }
 
  private:
@@ -126,15 +130,19 @@ std::vector<std::string> own_row(const View& view, Row row, Vmm vmm) {
           efficiency_ratio(event, sync)};
 }
 
-Table bellhop_table(const View& view) {
+/// Bellhop's own table, with a VM or in process.
+Table bellhop_table(const View& view, Vmm vmm) {
   Table table;
-  table.caption = view.caption("Bellhop");
+  table.caption = view.caption(vmm == Vmm::kInprocess
+                                   ? "Bellhop's engine IN PROCESS, without a VM (a driver in this "
+                                     "process, plain eventfds)"
+                                   : "Bellhop");
   table.columns = own_columns("today, MB/s");
   for (const char* name : {"unmodified", "patched", "gain"}) {
     table.columns.push_back({"the mail of 2010, MB/s", name});
   }
   for (const Row row : view.rows()) {
-    auto cells = own_row(view, row, Vmm::kBellhop);
+    auto cells = own_row(view, row, vmm);
     const MailFigure* mail = find_mail_figure(row.workload, row.threads);
     cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->unmodified) : kNone);
     cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->patched) : kNone);
@@ -180,7 +188,9 @@ std::vector<Table> make_tables(const BlkReport& report) {
   for (const Group group : groups) {
     const View view(report, group);
     const bool bellhop = view.has(Vmm::kBellhop);
-    if (bellhop) tables.push_back(bellhop_table(view));
+    for (const Vmm vmm : {Vmm::kBellhop, Vmm::kInprocess}) {
+      if (view.has(vmm)) tables.push_back(bellhop_table(view, vmm));
+    }
     if (view.has(Vmm::kQemu)) {
       tables.push_back(qemu_table(view, report.setting.qemu_version, bellhop));
     }

@@ -25,10 +25,12 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
   return Json{
       {"vmm", to_string(cell.vmm)},
       {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
-      {"guest", "bench"},
+      {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
       {"vcpus", cell.vcpus},
       {"device", "blk"},
-      {"transport", setting.transport == TransportKind::kPci ? "pci" : "mmio"},
+      {"transport", cell.vmm == Vmm::kInprocess                ? Json(nullptr)
+                    : setting.transport == TransportKind::kPci ? Json("pci")
+                                                               : Json("mmio")},
       {"ring", "split"},
       {"queues", cell.vcpus},
       {"workload", to_string(cell.workload)},
