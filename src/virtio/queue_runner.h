@@ -98,6 +98,7 @@ class QueueRunner final : public EventHandler, public Task {
     serving_ = true;
     work();
     serving_ = false;
+    if (!ring_) return;  // a completion event that outlived the ring: nothing was in flight
     publish(Ring::kNow);
     settle();
   }

@@ -45,7 +45,6 @@ void VcpuThread::resume() {
     const std::lock_guard<std::mutex> hold(mutex_);
     if (wish_.load(std::memory_order_relaxed) != Wish::kPause) return;
     wish_.store(Wish::kRun, std::memory_order_release);
-    paused_ = false;
   }
   changed_.notify_all();
 }
@@ -62,6 +61,8 @@ void VcpuThread::loop() {
       paused_ = true;
       changed_.notify_all();
       changed_.wait(hold, [this] { return wish_.load() != Wish::kPause; });
+      // Only here: a pause that overtakes the resume before it finds the thread standing still.
+      paused_ = false;
       continue;
     }
     auto exit = vcpu_->run();
