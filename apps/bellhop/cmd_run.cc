@@ -33,7 +33,7 @@ Keys of --disk:
   queues=N  queue-size=N   1 and 256 by default
   notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
   iothread=NAME|auto       auto: disks are spread over all I/O threads
-Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll
+Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
 Exit status: 0 the guest ended with status 0 (or asked for a reset), 1 with another one or the

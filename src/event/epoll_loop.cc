@@ -74,7 +74,10 @@ void EpollLoop::run() {
 }
 
 void EpollLoop::run_once(std::chrono::nanoseconds timeout) {
-  wait(has_deferred() ? std::chrono::nanoseconds(0) : timers_.wait(timeout));
+  timeout = has_deferred() ? std::chrono::nanoseconds(0) : timers_.wait(timeout);
+  const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake();
+  wait(sleep ? timeout : std::chrono::nanoseconds(0));
+  if (sleep) slept();
   dispatch();
   timers_.run_due();
   run_deferred();

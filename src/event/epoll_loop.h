@@ -32,6 +32,8 @@ class EpollLoop final : public EventLoop {
   void stop() noexcept override { mailbox_.stop(); }
 
  private:
+  void flush() noexcept override {}
+  [[nodiscard]] bool has_news() const noexcept override { return false; }
   struct Watch {
     const EventFd* event;
     EventHandler* handler;

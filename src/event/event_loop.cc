@@ -1,5 +1,7 @@
 #include "event/event_loop.h"
 
+#include <algorithm>
+
 #include "event/epoll_loop.h"
 #include "event/uring_loop.h"
 
@@ -11,6 +13,21 @@ namespace {
 // defers itself without end (a queue that is polled) must not keep the loop from its events.
 constexpr int kDeferredPasses = 4;
 
+// What is found by looking saves a wake-up, which costs more CPU time than the look: one success pays
+// for more than one failure in two.
+constexpr int kMostCredit = 8;
+constexpr int kFound = 1;
+constexpr int kShortSleep = 4;
+constexpr int kLongSleep = -2;
+// Looks between two readings of the clock.
+constexpr int kLooksPerReading = 16;
+
+void relax() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
@@ -21,6 +38,44 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
 Result<std::unique_ptr<EventLoop>> EventLoop::create_best() {
   auto loop = create(LoopKind::kIoUring);
   return loop ? std::move(loop) : create(LoopKind::kEpoll);
+}
+
+bool EventLoop::stay_awake() noexcept {
+  if (pollers_.empty()) return false;
+  if (poll_max_ > std::chrono::nanoseconds(0)) {
+    idle_since_ = std::chrono::steady_clock::now();
+    poll_kind_ = std::ranges::any_of(
+        pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
+    int& credit = poll_credit_[poll_kind_];
+    if (credit > 0 && look_around()) {
+      credit = std::min(kMostCredit, credit + kFound);
+      return true;
+    }
+  }
+  bool work = false;
+  for (Poller* poller : pollers_) work |= poller->prepare_sleep();
+  return work;
+}
+
+bool EventLoop::look_around() noexcept {
+  flush();
+  do {
+    for (int look = 0; look < kLooksPerReading; ++look) {
+      for (Poller* poller : pollers_) {
+        if (poller->poll()) return true;
+      }
+      if (has_news()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() - idle_since_ < poll_max_);
+  return false;
+}
+
+void EventLoop::slept() noexcept {
+  if (pollers_.empty() || poll_max_ == std::chrono::nanoseconds(0)) return;
+  const bool was_short = std::chrono::steady_clock::now() - idle_since_ <= poll_max_;
+  int& credit = poll_credit_[poll_kind_];
+  credit = std::clamp(credit + (was_short ? kShortSleep : kLongSleep), 0, kMostCredit);
 }
 
 void EventLoop::defer(Task& task) noexcept {

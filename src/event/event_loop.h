@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -42,6 +44,23 @@ class EventHandler {
 
  protected:
   ~EventHandler() = default;
+};
+
+/// Somebody who can see his work without being told, and who is told only if he asks. Before the
+/// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once more:
+/// as long as the loop is awake anyway, nobody needs to ring.
+class Poller {
+ public:
+  /// Whether there is work now; it is deferred (EventLoop::defer) before this returns. Cheap.
+  virtual bool poll() noexcept = 0;
+  /// Asks to be told again, then looks once more: as poll(). True: the loop must not sleep yet.
+  virtual bool prepare_sleep() noexcept = 0;
+  /// Whether the next thing to happen is the end of something that this side has under way, rather
+  /// than new work. The two come at different intervals, and the loop learns them apart.
+  [[nodiscard]] virtual bool has_work_under_way() const noexcept = 0;
+
+ protected:
+  ~Poller() = default;
 };
 
 /// Somebody who waits for a point in time.
@@ -92,6 +111,14 @@ class EventLoop {
   /// Takes a deferred task back, before it is destroyed. Nothing happens if it was not deferred.
   void cancel_deferred(Task& task) noexcept;
 
+  /// From now on `poller` is asked before the loop sleeps.
+  void add_poller(Poller& poller) { pollers_.push_back(&poller); }
+  void remove_poller(Poller& poller) noexcept { std::erase(pollers_, &poller); }
+  /// How long the loop may look for work before it sleeps; 0: not at all. It looks only as long as
+  /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by longer
+  /// ones, so that a loop with little to do sleeps at once.
+  void set_poll_max(std::chrono::nanoseconds max) noexcept { poll_max_ = max; }
+
   /// Calls `handler` once at or after `delay` from now; starting it again moves it.
   virtual void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) = 0;
   virtual void stop_timer(TimerHandler& handler) noexcept = 0;
@@ -125,10 +152,26 @@ class EventLoop {
   void run_deferred() noexcept;
   [[nodiscard]] bool has_deferred() const noexcept { return first_task_ != nullptr; }
 
+  /// To be called when the loop is about to wait for longer than nothing. True: do not.
+  bool stay_awake() noexcept;
+  /// To be called after a wait, if stay_awake() was called before it.
+  void slept() noexcept;
+  /// Hands what is queued to the kernel, without waiting.
+  virtual void flush() noexcept = 0;
+  /// Whether the kernel has something for the loop, as far as that can be seen without asking it.
+  [[nodiscard]] virtual bool has_news() const noexcept = 0;
+
   ::io_uring* uring_ = nullptr;
   std::uint64_t system_calls_ = 0;
 
  private:
+  bool look_around() noexcept;
+
+  std::vector<Poller*> pollers_;
+  std::chrono::nanoseconds poll_max_{0};
+  std::array<int, 2> poll_credit_{};  ///< without and with work under way
+  std::size_t poll_kind_ = 0;          ///< which of them the last idle time belongs to
+  std::chrono::steady_clock::time_point idle_since_{};
   Task* first_task_ = nullptr;
   Task* last_task_ = nullptr;
 };

@@ -68,6 +68,7 @@ void IoThread::main(std::promise<Status>& started) {
         fmt::format("I/O thread {}: {}", config_.name, loop.error().message), loop.error().code));
   }
   loop_ = std::move(*loop);
+  loop_->set_poll_max(config_.poll_max);
   started.set_value({});
   loop_->run();
 }

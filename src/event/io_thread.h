@@ -17,6 +17,8 @@ struct IoThreadConfig {
   std::string name = "io0";   ///< at most 15 bytes reach the kernel
   CpuList cpus;               ///< empty: wherever the scheduler likes
   bool prefer_epoll = false;  ///< io_uring switched off
+  /// How long it may look for work before it sleeps, at most (EventLoop::set_poll_max).
+  std::chrono::nanoseconds poll_max = std::chrono::microseconds(64);
 };
 
 /// An event loop with a thread of its own, a name and a CPU set. Queues are mapped to it.

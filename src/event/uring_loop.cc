@@ -236,7 +236,12 @@ void UringLoop::round(std::chrono::nanoseconds timeout) noexcept {
   if (found || has_deferred()) timeout = std::chrono::nanoseconds(0);
   // What is there already is served before the kernel is asked for more, unless something waits to
   // be submitted.
-  if (!found || ::io_uring_sq_ready(&ring_) != 0) submit_and_wait(timers_.wait(timeout));
+  if (!found || ::io_uring_sq_ready(&ring_) != 0) {
+    timeout = timers_.wait(timeout);
+    const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake();
+    submit_and_wait(sleep ? timeout : std::chrono::nanoseconds(0));
+    if (sleep) slept();
+  }
   take_completions();
   dispatch();
   timers_.run_due();

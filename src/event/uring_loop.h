@@ -50,6 +50,12 @@ class UringLoop final : public EventLoop {
   void submit_and_wait(std::chrono::nanoseconds timeout) noexcept;
   bool take_completions() noexcept;
   void dispatch() noexcept;
+  void flush() noexcept override {
+    if (::io_uring_sq_ready(&ring_) != 0) submit();
+  }
+  [[nodiscard]] bool has_news() const noexcept override {
+    return ::io_uring_cq_ready(&ring_) != 0 || must_enter();
+  }
   void signal_failed(int fd, int error) noexcept;
   void round(std::chrono::nanoseconds timeout) noexcept;
   bool wait_for(Watch& watch) noexcept;

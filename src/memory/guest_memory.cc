@@ -1,6 +1,7 @@
 #include "memory/guest_memory.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -89,6 +90,12 @@ bool GuestMemory::read(GuestAddress address, std::span<std::byte> bytes) const n
   if (!source) return false;
   source->copy_out(bytes);
   return true;
+}
+
+void GuestMemory::clear() const noexcept {
+  const auto size = static_cast<off_t>(total_size());
+  if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0) return;
+  for (const Region& region : regions_) std::memset(region.host, 0, region.size);
 }
 
 std::uint64_t GuestMemory::total_size() const noexcept {

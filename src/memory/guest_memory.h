@@ -59,6 +59,9 @@ class GuestMemory {
   [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> bytes) const noexcept;
   [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> bytes) const noexcept;
 
+  /// Gives all pages back to the host: everything reads zero, as after power-on.
+  void clear() const noexcept;
+
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
   [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }

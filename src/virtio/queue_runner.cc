@@ -40,6 +40,9 @@ void QueueRunner::start(Virtqueue ring) {
     thread_->run_sync([this] {
       [[maybe_unused]] const bool watched = thread_->loop().watch(doorbell_, *this).has_value();
       assert(watched);
+      // Wherever the ring comes from, the driver may still be asked not to kick.
+      suppressed_ = true;
+      thread_->loop().add_poller(*this);
     });
   }
 }
@@ -47,7 +50,10 @@ void QueueRunner::start(Virtqueue ring) {
 std::optional<Virtqueue> QueueRunner::stop() {
   if (!running()) return std::nullopt;
   thread_->run_sync([this] {
-    if (mode() == NotifyMode::kIoEventFd) thread_->loop().unwatch(doorbell_);
+    if (mode() == NotifyMode::kIoEventFd) {
+      thread_->loop().unwatch(doorbell_);
+      thread_->loop().remove_poller(*this);
+    }
     const std::lock_guard<std::mutex> hold(baton_);
     stopping_ = true;
     publish(Ring::kNow);
@@ -77,7 +83,7 @@ void QueueRunner::kick_once() noexcept {
   thread_->loop().post([this] {
     if (mode() == NotifyMode::kSync) {
       const std::lock_guard<std::mutex> hold(baton_);
-      if (ring_) serve(Ring::kNow, false);
+      if (ring_) serve_sync(false);
     } else if (ring_) {
       thread_->loop().defer(*this);
     }
@@ -92,17 +98,17 @@ void QueueRunner::kick() noexcept {
   const std::lock_guard<std::mutex> hold(baton_);
   if (!ring_) return;
   counters_.kicks.add();
-  serve(Ring::kNow, true);
+  serve_sync(true);
 }
 
 void QueueRunner::on_event(std::uint64_t count) noexcept {
-  counters_.kicks.add(count - std::exchange(self_kicks_, 0));
+  counters_.kicks.add(count);
   kicked_ = true;
   thread_->loop().defer(*this);
 }
 
 void QueueRunner::run() noexcept {
-  if (ring_) serve(Ring::kWithNextSubmission, std::exchange(kicked_, false));
+  if (ring_) serve(std::exchange(kicked_, false));
 }
 
 Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
@@ -120,42 +126,62 @@ void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written) noexce
   }
 }
 
-void QueueRunner::serve(Ring ring, bool kicked) noexcept {
-  // Completions alone do not reopen the question of kicks: they are still enabled.
+bool QueueRunner::drain_once(Ring ring) noexcept {
+  ring_->suppress_kicks();
+  serving_ = true;
+  taken_ = 0;
+  handler_->drain();
+  if (taken_ != 0) handler_->submit();
+  serving_ = false;
+  publish(ring);
+  if (!ring_->broken()) return taken_ != 0;
+  faults_->queue_broken();
+  return false;
+}
+
+void QueueRunner::serve(bool kicked) noexcept {
   if (stopping_ || (!kicked && !ring_->has_available())) {
-    publish(ring);
+    publish(Ring::kWithNextSubmission);
     settle();
     return;
   }
-  serving_ = true;
-  bool more = false;
+  suppressed_ = true;
   for (unsigned round = 0; round < kRoundsInOneDrain; ++round) {
-    ring_->suppress_kicks();
-    taken_ = 0;
-    handler_->drain();
-    if (taken_ != 0) {
-      handler_->submit();
-    } else if (kicked && round == 0) {
-      counters_.kicks_in_vain.add();
-    }
-    publish(ring);
-    if (ring_->broken()) {
-      faults_->queue_broken();
-      more = false;
+    if (!drain_once(Ring::kWithNextSubmission)) {
+      if (kicked && round == 0) counters_.kicks_in_vain.add();
       break;
     }
+    if (!ring_->has_available()) break;
+  }
+  settle();
+  // Other queues first; the loop does not sleep before it has come back here.
+  if (ring_->has_available()) thread_->loop().defer(*this);
+}
+
+bool QueueRunner::poll() noexcept {
+  if (!ring_ || stopping_ || !ring_->has_available()) return false;
+  thread_->loop().defer(*this);
+  return true;
+}
+
+bool QueueRunner::prepare_sleep() noexcept {
+  if (!suppressed_ || !ring_ || stopping_ || ring_->broken()) return false;
+  suppressed_ = false;
+  return ring_->enable_kicks() && poll();
+}
+
+void QueueRunner::serve_sync(bool kicked) noexcept {
+  if (stopping_) {
+    settle();
+    return;
+  }
+  bool more = true;
+  for (unsigned round = 0; more && round < kRoundsInOneDrain; ++round) {
+    if (!drain_once(Ring::kNow) && kicked && round == 0) counters_.kicks_in_vain.add();
     more = ring_->enable_kicks();
-    if (!more) break;
   }
-  serving_ = false;
-  if (more) {
-    if (mode() == NotifyMode::kSync) {
-      kick_once();
-    } else {
-      ++self_kicks_;
-      doorbell_.signal();
-    }
-  }
+  // The vCPU has better things to do: the I/O thread goes on.
+  if (more) kick_once();
   settle();
 }
 

@@ -43,7 +43,7 @@ class QueueFaultSink {
 /// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches the
 /// ring. With kSync the vCPU thread drains it for the length of one kick, under the baton; the I/O
 /// thread takes the same baton to complete requests. start(), stop() and the mode are control path.
-class QueueRunner final : public EventHandler, public Task {
+class QueueRunner final : public EventHandler, public Task, public Poller {
  public:
   struct Setup {
     IoThread* thread = nullptr;
@@ -111,8 +111,17 @@ class QueueRunner final : public EventHandler, public Task {
 
   void on_event(std::uint64_t count) noexcept override;
   void run() noexcept override;
-  /// The draining loop.
-  void serve(Ring ring, bool kicked) noexcept;
+  bool poll() noexcept override;
+  bool prepare_sleep() noexcept override;
+  [[nodiscard]] bool has_work_under_way() const noexcept override {
+    return ring_ && ring_->in_flight() != 0;
+  }
+  /// The draining loop of the I/O thread; kicks stay suppressed until the loop is about to sleep.
+  void serve(bool kicked) noexcept;
+  /// The draining loop of a vCPU thread, under the baton.
+  void serve_sync(bool kicked) noexcept;
+  /// One pass of either: false if the ring had nothing, or is broken.
+  bool drain_once(Ring ring) noexcept;
   void publish(Ring ring) noexcept;
   void settle() noexcept;
 
@@ -128,8 +137,8 @@ class QueueRunner final : public EventHandler, public Task {
   bool serving_ = false;   ///< inside drain(), submit() or with_baton()
   bool stopping_ = false;  ///< nothing more is taken
   bool kicked_ = false;    ///< a kick waits for this round's end
-  std::uint32_t taken_ = 0;         ///< by the drain under way
-  std::uint64_t self_kicks_ = 0;    ///< doorbell signals that were not the guest's
+  bool suppressed_ = false;  ///< the driver was asked not to kick
+  std::uint32_t taken_ = 0;  ///< by the drain under way
   std::atomic<bool> running_{false};
 
   /// kSync: whose turn it is with the ring. In the other modes only start and stop take it.

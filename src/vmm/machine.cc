@@ -222,6 +222,7 @@ void Machine::Impl::resume() {
 
 Status Machine::Impl::reset() {
   devices_->reset();
+  memory_->clear();
   serial_->reset();
   if (auto done = vm_->reset(); !done) return done;
   for (auto& vcpu : vcpus_) {

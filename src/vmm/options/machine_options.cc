@@ -12,6 +12,7 @@ namespace bellhop {
 
 namespace {
 
+constexpr std::chrono::milliseconds kLongestPoll{10};
 constexpr unsigned kMaxCpus = 64;
 constexpr unsigned kMaxQueues = 64;
 constexpr unsigned kMaxQueueSize = 32768;  // virtio 1.3, 2.7: "Queue Size ... maximum is 32768"
@@ -205,6 +206,7 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   reader.text("name", thread.name);
   reader.cpus("cpus", thread.cpus);
   reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
+  reader.duration("poll-max", thread.poll_max, kLongestPoll);
   if (auto status = reader.finish(); !status) return forward(status);
   if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
     return fail(fmt::format(

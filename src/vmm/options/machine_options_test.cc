@@ -69,7 +69,7 @@ TEST_F(MachineOptionsTest, FillsInDefaults) {
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   iothread("left");
-  iothread("right,loop=epoll");
+  iothread("right,loop=epoll,poll-max=20us");
   disk("path=" + file("a") +
        ",id=root,readonly,cache=none,aio=native,queues=4,queue-size=1024,notify=sync,iothread="
        "right");
@@ -85,6 +85,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   EXPECT_EQ(disk.notify, NotifyMode::kSync);
   EXPECT_EQ(disk.iothread, "right");
   EXPECT_TRUE(config->iothreads[1].prefer_epoll);
+  EXPECT_EQ(config->iothreads[1].poll_max, std::chrono::microseconds(20));
 }
 
 TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {

@@ -121,6 +121,20 @@ void PropertyReader::size(std::string_view key, std::uint64_t& out, std::uint64_
   out = *parsed;
 }
 
+void PropertyReader::duration(std::string_view key, std::chrono::nanoseconds& out,
+                              std::chrono::nanoseconds most) {
+  const std::string* value = need_value(key);
+  if (value == nullptr) return;
+  const auto parsed = parse_duration(*value);
+  if (!parsed || *parsed > most) {
+    wrong(key, *value,
+          fmt::format("a time up to {} us, such as 50us or 0",
+                      std::chrono::duration_cast<std::chrono::microseconds>(most).count()));
+    return;
+  }
+  out = *parsed;
+}
+
 void PropertyReader::number(std::string_view key, unsigned& out, unsigned least, unsigned most) {
   const std::string* value = need_value(key);
   if (value == nullptr) return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -52,6 +53,7 @@ class PropertyReader {
   void text(std::string_view key, std::string& out);
   void size(std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most);
   void number(std::string_view key, unsigned& out, unsigned least, unsigned most);
+  void duration(std::string_view key, std::chrono::nanoseconds& out, std::chrono::nanoseconds most);
   void cpus(std::string_view key, CpuList& out);
   /// `key`, `key=on`, `key=off`.
   void flag(std::string_view key, bool& out);
