@@ -76,7 +76,8 @@ void EpollLoop::run() {
 void EpollLoop::run_once(std::chrono::nanoseconds timeout) {
   timeout = has_deferred() ? std::chrono::nanoseconds(0) : timers_.wait(timeout);
   const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake();
-  wait(sleep ? timeout : std::chrono::nanoseconds(0));
+  // Asked again: a poller may have started a timer instead of asking to be told.
+  wait(sleep ? timers_.wait(timeout) : std::chrono::nanoseconds(0));
   if (sleep) slept();
   dispatch();
   timers_.run_due();

@@ -13,7 +13,7 @@ constexpr unsigned kRoundsInOneDrain = 32;
 /// first while the device works on the rest. A medium that completes inside submit() is what this
 /// is for; publishing more often costs a shared cache line each time. Only with EVENT_IDX, where a
 /// driver that is awake says exactly that: by flags, each publication would be an interrupt.
-constexpr std::uint16_t kPublishEvery = 4;
+constexpr std::uint16_t kPublishEvery = 8;
 
 }  // namespace
 

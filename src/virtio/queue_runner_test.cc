@@ -188,6 +188,33 @@ TEST_P(QueueRunnerTest, StopWaitsForRequestsInFlightAndPublishesThem) {
   EXPECT_EQ(driver.used_idx(), 5U);
 }
 
+TEST_P(QueueRunnerTest, ServesWhatIsOfferedWhileMuchIsUnderWay) {
+  start();
+  handler->hold = true;
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  if (driver.offer()) ring();
+  while (handler->drained != 8) std::this_thread::yield();
+  // Nothing of that will end, and the driver may have been asked not to ring: it is served anyway.
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (std::uint64_t more = 9; more <= 12; ++more) {
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    if (driver.offer()) ring();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (handler->drained != more) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "a request was left lying";
+      std::this_thread::yield();
+    }
+  }
+  handler->hold = false;
+  thread->run_sync([this] {
+    if (GetParam().notify == NotifyMode::kSync) {
+      runner->with_baton([this] { handler->give_back(); });
+    } else {
+      handler->give_back();
+    }
+  });
+}
+
 TEST_P(QueueRunnerTest, TenThousandStopsAndStartsLoseNothing) {
   start();
   constexpr int kRounds = 10'000;
