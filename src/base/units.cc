@@ -66,7 +66,8 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
   Suffixed parts{};
   if (split_number(text, parts)) {
     for (const Unit& unit : kUnits) {
-      if (parts.suffix == unit.name && parts.number <= std::uint64_t{INT64_MAX} / unit.nanoseconds) {
+      if (parts.suffix == unit.name &&
+          parts.number <= std::uint64_t{INT64_MAX} / unit.nanoseconds) {
         return std::chrono::nanoseconds(parts.number * unit.nanoseconds);
       }
     }

@@ -13,8 +13,8 @@ namespace {
 // defers itself without end (a queue that is polled) must not keep the loop from its events.
 constexpr int kDeferredPasses = 4;
 
-// What is found by looking saves a wake-up, which costs more CPU time than the look: one success pays
-// for more than one failure in two.
+// What is found by looking saves a wake-up, which costs more CPU time than the look: one success
+// pays for more than one failure in two.
 constexpr int kMostCredit = 8;
 constexpr int kFound = 1;
 constexpr int kShortSleep = 4;

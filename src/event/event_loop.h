@@ -47,8 +47,8 @@ class EventHandler {
 };
 
 /// Somebody who can see his work without being told, and who is told only if he asks. Before the
-/// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once more:
-/// as long as the loop is awake anyway, nobody needs to ring.
+/// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once
+/// more: as long as the loop is awake anyway, nobody needs to ring.
 class Poller {
  public:
   /// Whether there is work now; it is deferred (EventLoop::defer) before this returns. Cheap.
@@ -115,8 +115,8 @@ class EventLoop {
   void add_poller(Poller& poller) { pollers_.push_back(&poller); }
   void remove_poller(Poller& poller) noexcept { std::erase(pollers_, &poller); }
   /// How long the loop may look for work before it sleeps; 0: not at all. It looks only as long as
-  /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by longer
-  /// ones, so that a loop with little to do sleeps at once.
+  /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by
+  /// longer ones, so that a loop with little to do sleeps at once.
   void set_poll_max(std::chrono::nanoseconds max) noexcept { poll_max_ = max; }
 
   /// Calls `handler` once at or after `delay` from now; starting it again moves it.
@@ -170,7 +170,7 @@ class EventLoop {
   std::vector<Poller*> pollers_;
   std::chrono::nanoseconds poll_max_{0};
   std::array<int, 2> poll_credit_{};  ///< without and with work under way
-  std::size_t poll_kind_ = 0;          ///< which of them the last idle time belongs to
+  std::size_t poll_kind_ = 0;         ///< which of them the last idle time belongs to
   std::chrono::steady_clock::time_point idle_since_{};
   Task* first_task_ = nullptr;
   Task* last_task_ = nullptr;

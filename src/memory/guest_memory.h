@@ -26,8 +26,8 @@ class GuestMemory {
   struct Region {
     GuestAddress base;
     std::uint64_t size = 0;
-    std::byte* host = nullptr;       ///< where it is mapped in this process
-    std::uint64_t file_offset = 0;   ///< where it begins in fd()
+    std::byte* host = nullptr;      ///< where it is mapped in this process
+    std::uint64_t file_offset = 0;  ///< where it begins in fd()
   };
 
   /// Reserves and maps the regions; pages are taken from the host when they are first touched.

@@ -7,9 +7,9 @@
 
 namespace bellhop {
 
-/// How a device notifies the guest of one kind of event: an irqfd, a vhost-user call fd, or a test's
-/// eventfd. The transport points it at another vector while the device runs; the eventfds that it
-/// points at live as long as the transport.
+/// How a device notifies the guest of one kind of event: an irqfd, a vhost-user call fd, or a
+/// test's eventfd. The transport points it at another vector while the device runs; the eventfds
+/// that it points at live as long as the transport.
 class Bell {
  public:
   Bell() noexcept = default;

@@ -4,18 +4,19 @@
 
 namespace bellhop {
 
-/// What happened on one queue since it was made. Written by whoever holds the queue; read by anyone.
+/// What happened on one queue since it was made. Written by whoever holds the queue; read by
+/// anyone.
 struct QueueCounters {
-  RelaxedCounter kicks;               ///< notifications that arrived
-  RelaxedCounter kicks_in_vain;       ///< ... and found the ring empty
-  RelaxedCounter chains;              ///< requests taken
-  RelaxedCounter completions;         ///< requests given back
-  RelaxedCounter batches;             ///< publications of the used index
-  RelaxedCounter interrupts;          ///< times the bell was rung
-  RelaxedCounter interrupts_saved;    ///< publications that the driver did not want to hear of
-  RelaxedCounter system_calls;        ///< of the device's back end for this queue
-  RelaxedCounter bad_chains;          ///< guest faults confined to one chain
-  RelaxedCounter broken;              ///< guest faults that stopped the queue until reset
+  RelaxedCounter kicks;             ///< notifications that arrived
+  RelaxedCounter kicks_in_vain;     ///< ... and found the ring empty
+  RelaxedCounter chains;            ///< requests taken
+  RelaxedCounter completions;       ///< requests given back
+  RelaxedCounter batches;           ///< publications of the used index
+  RelaxedCounter interrupts;        ///< times the bell was rung
+  RelaxedCounter interrupts_saved;  ///< publications that the driver did not want to hear of
+  RelaxedCounter system_calls;      ///< of the device's back end for this queue
+  RelaxedCounter bad_chains;        ///< guest faults confined to one chain
+  RelaxedCounter broken;            ///< guest faults that stopped the queue until reset
 };
 
 }  // namespace bellhop

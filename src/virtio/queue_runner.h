@@ -40,9 +40,10 @@ class QueueFaultSink {
 /// completions and its bell. It outlives the ring that it runs: kicks at a wrong time find no ring
 /// and do nothing.
 ///
-/// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches the
-/// ring. With kSync the vCPU thread drains it for the length of one kick, under the baton; the I/O
-/// thread takes the same baton to complete requests. start(), stop() and the mode are control path.
+/// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches
+/// the ring. With kSync the vCPU thread drains it for the length of one kick, under the baton; the
+/// I/O thread takes the same baton to complete requests. start(), stop() and the mode are control
+/// path.
 class QueueRunner final : public EventHandler, public Task, public Poller {
  public:
   struct Setup {
@@ -61,8 +62,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Takes the ring and serves it from the next kick on. Device handlers must be set before. Does
   /// not look at the ring yet: see kick_once().
   void start(Virtqueue ring);
-  /// The ring rests: requests in flight are waited for, nothing more is taken. Returns it with every
-  /// completion published.
+  /// The ring rests: requests in flight are waited for, nothing more is taken. Returns it with
+  /// every completion published.
   std::optional<Virtqueue> stop();
   /// Serves what was offered while nobody listened: after start, after arming, after resume.
   void kick_once() noexcept;
@@ -134,9 +135,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   QueueCounters counters_;
 
   std::optional<Virtqueue> ring_;
-  bool serving_ = false;   ///< inside drain(), submit() or with_baton()
-  bool stopping_ = false;  ///< nothing more is taken
-  bool kicked_ = false;    ///< a kick waits for this round's end
+  bool serving_ = false;     ///< inside drain(), submit() or with_baton()
+  bool stopping_ = false;    ///< nothing more is taken
+  bool kicked_ = false;      ///< a kick waits for this round's end
   bool suppressed_ = false;  ///< the driver was asked not to kick
   std::uint32_t taken_ = 0;  ///< by the drain under way
   std::atomic<bool> running_{false};

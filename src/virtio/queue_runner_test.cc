@@ -67,7 +67,8 @@ class QueueRunnerTest : public ::testing::TestWithParam<Mode> {
       : memory(make_memory()),
         features{.indirect = false, .event_idx = GetParam().event_idx},
         driver(memory, kRing, kSize, features),
-        thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = GetParam().epoll}))),
+        thread(
+            must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = GetParam().epoll}))),
         call(must(EventFd::create())) {
     bell.point_at(&call);
     runner = must(QueueRunner::create(
@@ -78,8 +79,7 @@ class QueueRunnerTest : public ::testing::TestWithParam<Mode> {
   ~QueueRunnerTest() override { runner->stop(); }
 
   void start() {
-    runner->start(must(Virtqueue::activate(memory, driver.config(), features,
-                                           runner->counters())));
+    runner->start(must(Virtqueue::activate(memory, driver.config(), features, runner->counters())));
   }
   /// As KVM does it: an armed doorbell is signalled, an exit calls kick().
   void ring() {
@@ -280,17 +280,17 @@ TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   run_requests(100);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Modes, QueueRunnerTest,
-    ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
-                      Mode{NotifyMode::kIoEventFd, true, true},
-                      Mode{NotifyMode::kIoEventFd, false, false}, Mode{NotifyMode::kSync, false, true},
-                      Mode{NotifyMode::kSync, true, false}),
-    [](const auto& which) {
-      return std::string(to_string(which.param.notify)) +
-             (which.param.epoll ? "_epoll" : "_io_uring") +
-             (which.param.event_idx ? "_event_idx" : "_flags");
-    });
+INSTANTIATE_TEST_SUITE_P(Modes, QueueRunnerTest,
+                         ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
+                                           Mode{NotifyMode::kIoEventFd, true, true},
+                                           Mode{NotifyMode::kIoEventFd, false, false},
+                                           Mode{NotifyMode::kSync, false, true},
+                                           Mode{NotifyMode::kSync, true, false}),
+                         [](const auto& which) {
+                           return std::string(to_string(which.param.notify)) +
+                                  (which.param.epoll ? "_epoll" : "_io_uring") +
+                                  (which.param.event_idx ? "_event_idx" : "_flags");
+                         });
 
 }  // namespace
 }  // namespace bellhop

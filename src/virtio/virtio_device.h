@@ -14,8 +14,8 @@ namespace bellhop {
 /// What never changes about a device.
 struct DeviceTraits {
   virtio::DeviceType type = virtio::DeviceType::kBlock;
-  std::string id;                  ///< for people: "disk0"
-  std::uint64_t features = 0;      ///< offered, device-specific ones only: the rings' are added
+  std::string id;              ///< for people: "disk0"
+  std::uint64_t features = 0;  ///< offered, device-specific ones only: the rings' are added
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space

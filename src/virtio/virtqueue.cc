@@ -129,8 +129,8 @@ bool Virtqueue::walk(std::uint16_t head, DescriptorChain& chain) const noexcept 
     Desc desc{};
     if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return false;
     if ((desc.flags & kDescIndirect) != 0) {
-      // 2.7.5.3.1: not nested, not with NEXT, a whole number of entries. Direct descriptors may come
-      // before it (2.7.5.3.2).
+      // 2.7.5.3.1: not nested, not with NEXT, a whole number of entries. Direct descriptors may
+      // come before it (2.7.5.3.2).
       if (in_table || !features_.indirect || (desc.flags & kDescNext) != 0) return false;
       if (desc.len == 0 || desc.len % sizeof(Desc) != 0) return false;
       const auto indirect = memory_->span(GuestAddress(desc.addr), desc.len);
@@ -199,8 +199,7 @@ bool Virtqueue::publish() noexcept {
         avail_.atomic16(used_event_offset(size_)).load(std::memory_order_relaxed);
     wanted = need_event(event, published_, old);
   } else {
-    const std::uint16_t flags =
-        avail_.atomic16(kAvailFlagsOffset).load(std::memory_order_relaxed);
+    const std::uint16_t flags = avail_.atomic16(kAvailFlagsOffset).load(std::memory_order_relaxed);
     wanted = (flags & kAvailNoInterrupt) == 0;
   }
   if (!wanted) counters_->interrupts_saved.add();

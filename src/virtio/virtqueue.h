@@ -28,8 +28,8 @@ enum class Pop : std::uint8_t {
 /// that jumps, a head out of range or in flight already) is kBroken.
 class Virtqueue {
  public:
-  /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting the
-  /// queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
+  /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting
+  /// the queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
   /// outside RAM or overlapping another.
   static Result<Virtqueue> activate(const GuestMemory& memory, const QueueConfig& config,
                                     RingFeatures features, QueueCounters& counters);
@@ -83,10 +83,10 @@ class Virtqueue {
   GuestSpan avail_;
   GuestSpan used_;
   std::uint16_t size_ = 0;
-  std::uint16_t next_avail_ = 0;    ///< next entry to take
-  std::uint16_t seen_avail_ = 0;    ///< the driver's index when last read
-  std::uint16_t next_used_ = 0;     ///< next entry to fill
-  std::uint16_t published_ = 0;     ///< used.idx as the driver sees it
+  std::uint16_t next_avail_ = 0;  ///< next entry to take
+  std::uint16_t seen_avail_ = 0;  ///< the driver's index when last read
+  std::uint16_t next_used_ = 0;   ///< next entry to fill
+  std::uint16_t published_ = 0;   ///< used.idx as the driver sees it
   std::uint16_t in_flight_ = 0;
   bool broken_ = false;
   std::vector<std::uint64_t> heads_in_flight_;  ///< one bit a head

@@ -242,8 +242,7 @@ TEST(VirtqueueBadInput, Row4MoreBuffersThanAChainHolds) {
 
 TEST(VirtqueueBadInput, Row5TotalOver32Bits) {
   // Needs a region in which a 2 GiB buffer fits; never touched, so it costs nothing.
-  const std::array regions{
-      GuestMemory::RegionSpec{GuestAddress(0), std::uint64_t{3} << 30}};
+  const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), std::uint64_t{3} << 30}};
   const GuestMemory memory = must(GuestMemory::create(regions));
   FakeDriver driver(memory, kRing, 8);
   QueueCounters counters;
@@ -273,14 +272,14 @@ TEST_P(VirtqueueBadIndirect, Row6IsRefused) {
 
 INSTANTIATE_TEST_SUITE_P(
     Tables, VirtqueueBadIndirect,
-    ::testing::Values(
-        IndirectCase{"empty", {kData.value(), 0, kDescIndirect, 0}},
-        IndirectCase{"ragged", {kData.value(), 24, kDescIndirect, 0}},
-        IndirectCase{"huge", {kData.value(), 0xfffffff0U, kDescIndirect, 0}},
-        IndirectCase{"nested", {kData.value(), 16, kDescIndirect, 0}},
-        IndirectCase{"with_next", {kData.value() + 16, 16, kDescIndirect | kDescNext, 1}},
-        IndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, kDescIndirect, 0}},
-        IndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, kDescIndirect, 0}}),
+    ::testing::Values(IndirectCase{"empty", {kData.value(), 0, kDescIndirect, 0}},
+                      IndirectCase{"ragged", {kData.value(), 24, kDescIndirect, 0}},
+                      IndirectCase{"huge", {kData.value(), 0xfffffff0U, kDescIndirect, 0}},
+                      IndirectCase{"nested", {kData.value(), 16, kDescIndirect, 0}},
+                      IndirectCase{"with_next",
+                                   {kData.value() + 16, 16, kDescIndirect | kDescNext, 1}},
+                      IndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, kDescIndirect, 0}},
+                      IndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, kDescIndirect, 0}}),
     [](const auto& which) { return which.param.name; });
 
 TEST(VirtqueueBadInput, Row6IndirectNotNegotiated) {
@@ -303,15 +302,15 @@ TEST_P(VirtqueueBadBuffer, Rows7To9AreRefused) {
   f.expect_bad_chain();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Buffers, VirtqueueBadBuffer,
-    ::testing::Values(BufferCase{"wraps", UINT64_MAX - 15, 32},
-                      BufferCase{"straddles_end_of_region", (16U << 20) - 16, 32},
-                      BufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
-                      BufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
-                      BufferCase{"device_registers", 0xe0000000U, 4096},
-                      BufferCase{"zero_length", kData.value(), 0}),
-    [](const auto& which) { return which.param.name; });
+INSTANTIATE_TEST_SUITE_P(Buffers, VirtqueueBadBuffer,
+                         ::testing::Values(BufferCase{"wraps", UINT64_MAX - 15, 32},
+                                           BufferCase{"straddles_end_of_region", (16U << 20) - 16,
+                                                      32},
+                                           BufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
+                                           BufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
+                                           BufferCase{"device_registers", 0xe0000000U, 4096},
+                                           BufferCase{"zero_length", kData.value(), 0}),
+                         [](const auto& which) { return which.param.name; });
 
 TEST(VirtqueueBadInput, Row8BufferOnTheRingsIsOnlyMemory) {
   Fixture f;

@@ -20,17 +20,17 @@ struct MachineConfig {
   std::string initrd;
   std::string cmdline;
   unsigned cpus = 1;
-  std::vector<CpuList> vcpu_affinity;        ///< vCPU i runs on [i]; missing or empty: anywhere
+  std::vector<CpuList> vcpu_affinity;  ///< vCPU i runs on [i]; missing or empty: anywhere
   std::uint64_t memory = std::uint64_t{512} << 20;  ///< bytes
   bool huge_pages = false;
   TransportKind transport = TransportKind::kPci;
-  std::vector<IoThreadConfig> iothreads;     ///< at least one is made
+  std::vector<IoThreadConfig> iothreads;  ///< at least one is made
   /// One list for each kind of device: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<Config> list;
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
-  unsigned max_ioeventfds = 0;               ///< 0: as many as the host allows
-  unsigned reserved_ioeventfds = 0;          ///< kept free for a vhost user
+  unsigned max_ioeventfds = 0;       ///< 0: as many as the host allows
+  unsigned reserved_ioeventfds = 0;  ///< kept free for a vhost user
 };
 
 }  // namespace bellhop

@@ -11,11 +11,11 @@ namespace {
 template <class Config>
 Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
   const auto& threads = wiring.iothreads;
-  const auto thread =
-      config.iothread.empty()
-          ? threads.begin()
-          : std::ranges::find(threads, config.iothread,
-                              [](const auto& candidate) { return candidate->config().name; });
+  const auto thread = config.iothread.empty()
+                          ? threads.begin()
+                          : std::ranges::find(threads, config.iothread, [](const auto& candidate) {
+                              return candidate->config().name;
+                            });
   if (thread == threads.end()) {
     return fail(fmt::format("{}: there is no I/O thread '{}' (see --iothread)", config.id,
                             config.iothread));
@@ -32,11 +32,11 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
 Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
                                                     const SlotWiring& wiring) {
   std::vector<PreparedDevice> devices;
-#define BELLHOP_DEVICE(Config, list)             \
-  for (const Config& one : config.list) {        \
-    auto prepared = prepare(one, wiring);        \
-    if (!prepared) return forward(prepared);     \
-    devices.push_back(std::move(*prepared));     \
+#define BELLHOP_DEVICE(Config, list)         \
+  for (const Config& one : config.list) {    \
+    auto prepared = prepare(one, wiring);    \
+    if (!prepared) return forward(prepared); \
+    devices.push_back(std::move(*prepared)); \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE

@@ -101,10 +101,9 @@ Status Machine::Impl::make_iothreads() {
 }
 
 Status Machine::Impl::make_platform() {
-  serial_ = std::make_unique<Serial16550>(
-      hooks_.serial_output, [this](bool level) {
-        (void)vm_->set_irq_line(Serial16550::kCom1Irq, level);
-      });
+  serial_ = std::make_unique<Serial16550>(hooks_.serial_output, [this](bool level) {
+    (void)vm_->set_irq_line(Serial16550::kCom1Irq, level);
+  });
   debug_port_ = std::make_unique<DebugExitPort>(
       [this](std::uint32_t code) {
         end({.kind = MachineEnd::Kind::kExitPort, .code = code, .text = {}});
@@ -129,8 +128,8 @@ Status Machine::Impl::make_platform() {
 
 Status Machine::Impl::make_devices() {
   const SlotWiring wiring{*memory_, iothreads_, *binder_, ports_, mmio_};
-  auto slots = config_.transport == TransportKind::kPci ? make_pci_slots(wiring)
-                                                        : make_mmio_slots(wiring);
+  auto slots =
+      config_.transport == TransportKind::kPci ? make_pci_slots(wiring) : make_mmio_slots(wiring);
   if (!slots) return forward(slots);
   devices_ = std::move(*slots);
   auto devices = prepare_devices(config_, wiring);
@@ -143,8 +142,8 @@ Status Machine::Impl::make_devices() {
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   if (config_.cpus == 0 || config_.cpus > hypervisor.max_vcpus()) {
-    return fail(fmt::format("--cpus {}: this host allows 1 to {}", config_.cpus,
-                            hypervisor.max_vcpus()));
+    return fail(
+        fmt::format("--cpus {}: this host allows 1 to {}", config_.cpus, hypervisor.max_vcpus()));
   }
   for (unsigned i = 0; i < config_.cpus; ++i) {
     auto vcpu = vm_->create_vcpu(i, config_.cpus);
@@ -152,11 +151,11 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
     vcpus_.push_back(std::make_unique<VcpuThread>(
         std::move(*vcpu), i,
         i < config_.vcpu_affinity.size() ? config_.vcpu_affinity[i] : CpuList{},
-        VcpuThread::Wiring{
-            .ports = &ports_,
-            .memory = &mmio_,
-            .ended = [this](VcpuExit::Reason reason,
-                            std::string text) { vcpu_ended(reason, std::move(text)); }}));
+        VcpuThread::Wiring{.ports = &ports_,
+                           .memory = &mmio_,
+                           .ended = [this](VcpuExit::Reason reason, std::string text) {
+                             vcpu_ended(reason, std::move(text));
+                           }}));
   }
   for (auto& vcpu : vcpus_) {
     if (auto started = vcpu->start(); !started) return started;

@@ -17,8 +17,8 @@ namespace bellhop {
 /// Why a machine came to its end.
 struct MachineEnd {
   enum class Kind : std::uint8_t {
-    kExitPort,       ///< the guest wrote `code` to the debug exit port
-    kReset,          ///< the guest asked for a reset
+    kExitPort,  ///< the guest wrote `code` to the debug exit port
+    kReset,     ///< the guest asked for a reset
     kTripleFault,
     kStopped,        ///< stop() was called
     kInternalError,  ///< the hypervisor gave up on a vCPU; `text` has its registers

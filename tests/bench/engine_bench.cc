@@ -67,11 +67,7 @@ void request_cpu(benchmark::State& state) {
   device.reset();
 }
 
-BENCHMARK(request_cpu)
-    ->ArgNames({"depth", "indirect"})
-    ->Args({1, 1})
-    ->Args({32, 0})
-    ->Args({32, 1});
+BENCHMARK(request_cpu)->ArgNames({"depth", "indirect"})->Args({1, 1})->Args({32, 0})->Args({32, 1});
 
 }  // namespace
 }  // namespace bellhop

@@ -47,14 +47,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (count == 0) return 0;
   QueueCounters counters;
-  auto queue =
-      bellhop::testing::must(Virtqueue::activate(memory, driver.config(), {}, counters));
+  auto queue = bellhop::testing::must(Virtqueue::activate(memory, driver.config(), {}, counters));
   check(driver.add(std::span(buffers.data(), count)).has_value());
   (void)driver.offer();
   if (queue.pop(request.chain) != Pop::kChain) return 0;
 
-  const BlkPlan plan =
-      parse_blk_request(request, limits, (data[7] & 1) != 0, (data[7] & 2) != 0);
+  const BlkPlan plan = parse_blk_request(request, limits, (data[7] & 1) != 0, (data[7] & 2) != 0);
   if (plan.kind == BlkPlan::Kind::kIo && plan.op != BlockOp::kFlush) {
     check(plan.length != 0 && plan.length % limits.logical_block == 0);
     check(plan.offset % limits.logical_block == 0);

@@ -70,8 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto ring_size = static_cast<std::uint16_t>(1U << (first >> 2) % 9);
   FakeDriver driver(memory, GuestAddress(0x10000), ring_size, features);
   QueueCounters counters;
-  auto queue = bellhop::testing::must(
-      Virtqueue::activate(memory, driver.config(), features, counters));
+  auto queue =
+      bellhop::testing::must(Virtqueue::activate(memory, driver.config(), features, counters));
   std::vector<DescriptorChain> chains(32);
   std::size_t taken = 0;
 

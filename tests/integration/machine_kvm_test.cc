@@ -18,8 +18,8 @@
 namespace bellhop {
 namespace {
 
-using testing::must;
 using nlohmann::json;
+using testing::must;
 
 /// An empty file that is gone with the test.
 class ScratchFile {
@@ -212,16 +212,15 @@ TEST_P(MachineTest, MisbehavingDriversAreContained) {
   EXPECT_NE(output.find("\"recovered\":true"), std::string::npos) << output;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Kvm, MachineTest,
-    ::testing::Values(Variant{NotifyMode::kIoEventFd, TransportKind::kPci},
-                      Variant{NotifyMode::kSync, TransportKind::kPci},
-                      Variant{NotifyMode::kIoEventFd, TransportKind::kMmio},
-                      Variant{NotifyMode::kSync, TransportKind::kMmio}),
-    [](const auto& which) {
-      return std::string(to_string(which.param.notify)) +
-             (which.param.transport == TransportKind::kPci ? "_pci" : "_mmio");
-    });
+INSTANTIATE_TEST_SUITE_P(Kvm, MachineTest,
+                         ::testing::Values(Variant{NotifyMode::kIoEventFd, TransportKind::kPci},
+                                           Variant{NotifyMode::kSync, TransportKind::kPci},
+                                           Variant{NotifyMode::kIoEventFd, TransportKind::kMmio},
+                                           Variant{NotifyMode::kSync, TransportKind::kMmio}),
+                         [](const auto& which) {
+                           return std::string(to_string(which.param.notify)) +
+                                  (which.param.transport == TransportKind::kPci ? "_pci" : "_mmio");
+                         });
 
 }  // namespace
 }  // namespace bellhop

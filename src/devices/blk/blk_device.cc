@@ -35,14 +35,14 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
   config_.blk_size = limits.logical_block;
   config_.physical_block_exp = static_cast<std::uint8_t>(
       std::bit_width(std::max(limits.physical_block / limits.logical_block, 1U)) - 1);
-  config_.min_io_size = static_cast<std::uint16_t>(
-      std::max(limits.physical_block / limits.logical_block, 1U));
+  config_.min_io_size =
+      static_cast<std::uint16_t>(std::max(limits.physical_block / limits.logical_block, 1U));
   config_.writeback = options_.writeback ? 1 : 0;
   config_.num_queues = options_.queues;
   config_.max_discard_sectors = kBlkMaxDiscardSectors;
   config_.max_discard_seg = kBlkMaxDiscardSegments;
-  config_.discard_sector_alignment = std::max(limits.physical_block / kBlkSectorBytes,
-                                              sectors_in_block);
+  config_.discard_sector_alignment =
+      std::max(limits.physical_block / kBlkSectorBytes, sectors_in_block);
   config_.max_write_zeroes_sectors = kBlkMaxDiscardSectors;
   config_.max_write_zeroes_seg = kBlkMaxDiscardSegments;
   config_.write_zeroes_may_unmap = 1;

@@ -19,7 +19,7 @@ struct BlkCounters {
 };
 
 struct BlkOptions {
-  std::string id = "disk0";        ///< GET_ID answers its first 20 bytes
+  std::string id = "disk0";  ///< GET_ID answers its first 20 bytes
   std::uint16_t queues = 1;
   std::uint16_t queue_size = 256;
   /// Write cache on: writes are durable after a flush. Off: each write is flushed before it is

@@ -63,8 +63,8 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   void start(std::uint64_t features) {
     QueueRunner* runners[] = {runner.get()};
     must(device->activate(features, runners));
-    runner->start(must(Virtqueue::activate(memory, driver.config(), driver.features(),
-                                           runner->counters())));
+    runner->start(
+        must(Virtqueue::activate(memory, driver.config(), driver.features(), runner->counters())));
   }
   void stop() {
     if (!device) return;
@@ -168,11 +168,10 @@ TEST_P(BlkDeviceTest, ScatteredAndMergedBuffers) {
   tail->copy_out(bytes);
   ASSERT_TRUE(memory.write(kData, bytes));
   memory.span(GuestAddress(kData.value() + 8), 512)->fill(std::byte{0x77});
-  const std::array<FakeDriver::Buffer, 4> buffers{
-      {{kHeader, 8, false},
-       {kData, 8 + 100, false},
-       {GuestAddress(kData.value() + 108), 412, false},
-       {kStatus, 1, true}}};
+  const std::array<FakeDriver::Buffer, 4> buffers{{{kHeader, 8, false},
+                                                   {kData, 8 + 100, false},
+                                                   {GuestAddress(kData.value() + 108), 412, false},
+                                                   {kStatus, 1, true}}};
   (void)offer_and_wait(buffers);
   EXPECT_EQ(status(), kBlkStatusOk);
   EXPECT_EQ(disk->bytes()[0], std::byte{0x77});
@@ -370,8 +369,8 @@ TEST_P(BlkDeviceTest, Row25HostErrorsReachTheGuestAndAreCounted) {
 }
 
 TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
-  device = std::make_unique<BlkDevice>(make_null_backend(kDiskBytes),
-                                       BlkOptions{.queue_size = kSize});
+  device =
+      std::make_unique<BlkDevice>(make_null_backend(kDiskBytes), BlkOptions{.queue_size = kSize});
   start(device->traits().features);
   write_header(kBlkTypeIn, 0);
   constexpr std::uint64_t kRequests = 1'000'000;

@@ -19,8 +19,8 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
                                                    std::uint64_t features) {
   std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, features));
   const std::uint16_t depth = device.traits().queue_max_size;
-  const QueueSharing sharing = runner.mode() == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu
-                                                                  : QueueSharing::kLoopOnly;
+  const QueueSharing sharing =
+      runner.mode() == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
   // The back end and the loop are told on the thread to which they belong.
   Status made;
   runner.thread().run_sync([&] {
@@ -88,9 +88,8 @@ void BlkQueue::begin(BlkRequest& request) noexcept {
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
       // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.
-      request.flush_after =
-          plan.op == BlockOp::kWrite &&
-          (!can_flush_ || !device_.writeback_.load(std::memory_order_relaxed));
+      request.flush_after = plan.op == BlockOp::kWrite &&
+                            (!can_flush_ || !device_.writeback_.load(std::memory_order_relaxed));
       enqueue(request, plan.op, plan.offset, plan.length);
       return;
     case BlkPlan::Kind::kSegments:

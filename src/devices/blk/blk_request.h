@@ -19,11 +19,11 @@ inline constexpr std::uint32_t kBlkMaxDiscardSectors = 1U << 22;  ///< 2 GiB in 
 /// What is to be done about a request, after everything in it was checked.
 struct BlkPlan {
   enum class Kind : std::uint8_t {
-    kIo,       ///< `op`, `offset`, `length` and the chain's data buffers
-    kSegments, ///< discard or write-zeroes: `segments`
+    kIo,        ///< `op`, `offset`, `length` and the chain's data buffers
+    kSegments,  ///< discard or write-zeroes: `segments`
     kGetId,
-    kRefuse,   ///< answer `status` at once
-    kDrop,     ///< no place for a status byte: give the chain back as it is
+    kRefuse,  ///< answer `status` at once
+    kDrop,    ///< no place for a status byte: give the chain back as it is
   } kind = Kind::kDrop;
   std::uint8_t status = virtio::kBlkStatusOk;
   BlockOp op = BlockOp::kRead;
@@ -44,9 +44,9 @@ struct BlkRange {
 struct BlkRequest : BlockIo {
   DescriptorChain chain;
   GuestSpan status_byte;
-  std::uint32_t written = 0;        ///< bytes of device-writable data on success
-  bool flush_after = false;         ///< write through
-  std::uint32_t range = 0;          ///< next of `ranges`
+  std::uint32_t written = 0;  ///< bytes of device-writable data on success
+  bool flush_after = false;   ///< write through
+  std::uint32_t range = 0;    ///< next of `ranges`
   std::uint32_t range_count = 0;
   std::array<BlkRange, kBlkMaxDiscardSegments> ranges;
   class BlkQueue* owner = nullptr;

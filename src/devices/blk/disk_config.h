@@ -13,13 +13,13 @@ namespace bellhop {
 
 /// `--disk path=...`
 struct DiskConfig {
-  std::string id;                ///< "disk0", ... where not given; also GET_ID's answer
-  RawFileConfig file;            ///< an empty path: the null medium of `null_bytes`
+  std::string id;      ///< "disk0", ... where not given; also GET_ID's answer
+  RawFileConfig file;  ///< an empty path: the null medium of `null_bytes`
   std::uint64_t null_bytes = 0;
   unsigned queues = 1;
   unsigned queue_size = 256;
   NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;          ///< a name from the machine's; empty: the first
+  std::string iothread;  ///< a name from the machine's; empty: the first
 };
 
 /// Errors: the file cannot be opened as asked.
