@@ -55,7 +55,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   /// Errors: no eventfd left.
   static Result<std::unique_ptr<QueueRunner>> create(const Setup& setup);
-  ~QueueRunner();
+  ~QueueRunner() override;
 
   // ---- control path: one thread at a time, the device's lifecycle lock held ----
 

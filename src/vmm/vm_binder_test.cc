@@ -12,7 +12,13 @@ namespace {
 
 using testing::must;
 
-DoorbellMatch doorbell(std::uint64_t index) { return {.address = 0xe0003000 + 4 * index}; }
+DoorbellMatch doorbell(std::uint64_t index) {
+  return {.address = 0xe0003000 + 4 * index, .length = 0, .datamatch = std::nullopt};
+}
+
+IoEventMatch match_at(std::uint64_t address) {
+  return {.space = IoSpace::kMmio, .address = address, .length = 0, .datamatch = std::nullopt};
+}
 
 struct Host {
   explicit Host(std::size_t room) {
@@ -48,8 +54,8 @@ TEST(VmBinder, KeepsRoomForAVhostUser) {
   VmBinder binder(*host.vm, 6, 2);
   EXPECT_EQ(host.attach_all(binder), 4U);
   // The two are really there for somebody else.
-  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[6], {.address = 0x1000}).has_value());
-  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[7], {.address = 0x2000}).has_value());
+  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[6], match_at(0x1000)).has_value());
+  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[7], match_at(0x2000)).has_value());
 }
 
 }  // namespace
