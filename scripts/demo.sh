@@ -10,7 +10,7 @@ guest=build/release/bin/bench-guest.elf
 
 scripts/install-packages.sh build demo
 cmake --preset release >/dev/null
-cmake --build --preset release --target bellhop bench_guest
+cmake --build --preset release --target bellhop bench_guest image_digest
 
 mkdir -p "$out/files"
 image=$out/files.ext4
@@ -32,9 +32,16 @@ rm -rf "$out/files"
 echo
 "$bellhop" probe
 echo
-echo "The guest reads all of $image and prints its checksum:"
+echo "The guest reads all of $image and prints its digest:"
 "$bellhop" run --kernel "$guest" --cpus 1 --memory 256M --cmdline "workload=verify bs=131072" \
-  --disk "path=$image,readonly"
+  --disk "path=$image,readonly" | tee "$out/verify.log"
+seen=$(grep -o '"digest": *"0x[0-9a-f]*"' "$out/verify.log" | grep -o '0x[0-9a-f]*' || true)
+real=$(build/release/bin/image_digest "$image")
+if [[ $seen != "$real" ]]; then
+  echo "demo.sh: the guest read digest '${seen:-none}', the host $real" >&2
+  exit 1
+fi
+echo "The host's digest of the file is the same: $real"
 echo
 "$bellhop" bench blk --quick --medium "$out" --csv "$out/report.csv" --html "$out/report.html"
 echo
