@@ -45,8 +45,11 @@ if(BELLHOP_LTO)
   set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
 endif()
 
-# Libraries of others, all from packages.txt. fmt and spdlog are used as headers: their shared
-# libraries would bring a second libstdc++ into a program that links its own statically.
+# Libraries of others, all from packages.txt. fmt is compiled here, once, into a static library: as
+# headers it would be optimised again in every source, which is most of a build's time; Debian's
+# shared one would bring a second libstdc++ into a program that links its own statically. For the
+# same reason spdlog (of headers, included by base/log alone) is not taken through its target, which
+# links Debian's fmt.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
@@ -56,7 +59,11 @@ find_package(CLI11 REQUIRED)
 find_library(BELLHOP_LIBURING NAMES liburing.a uring REQUIRED)
 find_library(BELLHOP_LIBAIO NAMES libaio.a aio REQUIRED)
 
+add_library(bellhop_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/fmt.cc)
+target_link_libraries(bellhop_fmt PRIVATE bellhop_options)
+
 add_library(bellhop_external INTERFACE)
+target_compile_definitions(bellhop_external INTERFACE SPDLOG_FMT_EXTERNAL)
 target_link_libraries(bellhop_external INTERFACE
-  fmt::fmt-header-only spdlog::spdlog_header_only nlohmann_json::nlohmann_json tl::expected
+  bellhop_fmt nlohmann_json::nlohmann_json tl::expected
   ${BELLHOP_LIBURING} ${BELLHOP_LIBAIO} Threads::Threads)
