@@ -40,7 +40,7 @@ struct Options {
   bool indirect = true;
   bool event_idx = true;
   bool spin = false;
-  bool publish_each = false;  ///< show each request at once, still with one kick for a batch
+  bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }
   bool writes() const {

@@ -34,6 +34,7 @@ struct BlockIo : IoOp {
     void* bounce = nullptr;
     std::uint64_t progress = 0;
     std::uint32_t retries = 0;
+    bool alone = false;  ///< not to be joined with its neighbours (again)
     int error = 0;
     alignas(8) std::array<std::byte, 64> control{};  ///< an iocb of linux-aio fits in
   } scratch;

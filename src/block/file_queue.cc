@@ -30,7 +30,13 @@ void FileQueue::enqueue(BlockIo& io) noexcept {
   if (!begin_transfer(io, file_, bounce_)) {
     io.scratch.error = -ENOMEM;
     failed_.push(io);
-  } else if (takes(io)) {
+  } else {
+    hand_on(io);
+  }
+}
+
+void FileQueue::hand_on(BlockIo& io) noexcept {
+  if (takes(io)) {
     pending_.push(io);
   } else {
     give_to_workers(io);
@@ -60,6 +66,9 @@ void FileQueue::reap() noexcept {
 void FileQueue::flush() noexcept {
   bool progress = true;
   while (progress && has_work()) {
+    if (joins()) {
+      outstanding_ += joints_.join(pending_) + joints_.join(for_workers_);
+    }
     progress = !pending_.empty() && submit_pending();
     while (BlockIo* const io = failed_.pop()) complete(*io, io->scratch.error);
     if (!for_workers_.empty()) {
@@ -82,6 +91,22 @@ void FileQueue::stepped(BlockIo& io, int result) noexcept {
     pending_.push(io);
   } else {
     complete(io, io.scratch.error);
+  }
+}
+
+/// One part may be what failed: each is tried by itself then, and gets the answer that is its own.
+void FileQueue::joint_completed(BlockIo& io, int error) noexcept {
+  auto& joint = static_cast<JointIo&>(io);
+  FileQueue& queue = *static_cast<FileQueue*>(joint.owner);
+  IoList parts = std::exchange(joint.parts, {});
+  queue.joints_.give_back(joint);
+  while (BlockIo* const part = parts.pop()) {
+    if (error == 0) {
+      queue.complete(*part, 0);
+    } else {
+      part->scratch.alone = true;
+      queue.hand_on(*part);
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include "block/block_backend.h"
 #include "block/disk_file.h"
 #include "block/io_list.h"
+#include "block/joint_io.h"
 #include "block/transfer.h"
 #include "block/worker_pool.h"
 
@@ -46,6 +47,9 @@ class FileQueue : public BlockQueue, protected EventHandler {
   /// Calls stepped() for what the engine has finished.
   virtual void reap_engine() noexcept = 0;
 
+  /// Whether neighbours that wait together go to the kernel as one request.
+  [[nodiscard]] virtual bool joins() const noexcept { return true; }
+
   /// A step of `io` has ended with `result`: goes on with the next one, or completes it.
   void stepped(BlockIo& io, int result) noexcept;
   /// Whether something waits for submit(): a next step, or what a completion has enqueued.
@@ -65,7 +69,9 @@ class FileQueue : public BlockQueue, protected EventHandler {
 
  private:
   void on_event(std::uint64_t count) noexcept final;
+  static void joint_completed(BlockIo& io, int error) noexcept;
   void complete(BlockIo& io, int error) noexcept;
+  void hand_on(BlockIo& io) noexcept;
   void flush() noexcept;
   void collect() noexcept;
 
@@ -81,6 +87,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
   IoList for_workers_;
   IoList failed_;  // refused in enqueue(), which must not complete
   BouncePool bounce_;
+  JointPool joints_{this, &FileQueue::joint_completed};
   CompletionChannel channel_{event_};
 };
 

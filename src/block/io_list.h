@@ -8,6 +8,7 @@ namespace bellhop {
 class IoList {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] BlockIo* front() const noexcept { return first_; }
   void push(BlockIo& io) noexcept {
     io.scratch.next = nullptr;
     (last_ == nullptr ? first_ : last_->scratch.next) = &io;

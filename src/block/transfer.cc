@@ -62,6 +62,7 @@ bool begin_transfer(BlockIo& io, const DiskFile& file, BouncePool& pool) noexcep
   io.scratch.bounce = nullptr;
   io.scratch.progress = 0;
   io.scratch.retries = 0;
+  io.scratch.alone = false;
   io.scratch.error = 0;
   if (!is_transfer(io) || !file.needs_bounce(io.data)) return true;
   io.scratch.bounce = pool.take();

@@ -9,12 +9,6 @@ namespace {
 /// Rounds of one drain before other queues of the thread get their turn.
 constexpr unsigned kRoundsInOneDrain = 32;
 
-/// Completions inside one batch after which they are shown to the driver, so that it works on the
-/// first while the device works on the rest. A medium that completes inside submit() is what this
-/// is for; publishing more often costs a shared cache line each time. Only with EVENT_IDX, where a
-/// driver that is awake says exactly that: by flags, each publication would be an interrupt.
-constexpr std::uint16_t kPublishEvery = 8;
-
 }  // namespace
 
 Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
@@ -121,7 +115,11 @@ void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written) noexce
   ring_->complete(chain, written);
   if (!serving_) {
     thread_->loop().defer(*this);
-  } else if (ring_->event_idx() && ring_->unpublished() >= kPublishEvery) {
+  } else if (ring_->event_idx()) {
+    // The driver works on the first while the device works on the rest: what a medium is for that
+    // completes inside submit(). A sleeping driver is woken at once and finds more when it comes; a
+    // driver that is awake says so, and none of the others rings. By flags, each would be an
+    // interrupt: there the batch is published as a whole.
     publish(Ring::kNow);
   }
 }

@@ -58,10 +58,6 @@ class Virtqueue {
   [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
   /// Requests taken and not yet given back.
   [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
-  /// Completed but not published.
-  [[nodiscard]] std::uint16_t unpublished() const noexcept {
-    return static_cast<std::uint16_t>(next_used_ - published_);
-  }
   /// Index of the next entry of the available ring: with the queue quiet, all there is to know to
   /// go on elsewhere.
   [[nodiscard]] std::uint16_t next_avail() const noexcept { return next_avail_; }

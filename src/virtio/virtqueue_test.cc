@@ -117,7 +117,6 @@ TEST_P(VirtqueueBothLayouts, BatchIsPublishedAtOnce) {
   for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
   for (auto& chain : chains) f.queue.complete(chain, 1);
   EXPECT_EQ(f.driver.used_idx(), 0U);
-  EXPECT_EQ(f.queue.unpublished(), 3U);
   EXPECT_TRUE(f.queue.publish());
   EXPECT_EQ(f.driver.used_idx(), 3U);
   EXPECT_FALSE(f.queue.publish()) << "nothing new, nothing to notify";
