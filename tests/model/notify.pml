@@ -105,64 +105,89 @@ inline publish(p) {
   atomic { old = 0; now = 0 }
 }
 
-/* The draining loop. */
-inline serve(p, kicked) {
+/* One pass of the draining loop. */
+inline drain(p) {
+#ifndef EVENT_IDX
+  STORE(p, KICK_WISH, 1); /* suppress; with EVENT_IDX the old avail_event does it */
+#endif
+  /* Pop all, enqueueing each with the back end. */
+  do
+  :: atomic { memory[AVAIL_IDX] != next_avail -> index = next_avail; took = true }
+     atomic { served[index]++; assert(served[index] == 1); next_avail = index + 1; index = 0 }
+     if
+     :: completed++; /* a medium that completes at once */
+#ifdef EVENT_IDX
+        publish(p)   /* ... shows each as it comes */
+#endif
+     :: in_host++    /* one that completes later, on the I/O thread */
+     fi
+  :: else -> break
+  od;
+  publish(p);
   atomic {
-    again = kicked || memory[AVAIL_IDX] != next_avail;
-    first = kicked;
-    round = 0
+    if
+    :: first && !took -> kicks_in_vain++; assert(kicks_in_vain <= IN_VAIN)
+    :: else
+    fi;
+    first = false;
+    took = false
   }
+}
+
+/* Asks for kicks, and looks once more: `again` if something came meanwhile. */
+inline enable_kicks(p) {
+#ifdef EVENT_IDX
+  STORE(p, KICK_WISH, next_avail);
+#else
+  STORE(p, KICK_WISH, 0);
+#endif
+#ifndef WITHOUT_DEVICE_FENCE
+  FENCE(p);
+#endif
+#ifdef WITHOUT_SECOND_LOOK
+  again = false
+#else
+  again = (memory[AVAIL_IDX] != next_avail)
+#endif
+}
+
+/* The I/O thread: kicks stay suppressed from here until it is about to sleep. */
+inline serve(p, kicked) {
+  atomic { again = kicked || memory[AVAIL_IDX] != next_avail; first = kicked; round = 0 }
+  if
+  :: again -> suppressed = true
+  :: else
+  fi;
+  do
+  :: !again -> break
+  :: again && round == ROUNDS -> message = true; break /* others get their turn */
+  :: else ->
+     round++;
+     drain(p);
+     again = (memory[AVAIL_IDX] != next_avail)
+  od;
+  atomic { again = false; first = false; round = 0 }
+}
+
+/* A vCPU thread, for the length of one kick. */
+inline serve_sync(p, kicked) {
+  atomic { again = true; first = kicked; round = 0 }
   do
   :: !again -> break
   :: again && round == ROUNDS ->
-     /* Others get their turn: come back by a kick to ourselves. */
 #ifndef WITHOUT_SELF_KICK
-     if
-     :: sync_mode -> message = true
-     :: else -> event = true
-     fi;
+     message = true;
 #endif
      break
   :: else ->
      round++;
-#ifndef EVENT_IDX
-     STORE(p, KICK_WISH, 1); /* suppress; with EVENT_IDX the old avail_event does it */
-#endif
-     /* Pop all, enqueueing each with the back end. */
-     do
-     :: atomic { memory[AVAIL_IDX] != next_avail -> index = next_avail; took = true }
-        atomic { served[index]++; assert(served[index] == 1); next_avail = index + 1; index = 0 }
-        if
-        :: completed++ /* a medium that completes at once */
-        :: in_host++   /* one that completes later, on the I/O thread */
-        fi
-     :: else -> break
-     od;
-     atomic {
-       if
-       :: first && !took -> kicks_in_vain++; assert(kicks_in_vain <= IN_VAIN)
-       :: else
-       fi;
-       first = false;
-       took = false
-     }
-     publish(p);
-#ifdef EVENT_IDX
-     STORE(p, KICK_WISH, next_avail);
-#else
-     STORE(p, KICK_WISH, 0);
-#endif
-#ifndef WITHOUT_DEVICE_FENCE
-     FENCE(p);
-#endif
-#ifdef WITHOUT_SECOND_LOOK
-     again = false
-#else
-     again = (memory[AVAIL_IDX] != next_avail)
-#endif
+     drain(p);
+     enable_kicks(p)
   od;
   atomic { again = false; first = false; round = 0 }
 }
+
+bool suppressed = true; /* the I/O thread is awake, and told the driver not to kick */
 
 active proctype IoThread() {
   byte old, now, index, round;
@@ -175,12 +200,37 @@ end:
      GIVE_BATON(1)
   :: atomic { message && empty(buffer[1]) -> message = false }
      TAKE_BATON(1);
-     serve(1, false);
+     if
+     :: sync_mode -> serve_sync(1, false)
+     :: else -> serve(1, false)
+     fi;
      GIVE_BATON(1)
   :: in_host > 0 ->
      TAKE_BATON(1);
      atomic { in_host--; completed++ }
      publish(1);
+     GIVE_BATON(1)
+  :: watched && !sync_mode && suppressed && memory[AVAIL_IDX] != next_avail ->
+     /* It looks before it sleeps, for a while. */
+     TAKE_BATON(1);
+     if
+     :: sync_mode
+     :: else -> serve(1, false)
+     fi;
+     GIVE_BATON(1)
+  :: watched && !sync_mode && suppressed ->
+     /* It means to sleep. */
+     TAKE_BATON(1);
+     if
+     :: sync_mode
+     :: else ->
+        suppressed = false;
+        enable_kicks(1);
+        if
+        :: again -> serve(1, false)
+        :: else
+        fi
+     fi;
      GIVE_BATON(1)
   od
 }
@@ -196,7 +246,7 @@ end:
   :: exits > 0 ->
      atomic { exits-- }
      TAKE_BATON(2);
-     serve(2, true);
+     serve_sync(2, true);
      GIVE_BATON(2)
   od
 }
@@ -212,7 +262,7 @@ inline kick() {
 #else
   :: atomic { !armed && sync_mode -> skip }
      TAKE_BATON(0);
-     serve(0, true);
+     serve_sync(0, true);
      GIVE_BATON(0)
 #endif
   :: atomic { !armed && !sync_mode -> skip } /* nobody listens yet */
@@ -287,24 +337,23 @@ active proctype Control() {
   message = true;
 #endif
 
-  /* Disarm, at any later time: take the handler off the loop (which waits for a drain under way),
-   * let exits drain from here on, deassign, then look at the event once more. */
-  TAKE_BATON(1);
-  watched = false;
-  sync_mode = true; /* never in the middle of a drain: its kick to itself would go astray */
-  GIVE_BATON(1);
+  if
+  :: skip /* armed for good */
+  :: skip ->
+     /* Disarm, at any later time: take the handler off the loop (which waits for a drain under way),
+     * let exits drain from here on, deassign, then look at the ring once more whatever the event
+     * says: kicks may be suppressed still. */
+    TAKE_BATON(1);
+    watched = false;
+    sync_mode = true;
+    GIVE_BATON(1);
 #ifdef LOOK_BEFORE_DEASSIGN
-  if
-  :: atomic { event -> event = false; message = true }
-  :: else
-  fi;
+    message = true;
 #endif
-  armed = false;
+    armed = false;
 #if !defined(WITHOUT_LAST_KICK) && !defined(LOOK_BEFORE_DEASSIGN)
-  if
-  :: atomic { event -> event = false; message = true }
-  :: else
-  fi
+    message = true
 #endif
+  fi
 }
 #endif
