@@ -6,16 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "base/shared_counter.h"
 #include "block/block_backend.h"
 #include "virtio/abi/blk.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
 
-/// What went wrong at a disk, for people. Guest faults are answered with a status and counted.
+/// What went wrong at a disk, for people. Guest faults are answered with a status and counted. All
+/// of a disk's queues write them, each on its own thread.
 struct BlkCounters {
-  RelaxedCounter guest_faults;  ///< requests that were malformed or out of range
-  RelaxedCounter io_errors;     ///< requests that the host failed
+  SharedCounter guest_faults;  ///< requests that were malformed or out of range
+  SharedCounter io_errors;     ///< requests that the host failed
 };
 
 struct BlkOptions {
