@@ -74,7 +74,7 @@ struct Lane {
 class BlkCountersTest : public ::testing::TestWithParam<NotifyMode> {};
 
 TEST_P(BlkCountersTest, TwoQueuesAtOnceLoseNoCount) {
-  constexpr unsigned kRequests = 20'000;
+  constexpr unsigned kRequests = 2000;
   const GuestMemory memory = make_memory();
   auto faults = std::make_shared<FaultyBackend>(std::make_unique<MemoryBackend>(kDiskBytes));
   BlkDevice device(faults, {.queues = 2, .queue_size = kSize});
