@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +51,31 @@ class ScratchFile {
   ~ScratchFile() { ::unlink(path_.c_str()); }
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// A tmpfs of a few kilobytes; has no path where this host lets us mount nothing.
+class SmallFileSystem {
+ public:
+  explicit SmallFileSystem(std::uint64_t bytes) : path_("/tmp/bellhop-small-XXXXXX") {
+    EXPECT_NE(::mkdtemp(path_.data()), nullptr);
+    if (::mount("none", path_.c_str(), "tmpfs", 0, ("size=" + std::to_string(bytes)).c_str()) !=
+        0) {
+      ::rmdir(path_.c_str());
+      path_.clear();
+    }
+  }
+  ~SmallFileSystem() {
+    if (path_.empty()) return;
+    // Lazily: a loop device may let go of its file a little later.
+    EXPECT_EQ(::umount2(path_.c_str(), MNT_DETACH), 0);
+    ::rmdir(path_.c_str());
+  }
+  SmallFileSystem(const SmallFileSystem&) = delete;
+  SmallFileSystem& operator=(const SmallFileSystem&) = delete;
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:

@@ -96,11 +96,18 @@ Status DiskFile::measure(const RawFileConfig& config) {
   limits_.capacity = about.stx_size;
   if (block_device_) {
     int sector = 0;
+    int protected_from_writes = 0;
     unsigned physical_sector = 0;
     if (::ioctl(fd(), BLKGETSIZE64, &limits_.capacity) != 0 ||
         ::ioctl(fd(), BLKSSZGET, &sector) != 0 ||
-        ::ioctl(fd(), BLKPBSZGET, &physical_sector) != 0) {
+        ::ioctl(fd(), BLKPBSZGET, &physical_sector) != 0 ||
+        ::ioctl(fd(), BLKROGET, &protected_from_writes) != 0) {
       return fail_errno(fmt::format("cannot find the size of block device {}", config.path));
+    }
+    // Such a device may be opened for writing; each write would fail.
+    if (protected_from_writes != 0 && !config.read_only) {
+      return fail(fmt::format("cannot open {} for writing: the device is read-only", config.path),
+                  EROFS);
     }
     logical = static_cast<std::uint32_t>(sector);
     physical = physical_sector;

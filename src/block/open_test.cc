@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 
 #include "block/block_test_bench.h"
 
@@ -79,37 +78,29 @@ TEST(OpenRawFile, AReadOnlyImageCannotBeWritten) {
 
 // A file system that is full says so to every engine.
 TEST(OpenRawFile, AFullFileSystemIsReported) {
-  std::string folder = "/tmp/bellhop-full-XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  if (::mount("none", folder.c_str(), "tmpfs", 0, "size=64k") != 0) {
-    ::rmdir(folder.c_str());
-    GTEST_SKIP() << "this host lets us mount nothing";
+  const SmallFileSystem small(64 << 10);
+  if (small.path().empty()) GTEST_SKIP() << "this host lets us mount nothing";
+  const ScratchFile file(small.path(), 1 << 20);
+  for (const Aio aio : {Aio::kIoUring, Aio::kNative, Aio::kThreads}) {
+    auto config = config_of(file.path());
+    config.aio = aio;
+    config.cache = aio == Aio::kNative ? Cache::kNone : Cache::kWriteback;
+    const auto backend = open_raw_file(config);
+    if (!backend) continue;  // O_DIRECT on tmpfs is recent
+    QueueBench bench(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
+    const Pages memory(std::size_t{128} << 10);
+    TestIo io;
+    io.set(BlockOp::kWrite, 0, {memory.span(0, std::size_t{128} << 10)});
+    EXPECT_EQ(bench.run(io), -ENOSPC);
+    io.set_range(BlockOp::kWriteZeroes, 0, std::uint64_t{512} << 10);
+    EXPECT_EQ(bench.run(io), -ENOSPC);
+    io.set_range(BlockOp::kFlush, 0, 0);
+    EXPECT_EQ(bench.run(io), 0);
+    io.set_range(BlockOp::kDiscard, 0, 1 << 20);
+    EXPECT_EQ(bench.run(io), 0);
+    io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
+    EXPECT_EQ(bench.run(io), 0);
   }
-  {
-    const ScratchFile file(folder, 1 << 20);
-    for (const Aio aio : {Aio::kIoUring, Aio::kNative, Aio::kThreads}) {
-      auto config = config_of(file.path());
-      config.aio = aio;
-      config.cache = aio == Aio::kNative ? Cache::kNone : Cache::kWriteback;
-      const auto backend = open_raw_file(config);
-      if (!backend) continue;  // O_DIRECT on tmpfs is recent
-      QueueBench bench(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
-      const Pages memory(std::size_t{128} << 10);
-      TestIo io;
-      io.set(BlockOp::kWrite, 0, {memory.span(0, std::size_t{128} << 10)});
-      EXPECT_EQ(bench.run(io), -ENOSPC);
-      io.set_range(BlockOp::kWriteZeroes, 0, std::uint64_t{512} << 10);
-      EXPECT_EQ(bench.run(io), -ENOSPC);
-      io.set_range(BlockOp::kFlush, 0, 0);
-      EXPECT_EQ(bench.run(io), 0);
-      io.set_range(BlockOp::kDiscard, 0, 1 << 20);
-      EXPECT_EQ(bench.run(io), 0);
-      io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-      EXPECT_EQ(bench.run(io), 0);
-    }
-  }
-  ::umount(folder.c_str());
-  ::rmdir(folder.c_str());
 }
 
 TEST(NullBackend, CompletesEverythingAtOnce) {

@@ -2,15 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "block/block_test_bench.h"
+#include "block/file_lock.h"
 
 namespace bellhop {
 namespace {
@@ -235,6 +236,73 @@ TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
   TestIo again;
   again.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
   EXPECT_EQ(bench->run(again), 0);
+}
+
+// A signal without SA_RESTART makes the waits of every engine end early; no request may notice.
+TEST_P(RawFileTest, SignalsDisturbNoRequest) {
+  struct sigaction before {};
+  struct sigaction interrupting {};
+  interrupting.sa_handler = [](int) {};
+  ASSERT_EQ(::sigaction(SIGUSR1, &interrupting, &before), 0);
+  std::atomic<bool> done{false};
+  std::thread nuisance([&done, target = ::pthread_self()] {
+    while (!done) {
+      ::pthread_kill(target, SIGUSR1);
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  });
+  const Pages memory(std::size_t{4096} * 64);
+  std::vector<TestIo> ios(64);
+  for (int round = 0; round < 50; ++round) {
+    for (std::size_t i = 0; i < ios.size(); ++i) {
+      const BlockOp op =
+          (static_cast<std::size_t>(round) + i) % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
+      ios[i].set(op, 8192 * i, {memory.span(4096 * i, 2048), memory.span(4096 * i + 2048, 2048)});
+      bench->queue().enqueue(ios[i]);
+    }
+    bench->queue().submit();
+    EXPECT_TRUE(bench->run_until(
+        [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+    EXPECT_TRUE(std::ranges::all_of(ios, [](const TestIo& io) { return io.error == 0; }));
+    TestIo flush;
+    flush.set_range(BlockOp::kFlush, 0, 0);
+    EXPECT_EQ(bench->run(flush), 0);
+  }
+  done = true;
+  nuisance.join();
+  ASSERT_EQ(::sigaction(SIGUSR1, &before, nullptr), 0);
+}
+
+// The machine goes on with the file that it opened, and keeps its lock; the new file of that name
+// is none of its business.
+TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
+  const Pages memory(8192);
+  std::ranges::fill(memory.bytes(), std::byte{0xa1});
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
+  ASSERT_EQ(bench->run(io), 0);
+  const UniqueFd old(::open(file->path().c_str(), O_RDWR | O_CLOEXEC));
+  {
+    const ScratchFile other(GetParam().folder, kImage);
+    ASSERT_EQ(::rename(other.path().c_str(), file->path().c_str()), 0);
+  }
+  io.set(BlockOp::kRead, 0, {memory.span(4096, 4096)});
+  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(memory.bytes()[4096 + 4095], std::byte{0xa1});
+  std::ranges::fill(memory.bytes(), std::byte{0xa2});
+  io.set(BlockOp::kWrite, 8192, {memory.span(0, 4096)});
+  EXPECT_EQ(bench->run(io), 0);
+  io.set_range(BlockOp::kFlush, 0, 0);
+  EXPECT_EQ(bench->run(io), 0);
+  std::byte byte{};
+  EXPECT_EQ(::pread(old.get(), &byte, 1, 8192 + 4095), 1);
+  EXPECT_EQ(byte, std::byte{0xa2}) << "written to the old file";
+  const auto found = image();
+  EXPECT_TRUE(std::ranges::all_of(found, [](std::byte b) { return b == std::byte{0}; }))
+      << "nothing went to the new one";
+  // A second machine may have the new file, and nobody else the old one.
+  EXPECT_TRUE(open_raw_file(config()));
+  EXPECT_FALSE(FileLock::take(old.get(), "the old file", LockKind::kExclusive));
 }
 
 TEST_P(RawFileTest, ZeroedRangesReadAsZero) {

@@ -1,0 +1,281 @@
+// Real block devices as disks: loop devices, where this host has them and lets us.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "block/block_test_bench.h"
+
+namespace bellhop {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::uint64_t kBytes = std::uint64_t{4} << 20;
+
+/// A loop device on a file, let go of by the kernel when it is closed for the last time. Invalid,
+/// with the reason, where there is none to be had.
+class LoopDevice {
+ public:
+  enum class Access { kWritable, kReadOnly };
+
+  explicit LoopDevice(const std::string& file, std::uint32_t block = 512,
+                      Access access = Access::kWritable) {
+    set_up(file, block, access);
+  }
+  LoopDevice(const LoopDevice&) = delete;
+  LoopDevice& operator=(const LoopDevice&) = delete;
+
+  [[nodiscard]] bool valid() const { return fd_.valid(); }
+  [[nodiscard]] const std::string& why_not() const { return why_not_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// Empties the host's page cache of it.
+  void forget_cached() const { EXPECT_EQ(::ioctl(fd_.get(), BLKFLSBUF, 0), 0); }
+
+ private:
+  void set_up(const std::string& file, std::uint32_t block, Access access) {
+    const UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    const UniqueFd backing(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    if (!control.valid() || !backing.valid()) return missing("no /dev/loop-control for us");
+    loop_config config{};
+    config.fd = static_cast<std::uint32_t>(backing.get());
+    config.block_size = block;
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    if (access == Access::kReadOnly) config.info.lo_flags |= LO_FLAGS_READ_ONLY;
+    // Another process may take the free one before us.
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+      if (number < 0) return missing("no free loop device");
+      path_ = "/dev/loop" + std::to_string(number);
+      fd_ = UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+      if (!fd_.valid()) return missing("no loop device for us");
+      if (::ioctl(fd_.get(), LOOP_CONFIGURE, &config) == 0) return;
+      if (errno != EBUSY) break;
+    }
+    missing("a loop device cannot be set up");
+  }
+  void missing(const char* what) {
+    why_not_ = std::string("this host has ") + what + ": " + std::generic_category().message(errno);
+    fd_.reset();
+  }
+
+  UniqueFd fd_;
+  std::string path_;
+  std::string why_not_;
+};
+
+struct Engine {
+  Aio aio;
+  Cache cache;
+};
+
+class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
+ protected:
+  void SetUp() override {
+    if (GetParam().aio == Aio::kIoUring && !EventLoop::create(LoopKind::kIoUring)) {
+      GTEST_SKIP() << "this host forbids io_uring";
+    }
+    device = std::make_unique<LoopDevice>(file.path());
+    if (!device->valid()) GTEST_SKIP() << device->why_not();
+  }
+  [[nodiscard]] RawFileConfig config() const {
+    return {.path = device->path(),
+            .read_only = false,
+            .cache = GetParam().cache,
+            .aio = GetParam().aio};
+  }
+  void open() {
+    auto opened = open_raw_file(config());
+    ASSERT_TRUE(opened) << opened.error().message;
+    backend = std::move(*opened);
+    const LoopKind loop = GetParam().aio == Aio::kIoUring ? LoopKind::kIoUring : LoopKind::kEpoll;
+    bench = std::make_unique<QueueBench>(*backend, loop, QueueSharing::kLoopOnly);
+  }
+  int run(BlockOp op, std::uint64_t offset, std::uint64_t bytes) {
+    TestIo io;
+    io.set_range(op, offset, bytes);
+    return bench->run(io);
+  }
+  int transfer(BlockOp op, std::uint64_t offset, GuestSpan where) {
+    TestIo io;
+    io.set(op, offset, {where});
+    return bench->run(io);
+  }
+  /// The whole disk through the back end.
+  [[nodiscard]] std::vector<std::byte> contents() {
+    const Pages memory(kBytes);
+    EXPECT_EQ(transfer(BlockOp::kRead, 0, memory.span(0, kBytes)), 0);
+    return {memory.bytes().begin(), memory.bytes().end()};
+  }
+  void fill_disk(std::byte value) {
+    const Pages memory(kBytes);
+    std::ranges::fill(memory.bytes(), value);
+    ASSERT_EQ(transfer(BlockOp::kWrite, 0, memory.span(0, kBytes)), 0);
+    ASSERT_EQ(run(BlockOp::kFlush, 0, 0), 0);
+  }
+  [[nodiscard]] std::uint64_t backing_bytes() const {
+    struct stat about {};
+    EXPECT_EQ(::stat(file.path().c_str(), &about), 0);
+    return static_cast<std::uint64_t>(about.st_blocks) * 512;
+  }
+
+  ScratchFile file{"/tmp", kBytes};
+  std::unique_ptr<LoopDevice> device;
+  std::unique_ptr<BlockBackend> backend;
+  std::unique_ptr<QueueBench> bench;
+};
+
+TEST_P(BlockDeviceTest, TellsTheDevicesSizeAndBlocks) {
+  open();
+  EXPECT_EQ(backend->limits().capacity, kBytes);
+  EXPECT_EQ(backend->limits().logical_block, 512U);
+  EXPECT_GE(backend->limits().physical_block, 512U);
+  EXPECT_TRUE(backend->limits().can_discard);
+  EXPECT_TRUE(backend->limits().can_write_zeroes);
+}
+
+TEST_P(BlockDeviceTest, TakesItsLogicalBlockFromTheDevice) {
+  const ScratchFile other("/tmp", kBytes);
+  const LoopDevice large(other.path(), 4096);
+  if (!large.valid()) GTEST_SKIP() << large.why_not();
+  RawFileConfig wanted = config();
+  wanted.path = large.path();
+  const auto opened = open_raw_file(wanted);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ((*opened)->limits().logical_block, 4096U);
+}
+
+TEST_P(BlockDeviceTest, KeepsWhatIsWritten) {
+  open();
+  const Pages memory(16384);
+  std::ranges::fill(memory.bytes(), std::byte{0xc3});
+  // At odd sectors, from memory as it comes.
+  EXPECT_EQ(transfer(BlockOp::kWrite, 512 * 7, memory.span(8, 512 * 9)), 0);
+  EXPECT_EQ(run(BlockOp::kFlush, 0, 0), 0);
+  const auto found = contents();
+  EXPECT_EQ(found[512 * 7 - 1], std::byte{0});
+  EXPECT_EQ(found[512 * 7], std::byte{0xc3});
+  EXPECT_EQ(found[512 * 16 - 1], std::byte{0xc3});
+  EXPECT_EQ(found[512 * 16], std::byte{0});
+  // What was flushed is in the file under the device.
+  const UniqueFd under(::open(file.path().c_str(), O_RDONLY | O_CLOEXEC));
+  std::byte byte{};
+  EXPECT_EQ(::pread(under.get(), &byte, 1, 512 * 7), 1);
+  EXPECT_EQ(byte, std::byte{0xc3});
+}
+
+TEST_P(BlockDeviceTest, DiscardGivesBlocksBack) {
+  open();
+  fill_disk(std::byte{0x5a});
+  const std::uint64_t before = backing_bytes();
+  ASSERT_EQ(run(BlockOp::kDiscard, 1 << 20, 2 << 20), 0);
+  EXPECT_LE(backing_bytes(), before - (2 << 20));
+  const auto found = contents();
+  EXPECT_EQ(found[(1 << 20) - 1], std::byte{0x5a});
+  EXPECT_EQ(found[3 << 20], std::byte{0x5a});
+}
+
+TEST_P(BlockDeviceTest, ZeroedRangesReadAsZero) {
+  open();
+  for (const bool may_unmap : {false, true}) {
+    fill_disk(std::byte{0x5a});
+    TestIo io;
+    io.set_range(BlockOp::kWriteZeroes, (1 << 20) + 512, (1 << 20) - 1024);
+    io.may_unmap = may_unmap;
+    ASSERT_EQ(bench->run(io), 0);
+    const auto found = contents();
+    const auto zeroes = std::span(found).subspan((1 << 20) + 512, (1 << 20) - 1024);
+    EXPECT_TRUE(std::ranges::all_of(zeroes, [](std::byte b) { return b == std::byte{0}; }));
+    EXPECT_EQ(found[(1 << 20) + 511], std::byte{0x5a});
+    EXPECT_EQ(found[(2 << 20) - 512], std::byte{0x5a});
+  }
+}
+
+TEST_P(BlockDeviceTest, OneWriterAtATime) {
+  open();
+  const auto second = open_raw_file(config());
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message, HasSubstr(device->path()));
+  EXPECT_THAT(second.error().message, HasSubstr("in use by"));
+  bench.reset();
+  backend.reset();
+  EXPECT_TRUE(open_raw_file(config()));
+}
+
+TEST_P(BlockDeviceTest, AReadOnlyDeviceCanOnlyBeRead) {
+  const ScratchFile other("/tmp", kBytes);
+  const LoopDevice protected_device(other.path(), 512, LoopDevice::Access::kReadOnly);
+  if (!protected_device.valid()) GTEST_SKIP() << protected_device.why_not();
+  RawFileConfig wanted = config();
+  wanted.path = protected_device.path();
+  const auto refused = open_raw_file(wanted);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr(wanted.path + " for writing"));
+  wanted.read_only = true;
+  EXPECT_TRUE(open_raw_file(wanted));
+}
+
+// Row 25: what lies under the device becomes shorter.
+TEST_P(BlockDeviceTest, ErrorsOfTheDeviceReachTheRequest) {
+  open();
+  fill_disk(std::byte{0x5a});
+  bench.reset();
+  backend.reset();
+  ASSERT_EQ(::truncate(file.path().c_str(), kBytes / 2), 0);
+  device->forget_cached();
+  open();
+  const Pages memory(4096);
+  EXPECT_NE(transfer(BlockOp::kRead, kBytes - 4096, memory.span(0, 4096)), 0);
+  EXPECT_EQ(transfer(BlockOp::kRead, 0, memory.span(0, 4096)), 0);
+  EXPECT_EQ(memory.bytes()[4095], std::byte{0x5a});
+}
+
+// Row 25: the writes went well, the disk is found to be full when they are to be made durable.
+TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
+  constexpr std::uint64_t kRoom = 256 << 10;
+  const SmallFileSystem small(kRoom);
+  if (small.path().empty()) GTEST_SKIP() << "this host lets us mount nothing";
+  const ScratchFile sparse(small.path(), kBytes);
+  device = std::make_unique<LoopDevice>(sparse.path());
+  ASSERT_TRUE(device->valid()) << device->why_not();
+  open();
+  const Pages memory(64 << 10);
+  std::ranges::fill(memory.bytes(), std::byte{0x5a});
+  // Piece by piece: of one long request the loop driver calls it a success if its start had room.
+  int written = 0;
+  for (std::uint64_t at = 0; at < 8 * kRoom && written == 0; at += memory.bytes().size()) {
+    written = transfer(BlockOp::kWrite, at, memory.span(0, memory.bytes().size()));
+  }
+  const int flushed = run(BlockOp::kFlush, 0, 0);
+  if (GetParam().cache == Cache::kWriteback) {
+    EXPECT_EQ(written, 0);
+    EXPECT_TRUE(flushed == -ENOSPC || flushed == -EIO) << flushed;
+  } else {
+    EXPECT_TRUE(written == -ENOSPC || written == -EIO) << written;
+  }
+  // Said once; with room again the disk works.
+  EXPECT_EQ(run(BlockOp::kDiscard, 0, kBytes), 0);
+  EXPECT_EQ(transfer(BlockOp::kWrite, 0, memory.span(0, 4096)), 0);
+  EXPECT_EQ(run(BlockOp::kFlush, 0, 0), 0);
+  bench.reset();
+  backend.reset();
+  device.reset();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Engines, BlockDeviceTest,
+    ::testing::Values(Engine{Aio::kIoUring, Cache::kNone}, Engine{Aio::kIoUring, Cache::kWriteback},
+                      Engine{Aio::kNative, Cache::kNone}, Engine{Aio::kThreads, Cache::kNone},
+                      Engine{Aio::kThreads, Cache::kWriteback}),
+    [](const auto& engine) {
+      const char* aio = engine.param.aio == Aio::kIoUring  ? "io_uring"
+                        : engine.param.aio == Aio::kNative ? "native"
+                                                           : "threads";
+      return std::string(aio) + (engine.param.cache == Cache::kNone ? "_none" : "_writeback");
+    });
+
+}  // namespace
+}  // namespace bellhop
