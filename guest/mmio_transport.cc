@@ -18,18 +18,11 @@ bool MmioTransport::open(std::uint64_t address, std::uint32_t gsi, std::uint16_t
          mmio_read32(base_ + kMmioDeviceId) == device_type;
 }
 
-std::uint64_t MmioTransport::device_features() {
-  mmio_write32(base_ + kMmioDeviceFeaturesSel, 0);
-  const std::uint64_t low = mmio_read32(base_ + kMmioDeviceFeatures);
-  mmio_write32(base_ + kMmioDeviceFeaturesSel, 1);
-  return low | std::uint64_t{mmio_read32(base_ + kMmioDeviceFeatures)} << 32;
+Transport::FeatureWindow MmioTransport::device_feature_window() const {
+  return {base_ + kMmioDeviceFeaturesSel, base_ + kMmioDeviceFeatures};
 }
-
-void MmioTransport::set_driver_features(std::uint64_t features) {
-  mmio_write32(base_ + kMmioDriverFeaturesSel, 0);
-  mmio_write32(base_ + kMmioDriverFeatures, static_cast<std::uint32_t>(features));
-  mmio_write32(base_ + kMmioDriverFeaturesSel, 1);
-  mmio_write32(base_ + kMmioDriverFeatures, static_cast<std::uint32_t>(features >> 32));
+Transport::FeatureWindow MmioTransport::driver_feature_window() const {
+  return {base_ + kMmioDriverFeaturesSel, base_ + kMmioDriverFeatures};
 }
 
 std::uint8_t MmioTransport::status() {
@@ -59,13 +52,9 @@ bool MmioTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueA
   }
   mmio_write32(base_ + kMmioQueueSel, queue);
   mmio_write32(base_ + kMmioQueueSize, size);
-  const auto write64 = [this](std::uint32_t low, std::uint64_t value) {
-    mmio_write32(base_ + low, static_cast<std::uint32_t>(value));
-    mmio_write32(base_ + low + 4, static_cast<std::uint32_t>(value >> 32));
-  };
-  write64(kMmioQueueDescLow, addresses.desc);
-  write64(kMmioQueueDriverLow, addresses.driver);
-  write64(kMmioQueueDeviceLow, addresses.device);
+  write_queue_addresses(
+      {base_ + kMmioQueueDescLow, base_ + kMmioQueueDriverLow, base_ + kMmioQueueDeviceLow},
+      addresses);
   *notifier = Notifier{base_ + kMmioQueueNotify, queue, 4};
   mmio_write32(base_ + kMmioQueueReady, 1);
   return true;

@@ -65,18 +65,11 @@ bool PciTransport::locate() {
   return bars[table & kMsixBirMask] != 0;
 }
 
-std::uint64_t PciTransport::device_features() {
-  mmio_write32(common_ + kCommonDeviceFeatureSelect, 0);
-  const std::uint64_t low = mmio_read32(common_ + kCommonDeviceFeature);
-  mmio_write32(common_ + kCommonDeviceFeatureSelect, 1);
-  return low | std::uint64_t{mmio_read32(common_ + kCommonDeviceFeature)} << 32;
+Transport::FeatureWindow PciTransport::device_feature_window() const {
+  return {common_ + kCommonDeviceFeatureSelect, common_ + kCommonDeviceFeature};
 }
-
-void PciTransport::set_driver_features(std::uint64_t features) {
-  mmio_write32(common_ + kCommonDriverFeatureSelect, 0);
-  mmio_write32(common_ + kCommonDriverFeature, static_cast<std::uint32_t>(features));
-  mmio_write32(common_ + kCommonDriverFeatureSelect, 1);
-  mmio_write32(common_ + kCommonDriverFeature, static_cast<std::uint32_t>(features >> 32));
+Transport::FeatureWindow PciTransport::driver_feature_window() const {
+  return {common_ + kCommonDriverFeatureSelect, common_ + kCommonDriverFeature};
 }
 
 std::uint8_t PciTransport::status() { return mmio_read8(common_ + kCommonDeviceStatus); }
@@ -120,13 +113,9 @@ bool PciTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAd
   mmio_write16(common_ + kCommonQueueSize, static_cast<std::uint16_t>(size));
   mmio_write16(common_ + kCommonQueueMsixVector, entry);
   if (mmio_read16(common_ + kCommonQueueMsixVector) != entry) return false;
-  const auto write64 = [this](std::uint32_t offset, std::uint64_t value) {
-    mmio_write32(common_ + offset, static_cast<std::uint32_t>(value));
-    mmio_write32(common_ + offset + 4, static_cast<std::uint32_t>(value >> 32));
-  };
-  write64(kCommonQueueDesc, addresses.desc);
-  write64(kCommonQueueDriver, addresses.driver);
-  write64(kCommonQueueDevice, addresses.device);
+  write_queue_addresses(
+      {common_ + kCommonQueueDesc, common_ + kCommonQueueDriver, common_ + kCommonQueueDevice},
+      addresses);
   const std::uint64_t offset =
       std::uint64_t{mmio_read16(common_ + kCommonQueueNotifyOff)} * notify_multiplier_;
   if (offset + 2 > notify_length_) return false;

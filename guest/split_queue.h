@@ -64,11 +64,7 @@ class SplitQueue {
   /// Rings without asking.
   void kick() {
     ++counters_.kicks;
-    if (notifier_.width == 2) {
-      mmio_write16(notifier_.address, notifier_.value);
-    } else {
-      mmio_write32(notifier_.address, notifier_.value);
-    }
+    ring(notifier_);
   }
 
   /// Takes the next finished request; false if there is none.

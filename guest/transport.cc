@@ -57,6 +57,34 @@ bool Transport::reset() {
   return true;
 }
 
+std::uint64_t Transport::device_features() {
+  const FeatureWindow window = device_feature_window();
+  mmio_write32(window.select, 0);
+  const std::uint64_t low = mmio_read32(window.bits);
+  mmio_write32(window.select, 1);
+  return low | std::uint64_t{mmio_read32(window.bits)} << 32;
+}
+
+void Transport::set_driver_features(std::uint64_t features) {
+  const FeatureWindow window = driver_feature_window();
+  mmio_write32(window.select, 0);
+  mmio_write32(window.bits, static_cast<std::uint32_t>(features));
+  mmio_write32(window.select, 1);
+  mmio_write32(window.bits, static_cast<std::uint32_t>(features >> 32));
+}
+
+void Transport::write64(std::uint64_t address, std::uint64_t value) {
+  mmio_write32(address, static_cast<std::uint32_t>(value));
+  mmio_write32(address + 4, static_cast<std::uint32_t>(value >> 32));
+}
+
+void Transport::write_queue_addresses(const QueueAddresses& registers,
+                                      const QueueAddresses& values) {
+  write64(registers.desc, values.desc);
+  write64(registers.driver, values.driver);
+  write64(registers.device, values.device);
+}
+
 Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room) {
   static constexpr const char* kNames[] = {"any", "pci", "mmio", nullptr};
   const unsigned wanted = cmdline_choice("transport", kNames);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/cpu.h"
 #include "guest/pci.h"
 
 // The registers of one virtio device, by PCI (virtio 1.3 section 4.1, modern only) or by MMIO
@@ -16,7 +17,16 @@ struct Notifier {
   std::uint8_t width = 2;
 };
 
-/// Addresses of one split queue.
+/// Rings once. Any vCPU may.
+inline void ring(const Notifier& notifier) {
+  if (notifier.width == 2) {
+    mmio_write16(notifier.address, notifier.value);
+  } else {
+    mmio_write32(notifier.address, notifier.value);
+  }
+}
+
+/// Addresses of one split queue, or of the registers that take them.
 struct QueueAddresses {
   std::uint64_t desc = 0;
   std::uint64_t driver = 0;
@@ -32,8 +42,8 @@ class Transport {
   virtual PciTransport* as_pci() { return nullptr; }
   virtual MmioTransport* as_mmio() { return nullptr; }
   virtual const char* name() const = 0;
-  virtual std::uint64_t device_features() = 0;
-  virtual void set_driver_features(std::uint64_t features) = 0;
+  std::uint64_t device_features();
+  void set_driver_features(std::uint64_t features);
   virtual std::uint8_t status() = 0;
   virtual void set_status(std::uint8_t status) = 0;
   virtual std::uint8_t config_read8(std::uint32_t offset) = 0;
@@ -55,6 +65,17 @@ class Transport {
 
  protected:
   ~Transport() = default;
+
+  /// 64 feature bits behind 32 at a time: the half is chosen by `select`. Addresses of registers.
+  struct FeatureWindow {
+    std::uint64_t select;
+    std::uint64_t bits;
+  };
+  virtual FeatureWindow device_feature_window() const = 0;
+  virtual FeatureWindow driver_feature_window() const = 0;
+  /// A 64-bit register is two of 32 bits, the low one first.
+  static void write64(std::uint64_t address, std::uint64_t value);
+  static void write_queue_addresses(const QueueAddresses& registers, const QueueAddresses& values);
 };
 
 class PciTransport final : public Transport {
@@ -66,8 +87,6 @@ class PciTransport final : public Transport {
 
   PciTransport* as_pci() override { return this; }
   const char* name() const override { return "pci"; }
-  std::uint64_t device_features() override;
-  void set_driver_features(std::uint64_t features) override;
   std::uint8_t status() override;
   void set_status(std::uint8_t status) override;
   std::uint8_t config_read8(std::uint32_t offset) override;
@@ -94,6 +113,8 @@ class PciTransport final : public Transport {
   std::uint32_t notify_offset() const { return notify_offset_; }
 
  private:
+  FeatureWindow device_feature_window() const override;
+  FeatureWindow driver_feature_window() const override;
   void select_queue(std::uint16_t queue);
 
   PciFunction function_;
@@ -119,8 +140,6 @@ class MmioTransport final : public Transport {
 
   MmioTransport* as_mmio() override { return this; }
   const char* name() const override { return "mmio"; }
-  std::uint64_t device_features() override;
-  void set_driver_features(std::uint64_t features) override;
   std::uint8_t status() override;
   void set_status(std::uint8_t status) override;
   std::uint8_t config_read8(std::uint32_t offset) override;
@@ -137,6 +156,9 @@ class MmioTransport final : public Transport {
   std::uint64_t base() const { return base_; }
 
  private:
+  FeatureWindow device_feature_window() const override;
+  FeatureWindow driver_feature_window() const override;
+
   std::uint64_t base_ = 0;
   std::uint32_t gsi_ = 0;
 };
