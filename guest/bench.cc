@@ -16,11 +16,35 @@ struct Team {
   Worker* workers;
   std::uint32_t count;
   const char* errors[kMaxCpus];
+  volatile std::uint32_t finished[kMaxCpus];
+  std::uint64_t storm_kicks[kMaxCpus];
 };
+
+bool all_finished(const Team& team) {
+  for (std::uint32_t i = 0; i < team.count; ++i) {
+    if (load_acquire(&team.finished[i]) == 0) return false;
+  }
+  return true;
+}
+
+/// Rings for everybody's queue, in vain or not, until all have done their work.
+std::uint64_t storm(const Team& team) {
+  std::uint64_t kicks = 0;
+  while (!all_finished(team)) {
+    for (std::uint32_t i = 0; i < team.count; ++i) ring(team.workers[i].queue()->notifier());
+    kicks += team.count;
+  }
+  return kicks;
+}
 
 void work(std::uint32_t cpu, void* context) {
   auto* team = static_cast<Team*>(context);
+  if (cpu >= team->count) {
+    team->storm_kicks[cpu] = storm(*team);
+    return;
+  }
   team->errors[cpu] = team->workers[cpu].run();
+  store_release(&team->finished[cpu], std::uint32_t{1});
 }
 
 std::uint32_t fail_setup(const char* what) {
@@ -94,7 +118,7 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
 
   Stage stage;
   auto* latency = make<Histogram>();
-  Team team{allocate_array<Worker>(workers), workers, {}};
+  Team team{allocate_array<Worker>(workers), workers, {}, {}, {}};
   if (team.workers == nullptr || latency == nullptr) return fail_setup("out of memory");
   for (std::uint32_t i = 0; i < workers; ++i) {
     Worker* worker = new (&team.workers[i]) Worker;
@@ -105,7 +129,7 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
     }
   }
   disk->go();
-  run_on_processors(workers, work, &team);
+  run_on_processors(options.storm ? vcpus : workers, work, &team);
   if (stage.end == 0) {
     stage.end = read_tsc();
     write_mark(Mark::kEnd);
@@ -114,6 +138,8 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
 
   Figures total;
   std::uint64_t read_back = 0;
+  std::uint64_t storm_kicks = 0;
+  for (const std::uint64_t kicks : team.storm_kicks) storm_kicks += kicks;
   bool failed = false;
   for (std::uint32_t i = 0; i < workers; ++i) {
     const Worker& worker = team.workers[i];
@@ -150,6 +176,7 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
       .number("interrupts", total.interrupts)
       .number("halts", total.halts)
       .number("empty_wakeups", total.empty_wakeups);
+  if (options.storm) line.number("storm_kicks", storm_kicks);
   if (options.workload == Workload::kVerify) line.hex("digest", total.digest);
   line.send();
   return failed ? kExitFailed : kExitDone;

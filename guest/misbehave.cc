@@ -4,6 +4,7 @@
 #include "guest/memory.h"
 #include "guest/pattern.h"
 #include "guest/scene.h"
+#include "guest/smp.h"
 #include "virtio/abi/config.h"
 
 namespace bellhop::guest {
@@ -28,9 +29,11 @@ const char* Scene::create() {
   table_ = reinterpret_cast<Desc*>(page + 128);
   const std::uint32_t max_size = disk_->queue_max_size();
   if (max_size < kQueueSize) return "the queue is too small";
-  return queue_.create(kQueueSize, options_->event_idx && disk_->offers(kFeatureEventIdx))
-             ? nullptr
-             : "out of memory";
+  if (!queue_.create(kQueueSize, options_->event_idx && disk_->offers(kFeatureEventIdx))) {
+    return "out of memory";
+  }
+  // Behind the rings too: what is written over them must not reach another scene's memory.
+  return allocate(std::size_t{2} * kDataBytes, 4096) != nullptr ? nullptr : "out of memory";
 }
 
 bool Scene::start_halfway() {
@@ -84,9 +87,7 @@ void Scene::settle() {
   outcome_.request_status = *status_;
 }
 
-bool Scene::read_works() {
-  compose(kBlkTypeIn, 0);
-  for (std::uint32_t i = 0; i < kDataBytes; ++i) data_[i] = 0xa5;
+bool Scene::serve() {
   const std::uint16_t before = ring().used_index();
   offer(0);
   const std::uint64_t end = read_tsc() + us_to_cycles(kHonestUs);
@@ -94,7 +95,33 @@ bool Scene::read_works() {
     if (read_tsc() > end) return false;
     cpu_relax();
   }
-  if (*status_ != kBlkStatusOk) return false;
+  return *status_ == kBlkStatusOk;
+}
+
+bool Scene::write_works(std::uint64_t round) {
+  // Interrupts of all disks go to one counter, which misdeeds look at.
+  ring().set_used_event(static_cast<std::uint16_t>(ring().used_index() + 0x8000));
+  ring().set_avail_flags(kAvailNoInterrupt);
+  const std::uint64_t first = disk_->capacity() / kDataBytes - kWitnessBlocks;
+  const std::uint64_t sector = (first + round % kWitnessBlocks) * (kDataBytes / kBlkSectorBytes);
+  auto* words = reinterpret_cast<std::uint64_t*>(data_);
+  constexpr std::uint32_t kWords = kDataBytes / sizeof(std::uint64_t);
+  compose(kBlkTypeOut, sector);
+  for (std::uint32_t i = 0; i < kWords; ++i) words[i] = pattern::mix(round * kWords + i);
+  if (!serve()) return false;
+  compose(kBlkTypeIn, sector);
+  for (std::uint32_t i = 0; i < kWords; ++i) words[i] = 0;
+  if (!serve()) return false;
+  for (std::uint32_t i = 0; i < kWords; ++i) {
+    if (words[i] != pattern::mix(round * kWords + i)) return false;
+  }
+  return true;
+}
+
+bool Scene::read_works() {
+  compose(kBlkTypeIn, 0);
+  for (std::uint32_t i = 0; i < kDataBytes; ++i) data_[i] = 0xa5;
+  if (!serve()) return false;
   const std::uint64_t digest = pattern::digest_block(data_, kDataBytes);
   if (!knows_digest_) {
     knows_digest_ = true;
@@ -105,26 +132,61 @@ bool Scene::read_works() {
 
 namespace {
 
-/// A second disk that is brought up once and must never notice anything.
+/// A second disk that is brought up once and must never notice anything. Read after each misdeed
+/// by the vCPU that misbehaves, or, as a witness, written and read by another one all the while.
 struct Bystander {
   Disk disk;
   Scene* scene = nullptr;
+  bool witness = false;
+  volatile std::uint64_t rounds = 0;  ///< written and found again
+  volatile std::uint32_t wrong = 0;
+  volatile std::uint32_t over = 0;
 
-  bool read_works() { return scene == nullptr || scene->read_works(); }
+  /// Null, or why there is no use of it.
+  const char* bring_up(Scene* other, const Options& options) {
+    if (!disk.negotiate(options.event_idx, true) || other->create() != nullptr || !other->start() ||
+        !other->read_works()) {
+      return "an honest read of the second disk does not work";
+    }
+    scene = other;
+    return nullptr;
+  }
+  void testify() {
+    while (load_acquire(&over) == 0) {
+      if (!scene->write_works(rounds)) {
+        store_release(&wrong, std::uint32_t{1});
+        return;
+      }
+      store_release(&rounds, rounds + 1);
+    }
+  }
+  /// Whether all has gone well there since it had done `before` rounds, and still goes.
+  bool undisturbed(std::uint64_t before) {
+    if (scene == nullptr) return true;
+    if (!witness) return scene->read_works();
+    // One round may have been under way: the one after it began later.
+    const std::uint64_t end = read_tsc() + us_to_cycles(kHonestUs);
+    while (load_acquire(&rounds) < before + 2 && load_acquire(&wrong) == 0 && read_tsc() < end) {
+      cpu_relax();
+    }
+    return load_acquire(&rounds) >= before + 2 && load_acquire(&wrong) == 0;
+  }
 };
 
 struct Tally {
   std::uint32_t tried = 0;
   std::uint32_t recovered = 0;
   std::uint32_t undisturbed = 0;
+  bool known = false;
 };
 
 void perform(Scene& scene, Bystander& bystander, const Misdeed& misdeed, Tally* tally) {
   bool started = scene.start();
   scene.begin_outcome();
+  const std::uint64_t before = load_acquire(&bystander.rounds);
   if (started) misdeed.act(scene);
   const Outcome outcome = scene.outcome();
-  const bool undisturbed = bystander.read_works();
+  const bool undisturbed = bystander.undisturbed(before);
   // Whatever happened: a reset must bring back a device that reads as before.
   const bool recovered = started && scene.start() && scene.read_works();
   ++tally->tried;
@@ -145,43 +207,69 @@ void perform(Scene& scene, Bystander& bystander, const Misdeed& misdeed, Tally* 
   line.boolean("recovered", recovered).send();
 }
 
+/// What the vCPUs share.
+struct Trial {
+  Scene& scene;
+  Bystander& bystander;
+  const Text& which;
+  Tally tally;
+};
+
+void perform_all(Trial* trial) {
+  const Misdeed* const lists[] = {kRingMisdeeds, kRegisterMisdeeds, kBlockMisdeeds};
+  for (const Misdeed* misdeed : lists) {
+    for (; misdeed->name != nullptr; ++misdeed) {
+      if (!trial->which.equals("all") && !trial->which.equals(misdeed->name)) continue;
+      trial->tally.known = true;
+      perform(trial->scene, trial->bystander, *misdeed, &trial->tally);
+    }
+  }
+}
+
+void take_part(std::uint32_t cpu, void* context) {
+  auto* trial = static_cast<Trial*>(context);
+  if (cpu != 0) {
+    trial->bystander.testify();
+    return;
+  }
+  perform_all(trial);
+  store_release(&trial->bystander.over, std::uint32_t{1});
+}
+
 }  // namespace
 
 std::uint32_t run_misbehave(Disk* disk, const Options& options, std::uint32_t vcpus) {
   if (!disk->negotiate(options.event_idx, true)) fail(kExitFailed, disk->error());
-  Scene scene(disk, &options, vcpus);
+  Scene scene(disk, &options, options.witness ? 1 : vcpus);
   const char* error = scene.create();
   if (error != nullptr) fail(kExitFailed, error);
   if (!scene.start() || !scene.read_works()) fail(kExitFailed, "an honest read does not work");
   Bystander bystander;
   Scene other(&bystander.disk, &options);
-  if (bystander.disk.find(options.disk + 1)) {
-    if (!bystander.disk.negotiate(options.event_idx, true) || other.create() != nullptr ||
-        !other.start() || !other.read_works()) {
-      fail(kExitFailed, "an honest read of the second disk does not work");
+  if (bystander.disk.find(options.disk + 1)) error = bystander.bring_up(&other, options);
+  if (error != nullptr) fail(kExitFailed, error);
+  Trial trial{scene, bystander, options.misbehave, {}};
+  if (options.witness) {
+    if (vcpus < 2 || bystander.scene == nullptr || bystander.disk.has(kBlkFeatureReadOnly) ||
+        bystander.disk.capacity() < std::uint64_t{Scene::kWitnessBlocks} * Scene::kDataBytes) {
+      fail(kExitUsage, "witness=on needs vcpus=2 and a second disk that can be written");
     }
-    bystander.scene = &other;
+    bystander.witness = true;
+    run_on_processors(2, take_part, &trial);
+  } else {
+    perform_all(&trial);
   }
-  Tally tally;
-  bool known = false;
-  const Misdeed* const lists[] = {kRingMisdeeds, kRegisterMisdeeds, kBlockMisdeeds};
-  for (const Misdeed* misdeed : lists) {
-    for (; misdeed->name != nullptr; ++misdeed) {
-      if (!options.misbehave.equals("all") && !options.misbehave.equals(misdeed->name)) continue;
-      known = true;
-      perform(scene, bystander, *misdeed, &tally);
-    }
-  }
-  if (!known) fail(kExitUsage, "unknown misbehaviour");
+  const Tally& tally = trial.tally;
+  if (!tally.known) fail(kExitUsage, "unknown misbehaviour");
   const bool good = tally.tried == tally.recovered && tally.tried == tally.undisturbed;
-  JsonLine("result")
-      .text("workload", "misbehave")
+  JsonLine line("result");
+  line.text("workload", "misbehave")
       .number("vcpus", vcpus)
       .number("tried", tally.tried)
       .number("recovered", tally.recovered)
-      .boolean("bystander", bystander.scene != nullptr)
-      .boolean("verified", good)
-      .send();
+      .boolean("bystander", bystander.scene != nullptr);
+  if (bystander.witness) line.number("witness_operations", bystander.rounds);
+  line.boolean("verified", good).send();
   return good ? kExitDone : kExitFailed;
 }
 

@@ -307,12 +307,12 @@ void storm(std::uint32_t cpu, void* context) {
   auto* state = static_cast<Storm*>(context);
   const Notifier notifier = state->scene->queue()->notifier();
   if (cpu != 0) {
-    while (load_acquire(&state->over) == 0) mmio_write16(notifier.address, notifier.value);
+    while (load_acquire(&state->over) == 0) ring(notifier);
     return;
   }
   for (unsigned round = 0; round < 20; ++round) {
     state->scene->transport()->reset();
-    for (unsigned i = 0; i < 10; ++i) mmio_write16(notifier.address, notifier.value);
+    for (unsigned i = 0; i < 10; ++i) ring(notifier);
     state->scene->start();
     state->scene->compose(kBlkTypeIn, 0);
     for (unsigned i = 0; i < 4; ++i) state->scene->offer(0);

@@ -12,6 +12,7 @@ constexpr const char* kWorkloads[] = {"idle",    "create", "seqread", "randread"
                                       "prepare", "verify", "notify",  "misbehave", nullptr};
 constexpr const char* kRings[] = {"indirect", "direct", nullptr};
 constexpr const char* kSwitch[] = {"on", "off", nullptr};
+constexpr const char* kOff[] = {"off", "on", nullptr};
 constexpr const char* kPublish[] = {"each", "batch", nullptr};
 constexpr const char* kIdle[] = {"halt", "spin", nullptr};
 
@@ -76,6 +77,8 @@ Options parse_options() {
   o.indirect = cmdline_choice("ring", kRings) == 0;
   o.event_idx = cmdline_choice("event_idx", kSwitch) == 0;
   o.spin = cmdline_choice("idle", kIdle) == 1;
+  o.storm = cmdline_choice("storm", kOff) == 1;
+  o.witness = cmdline_choice("witness", kOff) == 1;
   o.publish_each = cmdline_choice("publish", kPublish) == 0;
   const char* wrong = cmdline_bad_word();
   if (wrong != nullptr) {

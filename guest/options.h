@@ -40,6 +40,8 @@ struct Options {
   bool indirect = true;
   bool event_idx = true;
   bool spin = false;
+  bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause
+  bool witness = false;      ///< misbehave: vCPU 1 works on the next disk meanwhile
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }

@@ -43,6 +43,7 @@ class Scene {
  public:
   static constexpr std::uint32_t kQueueSize = 64;
   static constexpr std::uint32_t kDataBytes = 4096;
+  static constexpr std::uint32_t kWitnessBlocks = 16;
 
   Scene(Disk* disk, const Options* options, std::uint32_t vcpus = 1)
       : disk_(disk), options_(options), vcpus_(vcpus) {}
@@ -56,6 +57,9 @@ class Scene {
   bool start_halfway();
   /// An honest read of the first block; true if it is answered and brings what it brought first.
   bool read_works();
+  /// Writes what belongs to `round` into one of the last kWitnessBlocks blocks and reads it back,
+  /// without wanting interrupts; true if it comes back as it was written.
+  bool write_works(std::uint64_t round);
 
   /// Lays header, data and status out as descriptors 0, 1, 2.
   void compose(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes = kDataBytes);
@@ -82,6 +86,9 @@ class Scene {
   void begin_outcome();
 
  private:
+  /// Offers what was composed and waits for its answer; true if that is a good one.
+  bool serve();
+
   Disk* disk_;
   const Options* options_;
   std::uint32_t vcpus_;
