@@ -12,10 +12,12 @@ set(BELLHOP_TEST_TIMEOUT 300)
 add_custom_target(unit_tests)
 
 # The library of fakes. It names no room: each test program brings the rooms that it needs, so a
-# room can be tested while another one does not compile.
+# room can be tested while another one does not compile. The fake driver is the application's as
+# well, hence a library of its own (see BellhopRooms.cmake).
 function(bellhop_add_testing_library)
   bellhop_glob_code(${CMAKE_SOURCE_DIR}/testing sources tests kvm_tests)
-  bellhop_add_library(bellhop_testing "${sources}")
+  list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/testing/fake_driver.cc)
+  bellhop_add_library(bellhop_testing "${sources}" bellhop_fake_driver)
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_testing "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_testing "${kvm_tests}")
 endfunction()
