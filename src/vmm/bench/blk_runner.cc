@@ -54,6 +54,7 @@ void add_cpu_use(Measurement& measurement, const CpuUse& use) {
   measurement.vcpu_cpu_s = use.vcpu_s;
   measurement.io_cpu_s = use.io_s;
   measurement.counters.context_switches = use.context_switches;
+  measurement.counters.wakeups_other_core = use.remote_wakeups;
 }
 
 std::string read_file(int fd) {

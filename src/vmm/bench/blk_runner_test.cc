@@ -103,6 +103,41 @@ TEST(CpuAccount, CountsThreadsAndProcess) {
   EXPECT_FALSE(CpuSample::take(kOverTheKernelsLimit).has_value());
 }
 
+TEST(CpuAccount, CountsWakeUpsFromOtherCpusWhereTheKernelDoes) {
+  const std::string sched =
+      "bellhop (42, #threads: 3)\n"
+      "nr_switches                                  :                  900\n"
+      "se.statistics.nr_wakeups                     :                  700\n"
+      "se.statistics.nr_wakeups_remote              :                  123\n"
+      "se.statistics.nr_wakeups_affine              :                    7\n";
+  EXPECT_EQ(find_remote_wakeups(sched), 123U);
+  EXPECT_EQ(find_remote_wakeups("nr_wakeups_remote : 5"), 5U);
+  EXPECT_FALSE(find_remote_wakeups("").has_value());
+  EXPECT_FALSE(find_remote_wakeups("nr_switches : 3\n").has_value());
+  EXPECT_FALSE(find_remote_wakeups("nr_wakeups_remote :").has_value());
+  EXPECT_FALSE(find_remote_wakeups("nr_wakeups_remote : many").has_value());
+}
+
+TEST(CpuAccount, SumsTheWakeUpsOfAllThreads) {
+  CpuSample begin;
+  begin.threads = {{1, {10, 5, 100}}, {2, {10, 5, 7}}, {3, {10, 5, 50}}};
+  CpuSample end;
+  end.process_ns = 1000;
+  end.threads = {{1, {20, 6, 130}}, {2, {20, 6, 8}}, {4, {5, 1, 3}}};
+  const CpuUse use = used_between(begin, end, {1});
+  EXPECT_EQ(use.remote_wakeups, 30U + 1U + 3U) << "a new thread counts, one that ended does not";
+  EXPECT_EQ(use.context_switches, 3U);
+  for (auto& [tid, thread] : end.threads) thread.remote_wakeups.reset();
+  EXPECT_FALSE(used_between(begin, end, {1}).remote_wakeups.has_value());
+}
+
+TEST(CpuAccount, WakeUpsAreKnownWhereTheHostCountsThem) {
+  const auto sample = CpuSample::take(::getpid());
+  ASSERT_TRUE(sample.has_value());
+  ASSERT_FALSE(sample->threads.empty());
+  EXPECT_EQ(sample->threads.begin()->second.remote_wakeups.has_value(), wakeups_are_counted());
+}
+
 TEST(BenchImage, HoldsThePatternAndHasNoName) {
   const std::string folder = testing::TempDir();
   const auto image = make_pattern_image(folder, 3 << 20);

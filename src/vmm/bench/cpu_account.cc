@@ -7,7 +7,8 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <string>
+#include <sstream>
+#include <string_view>
 
 namespace bellhop::bench {
 
@@ -35,7 +36,33 @@ std::uint64_t read_context_switches(const std::filesystem::path& task) {
   return sum;
 }
 
+std::string read_text(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
 }  // namespace
+
+std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched) {
+  // "nr_wakeups_remote                            :                  123", after a prefix.
+  constexpr std::string_view kName = "nr_wakeups_remote";
+  const auto at = sched.find(kName);
+  if (at == std::string::npos) return std::nullopt;
+  const auto number = sched.find_first_not_of(" \t:", at + kName.size());
+  if (number == std::string::npos) return std::nullopt;
+  std::uint64_t value = 0;
+  const auto [stop, problem] =
+      std::from_chars(sched.data() + number, sched.data() + sched.size(), value);
+  if (problem != std::errc{}) return std::nullopt;
+  return value;
+}
+
+bool wakeups_are_counted() {
+  int on = 0;
+  std::ifstream("/proc/sys/kernel/sched_schedstats") >> on;
+  return on == 1;
+}
 
 Result<CpuSample> CpuSample::take(pid_t pid) {
   CpuSample sample;
@@ -47,13 +74,17 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
   }
   sample.process_ns = static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
                       static_cast<std::uint64_t>(time.tv_nsec);
+  // Switched off, the counters are there and stand still.
+  const bool wakeups = wakeups_are_counted();
   std::error_code error;
   const std::filesystem::path tasks = fmt::format("/proc/{}/task", pid);
   for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
     const std::string name = task.path().filename().string();
     int tid = 0;
     std::from_chars(name.data(), name.data() + name.size(), tid);
-    sample.threads[tid] = {read_cpu_ns(task.path()), read_context_switches(task.path())};
+    sample.threads[tid] = {
+        read_cpu_ns(task.path()), read_context_switches(task.path()),
+        wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt};
   }
   return sample;
 }
@@ -66,6 +97,10 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
     const CpuSample::Thread start =
         before == begin.threads.end() ? CpuSample::Thread{} : before->second;
     use.context_switches += now.context_switches - start.context_switches;
+    if (now.remote_wakeups) {
+      use.remote_wakeups =
+          use.remote_wakeups.value_or(0) + *now.remote_wakeups - start.remote_wakeups.value_or(0);
+    }
     if (std::ranges::find(vcpus, tid) != vcpus.end()) {
       use.vcpu_s += static_cast<double>(now.cpu_ns - start.cpu_ns) * 1e-9;
     }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -16,6 +18,9 @@ struct CpuSample {
   struct Thread {
     std::uint64_t cpu_ns = 0;
     std::uint64_t context_switches = 0;
+    /// Times that it was woken by somebody on another CPU than the one on which it then ran.
+    /// Nothing where the kernel does not count them.
+    std::optional<std::uint64_t> remote_wakeups;
   };
   std::uint64_t process_ns = 0;  ///< with threads that have ended
   std::map<int, Thread> threads;
@@ -30,7 +35,13 @@ struct CpuUse {
   double vcpu_s = 0;                   ///< of the threads named
   double io_s = 0;                     ///< of all others: I/O threads, their workers, main thread
   std::uint64_t context_switches = 0;  ///< of all threads that lived at both ends
+  std::optional<std::uint64_t> remote_wakeups;  ///< of the same; nothing where not counted
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);
+
+/// nr_wakeups_remote of a /proc/PID/task/TID/sched; nothing if it is not in there.
+std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched);
+/// Whether the kernel counts wake-ups now (kernel.sched_schedstats=1, and built with them).
+bool wakeups_are_counted();
 
 }  // namespace bellhop::bench

@@ -65,7 +65,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
         {"kicks_in_vain", or_null(m.counters.kicks_in_vain)},
         {"interrupts", or_null(m.counters.interrupts)},
         {"context_switches", or_null(m.counters.context_switches)},
-        {"wakeups_other_core", nullptr},
+        {"wakeups_other_core", or_null(m.counters.wakeups_other_core)},
         {"system_calls", or_null(m.counters.system_calls)}}},
       {"verified", true},
   };

@@ -27,6 +27,7 @@ struct Counters {
   std::optional<std::uint64_t> kicks_in_vain;
   std::optional<std::uint64_t> interrupts;
   std::optional<std::uint64_t> context_switches;
+  std::optional<std::uint64_t> wakeups_other_core;
   std::optional<std::uint64_t> system_calls;
 };
 

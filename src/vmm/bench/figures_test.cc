@@ -97,6 +97,7 @@ TEST(Json, HasTheSharedSchema) {
   EXPECT_EQ(run["spread"][1], 180);
   EXPECT_EQ(run["counters"]["kicks"], 7);
   EXPECT_TRUE(run["counters"]["userspace_exits"].is_null());
+  EXPECT_TRUE(run["counters"]["wakeups_other_core"].is_null());
   EXPECT_EQ(json["runs"][2]["vmm_version"], "7.2");
   EXPECT_EQ(json["not_run"][0]["reason"], "no <room>");
 }
