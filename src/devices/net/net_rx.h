@@ -76,7 +76,8 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
   std::size_t first_ = 0;
   std::size_t held_ = 0;
   std::size_t held_bytes_ = 0;
-  std::size_t wanted_;  ///< bytes that a frame is expected to need at most
+  std::size_t unshown_ = 0;  ///< bytes since something was last shown to the driver
+  std::size_t wanted_;       ///< bytes that a frame is expected to need at most
 
   std::vector<iovec> room_;
   std::size_t room_count_ = 0;

@@ -12,6 +12,8 @@ namespace {
 
 /// Frames before the other queues of the thread get their turn.
 constexpr unsigned kFramesInOneTurn = 64;
+/// Frames after which a driver that waits for room in its ring gets some back.
+constexpr unsigned kShowEvery = 16;
 
 }  // namespace
 
@@ -56,19 +58,19 @@ bool NetTx::send() noexcept {
   NetHeader header{};
   if (bytes < sizeof header) {
     counters_.guest_faults.add();
-    runner_.complete(chain_, 0);
+    give_back();
     return true;
   }
   const std::size_t frame_bytes = bytes - sizeof header;
   BufferRun(chain_.readable()).copy_out(0, std::as_writable_bytes(std::span(&header, 1)));
   if (!check_sent_header(header, frame_bytes, device_.to_host_) || !device_.in_use(index_)) {
     counters_.guest_faults.add();
-    runner_.complete(chain_, 0);
+    give_back();
     return true;
   }
   if (!device_.link_up()) {
     counters_.dropped_link_down.add();
-    runner_.complete(chain_, 0);
+    give_back();
     return true;
   }
   frame_[0] = {&header, sizeof header};
@@ -93,8 +95,13 @@ bool NetTx::send() noexcept {
     return false;
   }
   judge(result, frame_bytes);
-  runner_.complete(chain_, 0);
+  give_back();
   return true;
+}
+
+void NetTx::give_back() noexcept {
+  const bool show = ++given_back_ % kShowEvery == 0;
+  runner_.complete(chain_, 0, show ? Batch::kMayEnd : Batch::kGoesOn);
 }
 
 void NetTx::judge(ssize_t result, std::size_t frame_bytes) noexcept {

@@ -27,6 +27,7 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   NetTx(NetDevice& device, unsigned pair, QueueRunner& runner) noexcept;
   void on_ready() noexcept override { runner_.wake(); }
   bool send() noexcept;
+  void give_back() noexcept;
   void judge(ssize_t result, std::size_t frame_bytes) noexcept;
   void wait_for_room() noexcept;
 
@@ -37,6 +38,7 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   NetTxCounters& counters_;
   std::unique_ptr<FdWatch> watch_;
   DescriptorChain chain_;
+  unsigned given_back_ = 0;
   std::array<iovec, kMaxChainBuffers + 1> frame_;
 };
 
