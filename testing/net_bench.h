@@ -48,10 +48,18 @@ class NetBench {
   };
 
   explicit NetBench(NotifyMode mode, unsigned pairs = 1, NetOptions options = {})
-      : nic(std::make_shared<MemoryNic>(pairs)), thread(must(IoThread::start({}))) {
+      : NetBench(mode, std::make_shared<MemoryNic>(pairs), std::move(options)) {}
+  NetBench(NotifyMode mode, std::shared_ptr<MemoryNic> memory_nic, NetOptions options = {})
+      : NetBench(mode, std::shared_ptr<NetBackend>(memory_nic), std::move(options)) {
+    nic = std::move(memory_nic);
+  }
+  /// Over another back end; what is said of the network below does not work then.
+  NetBench(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {})
+      : thread(must(IoThread::start({}))) {
+    const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
-    device = std::make_unique<NetDevice>(nic, options);
+    device = std::make_unique<NetDevice>(std::move(backend), options);
     device->set_config_listener(&listener);
     for (unsigned i = 0; i < 2 * pairs + 1; ++i) {
       Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));

@@ -72,7 +72,8 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
   features_ = features;
   to_host_ = host_offloads(features);
   const Offloads to_guest = guest_offloads(features);
-  if (auto set = backend_->set_guest_offloads(to_guest); !set) return set;
+  // A NIC whose interface has gone still starts, without a link.
+  if (auto set = backend_->set_guest_offloads(to_guest); !set && !gone_) return set;
   to_guest_ = to_guest.bits();
   filter_.reset(options_.mac, negotiated(kNetFeatureCtrlVq) && negotiated(kNetFeatureCtrlVlan)
                                   ? RxFilter::Vlans::kListed
