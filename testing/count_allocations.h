@@ -1,14 +1,12 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
 
+#include "testing/allocation_counter.h"
+
 /// Counts every allocation of the program that includes this: to be included in one file of it, by
 /// tests that prove a path to be free of allocations.
-inline std::atomic<std::uint64_t> allocations{0};
-
 // Not inlined: the compiler would see malloc() paired with delete.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);

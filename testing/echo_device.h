@@ -54,6 +54,9 @@ class EchoDevice final : public VirtioDevice {
     queues_.clear();
   }
 
+  /// Tells the driver of a change. Any thread.
+  void change_config() noexcept { config_changed(); }
+
   /// Answers what is kept, and keeps nothing any more. Any thread but an I/O thread.
   void release() {
     hold = false;

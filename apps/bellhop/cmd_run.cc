@@ -33,6 +33,13 @@ Keys of --disk:
   queues=N  queue-size=N   1 and 256 by default
   notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
   iothread=NAME|auto       auto: disks are spread over all I/O threads
+Keys of --net:
+  tap=NAME or fd=N[:N...]  a tap of the host, made if it is not there; or open ones, one a pair
+  id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
+  mtu=N                    set for the tap too; by default the tap's own
+  queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
+  vhost=off|on|force       the kernel's vhost-net: not in this version
+  notify=..., iothread=... as for --disk
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -44,6 +51,7 @@ struct RunArguments {
   MachineOptions options;
   std::string memory;
   std::vector<std::string> disks;
+  std::vector<std::string> nics;
   std::vector<std::string> iothreads;
   std::string config;
 };
@@ -66,6 +74,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto disk = parse_list("--disk", text, {});
     if (!disk) return forward(disk);
     given.disks.push_back(std::move(*disk));
+  }
+  for (const std::string& text : arguments.nics) {
+    auto nic = parse_list("--net", text, {});
+    if (!nic) return forward(nic);
+    given.nics.push_back(std::move(*nic));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -163,6 +176,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "Write the machine's counters as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
   run->add_option("--disk", arguments->disks, "A virtio-blk disk; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE,...");
+  run->add_option("--net", arguments->nics, "A virtio-net NIC; may be given again")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE,...");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")

@@ -25,6 +25,15 @@ constexpr std::pair<const char*, Member> kMembers[] = {
 nlohmann::ordered_json difference(const MachineCounters& end, const MachineCounters& begin) {
   nlohmann::ordered_json json;
   for (const auto& [name, member] : kMembers) json[name] = end.*member - begin.*member;
+  // A device has the same figures in the same order each time; at the beginning of all, none.
+  for (std::size_t i = 0; i < end.devices.size(); ++i) {
+    const auto& [id, figures] = end.devices[i];
+    for (std::size_t k = 0; k < figures.size(); ++k) {
+      const bool had = i < begin.devices.size() && k < begin.devices[i].figures.size();
+      json["devices"][id][figures[k].name] =
+          figures[k].value - (had ? begin.devices[i].figures[k].value : 0);
+    }
+  }
   return json;
 }
 

@@ -12,6 +12,8 @@ class RelaxedCounter {
   void add(std::uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
+  /// For something that was counted and then undone.
+  void take_back(std::uint64_t n = 1) noexcept { add(0 - n); }
   [[nodiscard]] std::uint64_t get() const noexcept {
     return value_.load(std::memory_order_relaxed);
   }

@@ -2,3 +2,4 @@
 
 // The configuration of every device in devices.def.
 #include "devices/blk/disk_config.h"  // IWYU pragma: export
+#include "devices/net/nic_config.h"   // IWYU pragma: export

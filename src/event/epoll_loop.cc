@@ -1,5 +1,7 @@
 #include "event/epoll_loop.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -24,6 +26,46 @@ int to_milliseconds(std::chrono::nanoseconds time) noexcept {
 
 }  // namespace
 
+class OneShot final : public FdWatch {
+ public:
+  OneShot(EpollLoop& loop, UniqueFd fd, Readiness readiness, ReadyHandler& handler) noexcept
+      : loop_(loop),
+        fd_(std::move(fd)),
+        events_(readiness == Readiness::kReadable ? EPOLLIN : EPOLLOUT),
+        handler_(handler) {
+    watch_.one_shot = this;
+  }
+  ~OneShot() override {
+    ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
+    loop_.strike_out(watch_);
+  }
+
+  void arm() noexcept override {
+    if (armed_) return;
+    armed_ = true;
+    ++loop_.system_calls_;
+    (void)control(EPOLL_CTL_MOD, events_);
+  }
+  [[nodiscard]] int control(int operation, std::uint32_t events) noexcept {
+    epoll_event wanted{};
+    wanted.events = events | EPOLLONESHOT;
+    wanted.data.ptr = &watch_;
+    return ::epoll_ctl(loop_.epoll_.get(), operation, fd_.get(), &wanted);
+  }
+  void fired() noexcept {
+    // Errors are reported unasked, once, to one who has not armed yet.
+    if (std::exchange(armed_, false)) handler_.on_ready();
+  }
+
+ private:
+  EpollLoop& loop_;
+  UniqueFd fd_;  ///< of our own: an epoll takes each only once, and it is waited for both ways
+  std::uint32_t events_;
+  ReadyHandler& handler_;
+  EpollLoop::Watch watch_;
+  bool armed_ = false;
+};
+
 Result<std::unique_ptr<EventLoop>> EpollLoop::create() {
   std::unique_ptr<EpollLoop> loop(new EpollLoop());
   loop->epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
@@ -34,7 +76,7 @@ Result<std::unique_ptr<EventLoop>> EpollLoop::create() {
 }
 
 Status EpollLoop::watch(const EventFd& event, EventHandler& handler) {
-  auto watch = std::make_unique<Watch>(Watch{&event, &handler});
+  auto watch = std::make_unique<Watch>(Watch{&event, &handler, nullptr});
   epoll_event wanted{};
   wanted.events = EPOLLIN;
   wanted.data.ptr = watch.get();
@@ -50,12 +92,25 @@ std::uint64_t EpollLoop::unwatch(const EventFd& event) noexcept {
       watches_, [&](const auto& watch) { return watch->event->get() == event.get(); });
   if (found == watches_.end()) return 0;
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, event.get(), nullptr);
-  for (std::size_t i = ready_next_; i < ready_end_; ++i) {
-    if (ready_[i].data.ptr == found->get()) ready_[i].data.ptr = nullptr;
-  }
+  strike_out(**found);
   watches_.erase(found);
   // The counter is read just before it is delivered, so nothing is ever in between.
   return 0;
+}
+
+void EpollLoop::strike_out(const Watch& watch) noexcept {
+  for (std::size_t i = ready_next_; i < ready_end_; ++i) {
+    if (ready_[i].data.ptr == &watch) ready_[i].data.ptr = nullptr;
+  }
+}
+
+Result<std::unique_ptr<FdWatch>> EpollLoop::watch_fd(int fd, Readiness readiness,
+                                                     ReadyHandler& handler) {
+  UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!own.valid()) return fail_errno("cannot watch a descriptor");
+  auto watch = std::make_unique<OneShot>(*this, std::move(own), readiness, handler);
+  if (watch->control(EPOLL_CTL_ADD, 0) != 0) return fail_errno("cannot watch a descriptor");
+  return watch;
 }
 
 void EpollLoop::signal(const EventFd& event) noexcept {
@@ -100,6 +155,10 @@ void EpollLoop::dispatch() noexcept {
   while (ready_next_ < ready_end_) {
     auto* const watch = static_cast<Watch*>(ready_[ready_next_++].data.ptr);
     if (watch == nullptr) continue;
+    if (watch->one_shot != nullptr) {
+      watch->one_shot->fired();
+      continue;
+    }
     ++system_calls_;
     // Zero if another reader was quicker.
     if (const std::uint64_t count = watch->event->consume(); count != 0) {

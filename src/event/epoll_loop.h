@@ -21,6 +21,8 @@ class EpollLoop final : public EventLoop {
   [[nodiscard]] LoopKind kind() const noexcept override { return LoopKind::kEpoll; }
   Status watch(const EventFd& event, EventHandler& handler) override;
   std::uint64_t unwatch(const EventFd& event) noexcept override;
+  Result<std::unique_ptr<FdWatch>> watch_fd(int fd, Readiness readiness,
+                                            ReadyHandler& handler) override;
   void signal(const EventFd& event) noexcept override;
   void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) override;
   void stop_timer(TimerHandler& handler) noexcept override;
@@ -34,15 +36,19 @@ class EpollLoop final : public EventLoop {
  private:
   void flush() noexcept override {}
   [[nodiscard]] bool has_news() const noexcept override { return false; }
+  /// What an epoll event points at: an eventfd's watch, or an FdWatch.
   struct Watch {
-    const EventFd* event;
-    EventHandler* handler;
+    const EventFd* event = nullptr;
+    EventHandler* handler = nullptr;
+    class OneShot* one_shot = nullptr;
   };
+  friend class OneShot;
   static constexpr std::size_t kBatch = 64;
 
   EpollLoop() = default;
   void wait(std::chrono::nanoseconds timeout) noexcept;
   void dispatch() noexcept;
+  void strike_out(const Watch& watch) noexcept;
 
   UniqueFd epoll_;
   Mailbox mailbox_;

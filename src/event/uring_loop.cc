@@ -56,6 +56,51 @@ struct UringLoop::Watch : IoOp {
   }
 };
 
+struct UringLoop::PollOp : IoOp {
+  ReadyHandler* handler = nullptr;
+  int fd = -1;
+  unsigned events = 0;
+  bool armed = false;
+
+  void completed(int result) noexcept {
+    armed = false;
+    if (result != -ECANCELED) handler->on_ready();
+  }
+};
+
+/// A wait is a one-shot poll request.
+class UringLoop::PollWatch final : public FdWatch {
+ public:
+  PollWatch(UringLoop& loop, int fd, Readiness readiness, ReadyHandler& handler)
+      : loop_(loop), op_(std::make_unique<PollOp>()) {
+    op_->done = [](IoOp& op, int result) noexcept { static_cast<PollOp&>(op).completed(result); };
+    op_->handler = &handler;
+    op_->fd = fd;
+    op_->events = readiness == Readiness::kReadable ? POLLIN : POLLOUT;
+  }
+  ~PollWatch() override {
+    if (!op_->armed || loop_.cancel(*op_)) return;
+    loop_.poll_orphans_.push_back(std::move(op_));
+  }
+  void arm() noexcept override {
+    if (op_->armed) return;
+    op_->armed = true;
+    ::io_uring_sqe* const sqe = loop_.get_sqe();
+    ::io_uring_prep_poll_add(sqe, op_->fd, op_->events);
+    ::io_uring_sqe_set_data(sqe, static_cast<IoOp*>(op_.get()));
+  }
+
+ private:
+  UringLoop& loop_;
+  std::unique_ptr<PollOp> op_;
+};
+
+Result<std::unique_ptr<FdWatch>> UringLoop::watch_fd(int fd, Readiness readiness,
+                                                     ReadyHandler& handler) {
+  if (fd < 0) return fail("cannot watch a descriptor that is not open", EBADF);
+  return std::make_unique<PollWatch>(*this, fd, readiness, handler);
+}
+
 Result<std::unique_ptr<EventLoop>> UringLoop::create() {
   std::unique_ptr<UringLoop> loop(new UringLoop());
   if (auto opened = loop->open_ring(); !opened) return forward(opened);
@@ -138,35 +183,36 @@ std::uint64_t UringLoop::unwatch(const EventFd& event) noexcept {
   watches_.erase(found);
   if (!watch->armed) return 0;
 
-  ::io_uring_sqe* const cancel = get_sqe();
-  ::io_uring_prep_cancel(cancel, static_cast<IoOp*>(watch.get()), 0);
-  ::io_uring_sqe_set_data(cancel, nullptr);
-  submit();
-  if (!wait_for(*watch)) {
-    // Another thread than the loop's, after that one has ended: its requests have ended with it,
-    // but their completions cannot be had from here.
+  const auto result = cancel(*watch);
+  if (!result) {
     orphans_.push_back(std::move(watch));
     return 0;
   }
-  return watch->by_poll ? 0 : watch->count;
+  const bool taken = !watch->by_poll && *result == static_cast<int>(sizeof watch->count);
+  return taken ? watch->count : 0;
 }
 
-/// Sets watch.count to what the read returned (0 if cancelled).
-bool UringLoop::wait_for(Watch& watch) noexcept {
-  const auto own = reinterpret_cast<std::uint64_t>(static_cast<IoOp*>(&watch));
+/// Takes an operation back and returns what it ended with; its `done` is not called. Nothing if
+/// this is another thread than the loop's, after that one has ended: its requests have ended with
+/// it, but their completions cannot be had from here.
+std::optional<int> UringLoop::cancel(IoOp& op) noexcept {
+  ::io_uring_sqe* const sqe = get_sqe();
+  ::io_uring_prep_cancel(sqe, &op, 0);
+  ::io_uring_sqe_set_data(sqe, nullptr);
+  submit();
+  const auto own = reinterpret_cast<std::uint64_t>(&op);
   std::size_t looked_at = ready_next_;
   while (true) {
     take_completions();
     for (; looked_at < ready_.size(); ++looked_at) {
       Completion& completion = ready_[looked_at];
       if (completion.user_data != own) continue;
-      if (completion.result != static_cast<int>(sizeof watch.count)) watch.count = 0;
       completion.user_data = 0;
-      return true;
+      return completion.result;
     }
     ++system_calls_;
     const int got = ::io_uring_submit_and_wait(&ring_, 1);
-    if (got < 0 && got != -EINTR && got != -EAGAIN && got != -EBUSY) return false;
+    if (got < 0 && got != -EINTR && got != -EAGAIN && got != -EBUSY) return std::nullopt;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <liburing.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "event/event_loop.h"
@@ -23,6 +24,8 @@ class UringLoop final : public EventLoop {
   [[nodiscard]] LoopKind kind() const noexcept override { return LoopKind::kIoUring; }
   Status watch(const EventFd& event, EventHandler& handler) override;
   std::uint64_t unwatch(const EventFd& event) noexcept override;
+  Result<std::unique_ptr<FdWatch>> watch_fd(int fd, Readiness readiness,
+                                            ReadyHandler& handler) override;
   void signal(const EventFd& event) noexcept override;
   void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) override;
   void stop_timer(TimerHandler& handler) noexcept override;
@@ -35,6 +38,8 @@ class UringLoop final : public EventLoop {
 
  private:
   struct Watch;
+  struct PollOp;
+  class PollWatch;
   struct Completion {
     std::uint64_t user_data;
     int result;
@@ -58,7 +63,7 @@ class UringLoop final : public EventLoop {
   }
   void signal_failed(int fd, int error) noexcept;
   void round(std::chrono::nanoseconds timeout) noexcept;
-  bool wait_for(Watch& watch) noexcept;
+  std::optional<int> cancel(IoOp& op) noexcept;
 
   ::io_uring ring_{};
   bool ring_open_ = false;
@@ -67,8 +72,9 @@ class UringLoop final : public EventLoop {
   Mailbox mailbox_;
   TimerList timers_;
   std::vector<std::unique_ptr<Watch>> watches_;
-  // Watches whose read could not be taken back: kept, since the kernel may still write to them.
+  // Those whose operation could not be taken back: kept, since the kernel may still come to them.
   std::vector<std::unique_ptr<Watch>> orphans_;
+  std::vector<std::unique_ptr<PollOp>> poll_orphans_;
   // Copied from the completion queue, not dispatched yet. unwatch() looks for its own in here, and
   // adds what it finds in the queue while it waits.
   std::vector<Completion> ready_;

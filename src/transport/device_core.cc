@@ -27,6 +27,7 @@ constexpr std::uint8_t kDriverBits =
 Result<std::unique_ptr<DeviceCore>> DeviceCore::create(std::unique_ptr<VirtioDevice> device,
                                                        CoreWiring wiring, CoreClient& client) {
   std::unique_ptr<DeviceCore> core(new DeviceCore(std::move(device), std::move(wiring), client));
+  core->device_->set_config_listener(core.get());
   for (std::size_t i = 0; i < core->queues_.size(); ++i) {
     Queue& queue = core->queues_[i];
     auto runner = QueueRunner::create({
@@ -307,5 +308,11 @@ void DeviceCore::needs_reset() noexcept {
 }
 
 void DeviceCore::queue_broken() noexcept { needs_reset(); }
+
+void DeviceCore::config_changed() noexcept {
+  config_generation_.fetch_add(1, std::memory_order_acq_rel);
+  // Before DRIVER_OK the driver reads it all anyway.
+  if (driver_ok()) client_->raise_config_interrupt();
+}
 
 }  // namespace bellhop

@@ -48,7 +48,7 @@ enum class MemoryAccess : std::uint8_t { kForbidden, kAllowed };
 /// accesses and calls this.
 ///
 /// Any thread may call: vCPU threads for registers, the main thread for pause and resume.
-class DeviceCore final : private QueueFaultSink {
+class DeviceCore final : private QueueFaultSink, private ConfigListener {
  public:
   /// Errors: no eventfds left.
   static Result<std::unique_ptr<DeviceCore>> create(std::unique_ptr<VirtioDevice> device,
@@ -57,6 +57,7 @@ class DeviceCore final : private QueueFaultSink {
   ~DeviceCore();
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
+  [[nodiscard]] std::vector<DeviceFigure> figures() const { return device_->figures(); }
   [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }
 
   /// 32 bits of the feature words; words past the second read 0 and cannot be set.
@@ -70,7 +71,10 @@ class DeviceCore final : private QueueFaultSink {
   /// A write of the status register: steps that the standard does not allow are not taken, 0 resets
   /// and returns when the device is at rest.
   void write_status(std::uint8_t value);
-  [[nodiscard]] std::uint8_t config_generation() const noexcept { return 0; }
+  /// Changes whenever the device has changed its configuration (2.5).
+  [[nodiscard]] std::uint8_t config_generation() const noexcept {
+    return config_generation_.load(std::memory_order_acquire);
+  }
 
   /// Device-specific configuration; parts past its end read 0 and ignore writes.
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept;
@@ -152,6 +156,7 @@ class DeviceCore final : private QueueFaultSink {
         queues_(device_->traits().queue_count) {}
 
   void queue_broken() noexcept override;
+  void config_changed() noexcept override;
   [[nodiscard]] bool driver_ok() const noexcept {
     return (status() & virtio::kStatusDriverOk) != 0;
   }
@@ -173,6 +178,7 @@ class DeviceCore final : private QueueFaultSink {
   CoreClient* client_;
   mutable std::mutex lock_;
   std::atomic<std::uint8_t> status_{0};
+  std::atomic<std::uint8_t> config_generation_{0};
   std::uint64_t driver_features_ = 0;
   std::vector<Queue> queues_;
   bool active_ = false;  ///< device_->activate() was called

@@ -80,6 +80,25 @@ TEST_P(DeviceCoreTest, ReadsAndWritesConfiguration) {
   EXPECT_EQ(bench_.core->guest_faults(), 0U);
 }
 
+TEST_P(DeviceCoreTest, ADeviceTellsOfItsConfigurationsChange) {
+  bench_.echo->change_config();
+  ASSERT_TRUE(bench_.bring_up());
+  const std::uint8_t generation = bench_.core->config_generation();
+  const auto told = [&] {
+    bench_.settle();
+    if (!bench_.pci) return bench_.binder.take_edge(TransportBench::kMmioGsi);
+    const bool came = bench_.vm.delivered_count(TransportBench::message(0)) != 0;
+    bench_.vm.clear_delivered();
+    return came;
+  };
+  (void)told();
+  bench_.echo->change_config();
+  EXPECT_TRUE(told());
+  EXPECT_NE(bench_.core->config_generation(), generation);
+  EXPECT_FALSE(told());
+  EXPECT_TRUE(bench_.echoes(0, 3));
+}
+
 // Row 14 of the bad inputs.
 TEST_P(DeviceCoreTest, ConfigurationEndsWhereItEnds) {
   ASSERT_TRUE(bench_.bring_up());

@@ -68,6 +68,7 @@ class DescriptorChain {
     if (this == &other) return *this;
     assert(!taken_);
     head_ = other.head_;
+    next_avail_ = other.next_avail_;
     taken_ = std::exchange(other.taken_, false);
     readable_ = std::exchange(other.readable_, std::uint16_t{0});
     writable_ = std::exchange(other.writable_, std::uint16_t{0});
@@ -96,6 +97,7 @@ class DescriptorChain {
 
   bool taken_ = false;
   std::uint16_t head_ = 0;
+  std::uint16_t next_avail_ = 0;  ///< the entry after the chain's own, for Virtqueue::rewind()
   std::uint16_t readable_ = 0;
   std::uint16_t writable_ = 0;
   std::uint32_t readable_bytes_ = 0;

@@ -27,6 +27,7 @@ void QueueRunner::start(Virtqueue ring) {
     const std::lock_guard<std::mutex> hold(baton_);
     ring_.emplace(std::move(ring));
     stopping_ = false;
+    dozing_ = false;
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
@@ -50,6 +51,7 @@ std::optional<Virtqueue> QueueRunner::stop() {
     }
     const std::lock_guard<std::mutex> hold(baton_);
     stopping_ = true;
+    handler_->let_go();
     publish(Ring::kNow);
     settle();
   });
@@ -65,10 +67,12 @@ std::optional<Virtqueue> QueueRunner::stop() {
     ring = std::move(ring_);
     ring_.reset();
     kicked_ = false;
+    woken_ = false;
     // A round put off to the end of this one would come after the caller may have destroyed us.
     thread_->loop().cancel_deferred(*this);
+    // Here, so that no wake() of this thread comes between the end and the next start.
+    running_.store(false, std::memory_order_release);
   });
-  running_.store(false, std::memory_order_release);
   return ring;
 }
 
@@ -111,11 +115,17 @@ Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
   return answer;
 }
 
-void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
+  if (!ring_->rewind(chain)) return false;
+  --taken_;
+  return true;
+}
+
+void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {
   ring_->complete(chain, written);
   if (!serving_) {
     thread_->loop().defer(*this);
-  } else if (ring_->event_idx()) {
+  } else if (batch == Batch::kMayEnd && ring_->event_idx()) {
     // The driver works on the first while the device works on the rest: what a medium is for that
     // completes inside submit(). A sleeping driver is woken at once and finds more when it comes; a
     // driver that is awake says so, and none of the others rings. By flags, each would be an
@@ -124,9 +134,25 @@ void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written) noexce
   }
 }
 
+void QueueRunner::wake() noexcept {
+  // Who starts the queue touches it as long as it does not run, and has it drained afterwards.
+  if (!running()) return;
+  if (mode() == NotifyMode::kSync) {
+    const std::lock_guard<std::mutex> hold(baton_);
+    dozing_ = false;
+    if (ring_) serve_sync(false);
+    return;
+  }
+  dozing_ = false;
+  if (!ring_) return;
+  woken_ = true;
+  thread_->loop().defer(*this);
+}
+
 bool QueueRunner::drain_once(Ring ring) noexcept {
   ring_->suppress_kicks();
   serving_ = true;
+  yielded_ = false;
   taken_ = 0;
   handler_->drain();
   if (taken_ != 0) handler_->submit();
@@ -138,7 +164,9 @@ bool QueueRunner::drain_once(Ring ring) noexcept {
 }
 
 void QueueRunner::serve(bool kicked) noexcept {
-  if (stopping_ || (!kicked && !ring_->has_available())) {
+  const bool woken = std::exchange(woken_, false);
+  if (stopping_ || dozing_ || (!kicked && !woken && !ring_->has_available())) {
+    if (kicked && dozing_) counters_.kicks_in_vain.add();
     publish(Ring::kWithNextSubmission);
     settle();
     return;
@@ -149,21 +177,21 @@ void QueueRunner::serve(bool kicked) noexcept {
       if (kicked && round == 0) counters_.kicks_in_vain.add();
       break;
     }
-    if (!ring_->has_available()) break;
+    if (dozing_ || yielded_ || !ring_->has_available()) break;
   }
   settle();
   // Other queues first; the loop does not sleep before it has come back here.
-  if (ring_->has_available()) thread_->loop().defer(*this);
+  if (!dozing_ && ring_->has_available()) thread_->loop().defer(*this);
 }
 
 bool QueueRunner::poll() noexcept {
-  if (!ring_ || stopping_ || !ring_->has_available()) return false;
+  if (!ring_ || stopping_ || dozing_ || !ring_->has_available()) return false;
   thread_->loop().defer(*this);
   return true;
 }
 
 bool QueueRunner::prepare_sleep() noexcept {
-  if (!suppressed_ || !ring_ || stopping_ || ring_->broken()) return false;
+  if (!suppressed_ || !ring_ || stopping_ || dozing_ || ring_->broken()) return false;
   suppressed_ = false;
   return ring_->enable_kicks() && poll();
 }
@@ -173,10 +201,12 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
     settle();
     return;
   }
-  bool more = true;
+  bool more = !dozing_;
+  if (dozing_ && kicked) counters_.kicks_in_vain.add();
   for (unsigned round = 0; more && round < kRoundsInOneDrain; ++round) {
     if (!drain_once(Ring::kNow) && kicked && round == 0) counters_.kicks_in_vain.add();
-    more = ring_->enable_kicks();
+    // Who dozes is not to be kicked: the vCPU would leave its guest for nothing.
+    more = !dozing_ && ring_->enable_kicks();
   }
   // The vCPU has better things to do: the I/O thread goes on.
   if (more) kick_once();

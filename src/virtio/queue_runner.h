@@ -22,9 +22,18 @@ class QueueHandler {
   virtual void drain() noexcept = 0;
   /// Hands the batch to the back end: at most one system call. May complete requests.
   virtual void submit() noexcept = 0;
+  /// The queue is to rest: rewinds the chains that it holds without having begun with them. Those
+  /// that it has begun with it completes when they are done.
+  virtual void let_go() noexcept {}
 
  protected:
   ~QueueHandler() = default;
+};
+
+/// Whether what complete() gave back may be shown to the driver before the next complete().
+enum class Batch : std::uint8_t {
+  kMayEnd,
+  kGoesOn,  ///< several chains that the driver must see together
 };
 
 /// Told when a queue cannot go on until the device is reset. Any thread.
@@ -91,7 +100,20 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[nodiscard]] Pop pop(DescriptorChain& chain) noexcept;
   /// Gives a request back; published with the rest of its batch. On the I/O thread, or inside
   /// drain(), submit() or with_baton().
-  void complete(DescriptorChain& chain, std::uint32_t written) noexcept;
+  void complete(DescriptorChain& chain, std::uint32_t written,
+                Batch batch = Batch::kMayEnd) noexcept;
+  /// Virtqueue::rewind(), inside drain() or let_go().
+  [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept;
+  /// In drain(), by a handler that can do nothing with chains until something else has happened: a
+  /// frame has come, a socket can be written to. drain() is not called before wake(), whatever the
+  /// driver offers, and the driver is not asked to kick.
+  void doze() noexcept { dozing_ = true; }
+  /// What doze() waited for has happened, or may have: drain() is called, whether the driver has
+  /// offered something or not. I/O thread.
+  void wake() noexcept;
+  /// In drain(), by a handler that has worked long enough while others wait: drain() comes again
+  /// after them. No effect on a vCPU thread, for which nobody waits but its guest.
+  void yield() noexcept { yielded_ = true; }
   /// Runs `work` (reaping a shared back end) as the queue's only user, then publishes. I/O thread.
   template <class Work>
   void with_baton(Work&& work) noexcept {
@@ -139,6 +161,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool stopping_ = false;    ///< nothing more is taken
   bool kicked_ = false;      ///< a kick waits for this round's end
   bool suppressed_ = false;  ///< the driver was asked not to kick
+  bool dozing_ = false;      ///< the handler waits for something else than chains
+  bool woken_ = false;       ///< it is to be called all the same
+  bool yielded_ = false;     ///< the handler lets others go first
   std::uint32_t taken_ = 0;  ///< by the drain under way
   std::atomic<bool> running_{false};
 

@@ -50,6 +50,41 @@ class EchoHandler final : public QueueHandler {
   std::size_t held_ = 0;
 };
 
+/// Can do nothing with chains before open(); then takes so many in one turn.
+class DozingHandler final : public QueueHandler {
+ public:
+  explicit DozingHandler(QueueRunner& runner) : runner_(runner) {}
+
+  void drain() noexcept override {
+    ++drains;
+    for (int turn = 0; turn < 4; ++turn) {
+      if (runner_.pop(chain_) != Pop::kChain) return;
+      if (places_ == 0) {
+        if (!runner_.rewind(chain_)) std::abort();
+        return runner_.doze();
+      }
+      --places_;
+      ++served;
+      runner_.complete(chain_, 1);
+    }
+    runner_.yield();
+  }
+  void submit() noexcept override {}
+  /// On the I/O thread.
+  void open(int places) noexcept {
+    places_ += places;
+    runner_.wake();
+  }
+
+  std::atomic<std::uint64_t> drains{0};
+  std::atomic<std::uint64_t> served{0};
+
+ private:
+  QueueRunner& runner_;
+  DescriptorChain chain_;
+  std::atomic<int> places_{0};
+};
+
 struct CountingSink final : QueueFaultSink {
   void queue_broken() noexcept override { ++broken; }
   std::atomic<int> broken{0};
@@ -213,6 +248,121 @@ TEST_P(QueueRunnerTest, ServesWhatIsOfferedWhileMuchIsUnderWay) {
       handler->give_back();
     }
   });
+}
+
+TEST_P(QueueRunnerTest, AHandlerThatDozesIsLeftAloneUntilItIsWoken) {
+  DozingHandler dozer(*runner);
+  runner->set_handler(&dozer);
+  start();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  (void)driver.offer();
+  ring();
+  while (dozer.drains == 0) std::this_thread::yield();
+  ring();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(dozer.drains, 1U) << "the loop does not spin on a ring that has chains";
+  EXPECT_EQ(runner->counters().chains.get(), 0U);
+  ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  EXPECT_FALSE(driver.offer()) << "a kick would be in vain";
+  thread->run_sync([&] { dozer.open(6); });
+  while (dozer.served != 6) std::this_thread::yield();
+  thread->run_sync([&] { dozer.open(1000); });
+  while (dozer.served != 11) std::this_thread::yield();
+  // And then it is a queue like others: what is offered is served.
+  for (std::uint64_t more = 12; more < 40; ++more) {
+    while (driver.reap()) {
+    }
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    if (driver.offer()) ring();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (dozer.served != more) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "a kick was lost";
+      std::this_thread::yield();
+    }
+  }
+  runner->stop();
+}
+
+TEST_P(QueueRunnerTest, AQueueThatDozesStopsAndStarts) {
+  DozingHandler dozer(*runner);
+  runner->set_handler(&dozer);
+  start();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  (void)driver.offer();
+  ring();
+  while (dozer.drains == 0) std::this_thread::yield();
+  for (int i = 0; i < 1000; ++i) {
+    auto ring = runner->stop();
+    ASSERT_TRUE(ring.has_value());
+    EXPECT_EQ(ring->in_flight(), 0U);
+    thread->run_sync([&] { dozer.open(0); });  // woken while it rests
+    runner->start(std::move(*ring));
+    runner->kick_once();
+    thread->loop().post([&] { dozer.open(0); });
+  }
+  thread->run_sync([&] { dozer.open(10); });
+  while (dozer.served != 10) std::this_thread::yield();
+  runner->stop();
+}
+
+TEST_P(QueueRunnerTest, AHandlerReleasesWhatItHoldsWhenItStops) {
+  struct Holder final : QueueHandler {
+    explicit Holder(QueueRunner& of) : runner(of), chains(kSize) {}
+    void drain() noexcept override {
+      while (runner.pop(chains[held]) == Pop::kChain) ++held;
+    }
+    void submit() noexcept override {}
+    void let_go() noexcept override {
+      while (held != 0) {
+        if (!runner.rewind(chains[--held])) std::abort();
+      }
+    }
+    QueueRunner& runner;
+    std::vector<DescriptorChain> chains;
+    std::atomic<std::size_t> held{0};
+  } holder(*runner);
+  runner->set_handler(&holder);
+  start();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  (void)driver.offer();
+  ring();
+  while (holder.held != 5) std::this_thread::yield();
+  auto ring = runner->stop();
+  ASSERT_TRUE(ring.has_value());
+  EXPECT_EQ(ring->next_avail(), 0U) << "as if they had not been taken";
+  runner->set_handler(handler.get());
+  runner->start(std::move(*ring));
+  runner->kick_once();
+  while (handler->drained != 5) std::this_thread::yield();
+}
+
+TEST_P(QueueRunnerTest, ChainsThatBelongTogetherAreShownTogether) {
+  struct Merger final : QueueHandler {
+    explicit Merger(QueueRunner& of) : runner(of), chains(kSize) {}
+    void drain() noexcept override {
+      std::size_t count = 0;
+      while (runner.pop(chains[count]) == Pop::kChain) ++count;
+      for (std::size_t i = 0; i < count; ++i) {
+        runner.complete(chains[i], 1, i + 1 < count ? Batch::kGoesOn : Batch::kMayEnd);
+        if (i + 1 < count && runner.counters().batches.get() != 0) torn = true;
+      }
+      done = done + count;
+    }
+    void submit() noexcept override {}
+    QueueRunner& runner;
+    std::vector<DescriptorChain> chains;
+    std::atomic<bool> torn{false};
+    std::atomic<std::size_t> done{0};
+  } merger(*runner);
+  runner->set_handler(&merger);
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  (void)driver.offer();
+  start();
+  runner->kick_once();
+  while (merger.done != 40) std::this_thread::yield();
+  EXPECT_FALSE(merger.torn);
+  runner->stop();
+  EXPECT_EQ(driver.used_idx(), 40U);
 }
 
 TEST_P(QueueRunnerTest, TenThousandStopsAndStartsLoseNothing) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "virtio/abi/config.h"
@@ -19,6 +20,21 @@ struct DeviceTraits {
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
+};
+
+/// Told when a device has changed its configuration space by itself. Any thread.
+class ConfigListener {
+ public:
+  virtual void config_changed() noexcept = 0;
+
+ protected:
+  ~ConfigListener() = default;
+};
+
+/// A figure that a device keeps of itself, for `--stats`.
+struct DeviceFigure {
+  const char* name = "";
+  std::uint64_t value = 0;
 };
 
 /// A virtio device, the same whichever transport, VMM or test it serves. It knows neither.
@@ -38,6 +54,20 @@ class VirtioDevice {
   virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
   /// Back to the state before activate(). All queues have come to rest before.
   virtual void reset() noexcept = 0;
+  /// What it has counted since it was made, in a fixed order. Any thread.
+  [[nodiscard]] virtual std::vector<DeviceFigure> figures() const { return {}; }
+
+  /// The transport's: before the first activate().
+  void set_config_listener(ConfigListener* listener) noexcept { config_listener_ = listener; }
+
+ protected:
+  /// Tells the driver that the configuration space reads differently from now on. Any thread.
+  void config_changed() noexcept {
+    if (config_listener_ != nullptr) config_listener_->config_changed();
+  }
+
+ private:
+  ConfigListener* config_listener_ = nullptr;
 };
 
 }  // namespace bellhop

@@ -105,6 +105,7 @@ Pop Virtqueue::pop(DescriptorChain& chain) noexcept {
     ++in_flight_;
     if (walk(head, chain)) {
       chain.head_ = head;
+      chain.next_avail_ = next_avail_;
       chain.taken_ = true;
       counters_->chains.add();
       return Pop::kChain;
@@ -172,6 +173,10 @@ void Virtqueue::put_used(std::uint16_t head, std::uint32_t written) noexcept {
   [[maybe_unused]] const bool fits = used_.store(kUsedRingOffset + sizeof(UsedElem) * slot, elem);
   assert(fits);
   ++next_used_;
+  clear_in_flight(head);
+}
+
+void Virtqueue::clear_in_flight(std::uint16_t head) noexcept {
   heads_in_flight_[head / 64U] &= ~(std::uint64_t{1} << (head % 64U));
   --in_flight_;
 }
@@ -181,6 +186,18 @@ void Virtqueue::complete(DescriptorChain& chain, std::uint32_t written) noexcept
   chain.taken_ = false;
   put_used(chain.head_, written);
   counters_->completions.add();
+}
+
+bool Virtqueue::rewind(DescriptorChain& chain) noexcept {
+  assert(chain.taken_);
+  if (chain.next_avail_ != next_avail_) return false;
+  chain.taken_ = false;
+  // The entry is fetched anew by the next pop(), and may be another one then: it is only ever
+  // judged by what it is when it is taken.
+  --next_avail_;
+  clear_in_flight(chain.head_);
+  counters_->chains.take_back();
+  return true;
 }
 
 bool Virtqueue::publish() noexcept {

@@ -39,6 +39,10 @@ class Virtqueue {
 
   /// Takes the next request into `chain`, which must be free.
   Pop pop(DescriptorChain& chain) noexcept;
+  /// Puts the chain that was taken last back, as if it had never been taken: the next pop() gives
+  /// it again. So may several be put back, the last one first. False, and the chain stays taken, if
+  /// others were taken or refused after it.
+  [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept;
   /// Gives a request back; `written` is how many bytes the device wrote into its buffers. The
   /// driver sees it after the next publish().
   void complete(DescriptorChain& chain, std::uint32_t written) noexcept;
@@ -70,6 +74,7 @@ class Virtqueue {
   Pop give_up() noexcept;
   void put_used(std::uint16_t head, std::uint32_t written) noexcept;
   [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;
+  void clear_in_flight(std::uint16_t head) noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
 
   const GuestMemory* memory_;

@@ -109,6 +109,59 @@ TEST_P(VirtqueueBothLayouts, GivesBuffersInOrderAndTotals) {
   f.queue.complete(f.chain, 0);
 }
 
+TEST_P(VirtqueueBothLayouts, GivesAgainWhatWasPutBack) {
+  Fixture f(8, GetParam());
+  std::array<DescriptorChain, 3> chains;
+  std::array<std::uint16_t, 3> heads{};
+  // Past the wrap of every index.
+  for (int round = 0; round < 30'000; ++round) {
+    for (auto& head : heads) head = f.driver.add({{kData, 16, false}, {kData, 32, true}}).value();
+    (void)f.driver.offer();
+    for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
+    ASSERT_EQ(f.queue.in_flight(), 3U);
+    f.queue.complete(chains[0], 1);
+    ASSERT_FALSE(f.queue.rewind(chains[1])) << "not the last one";
+    ASSERT_TRUE(chains[1].taken());
+    ASSERT_TRUE(f.queue.rewind(chains[2]));
+    ASSERT_TRUE(f.queue.rewind(chains[1]));
+    ASSERT_FALSE(chains[1].taken());
+    ASSERT_EQ(f.queue.in_flight(), 0U);
+    ASSERT_TRUE(f.queue.has_available());
+    for (int i = 1; i < 3; ++i) {
+      ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+      ASSERT_EQ(f.chain.head(), heads[static_cast<std::size_t>(i)]);
+      ASSERT_EQ(f.chain.writable_bytes(), 32U);
+      f.queue.complete(f.chain, 2);
+    }
+    ASSERT_EQ(f.queue.pop(f.chain), Pop::kEmpty);
+    (void)f.queue.publish();
+    for (const auto head : heads) ASSERT_EQ(f.driver.reap()->id, head);
+  }
+  EXPECT_EQ(f.counters.chains.get(), 90'000U) << "what was put back does not count";
+}
+
+TEST(Virtqueue, DoesNotGoBackBehindAChainThatWasRefused) {
+  Fixture f;
+  DescriptorChain good;
+  ASSERT_TRUE(f.driver.add({{kData, 16, true}}));
+  const std::uint16_t bad = f.driver.add({{kData, 16, true}}).value();
+  ASSERT_TRUE(f.driver.add({{kData, 16, true}}));
+  f.driver.set_desc(bad, {.addr = kData.value(), .len = 0, .flags = kDescWrite, .next = 0});
+  (void)f.driver.offer();
+  ASSERT_EQ(f.queue.pop(good), Pop::kChain);
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+  EXPECT_EQ(f.counters.bad_chains.get(), 1U);
+  EXPECT_TRUE(f.queue.rewind(f.chain));
+  // The refused one has been given back: it must not come by again.
+  EXPECT_FALSE(f.queue.rewind(good));
+  f.queue.complete(good, 0);
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+  f.queue.complete(f.chain, 0);
+  (void)f.queue.publish();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(f.driver.reap().has_value());
+  f.expect_works();
+}
+
 TEST_P(VirtqueueBothLayouts, BatchIsPublishedAtOnce) {
   Fixture f(8, GetParam());
   std::array<DescriptorChain, 3> chains;

@@ -54,6 +54,9 @@ void DeviceSlots::resume() {
 MachineCounters DeviceSlots::counters() const {
   MachineCounters sum;
   for (const DeviceCore* core : cores()) {
+    if (auto figures = core->figures(); !figures.empty()) {
+      sum.devices.push_back({core->traits().id, std::move(figures)});
+    }
     for (unsigned queue = 0; queue < core->queue_count(); ++queue) {
       const QueueCounters& counters = core->runner(queue).counters();
       sum.kicks += counters.kicks.get();

@@ -27,6 +27,12 @@ struct MachineEnd {
   std::string text;
 };
 
+/// What one device has counted of its own.
+struct DeviceFigures {
+  std::string id;
+  std::vector<DeviceFigure> figures;
+};
+
 /// Counts of a machine, summed over queues and vCPUs, at one moment.
 struct MachineCounters {
   std::uint64_t userspace_exits = 0;
@@ -38,7 +44,8 @@ struct MachineCounters {
   std::uint64_t batches = 0;
   std::uint64_t bad_chains = 0;
   std::uint64_t broken_queues = 0;
-  std::uint64_t system_calls = 0;  ///< of the I/O threads' loops and block queues
+  std::uint64_t system_calls = 0;      ///< of the I/O threads' loops, and of back ends for queues
+  std::vector<DeviceFigures> devices;  ///< those that count something
 };
 
 /// What the guest and the machine print and tell.

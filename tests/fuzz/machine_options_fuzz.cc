@@ -22,6 +22,11 @@ void try_list(std::string_view text) {
       check(disk->queues >= 1 && disk->queue_size >= 2 && disk->queue_size <= 32768);
       check((disk->queue_size & (disk->queue_size - 1)) == 0);
     }
+    if (const auto nic = bellhop::parse_net(*list)) {
+      check(nic->tap.name.empty() != nic->tap.fds.empty());
+      check(nic->tap.name.size() <= 15 && nic->tap.pairs >= 1 && nic->tap.pairs <= 64);
+      check((nic->queue_size & (nic->queue_size - 1)) == 0 && !bellhop::is_multicast(nic->mac));
+    }
   }
   if (const auto list = PropertyList::parse(text, "name")) {
     if (const auto thread = bellhop::parse_iothread(*list)) check(!thread->name.empty());

@@ -88,6 +88,27 @@ Status check_disks(const std::vector<DiskConfig>& disks) {
   return {};
 }
 
+Status check_nics(const MachineConfig& config) {
+  const std::vector<NicConfig>& nics = config.nics;
+  for (std::size_t i = 0; i < nics.size(); ++i) {
+    if (std::ranges::find(config.disks, nics[i].id, &DiskConfig::id) != config.disks.end()) {
+      return fail(fmt::format("--net: id={} is a disk's already; ids must differ", nics[i].id));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (nics[j].id == nics[i].id) {
+        return fail(fmt::format("--net: id={} is given to two NICs; ids must differ", nics[i].id));
+      }
+      if (!nics[i].tap.name.empty() && nics[j].tap.name == nics[i].tap.name) {
+        return fail(fmt::format("--net: tap={} is used by two NICs", nics[i].tap.name));
+      }
+      if (nics[i].mac != 0 && nics[j].mac == nics[i].mac) {
+        return fail(fmt::format("--net: {} and {} have the same mac", nics[j].id, nics[i].id));
+      }
+    }
+  }
+  return {};
+}
+
 Status give_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -99,14 +120,21 @@ Status give_iothreads(MachineConfig& config) {
   }
   if (config.iothreads.empty()) config.iothreads.emplace_back();
   std::size_t next = 0;
-  for (DiskConfig& disk : config.disks) {
-    if (disk.iothread.empty()) {
-      disk.iothread = config.iothreads[next++ % config.iothreads.size()].name;
-    } else if (std::ranges::find(config.iothreads, disk.iothread, &IoThreadConfig::name) ==
+  const auto give = [&](std::string_view option, std::string& name) -> Status {
+    if (name.empty()) {
+      name = config.iothreads[next++ % config.iothreads.size()].name;
+    } else if (std::ranges::find(config.iothreads, name, &IoThreadConfig::name) ==
                config.iothreads.end()) {
-      return fail(fmt::format("--disk: iothread={} is not there; name it by --iothread {}",
-                              disk.iothread, disk.iothread));
+      return fail(fmt::format("{}: iothread={} is not there; name it by --iothread {}", option,
+                              name, name));
     }
+    return {};
+  };
+  for (DiskConfig& disk : config.disks) {
+    if (auto given = give("--disk", disk.iothread); !given) return given;
+  }
+  for (NicConfig& nic : config.nics) {
+    if (auto given = give("--net", nic.iothread); !given) return given;
   }
   return {};
 }
@@ -155,6 +183,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   take_later(stats, later.stats);
   memory.merge(later.memory);
   merge_named(disks, later.disks, "id");
+  merge_named(nics, later.nics, "id");
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -270,8 +299,15 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (disk->id.empty()) disk->id = fmt::format("disk{}", config.disks.size());
     config.disks.push_back(std::move(*disk));
   }
+  for (const PropertyList& properties : options.nics) {
+    auto nic = parse_net(properties);
+    if (!nic) return forward(nic);
+    if (nic->id.empty()) nic->id = fmt::format("net{}", config.nics.size());
+    config.nics.push_back(std::move(*nic));
+  }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);
+  if (auto checked = check_nics(config); !checked) return forward(checked);
   return config;
 }
 

@@ -23,10 +23,11 @@ struct MachineOptions {
   std::optional<std::string> stats;
   PropertyList memory;
   std::vector<PropertyList> disks;
+  std::vector<PropertyList> nics;
   std::vector<PropertyList> iothreads;
 
-  /// `later` wins: over scalars, and key by key over the disk of the same `id` and the I/O thread
-  /// of the same `name`. Other disks and I/O threads are added.
+  /// `later` wins: over scalars, and key by key over the disk or NIC of the same `id` and the
+  /// I/O thread of the same `name`. Others are added.
   void merge(const MachineOptions& later);
 };
 
@@ -48,10 +49,11 @@ Result<MachineOptions> read_options_file(const std::string& path);
 Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name);
 
 Result<DiskConfig> parse_disk(const PropertyList& properties);
+Result<NicConfig> parse_net(const PropertyList& properties);
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O
-/// thread, disks without an I/O thread spread over all of them) and returns the machine's
+/// thread, devices without an I/O thread spread over all of them) and returns the machine's
 /// configuration. Errors name the option and say what would be right.
 Result<MachineConfig> make_machine_config(const MachineOptions& options);
 

@@ -35,6 +35,11 @@ class MachineOptionsTest : public testing::Test {
     ASSERT_TRUE(list.has_value()) << text;
     options_.disks.push_back(std::move(*list));
   }
+  void net(const std::string& text) {
+    auto list = PropertyList::parse(text);
+    ASSERT_TRUE(list.has_value()) << text;
+    options_.nics.push_back(std::move(*list));
+  }
   void iothread(const std::string& text) {
     auto list = PropertyList::parse(text, "name");
     ASSERT_TRUE(list.has_value()) << text;
@@ -65,6 +70,83 @@ TEST_F(MachineOptionsTest, FillsInDefaults) {
   EXPECT_EQ(config->disks[1].id, "disk1");
   EXPECT_EQ(config->disks[1].iothread, config->iothreads[0].name);
   EXPECT_EQ(config->disks[1].notify, NotifyMode::kIoEventFd);
+}
+
+TEST_F(MachineOptionsTest, FillsInDefaultsOfANic) {
+  net("tap=tap0");
+  net("fd=7:8,id=uplink");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  ASSERT_EQ(config->nics.size(), 2U);
+  const NicConfig& nic = config->nics[0];
+  EXPECT_EQ(nic.id, "net0");
+  EXPECT_EQ(nic.tap.name, "tap0");
+  EXPECT_EQ(nic.tap.pairs, 1U);
+  EXPECT_EQ(nic.tap.mtu, 0U);
+  EXPECT_EQ(nic.mac, 0U);
+  EXPECT_EQ(nic.queue_size, 256U);
+  EXPECT_EQ(nic.vhost, Vhost::kOff);
+  EXPECT_EQ(nic.notify, NotifyMode::kIoEventFd);
+  EXPECT_EQ(nic.iothread, config->iothreads[0].name);
+  EXPECT_EQ(config->nics[1].tap.fds, (std::vector{7, 8}));
+  EXPECT_EQ(config->nics[1].tap.pairs, 2U);
+}
+
+TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
+  iothread("left");
+  iothread("right");
+  net("tap=tap0,id=lan,mac=02:00:00:12:34:56,mtu=9000,queues=4,queue-size=1024,vhost=on,"
+      "notify=sync,iothread=right");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  const NicConfig& nic = config->nics[0];
+  EXPECT_EQ(nic.id, "lan");
+  EXPECT_EQ(nic.mac, 0x5634'1200'0002U);
+  EXPECT_EQ(nic.tap.mtu, 9000U);
+  EXPECT_EQ(nic.tap.pairs, 4U);
+  EXPECT_EQ(nic.queue_size, 1024U);
+  EXPECT_EQ(nic.vhost, Vhost::kOn);
+  EXPECT_EQ(nic.notify, NotifyMode::kSync);
+  EXPECT_EQ(nic.iothread, "right");
+}
+
+TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
+  const auto fault_of = [&](const std::string& text) {
+    options_.nics.clear();
+    net(text);
+    return fault();
+  };
+  EXPECT_THAT(fault_of("id=x"), HasSubstr("either tap=NAME or fd=N"));
+  EXPECT_THAT(fault_of("tap=a,fd=3"), HasSubstr("not both"));
+  EXPECT_THAT(fault_of("tap=0123456789abcdef"), HasSubstr("1 to 15 characters"));
+  EXPECT_THAT(fault_of("tap=a/b"), HasSubstr("tap"));
+  EXPECT_THAT(fault_of("tap="), HasSubstr("tap"));
+  for (const char* mac :
+       {"", "1", "02:00:00:00:00", "02:00:00:00:00:00:00", "02:00:00:00:00:zz", "2:0:0:0:0:1",
+        "01:00:00:00:00:01", "00:00:00:00:00:00", "02-00-00-00-00-01", "+2:00:00:00:00:01"}) {
+    EXPECT_THAT(fault_of("tap=a,mac=" + std::string(mac)), HasSubstr("mac")) << mac;
+  }
+  for (const char* fd : {"", "x", "1", "3:", "3:3", "-1", "99999999999"}) {
+    EXPECT_THAT(fault_of("fd=" + std::string(fd)), HasSubstr("fd")) << fd;
+  }
+  EXPECT_THAT(fault_of("fd=3:4,queues=3"), HasSubstr("queues=3"));
+  EXPECT_THAT(fault_of("tap=a,mtu=67"), HasSubstr("mtu"));
+  EXPECT_THAT(fault_of("tap=a,mtu=70000"), HasSubstr("mtu"));
+  EXPECT_THAT(fault_of("tap=a,queues=0"), HasSubstr("queues"));
+  EXPECT_THAT(fault_of("tap=a,queue-size=100"), HasSubstr("power of two"));
+  EXPECT_THAT(fault_of("tap=a,vhost=yes"), HasSubstr("off, on, force"));
+  EXPECT_THAT(fault_of("tap=a,notify=poll"), HasSubstr("sync or ioeventfd"));
+  EXPECT_THAT(fault_of("tap=a,iothread=none"), HasSubstr("--net: iothread=none"));
+  EXPECT_THAT(fault_of("user"), HasSubstr("no user-mode networking"));
+  EXPECT_THAT(fault_of("tap=a,ifname=x"), HasSubstr("ifname"));
+  net("tap=b");
+  options_.nics.erase(options_.nics.begin());
+  net("tap=b,id=other");
+  EXPECT_THAT(fault(), HasSubstr("tap=b is used by two"));
+  options_.nics.clear();
+  net("tap=a,id=x");
+  net("tap=b,id=x");
+  EXPECT_THAT(fault(), HasSubstr("id=x"));
 }
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {

@@ -58,6 +58,8 @@ class OptionsReader {
         taken = properties(node, key, "size", options.memory);
       } else if (key == "disk") {
         taken = list(node, key, {}, options.disks);
+      } else if (key == "net") {
+        taken = list(node, key, {}, options.nics);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
       } else {

@@ -1,0 +1,231 @@
+#include "devices/net/net_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "devices/net/net_control.h"
+#include "devices/net/net_offloads.h"
+#include "devices/net/net_rx.h"
+#include "devices/net/net_tx.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+/// A queue that the driver set up although nothing that it negotiated uses it: nothing is taken.
+class UnusedQueue final : public QueueHandler {
+ public:
+  explicit UnusedQueue(QueueRunner& runner) noexcept : runner_(runner) {}
+  void drain() noexcept override { runner_.doze(); }
+  void submit() noexcept override {}
+
+ private:
+  QueueRunner& runner_;
+};
+
+NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options)
+    : backend_(std::move(backend)),
+      options_(std::move(options)),
+      rx_counters_(backend_->limits().pairs),
+      tx_counters_(backend_->limits().pairs) {
+  const NetLimits& limits = backend_->limits();
+  std::uint64_t features = host_features(limits.to_host) | guest_features(limits.to_guest);
+  for (const unsigned bit :
+       {kNetFeatureMac, kNetFeatureStatus, kNetFeatureMrgRxbuf, kNetFeatureCtrlVq,
+        kNetFeatureCtrlRx, kNetFeatureCtrlRxExtra, kNetFeatureCtrlVlan, kNetFeatureCtrlMacAddr,
+        kNetFeatureGuestAnnounce, kNetFeatureCtrlGuestOffloads}) {
+    features |= feature_mask(bit);
+  }
+  if (options_.mtu != 0) features |= feature_mask(kNetFeatureMtu);
+  if (limits.pairs > 1) features |= feature_mask(kNetFeatureMq);
+  traits_ = {.type = DeviceType::kNet,
+             .id = options_.id,
+             .features = features,
+             .queue_count = static_cast<std::uint16_t>(2 * limits.pairs + 1),
+             .queue_max_size = options_.queue_size,
+             .config_bytes = sizeof(NetConfig)};
+  filter_.reset(options_.mac, RxFilter::Vlans::kAll);
+}
+
+NetDevice::~NetDevice() = default;
+
+void NetDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
+  NetConfig config{};
+  std::byte mac[kNetMacBytes];
+  store_mac(filter_.own(), mac);
+  std::memcpy(config.mac, mac, sizeof mac);
+  config.status = status_.load(std::memory_order_acquire);
+  config.max_virtqueue_pairs = static_cast<std::uint16_t>(backend_->limits().pairs);
+  config.mtu = options_.mtu;
+  const auto bytes = std::as_bytes(std::span(&config, 1));
+  std::memcpy(data.data(), bytes.data() + offset, data.size());
+}
+
+void NetDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {
+  // 5.1.4.2: all of it is read-only for a driver of this century.
+  control_counters_.refused.add();
+}
+
+Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
+  features_ = features;
+  to_host_ = host_offloads(features);
+  const Offloads to_guest = guest_offloads(features);
+  // A NIC whose interface has gone still starts, without a link.
+  if (auto set = backend_->set_guest_offloads(to_guest); !set && !gone_) return set;
+  to_guest_ = to_guest.bits();
+  filter_.reset(options_.mac, negotiated(kNetFeatureCtrlVq) && negotiated(kNetFeatureCtrlVlan)
+                                  ? RxFilter::Vlans::kListed
+                                  : RxFilter::Vlans::kAll);
+  if (auto made = activate_queues(queues); !made) {
+    reset();
+    return made;
+  }
+  return {};
+}
+
+Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
+  // 5.1.2: the control queue comes after all pairs of a driver that uses several, else after one.
+  const unsigned pairs = negotiated(kNetFeatureMq) ? backend_->limits().pairs : 1;
+  const unsigned control = 2 * pairs;
+  rx_.resize(pairs);
+  tx_.resize(pairs);
+  for (unsigned i = 0; i < queues.size(); ++i) {
+    QueueRunner* const runner = queues[i];
+    if (runner == nullptr) continue;
+    QueueHandler* handler = nullptr;
+    if (i < control && i % 2 == 0) {
+      auto rx = NetRx::create(*this, i / 2, *runner);
+      if (!rx) return forward(rx);
+      handler = (rx_[i / 2] = std::move(*rx)).get();
+    } else if (i < control) {
+      auto tx = NetTx::create(*this, i / 2, *runner);
+      if (!tx) return forward(tx);
+      handler = (tx_[i / 2] = std::move(*tx)).get();
+    } else if (i == control && negotiated(kNetFeatureCtrlVq)) {
+      control_ = std::make_unique<NetControl>(*this, *runner);
+      handler = control_.get();
+    } else {
+      handler = unused_.emplace_back(std::make_unique<UnusedQueue>(*runner)).get();
+    }
+    runner->set_handler(handler);
+  }
+  return {};
+}
+
+void NetDevice::reset() noexcept {
+  rx_.clear();
+  tx_.clear();
+  control_.reset();
+  unused_.clear();
+  features_ = 0;
+  pairs_in_use_ = 1;
+  to_guest_ = 0;
+  filter_.reset(options_.mac, RxFilter::Vlans::kAll);
+  status_.fetch_and(static_cast<std::uint16_t>(~kNetStatusAnnounce));
+  // If the interface has gone meanwhile there is nothing to be put right.
+  (void)backend_->use_pairs(1);
+  (void)backend_->set_guest_offloads({});
+}
+
+void NetDevice::set_status_bits(std::uint16_t set, std::uint16_t clear) noexcept {
+  std::uint16_t before = status_.load(std::memory_order_relaxed);
+  std::uint16_t after = 0;
+  do {
+    after = static_cast<std::uint16_t>((before | set) & ~clear);
+  } while (!status_.compare_exchange_weak(before, after, std::memory_order_acq_rel));
+  if (after != before) config_changed();
+}
+
+void NetDevice::set_link(bool up) noexcept {
+  link_up_.store(up, std::memory_order_relaxed);
+  set_status_bits(up ? kNetStatusLinkUp : std::uint16_t{0},
+                  up ? std::uint16_t{0} : kNetStatusLinkUp);
+}
+
+void NetDevice::announce() noexcept {
+  if (!negotiated(kNetFeatureGuestAnnounce) || !negotiated(kNetFeatureCtrlVq)) return;
+  set_status_bits(kNetStatusAnnounce, 0);
+}
+
+void NetDevice::backend_gone(IoThread& thread, int error) noexcept {
+  if (gone_.exchange(true)) return;
+  set_link(false);
+  // Not a matter of the data path any more, but its thread shall not wait for a terminal.
+  thread.loop().post([id = options_.id, name = backend_->name(), error] {
+    log::error("{}: {} cannot be used any more: {}; the link is down", id, name,
+               std::generic_category().message(error));
+  });
+}
+
+bool NetDevice::use_pairs(unsigned count) noexcept {
+  if (!negotiated(kNetFeatureMq) || count == 0 || count > backend_->limits().pairs) return false;
+  const unsigned before = pairs_in_use_.load(std::memory_order_relaxed);
+  // A queue that the host is about to take out of use must know why it cannot be read any more.
+  if (count < before) pairs_in_use_.store(count, std::memory_order_release);
+  if (!backend_->use_pairs(count)) {
+    pairs_in_use_.store(before, std::memory_order_release);
+    return false;
+  }
+  pairs_in_use_.store(count, std::memory_order_release);
+  for (unsigned i = before; i < count; ++i) {
+    if (rx_[i]) rx_[i]->taken_into_use();
+  }
+  return true;
+}
+
+bool NetDevice::set_guest_offloads(std::uint64_t features) noexcept {
+  // 5.1.6.5.6: a subset of what was negotiated.
+  const std::uint64_t possible = features_ & guest_features(Offloads::all());
+  if ((features & ~possible) != 0) return false;
+  const Offloads offloads = guest_offloads(features);
+  if (!backend_->set_guest_offloads(offloads)) return false;
+  to_guest_.store(offloads.bits(), std::memory_order_release);
+  return true;
+}
+
+NetTotals NetDevice::totals() const noexcept {
+  NetTotals sum;
+  for (const NetRxCounters& rx : rx_counters_) {
+    sum.rx_frames += rx.frames.get();
+    sum.rx_bytes += rx.bytes.get();
+    sum.rx_starved += rx.starved.get();
+    sum.rx_dropped_filter += rx.dropped_filter.get();
+    sum.rx_dropped_link_down += rx.dropped_link_down.get();
+    sum.rx_dropped_no_room += rx.dropped_no_room.get();
+    sum.rx_dropped_error += rx.dropped_error.get();
+    sum.guest_faults += rx.guest_faults.get();
+  }
+  for (const NetTxCounters& tx : tx_counters_) {
+    sum.tx_frames += tx.frames.get();
+    sum.tx_bytes += tx.bytes.get();
+    sum.tx_blocked += tx.blocked.get();
+    sum.tx_dropped_link_down += tx.dropped_link_down.get();
+    sum.tx_dropped_error += tx.dropped_error.get();
+    sum.guest_faults += tx.guest_faults.get();
+  }
+  sum.control_commands = control_counters_.commands.get();
+  sum.guest_faults += control_counters_.refused.get();
+  return sum;
+}
+
+std::vector<DeviceFigure> NetDevice::figures() const {
+  const NetTotals sum = totals();
+  return {{"rx_frames", sum.rx_frames},
+          {"rx_bytes", sum.rx_bytes},
+          {"rx_starved", sum.rx_starved},
+          {"rx_dropped_filter", sum.rx_dropped_filter},
+          {"rx_dropped_link_down", sum.rx_dropped_link_down},
+          {"rx_dropped_no_room", sum.rx_dropped_no_room},
+          {"rx_dropped_error", sum.rx_dropped_error},
+          {"tx_frames", sum.tx_frames},
+          {"tx_bytes", sum.tx_bytes},
+          {"tx_blocked", sum.tx_blocked},
+          {"tx_dropped_link_down", sum.tx_dropped_link_down},
+          {"tx_dropped_error", sum.tx_dropped_error},
+          {"control_commands", sum.control_commands},
+          {"guest_faults", sum.guest_faults}};
+}
+
+}  // namespace bellhop

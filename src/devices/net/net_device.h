@@ -1,0 +1,120 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "devices/net/net_counters.h"
+#include "devices/net/rx_filter.h"
+#include "net/net_backend.h"
+#include "virtio/abi/net.h"
+#include "virtio/virtio_device.h"
+
+namespace bellhop {
+
+struct NetOptions {
+  std::string id = "net0";
+  MacAddress mac = 0;
+  std::uint16_t mtu = 0;  ///< told to the driver; 0: not told
+  std::uint16_t queue_size = 256;
+};
+
+/// All counters of a NIC, summed over its queues.
+struct NetTotals {
+  std::uint64_t rx_frames = 0;
+  std::uint64_t rx_bytes = 0;
+  std::uint64_t rx_starved = 0;
+  std::uint64_t rx_dropped_filter = 0;
+  std::uint64_t rx_dropped_link_down = 0;
+  std::uint64_t rx_dropped_no_room = 0;
+  std::uint64_t rx_dropped_error = 0;
+  std::uint64_t tx_frames = 0;
+  std::uint64_t tx_bytes = 0;
+  std::uint64_t tx_blocked = 0;
+  std::uint64_t tx_dropped_link_down = 0;
+  std::uint64_t tx_dropped_error = 0;
+  std::uint64_t control_commands = 0;
+  std::uint64_t guest_faults = 0;  ///< of all queues
+};
+
+class NetControl;
+class NetRx;
+class NetTx;
+class UnusedQueue;
+
+/// virtio-net (virtio 1.3, 5.1): a NIC over a back end, a receive and a transmit queue for each of
+/// its pairs, and a control queue.
+class NetDevice final : public VirtioDevice {
+ public:
+  /// Pairs as many as the back end has.
+  NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options);
+  ~NetDevice() override;
+
+  [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
+  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
+  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
+  Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
+  void reset() noexcept override;
+  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+
+  [[nodiscard]] NetTotals totals() const noexcept;
+
+  /// Plugs the cable in or pulls it out: without it, frames of both directions are dropped and
+  /// counted. The driver is told. Any thread.
+  void set_link(bool up) noexcept;
+  [[nodiscard]] bool link_up() const noexcept { return link_up_.load(std::memory_order_relaxed); }
+  /// Asks the driver to make itself known on the network, as after a move to another host. Nothing
+  /// happens if the driver cannot (5.1.6.5.4). Any thread.
+  void announce() noexcept;
+
+ private:
+  friend class NetControl;
+  friend class NetRx;
+  friend class NetTx;
+
+  [[nodiscard]] bool negotiated(unsigned feature) const noexcept {
+    return (features_ >> feature & 1) != 0;
+  }
+  [[nodiscard]] bool in_use(unsigned pair) const noexcept {
+    return pair < pairs_in_use_.load(std::memory_order_acquire);
+  }
+  Status activate_queues(std::span<QueueRunner* const> queues);
+  void set_status_bits(std::uint16_t set, std::uint16_t clear) noexcept;
+  /// The interface under a pair cannot be used any more; said once. I/O or vCPU thread.
+  void backend_gone(IoThread& thread, int error) noexcept;
+
+  // For the control queue. False: refused.
+  [[nodiscard]] bool use_pairs(unsigned count) noexcept;
+  [[nodiscard]] bool set_guest_offloads(std::uint64_t features) noexcept;
+  void announced() noexcept { set_status_bits(0, virtio::kNetStatusAnnounce); }
+
+  std::shared_ptr<NetBackend> backend_;
+  NetOptions options_;
+  DeviceTraits traits_;
+
+  // Fixed between activate() and reset().
+  std::atomic<std::uint64_t> features_{0};  ///< announce() may look at any time
+  Offloads to_host_;
+
+  RxFilter filter_;
+  std::atomic<bool> link_up_{true};
+  std::atomic<std::uint16_t> status_{virtio::kNetStatusLinkUp};
+  std::atomic<unsigned> pairs_in_use_{1};
+  std::atomic<unsigned> to_guest_{0};  ///< bits of Offloads
+  std::atomic<bool> gone_{false};
+
+  // Live as long as the device: what was counted survives a reset.
+  std::vector<NetRxCounters> rx_counters_;
+  std::vector<NetTxCounters> tx_counters_;
+  NetControlCounters control_counters_;
+
+  std::vector<std::unique_ptr<NetRx>> rx_;
+  std::vector<std::unique_ptr<NetTx>> tx_;
+  std::unique_ptr<NetControl> control_;
+  std::vector<std::unique_ptr<UnusedQueue>> unused_;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,209 @@
+// A NIC over a tap of the host's own kernel: numbered frames both ways between its driver and a
+// packet socket, in a network namespace of the test's thread.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include "base/unique_fd.h"
+#include "net/tap.h"
+#include "testing/net_bench.h"
+
+namespace bellhop {
+namespace {
+
+using testing::must;
+using testing::NetBench;
+
+constexpr std::size_t kFrameBytes = 80;
+constexpr std::uint64_t kFrames = 1'000'000;
+// On the way in one direction at most: less than the tap's queue and the socket's buffer hold, so
+// that nothing needs to be dropped.
+constexpr std::uint64_t kWindow = 256;
+constexpr std::byte kType[] = {std::byte{0x88}, std::byte{0xb5}};  // for experiments
+
+void in_namespace(const std::function<void()>& body) {
+  bool entered = false;
+  std::thread thread([&] {
+    if (::unshare(CLONE_NEWNET) != 0) return;
+    entered = true;
+    body();
+  });
+  thread.join();
+  if (!entered) GTEST_SKIP() << "no right to make a network namespace";
+}
+
+UniqueFd packet_socket(const std::string& name) {
+  UniqueFd socket(
+      ::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_802_EX1)));
+  const int bytes = 4 << 20;
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_802_EX1);
+  address.sll_ifindex = static_cast<int>(::if_nametoindex(name.c_str()));
+  EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  return socket;
+}
+
+class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
+ protected:
+  void start() {
+    bench = std::make_unique<NetBench>(
+        GetParam(), must(open_tap({.name = "bell0", .fds = {}, .pairs = 1, .mtu = 0})));
+    host = packet_socket("bell0");
+    bench->start();
+  }
+  static std::array<std::byte, kNetHeaderBytes + kFrameBytes> make(std::uint64_t number) {
+    std::array<std::byte, kNetHeaderBytes + kFrameBytes> frame{};
+    std::ranges::fill(std::span(frame).subspan(kNetHeaderBytes), static_cast<std::byte>(number));
+    std::byte* const ethernet = frame.data() + kNetHeaderBytes;
+    std::fill_n(ethernet, 6, std::byte{0xff});
+    ethernet[6] = std::byte{0x02};
+    std::ranges::copy(kType, ethernet + 12);
+    std::memcpy(ethernet + 14, &number, sizeof number);
+    return frame;
+  }
+  /// Whether it is frame `number`; frames of the host's own making (it looks for routers) are not
+  /// counted.
+  static void check(std::span<const std::byte> ethernet, std::uint64_t& number) {
+    if (ethernet.size() < 14 || !std::ranges::equal(ethernet.subspan(12, 2), kType)) return;
+    const auto right = make(number);
+    ASSERT_TRUE(std::ranges::equal(ethernet, std::span(right).subspan(kNetHeaderBytes)))
+        << "lost or damaged: " << number;
+    ++number;
+  }
+
+  void host_sends(std::uint64_t most) {
+    while (to_guest < most && to_guest - received < kWindow) {
+      const auto frame = make(to_guest);
+      const ssize_t sent =
+          ::send(host.get(), frame.data() + kNetHeaderBytes, kFrameBytes, MSG_DONTWAIT);
+      if (sent < 0) return;
+      ++to_guest;
+    }
+  }
+  void host_receives() {
+    std::array<std::byte, 2048> frame{};
+    while (true) {
+      const ssize_t bytes = ::recv(host.get(), frame.data(), frame.size(), MSG_DONTWAIT);
+      if (bytes <= 0) return;
+      ASSERT_NO_FATAL_FAILURE(check(std::span(frame).first(static_cast<std::size_t>(bytes)), got));
+    }
+  }
+  void guest_gives_buffers() {
+    while (true) {
+      const unsigned slot = next_slot % NetBench::kSize;
+      const auto head = bench->driver(0).add({{NetBench::slot(0, slot), 2048, true}});
+      if (!head) break;
+      slot_of[*head] = slot;
+      ++next_slot;
+    }
+    bench->offer(0);
+  }
+  void guest_receives() {
+    std::array<std::byte, 2048> frame{};
+    while (const auto used = bench->driver(0).reap()) {
+      ASSERT_TRUE(bench->memory.read(NetBench::slot(0, slot_of[used->id]), frame));
+      ASSERT_NO_FATAL_FAILURE(
+          check(std::span(frame).first(used->length).subspan(kNetHeaderBytes), received));
+    }
+    (void)bench->driver(0).enable_interrupts();
+  }
+  void guest_sends(std::uint64_t most) {
+    while (bench->driver(1).reap()) --in_ring;
+    (void)bench->driver(1).enable_interrupts();
+    while (from_guest < most && from_guest - got < kWindow && in_ring < NetBench::kSize) {
+      const GuestAddress at =
+          NetBench::slot(1, static_cast<unsigned>(from_guest) % NetBench::kSize);
+      ASSERT_TRUE(bench->memory.write(at, make(from_guest)));
+      ASSERT_TRUE(bench->driver(1).add({{at, kNetHeaderBytes + kFrameBytes, false}}));
+      ++from_guest;
+      ++in_ring;
+    }
+    bench->offer(1);
+  }
+  void run(std::uint64_t frames, unsigned pause_every) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(240);
+    for (unsigned round = 1; received < frames || got < frames; ++round) {
+      host_sends(frames);
+      guest_gives_buffers();
+      guest_sends(frames);
+      host_receives();
+      guest_receives();
+      if (HasFatalFailure()) return;
+      if (pause_every != 0 && round % pause_every == 0) bench->pause_and_resume();
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline)
+          << "to the guest " << to_guest << ", received " << received << ", from the guest "
+          << from_guest << ", got " << got;
+    }
+  }
+
+  std::unique_ptr<NetBench> bench;
+  UniqueFd host;
+  std::array<unsigned, NetBench::kSize> slot_of{};
+  unsigned next_slot = 0;
+  std::uint64_t to_guest = 0;
+  std::uint64_t received = 0;
+  std::uint64_t from_guest = 0;
+  std::uint64_t got = 0;
+  unsigned in_ring = 0;
+};
+
+TEST_P(NetTapTest, AMillionFramesEachWayInOrder) {
+  in_namespace([this] {
+    start();
+    run(kFrames, 0);
+    EXPECT_EQ(received, kFrames);
+    EXPECT_EQ(got, kFrames);
+    const NetTotals totals = bench->device->totals();
+    EXPECT_GE(totals.rx_frames, kFrames);
+    EXPECT_EQ(totals.tx_frames, kFrames);
+    EXPECT_EQ(totals.guest_faults + totals.tx_dropped_error + totals.rx_dropped_no_room, 0U);
+  });
+}
+
+TEST_P(NetTapTest, PausesLoseNothing) {
+  in_namespace([this] {
+    start();
+    run(100'000, 16);
+    EXPECT_EQ(bench->device->totals().tx_frames, 100'000U);
+  });
+}
+
+// Row 28: the interface goes while frames are under way.
+TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
+  in_namespace([this] {
+    start();
+    run(1000, 0);
+    ASSERT_EQ(std::system("ip link set bell0 down"), 0);  // NOLINT: in the namespace
+    const auto frame = make(0);
+    EXPECT_TRUE(bench->send(frame));
+    EXPECT_EQ(bench->device->totals().tx_dropped_link_down, 1U);
+    EXPECT_TRUE(bench->device->link_up()) << "it may come back";
+    ASSERT_EQ(std::system("ip link set bell0 up"), 0);  // NOLINT
+    EXPECT_TRUE(bench->send(frame));
+    EXPECT_EQ(bench->device->totals().tx_frames, 1001U);
+    ASSERT_EQ(std::system("ip link del bell0"), 0);  // NOLINT
+    EXPECT_TRUE(NetBench::eventually([&] { return !bench->device->link_up(); }));
+    EXPECT_TRUE(bench->send(frame));
+    bench->restart(bench->device->traits().features & ~std::uint64_t{0xff});
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, NetTapTest,
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         [](const auto& which) { return to_string(which.param); });
+
+}  // namespace
+}  // namespace bellhop

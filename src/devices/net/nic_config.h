@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "devices/net/rx_filter.h"
+#include "net/tap.h"
+#include "virtio/notify_mode.h"
+#include "virtio/virtio_device.h"
+
+namespace bellhop {
+
+/// Whether the kernel's vhost-net is to carry the frames.
+enum class Vhost : std::uint8_t {
+  kOff,
+  kOn,     ///< where it can be had
+  kForce,  ///< or the machine does not start
+};
+
+/// `--net tap=...`
+struct NicConfig {
+  std::string id;  ///< "net0", ... where not given
+  TapConfig tap;
+  MacAddress mac = 0;  ///< 0: made up, another one on each start
+  unsigned queue_size = 256;
+  Vhost vhost = Vhost::kOff;
+  NotifyMode notify = NotifyMode::kIoEventFd;
+  std::string iothread;  ///< a name from the machine's; empty: the first
+};
+
+/// Errors: the tap cannot be had as asked, or vhost-net although it must.
+Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config);
+
+}  // namespace bellhop

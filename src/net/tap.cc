@@ -1,0 +1,262 @@
+#include "net/tap.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/unique_fd.h"
+#include "net/interface.h"
+
+// Since Linux 6.2; not in every distribution's headers.
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+namespace bellhop {
+
+namespace {
+
+constexpr const char* kDevice = "/dev/net/tun";
+
+class TapPair final : public NetPair {
+ public:
+  explicit TapPair(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
+
+  ssize_t send(std::span<const iovec> frame) noexcept override {
+    const ssize_t done = ::writev(fd_.get(), frame.data(), static_cast<int>(frame.size()));
+    return done < 0 ? -errno : done;
+  }
+  ssize_t receive(std::span<const iovec> room) noexcept override {
+    const ssize_t done = ::readv(fd_.get(), room.data(), static_cast<int>(room.size()));
+    return done < 0 ? -errno : done;
+  }
+  [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
+
+  /// Takes part in the spreading of flows, or not.
+  Status attach(bool on) noexcept {
+    if (attached_ == on) return {};
+    ifreq request{};
+    request.ifr_flags = static_cast<short>(on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
+    if (::ioctl(fd_.get(), TUNSETQUEUE, &request) != 0) {
+      return fail_errno("cannot switch a queue of the tap");
+    }
+    attached_ = on;
+    return {};
+  }
+
+ private:
+  UniqueFd fd_;
+  bool attached_ = true;
+};
+
+unsigned to_tun(Offloads offloads) noexcept {
+  if (!offloads.has(Offload::kCsum)) return 0;
+  unsigned flags = TUN_F_CSUM;
+  if (offloads.has(Offload::kTso4)) flags |= TUN_F_TSO4;
+  if (offloads.has(Offload::kTso6)) flags |= TUN_F_TSO6;
+  const bool tso = (flags & (TUN_F_TSO4 | TUN_F_TSO6)) != 0;
+  if (tso && offloads.has(Offload::kEcn)) flags |= TUN_F_TSO_ECN;
+  if (offloads.has(Offload::kUfo)) flags |= TUN_F_UFO;
+  // The kernel takes these two together or not at all.
+  if (offloads.has(Offload::kUso4) && offloads.has(Offload::kUso6)) {
+    flags |= TUN_F_USO4 | TUN_F_USO6;
+  }
+  return flags;
+}
+
+class Tap final : public NetBackend {
+ public:
+  static Result<std::shared_ptr<NetBackend>> open(const TapConfig& config) {
+    auto tap = std::make_shared<Tap>();
+    if (auto opened = config.fds.empty() ? tap->open_by_name(config) : tap->take_over(config);
+        !opened) {
+      return forward(opened);
+    }
+    if (auto made = tap->set_up(config); !made) return forward(made);
+    return tap;
+  }
+
+  [[nodiscard]] const NetLimits& limits() const noexcept override { return limits_; }
+  [[nodiscard]] const std::string& name() const noexcept override { return name_; }
+  [[nodiscard]] NetPair& pair(unsigned index) noexcept override { return *pairs_[index]; }
+
+  Status use_pairs(unsigned count) override {
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+      if (auto done = pairs_[i]->attach(i < count); !done) return done;
+    }
+    return {};
+  }
+
+  Status set_guest_offloads(Offloads offloads) override {
+    // By the first pair: it always takes part.
+    if (::ioctl(pairs_[0]->fd(), TUNSETOFFLOAD, to_tun(offloads)) != 0) {
+      return fail_errno(fmt::format("cannot set the offloads of {}", name_));
+    }
+    return {};
+  }
+
+ private:
+  Status open_by_name(const TapConfig& config);
+  [[nodiscard]] int attach(const UniqueFd& fd, int flags) const noexcept;
+  Status take_over(const TapConfig& config);
+  Status set_up(const TapConfig& config);
+  void find_offloads() noexcept;
+  [[nodiscard]] bool accepts(unsigned flags) const noexcept {
+    return ::ioctl(pairs_[0]->fd(), TUNSETOFFLOAD, flags) == 0;
+  }
+
+  std::string name_;
+  NetLimits limits_;
+  std::vector<std::unique_ptr<TapPair>> pairs_;
+};
+
+/// What an errno of TUNSETIFF means, for people.
+Status cannot_open(const TapConfig& config, bool existed, int error) {
+  const std::string what = fmt::format("--net: tap={}", config.name);
+  switch (error) {
+    case EPERM:
+    case EACCES:
+      return fail(existed ? fmt::format("{}: it belongs to another user, and CAP_NET_ADMIN is not "
+                                        "had: make it with `ip tuntap add {} mode tap user {}`",
+                                        what, config.name, ::geteuid())
+                          : fmt::format("{}: there is no such interface, and without CAP_NET_ADMIN "
+                                        "none can be made",
+                                        what),
+                  error);
+    case EBUSY:
+      return fail(fmt::format("{}: another process uses it", what), error);
+    case EINVAL:
+      return fail(existed ? fmt::format("{}: it is no tap{}", what,
+                                        config.pairs > 1 ? ", or one without multi_queue" : "")
+                          : fmt::format("{}: the kernel refuses the name", what),
+                  error);
+    default:
+      return fail_errno(what, error);
+  }
+}
+
+/// Ties `fd` to the interface; 0 or errno.
+int Tap::attach(const UniqueFd& fd, int flags) const noexcept {
+  ifreq request{};
+  std::memcpy(request.ifr_name, name_.data(), name_.size());
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
+  return ::ioctl(fd.get(), TUNSETIFF, &request) == 0 ? 0 : errno;
+}
+
+Status Tap::open_by_name(const TapConfig& config) {
+  name_ = config.name;
+  if (!Interface::is_name(name_)) {
+    return fail(
+        fmt::format("--net: tap={} is no name for an interface; it must have 1 to {} "
+                    "characters without blanks, '/', ':' and '%'",
+                    name_, Interface::kMaxName));
+  }
+  auto interface = Interface::of(name_);
+  if (!interface) return forward(interface);
+  const bool existed = interface->exists();
+  for (unsigned i = 0; i < config.pairs; ++i) {
+    UniqueFd fd(::open(kDevice, O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!fd.valid()) {
+      return fail_errno(fmt::format("--net: tap={}: cannot open {}", name_, kDevice));
+    }
+    int error = attach(fd, config.pairs > 1 ? IFF_MULTI_QUEUE : 0);
+    // A tap that was made for several queues may be used with one.
+    if (error == EINVAL && existed && config.pairs == 1) error = attach(fd, IFF_MULTI_QUEUE);
+    if (error != 0) return cannot_open(config, existed, error);
+    pairs_.push_back(std::make_unique<TapPair>(std::move(fd)));
+  }
+  return {};
+}
+
+Status Tap::take_over(const TapConfig& config) {
+  for (const int number : config.fds) {
+    // Ours from here on, whatever becomes of it.
+    UniqueFd fd(number);
+    ifreq request{};
+    if (::ioctl(fd.get(), TUNGETIFF, &request) != 0) {
+      const bool open = ::fcntl(number, F_GETFD) >= 0;
+      if (!open) (void)fd.release();
+      return fail(fmt::format("--net: fd={} is {}", number, open ? "no tap" : "not open"));
+    }
+    const int flags = static_cast<unsigned short>(request.ifr_flags);
+    if ((flags & IFF_TAP) == 0 || (flags & IFF_NO_PI) == 0 || (flags & IFF_VNET_HDR) == 0) {
+      return fail(fmt::format(
+          "--net: fd={} must be a tap opened with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", number));
+    }
+    const std::string name(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ));
+    if (name_.empty()) name_ = name;
+    if (name != name_) {
+      return fail(
+          fmt::format("--net: fd={} belongs to {}, but the first to {}", number, name, name_));
+    }
+    const int status = ::fcntl(fd.get(), F_GETFL);
+    if (status < 0 || ::fcntl(fd.get(), F_SETFL, status | O_NONBLOCK) != 0 ||
+        ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) {
+      return fail_errno(fmt::format("--net: fd={}", number));
+    }
+    pairs_.push_back(std::make_unique<TapPair>(std::move(fd)));
+  }
+  return {};
+}
+
+Status Tap::set_up(const TapConfig& config) {
+  const int header = kNetHeaderBytes;
+  const int little_endian = 1;
+  for (const auto& pair : pairs_) {
+    if (::ioctl(pair->fd(), TUNSETVNETHDRSZ, &header) != 0) {
+      return fail_errno(fmt::format("--net: {}: cannot set the size of its header", name_));
+    }
+    // Kernels that lack it have the host's order: the same on the hosts we run on.
+    (void)::ioctl(pair->fd(), TUNSETVNETLE, &little_endian);
+  }
+  auto interface = Interface::of(name_);
+  if (!interface) return forward(interface);
+  if (config.mtu != 0) {
+    const auto now = interface->mtu();
+    if (!now || *now != config.mtu) {
+      if (auto set = interface->set_mtu(config.mtu); !set) {
+        return fail(fmt::format("--net: mtu={}: {}", config.mtu, set.error().message));
+      }
+    }
+  }
+  // Without rights it may have been brought up already, or be somebody else's to bring up (fd=).
+  const auto up = interface->is_up();
+  if (!up || !*up) {
+    if (auto brought = interface->bring_up(); !brought && config.fds.empty()) {
+      return fail(fmt::format("--net: {}", brought.error().message), brought.error().code);
+    }
+  }
+  limits_.pairs = static_cast<unsigned>(pairs_.size());
+  limits_.mtu = interface->mtu() ? *interface->mtu() : std::uint16_t{0};
+  find_offloads();
+  return use_pairs(1);
+}
+
+void Tap::find_offloads() noexcept {
+  constexpr unsigned kTso = TUN_F_TSO4 | TUN_F_TSO6;
+  constexpr std::pair<unsigned, Offloads> kSteps[] = {
+      {0, {Offload::kCsum}},
+      {kTso, {Offload::kTso4, Offload::kTso6}},
+      {kTso | TUN_F_TSO_ECN, {Offload::kEcn}},
+      {TUN_F_UFO, {Offload::kUfo}},
+      {TUN_F_USO4 | TUN_F_USO6, {Offload::kUso4, Offload::kUso6}},
+  };
+  for (const auto& [flags, offloads] : kSteps) {
+    if (accepts(TUN_F_CSUM | flags)) limits_.to_guest.add(offloads);
+  }
+  // What it can leave to others it also takes from them, unasked.
+  limits_.to_host = limits_.to_guest;
+  (void)accepts(0);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<NetBackend>> open_tap(const TapConfig& config) { return Tap::open(config); }
+
+}  // namespace bellhop
