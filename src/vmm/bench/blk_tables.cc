@@ -198,11 +198,4 @@ std::vector<Table> make_tables(const BlkReport& report) {
   return tables;
 }
 
-std::string not_run_text(const BlkReport& report) {
-  if (report.not_run.empty()) return "";
-  std::string text = "Not run:\n";
-  for (const NotRun& cell : report.not_run) text += "  " + cell.cell + ": " + cell.reason + "\n";
-  return text;
-}
-
 }  // namespace bellhop::bench
