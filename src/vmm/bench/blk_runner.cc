@@ -8,8 +8,8 @@ Result<Measurement> BlkRunner::run(const BlkCell& cell, const CpuPlan& plan, int
     return fail("QEMU's q35 machine has no virtio-mmio; compare with --transport pci");
   }
   MachineRun run;
-  run.command = qemu ? qemu_command(cell, setting_, launch_)
-                     : bellhop_command(cell, plan, setting_, launch_);
+  run.command =
+      qemu ? qemu_command(cell, setting_, launch_) : bellhop_command(cell, plan, setting_, launch_);
   run.files = {{image, kImageFd}};
   run.plan = plan;
   run.seconds = setting_.seconds + launch_.warmup_s;

@@ -15,22 +15,14 @@ std::string inherited_file(int fd) { return fmt::format("/proc/self/fd/{}", fd);
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,
                                          TransportKind transport, const std::string& cmdline) {
   std::vector<std::string> command = {
-      launch.bellhop,
-      "run",
-      "--kernel",
-      launch.guest,
-      "--cpus",
-      fmt::format("{}", vcpus),
-      "--memory",
-      kMemory,
-      "--transport",
-      transport == TransportKind::kPci ? "pci" : "mmio",
-      "--cmdline",
-      cmdline,
-      "--stats",
-      inherited_file(kStatsFd),
-      "--iothread",
-      plan.io.empty() ? "io0" : "io0,cpus=" + format_cpu_list(plan.io)};
+      launch.bellhop, "run",
+      "--kernel",     launch.guest,
+      "--cpus",       fmt::format("{}", vcpus),
+      "--memory",     kMemory,
+      "--transport",  transport == TransportKind::kPci ? "pci" : "mmio",
+      "--cmdline",    cmdline,
+      "--stats",      inherited_file(kStatsFd),
+      "--iothread",   plan.io.empty() ? "io0" : "io0,cpus=" + format_cpu_list(plan.io)};
   std::string affinity;
   for (std::size_t i = 0; i < plan.vcpus.size(); ++i) {
     affinity += fmt::format("{}{}={}", i == 0 ? "" : ",", i, format_cpu_list(plan.vcpus[i]));

@@ -42,10 +42,8 @@ std::string text_in(const json& object, const char* key) {
 /// "3 wrong blocks, 1 I/O errors"
 std::string faults_in(const json& result) {
   constexpr std::pair<const char*, const char*> kFaults[] = {
-      {"wrong_blocks", "wrong blocks"},
-      {"io_errors", "I/O errors"},
-      {"wrong_datagrams", "wrong datagrams"},
-      {"reordered", "reordered datagrams"},
+      {"wrong_blocks", "wrong blocks"},       {"io_errors", "I/O errors"},
+      {"wrong_datagrams", "wrong datagrams"}, {"reordered", "reordered datagrams"},
       {"bad_frames", "bad frames"},
   };
   std::string text;

@@ -68,12 +68,11 @@ void NetEnd::set_patience(unsigned milliseconds) {
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
 }
 
-Status NetEnd::turn() {
+Result<unsigned> NetEnd::turn() {
   if (state_ == State::kSending) return send_stream();
   const auto got = receive(true);
-  if (!got) return forward(got);
-  if (*got == 0 && state_ == State::kReceiving) acknowledge(true);
-  return {};
+  if (got && *got == 0 && state_ == State::kReceiving) acknowledge(true);
+  return got;
 }
 
 Result<unsigned> NetEnd::receive(bool wait) {
@@ -85,8 +84,8 @@ Result<unsigned> NetEnd::receive(bool wait) {
                              wait ? MSG_WAITFORONE : MSG_DONTWAIT, nullptr);
   if (got < 0) {
     // Nobody listens at the guest's address yet, or not any more: it will come, or we be ended.
-    const bool passes = errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED ||
-                        errno == EHOSTUNREACH;
+    const bool passes =
+        errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED || errno == EHOSTUNREACH;
     if (passes) return 0U;
     return fail_errno("cannot receive from the link");
   }
@@ -197,7 +196,7 @@ void NetEnd::add_frame(unsigned number) {
   }
 }
 
-Status NetEnd::send_stream() {
+Result<unsigned> NetEnd::send_stream() {
   unsigned used = 0;
   while (used < kBatch && may_send()) add_frame(used++);
   for (unsigned sent = 0; sent < used;) {
@@ -210,12 +209,11 @@ Status NetEnd::send_stream() {
   }
   const bool waits = used == 0;
   const auto got = receive(waits);
-  if (!got) return forward(got);
-  if (waits && *got == 0) {
+  if (got && waits && *got == 0) {
     credited_ = next_;
     ++recovered_;
   }
-  return {};
+  return got;
 }
 
 }  // namespace bellhop::bench

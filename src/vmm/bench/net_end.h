@@ -21,13 +21,15 @@ class NetEnd {
   /// `socket` is connected to the guest.
   explicit NetEnd(UniqueFd socket);
 
-  /// Serves until `stop` says so; it is asked at least every 100 ms. Errors: the socket fails.
+  /// Serves until `stop` says so; it is asked whenever nothing came for a while (100 ms at most).
+  /// Errors: the socket fails.
   template <class Stop>
   Status serve(Stop stop) {
-    while (!stop()) {
-      if (auto turned = turn(); !turned) return turned;
+    while (true) {
+      const auto came = turn();
+      if (!came) return forward(came);
+      if (*came == 0 && stop()) return {};
     }
-    return {};
   }
 
   [[nodiscard]] const wire::Receipt& received() const noexcept { return receipt_; }
@@ -36,7 +38,7 @@ class NetEnd {
  private:
   enum class State { kIdle, kReceiving, kSending };
 
-  static constexpr unsigned kBatch = 32;           // messages of one system call
+  static constexpr unsigned kBatch = 32;  // messages of one system call
   static constexpr std::size_t kBufferBytes = 65536;
   static constexpr std::size_t kControlBytes = 64;
 
@@ -54,7 +56,9 @@ class NetEnd {
     [[nodiscard]] std::uint8_t* buffer(unsigned i) { return data.data() + i * kBufferBytes; }
   };
 
-  Status turn();
+  /// Each answers how many messages came in.
+  Result<unsigned> turn();
+  Result<unsigned> send_stream();
   /// Takes what is there; waits for it as the state wants it.
   Result<unsigned> receive(bool wait);
   void take_train(const std::uint8_t* data, std::uint32_t bytes, std::uint32_t segment);
@@ -62,7 +66,6 @@ class NetEnd {
   void take_control(const wire::Control& control);
   void send_control(wire::Kind kind);
   void acknowledge(bool idle);
-  Status send_stream();
   [[nodiscard]] bool may_send() const;
   void add_frame(unsigned number);
   void set_patience(unsigned milliseconds);
@@ -73,7 +76,7 @@ class NetEnd {
   wire::Setting setting_;
   wire::Receipt receipt_;
   std::uint64_t acknowledged_ = 0;
-  std::uint64_t next_ = 0;  ///< sequence number of the next datagram
+  std::uint64_t next_ = 0;   ///< sequence number of the next datagram
   std::uint32_t index_ = 0;  ///< its place in its message
   bool trains_ = true;       ///< the kernel cuts
   std::uint64_t credited_ = 0;

@@ -25,8 +25,8 @@ namespace {
 constexpr const char* kTapName = "bell0";
 constexpr int kSocketBuffer = 8 << 20;
 
-bool write_text(const char* path, const std::string& text) {
-  const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+bool write_text(const std::string& path, const std::string& text) {
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   return file.valid() &&
          ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
@@ -42,7 +42,7 @@ sockaddr_in socket_address(std::uint32_t address, std::uint16_t port) {
 /// `set` fills in what `request` is to change.
 template <class Set>
 Status change(int socket, unsigned long request, const char* what, Set set) {
-  ifreq interface{};
+  ifreq interface {};
   std::strncpy(interface.ifr_name, kTapName, IFNAMSIZ - 1);
   set(interface);
   if (::ioctl(socket, request, &interface) == 0) return {};
@@ -51,7 +51,7 @@ Status change(int socket, unsigned long request, const char* what, Set set) {
 
 Status set_up_interface(unsigned mtu) {
   // Without IPv6 nobody announces himself on the link while it is measured.
-  write_text("/proc/sys/net/ipv6/conf/" + std::string(kTapName) + "/disable_ipv6", "1");
+  write_text(fmt::format("/proc/sys/net/ipv6/conf/{}/disable_ipv6", kTapName), "1");
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return fail_errno("cannot make a socket");
   const auto put_address = [](sockaddr& to, std::uint32_t address) {
