@@ -17,8 +17,9 @@ namespace {
 constexpr unsigned kIdlePatienceMs = 100;
 /// Without a datagram for so long, what is missing is lost: the guest gets its credit back.
 constexpr unsigned kReceivingPatienceMs = 2;
-/// Without an acknowledgement for so long, what is under way is lost.
-constexpr unsigned kSendingPatienceMs = 20;
+/// Without an acknowledgement for so long, what is under way is lost. A machine that merely gets no
+/// CPU must not be taken for one that lost all: its tap device would overflow.
+constexpr unsigned kSendingPatienceMs = 100;
 constexpr std::uint64_t kMostOnTheWay = 1 << 16;
 
 bool is_sensible(const wire::Setting& setting) {
