@@ -2,14 +2,13 @@
 # Installs what is missing, builds, and runs all tests. The last line but the times is ctest's own
 # "N% tests passed, N tests failed out of N".
 # usage: test.sh                 the release build and every test
-#        test.sh --sanitizers    the engine's unit tests under the address, undefined and thread
-#                                sanitizers
+#        test.sh --sanitizers    all unit tests under the address and undefined sanitizers, and
+#                                those of the rooms where threads meet under the thread sanitizer
 #        test.sh --fuzz [SECS]   each fuzz target by libFuzzer, SECS seconds each (20)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
-# The engine: what threads, guests and drivers meet.
-sanitized=(event_test virtio_test block_test transport_test devices_test)
+threaded=(base_test event_test virtio_test block_test net_test transport_test devices_test)
 
 configure_and_build() {
   local preset=$1
@@ -54,12 +53,13 @@ case "${1-}" in
     ;;
   --sanitizers)
     scripts/install-packages.sh build test
-    for preset in asan tsan; do
-      echo "unit tests under $preset"
-      configure_and_build "$preset" --target "${sanitized[@]}"
-      for suite in "${sanitized[@]}"; do
-        run_tests "$preset" -R "^$suite\\."  # one by one: a suite without tests is an error
-      done
+    echo "unit tests under asan"
+    configure_and_build asan --target unit_tests
+    run_tests asan -L unit -LE tools
+    echo "rooms with threads under tsan"
+    configure_and_build tsan --target "${threaded[@]}"
+    for suite in "${threaded[@]}"; do
+      run_tests tsan -R "^$suite\\."  # one by one: a suite without tests is an error
     done
     ;;
   --fuzz)
