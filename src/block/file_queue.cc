@@ -66,9 +66,7 @@ void FileQueue::reap() noexcept {
 void FileQueue::flush() noexcept {
   bool progress = true;
   while (progress && has_work()) {
-    if (joins()) {
-      outstanding_ += joints_.join(pending_) + joints_.join(for_workers_);
-    }
+    outstanding_ += joints_.join(pending_, joint_bytes()) + joints_.join(for_workers_);
     progress = !pending_.empty() && submit_pending();
     while (BlockIo* const io = failed_.pop()) complete(*io, io->scratch.error);
     if (!for_workers_.empty()) {

@@ -47,8 +47,8 @@ class FileQueue : public BlockQueue, protected EventHandler {
   /// Calls stepped() for what the engine has finished.
   virtual void reap_engine() noexcept = 0;
 
-  /// Whether neighbours that wait together go to the kernel as one request.
-  [[nodiscard]] virtual bool joins() const noexcept { return true; }
+  /// Up to how many bytes neighbours that wait together go to the kernel as one request.
+  [[nodiscard]] virtual std::uint64_t joint_bytes() const noexcept { return JointIo::kMaxBytes; }
 
   /// A step of `io` has ended with `result`: goes on with the next one, or completes it.
   void stepped(BlockIo& io, int result) noexcept;

@@ -18,6 +18,10 @@ class InlineQueue final : public FileQueue {
  private:
   explicit InlineQueue(const Setup& setup) noexcept : FileQueue(setup) {}
   [[nodiscard]] bool takes(const BlockIo& io) const noexcept override;
+  /// A few, for the system calls; all of a batch would keep the driver waiting for its last.
+  [[nodiscard]] std::uint64_t joint_bytes() const noexcept override {
+    return std::uint64_t{16} << 10;
+  }
   bool submit_pending() noexcept override;
   void reap_engine() noexcept override {}
 };

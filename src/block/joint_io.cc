@@ -12,11 +12,10 @@ bool can_join(const BlockIo& io) noexcept {
          io.scratch.progress == 0 && !io.scratch.alone;
 }
 
-bool fits_behind(const BlockIo& first, std::uint64_t bytes, std::size_t spans,
-                 const BlockIo& next) noexcept {
+bool fits_behind(const BlockIo& first, std::uint64_t bytes, std::size_t spans, const BlockIo& next,
+                 std::uint64_t max_bytes) noexcept {
   return next.op == first.op && next.offset == first.offset + bytes && can_join(next) &&
-         bytes + next.length <= JointIo::kMaxBytes &&
-         spans + next.data.size() <= JointIo::kMaxSpans;
+         bytes + next.length <= max_bytes && spans + next.data.size() <= JointIo::kMaxSpans;
 }
 
 void append(JointIo& joint, BlockIo& part) noexcept {
@@ -46,14 +45,14 @@ void JointPool::give_back(JointIo& joint) noexcept {
   joint.next_free = std::exchange(free_, &joint);
 }
 
-unsigned JointPool::join(IoList& list) noexcept {
+unsigned JointPool::join(IoList& list, std::uint64_t max_bytes) noexcept {
   unsigned made = 0;
   IoList all = std::exchange(list, {});
   while (BlockIo* const first = all.pop()) {
     BlockIo* const next = all.front();
     JointIo* joint = nullptr;
     if (next != nullptr && can_join(*first) && first->data.size() < JointIo::kMaxSpans &&
-        fits_behind(*first, first->length, first->data.size(), *next)) {
+        fits_behind(*first, first->length, first->data.size(), *next, max_bytes)) {
       joint = take();
     }
     if (joint == nullptr) {
@@ -68,7 +67,8 @@ unsigned JointPool::join(IoList& list) noexcept {
     joint->scratch = {};
     joint->scratch.queue = first->scratch.queue;
     append(*joint, *first);
-    while (!all.empty() && fits_behind(*joint, joint->length, joint->data.size(), *all.front())) {
+    while (!all.empty() &&
+           fits_behind(*joint, joint->length, joint->data.size(), *all.front(), max_bytes)) {
       append(*joint, *all.pop());
     }
     list.push(*joint);

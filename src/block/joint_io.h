@@ -31,8 +31,8 @@ class JointPool {
 
   /// Puts a joint request in the place of each run of reads, or of writes, that follow one another
   /// in `list` and on the medium. Returns how many it made. Those with a bounce buffer, with
-  /// progress, or marked `alone` stay as they are.
-  unsigned join(IoList& list) noexcept;
+  /// progress, or marked `alone` stay as they are, and none gets longer than `max_bytes`.
+  unsigned join(IoList& list, std::uint64_t max_bytes = JointIo::kMaxBytes) noexcept;
   void give_back(JointIo& joint) noexcept;
 
  private:
