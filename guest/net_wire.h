@@ -22,6 +22,7 @@ inline constexpr std::uint32_t kGuestAddress = 0xc0000202;  // 192.0.2.2
 inline constexpr std::uint32_t kHeadBytes = 16;
 /// The largest UDP payload that IPv4 has room for.
 inline constexpr std::uint32_t kMaxDatagramBytes = 65507;
+inline constexpr std::uint32_t kMaxMessageBytes = 16 << 20;
 /// Segments of one GSO frame that every kernel takes.
 inline constexpr std::uint32_t kMaxSegments = 64;
 /// A ping comes back with these bits turned over.
@@ -68,7 +69,8 @@ struct Cut {
   /// Every datagram has room for its head.
   constexpr bool valid() const {
     return datagram_bytes >= kHeadBytes && datagram_bytes <= kMaxDatagramBytes &&
-           message_bytes >= kHeadBytes && bytes(datagrams() - 1) >= kHeadBytes;
+           message_bytes >= kHeadBytes && message_bytes <= kMaxMessageBytes &&
+           bytes(datagrams() - 1) >= kHeadBytes;
   }
 };
 

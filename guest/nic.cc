@@ -26,7 +26,10 @@ const char* Nic::negotiate(const NicWishes& wishes) {
   }
   if (wishes.csum && (offered & feature_mask(kNetFeatureGuestCsum)) != 0) {
     wanted |= feature_mask(kNetFeatureGuestCsum);
-    if (wishes.uso) wanted |= feature_mask(kNetFeatureGuestUso4);
+    // Some hosts have the two together or not at all. Nobody sends IPv6 here.
+    if (wishes.uso) {
+      wanted |= feature_mask(kNetFeatureGuestUso4) | feature_mask(kNetFeatureGuestUso6);
+    }
   }
   std::uint64_t seen = 0;
   const char* error = transport_->negotiate(wanted, &seen, &features_);

@@ -9,7 +9,7 @@
 // A virtio network device (virtio 1.3 section 5.1): features and configuration.
 namespace bellhop::guest {
 
-inline constexpr std::uint32_t kMacBytes = 6;
+inline constexpr std::uint32_t kMacBytes = virtio::kNetMacBytes;
 
 /// What the driver would like to have.
 struct NicWishes {

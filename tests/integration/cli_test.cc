@@ -111,7 +111,7 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
 TEST_F(CliTest, RefusesCommandsItDoesNotHave) {
   expect_refused({}, "subcommand");
   expect_refused({"serve"}, "serve");
-  expect_refused({"bench", "net"}, "net");
+  expect_refused({"bench", "usb"}, "usb");
   expect_refused({"run", "--colour"}, "--colour");
 }
 
