@@ -13,13 +13,6 @@ bool Disk::find(unsigned index) {
 }
 
 bool Disk::negotiate(bool event_idx, bool indirect) {
-  if (!transport_->reset()) {
-    error_ = "reset does not end";
-    return false;
-  }
-  transport_->set_status(kStatusAcknowledge);
-  transport_->set_status(kStatusAcknowledge | kStatusDriver);
-  offered_ = transport_->device_features();
   std::uint64_t wanted = feature_mask(kFeatureVersion1) | feature_mask(kBlkFeatureSizeMax) |
                          feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureReadOnly) |
                          feature_mask(kBlkFeatureBlkSize) | feature_mask(kBlkFeatureFlush) |
@@ -28,16 +21,9 @@ bool Disk::negotiate(bool event_idx, bool indirect) {
                          feature_mask(kFeatureAccessPlatform);
   if (event_idx) wanted |= feature_mask(kFeatureEventIdx);
   if (indirect) wanted |= feature_mask(kFeatureIndirectDesc);
-  features_ = offered_ & wanted;
-  if (!has(kFeatureVersion1)) {
-    error_ = "VIRTIO_F_VERSION_1 is not offered";
-    return false;
-  }
-  transport_->set_driver_features(features_);
-  const std::uint8_t status = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk;
-  transport_->set_status(status);
-  if (transport_->status() != status) {
-    error_ = "FEATURES_OK does not stick";
+  const char* error = transport_->negotiate(wanted, &offered_, &features_);
+  if (error != nullptr) {
+    error_ = error;
     return false;
   }
   std::uint32_t before = 0;
@@ -66,9 +52,7 @@ bool Disk::enable_queue(SplitQueue* queue, std::uint16_t index, std::uint32_t cp
   return false;
 }
 
-void Disk::go() {
-  transport_->set_status(kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk);
-}
+void Disk::go() { transport_->go(); }
 
 void build_chain(SplitQueue* queue, Slot* slot, std::uint32_t number, const ChainShape& shape,
                  Desc* table, std::uint32_t type) {

@@ -5,6 +5,7 @@
 #include "guest/disk.h"
 #include "guest/interrupts.h"
 #include "guest/memory.h"
+#include "guest/net_bench.h"
 #include "guest/options.h"
 #include "guest/smp.h"
 
@@ -27,9 +28,8 @@ void bsp_main(std::uint64_t /*cpu*/) {
   if (vcpus != options.vcpus) fail(kExitFailed, "a vCPU does not start");
 
   Disk disk;
-  const bool needs_disk = options.workload != Workload::kIdle;
-  const bool found = disk.find(options.disk);
-  if (needs_disk && !found) fail(kExitFailed, "no virtio disk");
+  const bool found = !options.needs_nic() && disk.find(options.disk);
+  if (options.needs_disk() && !found) fail(kExitFailed, "no virtio disk");
   JsonLine ready("ready");
   ready.text("workload", options.workload_name)
       .number("vcpus", vcpus)
@@ -47,6 +47,11 @@ void bsp_main(std::uint64_t /*cpu*/) {
       leave(run_notify(&disk, options));
     case Workload::kMisbehave:
       leave(run_misbehave(&disk, options, vcpus));
+    case Workload::kNetSend:
+    case Workload::kNetReceive:
+    case Workload::kNetPing:
+    case Workload::kNetPackets:
+      leave(run_net(options, vcpus));
     default:
       leave(run_block(&disk, options, vcpus));
   }

@@ -8,21 +8,14 @@
 namespace bellhop::guest {
 namespace {
 
-constexpr const char* kWorkloads[] = {"idle",    "create", "seqread", "randread",  "randwrite",
-                                      "prepare", "verify", "notify",  "misbehave", nullptr};
+constexpr const char* kWorkloads[] = {"idle",    "create",  "seqread", "randread",  "randwrite",
+                                      "prepare", "verify",  "notify",  "misbehave", "netsend",
+                                      "netrecv", "netping", "netpps",  nullptr};
 constexpr const char* kRings[] = {"indirect", "direct", nullptr};
 constexpr const char* kSwitch[] = {"on", "off", nullptr};
 constexpr const char* kOff[] = {"off", "on", nullptr};
 constexpr const char* kPublish[] = {"each", "batch", nullptr};
 constexpr const char* kIdle[] = {"halt", "spin", nullptr};
-
-std::uint32_t number32(const char* key, std::uint32_t fallback, std::uint32_t low,
-                       std::uint32_t high) {
-  const std::uint64_t value = cmdline_number(key, fallback);
-  if (value >= low && value <= high) return static_cast<std::uint32_t>(value);
-  JsonLine("error").text("what", "number out of range").text("word", key).send();
-  leave(kExitUsage);
-}
 
 // Seconds with up to three decimals.
 std::uint64_t milliseconds(const char* key, std::uint64_t fallback) {
@@ -47,6 +40,14 @@ std::uint64_t milliseconds(const char* key, std::uint64_t fallback) {
 }
 
 }  // namespace
+
+std::uint32_t number32(const char* key, std::uint32_t fallback, std::uint32_t low,
+                       std::uint32_t high) {
+  const std::uint64_t value = cmdline_number(key, fallback);
+  if (value >= low && value <= high) return static_cast<std::uint32_t>(value);
+  JsonLine("error").text("what", "number out of range").text("word", key).send();
+  leave(kExitUsage);
+}
 
 Options parse_options() {
   Options o;

@@ -17,6 +17,10 @@ enum class Workload {
   kVerify,
   kNotify,
   kMisbehave,
+  kNetSend,
+  kNetReceive,
+  kNetPing,
+  kNetPackets,
 };
 
 struct Options {
@@ -45,11 +49,17 @@ struct Options {
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }
+  bool needs_nic() const { return workload >= Workload::kNetSend; }
+  bool needs_disk() const { return workload != Workload::kIdle && !needs_nic(); }
   bool writes() const {
     return workload == Workload::kCreate || workload == Workload::kRandWrite ||
            workload == Workload::kPrepare;
   }
 };
+
+/// The number after `key=`; ends the guest with kExitUsage when it is out of range.
+std::uint32_t number32(const char* key, std::uint32_t fallback, std::uint32_t low,
+                       std::uint32_t high);
 
 /// Reads the command line; ends the guest with kExitUsage when it is wrong.
 Options parse_options();

@@ -63,6 +63,12 @@ class Transport {
   /// Writes 0 to the status and waits (bounded) until it reads back.
   bool reset();
 
+  /// Resets the device and brings it to FEATURES_OK (3.1.1) with what it offers of `wanted`;
+  /// VIRTIO_F_VERSION_1 must be among it. Null, or what went wrong.
+  const char* negotiate(std::uint64_t wanted, std::uint64_t* offered, std::uint64_t* agreed);
+  /// DRIVER_OK: the queues are enabled.
+  void go();
+
  protected:
   ~Transport() = default;
 

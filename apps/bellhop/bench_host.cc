@@ -4,7 +4,7 @@
 
 namespace bellhop {
 
-void describe_host(bench::BlkReport& report) {
+void describe_host(bench::ReportBase& report) {
   ProbeOptions options;
   options.version = BELLHOP_VERSION;
   options.ioeventfd_bound = 1;  // how many there are is not asked for here

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/cpu_list.h"
 #include "base/units.h"
 #include "vmm/options/property_list.h"
 
@@ -77,6 +78,38 @@ void OptionLists::size(std::string_view option, const std::string& text, std::ui
                              format_size(least), format_size(most)));
   }
   out = *value;
+}
+
+void read_machines(OptionLists& lists, const std::string& placement, const std::string& vmm,
+                   const std::string& peer, std::vector<bench::Placement>& placements,
+                   std::vector<bench::Vmm>& vmms) {
+  using bench::Placement;
+  using bench::Vmm;
+  placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
+  lists.choices<Placement>("--placement", placement, placements,
+                           {{"same-core", Placement::kSameCore},
+                            {"other-core", Placement::kOtherCore},
+                            {"free", Placement::kFree},
+                            {"overcommit", Placement::kOvercommit}});
+  lists.choices<Vmm>("--vmm", vmm, vmms, {{"bellhop", Vmm::kBellhop}, {"qemu", Vmm::kQemu}});
+  std::vector<Vmm> peers;
+  lists.choices<Vmm>("--peer", peer, peers, {{"qemu", Vmm::kQemu}});
+  for (const Vmm one : peers) {
+    if (std::ranges::find(vmms, one) == vmms.end()) vmms.push_back(one);
+  }
+}
+
+void read_times(OptionLists& lists, bool quick, const std::string& repeat,
+                const std::string& second, const std::string& warmup, unsigned& repeats,
+                double& seconds, double& warmup_s) {
+  if (quick) {
+    repeats = 1;
+    seconds = 1;
+    warmup_s = 0.2;
+  }
+  lists.number("--repeat", repeat, repeats, 1, 1000);
+  lists.seconds("--seconds", second, seconds, 0.05, 3600);
+  lists.seconds("--warmup", warmup, warmup_s, 0, 3600);
 }
 
 Result<std::string> find_bench_guest(const std::string& named) {

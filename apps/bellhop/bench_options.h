@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/bench/machine_cell.h"
 
 namespace bellhop {
 
@@ -69,6 +70,15 @@ class OptionLists {
 
   std::optional<Error> error_;
 };
+
+/// --placement, --vmm and --peer, which are the same for every sweep.
+void read_machines(OptionLists& lists, const std::string& placement, const std::string& vmm,
+                   const std::string& peer, std::vector<bench::Placement>& placements,
+                   std::vector<bench::Vmm>& vmms);
+/// --repeat, --seconds and --warmup, after what --quick makes of them.
+void read_times(OptionLists& lists, bool quick, const std::string& repeat,
+                const std::string& second, const std::string& warmup, unsigned& repeats,
+                double& seconds, double& warmup_s);
 
 /// The file named, or the one that was built with this program: beside it, or in the build tree's
 /// guest folder. Errors: none of them is there.

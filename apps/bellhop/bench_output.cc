@@ -6,8 +6,6 @@
 #include <cstdio>
 
 #include "apps/bellhop/commands.h"
-#include "vmm/bench/blk_tables.h"
-#include "vmm/bench/html_report.h"
 
 namespace bellhop {
 
@@ -31,25 +29,26 @@ Status write_file(const std::string& option, const std::string& path, const std:
   return {};
 }
 
-int write_report(const bench::BlkReport& report_data, const BenchOutput& output) {
+int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
+                 const BenchOutput& output) {
   // Figures on standard output stand alone there: the tables make room.
   const bool machine_readable = output.json == "-" || output.csv == "-" || output.html == "-";
   std::FILE* people = machine_readable ? stderr : stdout;
-  for (const bench::Table& table : bench::make_tables(report_data)) {
+  for (const bench::Table& table : forms.page.tables) {
     fmt::print(people, "{}\n", bench::to_text(table));
   }
   fmt::print(people, "{}", bench::not_run_text(report_data));
-  int status = report_data.runs.empty() || report_data.has_failures() ? kFailed : kDone;
+  int status = forms.empty || report_data.has_failures() ? kFailed : kDone;
   const auto write = [&status](const char* option, const std::string& path,
                                const std::string& text) {
+    if (path.empty()) return;
     if (auto written = write_file(option, path, text); !written) {
       status = report(written.error(), kFailed);
     }
   };
-  if (!output.json.empty())
-    write("--json", output.json, bench::to_json(report_data).dump(2) + "\n");
-  if (!output.csv.empty()) write("--csv", output.csv, bench::to_csv(report_data));
-  if (!output.html.empty()) write("--html", output.html, bench::to_html(report_data));
+  write("--json", output.json, forms.json);
+  write("--csv", output.csv, forms.csv);
+  if (!output.html.empty()) write("--html", output.html, to_html(forms.page, report_data));
   return status;
 }
 

@@ -4,7 +4,8 @@
 #include <string>
 
 #include "base/result.h"
-#include "vmm/bench/figures.h"
+#include "vmm/bench/html_report.h"
+#include "vmm/bench/measurement.h"
 
 namespace bellhop {
 
@@ -20,9 +21,25 @@ void add_output_options(CLI::App& command, BenchOutput& output);
 Status write_file(const std::string& option, const std::string& path, const std::string& text);
 
 /// Fills in the report's host and floors.
-void describe_host(bench::BlkReport& report);
+void describe_host(bench::ReportBase& report);
+
+/// A report in all its forms.
+struct ReportForms {
+  bench::Page page;
+  std::string json;
+  std::string csv;
+  bool empty = false;  ///< nothing was measured
+};
+int write_report(const bench::ReportBase& report, const ReportForms& forms,
+                 const BenchOutput& output);
 /// Prints the tables, writes the files; returns the exit status: 1 where a cell failed.
-int write_report(const bench::BlkReport& report, const BenchOutput& output);
+template <class Report>
+int write_report(const Report& report, const BenchOutput& output) {
+  return write_report(
+      report,
+      {make_page(report), to_json(report).dump(2) + "\n", to_csv(report), report.runs.empty()},
+      output);
+}
 
 /// Which cell is being run, on standard error: one line that changes on a terminal, else a line for
 /// each.

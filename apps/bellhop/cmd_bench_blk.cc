@@ -15,9 +15,9 @@
 #include "base/units.h"
 #include "bellhop_version.h"
 #include "vmm/bench/bench_image.h"
+#include "vmm/bench/blk_page.h"
 #include "vmm/bench/blk_runner.h"
 #include "vmm/bench/blk_sweep.h"
-#include "vmm/bench/blk_tables.h"
 
 namespace bellhop {
 
@@ -65,14 +65,12 @@ struct BlkArguments {
 struct BlkJob {
   bench::BlkSweep sweep;
   bench::BlkSetting setting;
-  bench::BlkLaunch launch;
+  bench::Launch launch;
   bench::BlkImages images;
   bool inprocess = false;
 };
 
 Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
-  using bench::Placement;
-  using bench::Vmm;
   using bench::Workload;
   OptionLists lists;
   lists.choices<Workload>("--workload", arguments.workloads, sweep.workloads,
@@ -82,19 +80,8 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
                            {"randwrite", Workload::kRandWrite}});
   lists.choices<NotifyMode>("--notify", arguments.notify, sweep.notify,
                             {{"sync", NotifyMode::kSync}, {"ioeventfd", NotifyMode::kIoEventFd}});
-  sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
-  lists.choices<Placement>("--placement", arguments.placements, sweep.placements,
-                           {{"same-core", Placement::kSameCore},
-                            {"other-core", Placement::kOtherCore},
-                            {"free", Placement::kFree},
-                            {"overcommit", Placement::kOvercommit}});
-  lists.choices<Vmm>("--vmm", arguments.vmms, sweep.vmms,
-                     {{"bellhop", Vmm::kBellhop}, {"qemu", Vmm::kQemu}});
-  std::vector<Vmm> peers;
-  lists.choices<Vmm>("--peer", arguments.peer, peers, {{"qemu", Vmm::kQemu}});
-  for (const Vmm peer : peers) {
-    if (std::ranges::find(sweep.vmms, peer) == sweep.vmms.end()) sweep.vmms.push_back(peer);
-  }
+  read_machines(lists, arguments.placements, arguments.vmms, arguments.peer, sweep.placements,
+                sweep.vmms);
   lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
   return lists.status();
@@ -109,14 +96,8 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
                               {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
-  if (arguments.quick) {
-    job.setting.repeats = 1;
-    job.setting.seconds = 1;
-    job.launch.warmup_s = 0.2;
-  }
-  lists.number("--repeat", arguments.repeats, job.setting.repeats, 1, 1000);
-  lists.seconds("--seconds", arguments.seconds, job.setting.seconds, 0.05, 3600);
-  lists.seconds("--warmup", arguments.warmup, job.launch.warmup_s, 0, 3600);
+  read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
+             job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
   std::uint64_t block_bytes = 0;
   lists.size("--block-size", arguments.block_size, block_bytes, 4096, 1 << 20);
   job.setting.block_bytes = static_cast<unsigned>(block_bytes);

@@ -5,27 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "base/cpu_list.h"
-#include "base/result.h"
 #include "block/raw_file.h"
 #include "virtio/notify_mode.h"
+#include "vmm/bench/machine_cell.h"
 #include "vmm/config.h"
 
 namespace bellhop::bench {
 
 /// The mail's four.
 enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
-enum class Placement : std::uint8_t {
-  kSameCore,    ///< all vCPUs' and the I/O thread on one CPU
-  kOtherCore,   ///< each vCPU on a CPU of its own, the I/O thread on a further one
-  kFree,        ///< left to the scheduler
-  kOvercommit,  ///< left to the scheduler, with more vCPUs than CPUs
-};
-enum class Vmm : std::uint8_t {
-  kBellhop,
-  kQemu,
-  kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
-};
 
 /// One cell of a sweep of `bellhop bench blk`.
 struct BlkCell {
@@ -49,15 +37,7 @@ struct BlkSweep {
   std::vector<NotifyMode> notify = {NotifyMode::kSync, NotifyMode::kIoEventFd};
 };
 
-/// CPUs for the threads of one machine; empty lists leave them to the scheduler.
-struct CpuPlan {
-  std::vector<CpuList> vcpus;  ///< one for each vCPU, or none
-  CpuList io;
-};
-
 const char* to_string(Workload workload) noexcept;
-const char* to_string(Placement placement) noexcept;
-const char* to_string(Vmm vmm) noexcept;
 const char* to_string(Aio aio) noexcept;
 const char* to_string(Cache cache) noexcept;
 /// The mail's name of it: "Large file create".
@@ -68,8 +48,5 @@ std::string describe(const BlkCell& cell);
 /// In the order in which they are run: the cells of one compared set (same workload, threads and
 /// vCPUs) stand together.
 std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep);
-
-/// Errors: the CPUs of this process (`available`) do not allow this placement; the text says why.
-Result<CpuPlan> plan_cpus(const BlkCell& cell, const CpuList& available);
 
 }  // namespace bellhop::bench

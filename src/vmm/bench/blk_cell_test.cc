@@ -35,33 +35,33 @@ TEST(ComparedSets, KeepWhatIsComparedTogether) {
 
 TEST(PlanCpus, FollowsThePlacement) {
   const CpuList cpus = {2, 3, 5};
-  const auto same = plan_cpus(cell(2, Placement::kSameCore), cpus);
+  const auto same = plan_cpus(Placement::kSameCore, 2, cpus);
   ASSERT_TRUE(same.has_value());
   EXPECT_THAT(same->vcpus, ElementsAre(CpuList{2}, CpuList{2}));
   EXPECT_EQ(same->io, CpuList{2});
-  const auto other = plan_cpus(cell(2, Placement::kOtherCore), cpus);
+  const auto other = plan_cpus(Placement::kOtherCore, 2, cpus);
   ASSERT_TRUE(other.has_value());
   EXPECT_THAT(other->vcpus, ElementsAre(CpuList{2}, CpuList{3}));
   EXPECT_EQ(other->io, CpuList{5});
-  const auto free = plan_cpus(cell(1, Placement::kFree), cpus);
+  const auto free = plan_cpus(Placement::kFree, 1, cpus);
   ASSERT_TRUE(free.has_value());
   EXPECT_TRUE(free->vcpus.empty() && free->io.empty());
 }
 
 TEST(PlanCpus, SaysWhyAHostCannot) {
-  const auto other = plan_cpus(cell(2, Placement::kOtherCore), {0, 1});
+  const auto other = plan_cpus(Placement::kOtherCore, 2, {0, 1});
   ASSERT_FALSE(other.has_value());
   EXPECT_THAT(other.error().message, HasSubstr("needs 3 CPUs"));
-  EXPECT_FALSE(plan_cpus(cell(2, Placement::kOvercommit), {0, 1}).has_value());
-  EXPECT_TRUE(plan_cpus(cell(3, Placement::kOvercommit), {0, 1}).has_value());
+  EXPECT_FALSE(plan_cpus(Placement::kOvercommit, 2, {0, 1}).has_value());
+  EXPECT_TRUE(plan_cpus(Placement::kOvercommit, 3, {0, 1}).has_value());
 }
 
 TEST(Commands, BothVmmsGetTheSameGuestAndDisk) {
   BlkSetting setting;
   setting.seconds = 5;
-  BlkLaunch launch;
+  Launch launch;
   launch.guest = "g.elf";
-  const auto plan = plan_cpus(cell(1, Placement::kOtherCore), {0, 1});
+  const auto plan = plan_cpus(Placement::kOtherCore, 1, {0, 1});
   ASSERT_TRUE(plan.has_value());
   const auto own = bellhop_command(cell(1, Placement::kOtherCore), *plan, setting, launch);
   const std::string words =

@@ -1,119 +1,64 @@
 #include "vmm/bench/blk_sweep.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <map>
-
 #include "base/cpu_list.h"
+#include "base/unique_fd.h"
 #include "vmm/bench/bench_image.h"
 
 namespace bellhop::bench {
 
 namespace {
 
-/// One sweep under way.
+/// The images of one sweep, and the cells that are run on them.
 class Sweep {
  public:
-  Sweep(const BlkSweep& sweep, const BlkSetting& setting, const BlkImages& images,
-        const Measure& measure, const Progress& progress)
-      : sweep_(sweep),
-        images_(images),
+  Sweep(const BlkImages& images, const Measure& measure, std::string qemu_version)
+      : images_(images),
         measure_(measure),
-        progress_(progress),
-        available_(allowed_cpus()) {
-    report_.setting = setting;
+        qemu_version_(std::move(qemu_version)),
+        available_(allowed_cpus()) {}
+
+  Result<CpuPlan> prepare(const BlkCell& cell) const {
+    if (cell.vmm == Vmm::kQemu && qemu_version_.empty()) return fail("QEMU is not installed here");
+    return plan_cpus(cell.placement, cell.vcpus, available_);
   }
 
-  Result<BlkReport> run() {
-    const auto sets = compared_sets(sweep_);
-    for (const auto& set : sets) total_ += set.size() * report_.setting.repeats;
-    for (const auto& set : sets) {
-      if (auto done = run_set(set); !done) return forward(done);
-    }
-    return std::move(report_);
-  }
-
- private:
-  struct Cell {
-    BlkCell cell;
-    CpuPlan plan;
-    std::vector<Measurement> measurements;
-    std::optional<std::string> trouble;
-    bool failed = false;
-  };
-
-  Status run_set(const std::vector<BlkCell>& set) {
-    std::vector<Cell> cells;
-    for (const BlkCell& cell : set) cells.push_back(prepare(cell));
-    for (unsigned repeat = 0; repeat < report_.setting.repeats; ++repeat) {
-      for (Cell& cell : cells) {
-        ++done_;
-        if (cell.trouble) continue;
-        progress_(done_, total_, describe(cell.cell));
-        if (auto ran = run_repeat(cell); !ran) return ran;
-      }
-    }
-    for (Cell& cell : cells) {
-      if (cell.trouble) {
-        report_.not_run.push_back({describe(cell.cell), *cell.trouble, cell.failed});
-      } else {
-        report_.runs.push_back(summarise(cell.cell, std::move(cell.measurements)));
-      }
-    }
-    return {};
-  }
-
-  Cell prepare(const BlkCell& cell) {
-    Cell prepared{cell, {}, {}, {}, false};
-    if (auto plan = plan_cpus(cell, available_)) {
-      prepared.plan = std::move(*plan);
-    } else {
-      prepared.trouble = plan.error().message;
-    }
-    if (cell.vmm == Vmm::kQemu && report_.setting.qemu_version.empty()) {
-      prepared.trouble = "QEMU is not installed here";
-    }
-    return prepared;
-  }
-
-  Status run_repeat(Cell& cell) {
+  Result<Measurement> measure(const BlkCell& cell, const CpuPlan& plan) {
     UniqueFd fresh;
     int image = -1;
-    if (cell.cell.workload == Workload::kCreate) {
+    if (cell.workload == Workload::kCreate) {
       auto made = make_empty_image(images_.folder, images_.create_bytes);
-      if (!made) return forward(made);
+      if (!made) return no_image(made);
       fresh = std::move(*made);
       image = fresh.get();
     } else {
       if (!prepared_.valid()) {
         auto made = make_pattern_image(images_.folder, images_.image_bytes);
-        if (!made) return forward(made);
+        if (!made) return no_image(made);
         prepared_ = std::move(*made);
       }
       image = prepared_.get();
     }
-    auto measured = measure_(cell.cell, cell.plan, image);
-    if (measured) {
-      cell.measurements.push_back(*measured);
-      return {};
-    }
-    if (measured.error().code == EINTR) return forward(measured);
-    cell.trouble = measured.error().message;
-    cell.failed = true;
-    prepared_.reset();  // whatever it did to the image must not meet the next one
-    return {};
+    auto measured = measure_(cell, plan, image);
+    // Whatever a failed machine did to the image must not meet the next one.
+    if (!measured) prepared_.reset();
+    return measured;
   }
 
-  const BlkSweep& sweep_;
+  /// Why no image could be made, which nothing after it can do without.
+  [[nodiscard]] const std::optional<Error>& image_trouble() const { return image_trouble_; }
+
+ private:
+  Result<Measurement> no_image(const Result<UniqueFd>& made) {
+    image_trouble_ = made.error();
+    return fail(made.error().message, EINTR);
+  }
+
   const BlkImages& images_;
   const Measure& measure_;
-  const Progress& progress_;
+  std::string qemu_version_;
   CpuList available_;
-  BlkReport report_;
   UniqueFd prepared_;
-  std::size_t total_ = 0;
-  std::size_t done_ = 0;
+  std::optional<Error> image_trouble_;
 };
 
 }  // namespace
@@ -121,7 +66,17 @@ class Sweep {
 Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
                                 const BlkImages& images, const Measure& measure,
                                 const Progress& progress) {
-  return Sweep(sweep, setting, images, measure, progress).run();
+  BlkReport report;
+  report.setting = setting;
+  Sweep state(images, measure, setting.qemu_version);
+  const CellRunner<BlkCell, Measurement> runner{
+      [&](const BlkCell& cell) { return state.prepare(cell); },
+      [&](const BlkCell& cell, const CpuPlan& plan) { return state.measure(cell, plan); }};
+  const auto done = run_interleaved(compared_sets(sweep), setting.repeats, runner, progress,
+                                    report.runs, report.not_run);
+  if (state.image_trouble()) return tl::unexpected<Error>(*state.image_trouble());
+  if (!done) return forward(done);
+  return report;
 }
 
 }  // namespace bellhop::bench

@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "vmm/bench/figures.h"
+#include "vmm/bench/interleave.h"
 
 namespace bellhop::bench {
 
@@ -15,9 +15,6 @@ struct BlkImages {
   /// Apparent size of the file that `create` starts with: nothing of it is there yet.
   std::uint64_t create_bytes = std::uint64_t{8} << 30;
 };
-
-/// Told before every repeat: its number from 1 on, of how many, and what it is.
-using Progress = std::function<void(std::size_t, std::size_t, const std::string&)>;
 
 /// One repeat of one cell on an open image.
 using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;

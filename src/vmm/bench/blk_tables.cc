@@ -4,51 +4,12 @@
 
 #include <set>
 
+#include "vmm/bench/cell_text.h"
 #include "vmm/bench/mail_figures.h"
 
 namespace bellhop::bench {
 
 namespace {
-
-constexpr const char* kNone = "-";
-
-std::string throughput(const Run* run) {
-  return run == nullptr ? kNone : fmt::format("{:.1f}", run->median.mb_per_s());
-}
-
-std::string efficiency(const Run* run) {
-  return run == nullptr ? kNone : fmt::format("{:.0f}", run->median.bytes_per_host_cpu_s() * 1e-6);
-}
-
-std::string gain(double before, double after) {
-  return before > 0 ? fmt::format("{:+.0f} %", (after / before - 1) * 100) : kNone;
-}
-
-std::string gain(const Run* before, const Run* after) {
-  if (before == nullptr || after == nullptr) return kNone;
-  return gain(before->median.mb_per_s(), after->median.mb_per_s());
-}
-
-std::string quotient(double above, double below) {
-  return below > 0 ? fmt::format("{:.2f}", above / below) : kNone;
-}
-
-std::string throughput_ratio(const Run* above, const Run* below) {
-  if (above == nullptr || below == nullptr) return kNone;
-  return quotient(above->median.mb_per_s(), below->median.mb_per_s());
-}
-
-std::string efficiency_ratio(const Run* above, const Run* below) {
-  if (above == nullptr || below == nullptr) return kNone;
-  return quotient(above->median.bytes_per_host_cpu_s(), below->median.bytes_per_host_cpu_s());
-}
-
-/// How far the repeats lie apart, of the median.
-std::string spread(const Run* run) {
-  if (run == nullptr || run->median.mb_per_s() <= 0) return kNone;
-  return fmt::format("{:.0f} %",
-                     (run->most_mb_per_s - run->least_mb_per_s) / run->median.mb_per_s() * 100);
-}
 
 struct Row {
   Workload workload;
@@ -196,13 +157,6 @@ std::vector<Table> make_tables(const BlkReport& report) {
     }
   }
   return tables;
-}
-
-std::string not_run_text(const BlkReport& report) {
-  if (report.not_run.empty()) return "";
-  std::string text = "Not run:\n";
-  for (const NotRun& cell : report.not_run) text += "  " + cell.cell + ": " + cell.reason + "\n";
-  return text;
 }
 
 }  // namespace bellhop::bench

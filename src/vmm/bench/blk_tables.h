@@ -11,7 +11,5 @@ namespace bellhop::bench {
 /// host CPU second beside the mail's own; and, where QEMU was measured, its figures and the ratios
 /// Bellhop to QEMU.
 std::vector<Table> make_tables(const BlkReport& report);
-/// The cells that were not run, one line each, with the reason; empty if all were.
-std::string not_run_text(const BlkReport& report);
 
 }  // namespace bellhop::bench

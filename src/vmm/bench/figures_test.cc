@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "vmm/bench/blk_plots.h"
+#include "vmm/bench/blk_page.h"
 #include "vmm/bench/blk_tables.h"
 #include "vmm/bench/html_report.h"
 
 namespace bellhop::bench {
 namespace {
+
+Run summary(const BlkCell& cell, std::vector<Measurement> measurements) {
+  return summarise(cell, std::move(measurements));
+}
 
 using testing::AllOf;
 using testing::HasSubstr;
@@ -39,19 +43,19 @@ BlkReport fixed_report() {
   report.setting.bellhop_version = "0.1.0";
   report.setting.qemu_version = "7.2";
   report.runs = {
-      summarise(cell(Vmm::kBellhop, NotifyMode::kSync), {measured(100, 2)}),
-      summarise(cell(Vmm::kBellhop, NotifyMode::kIoEventFd),
-                {measured(180, 2), measured(150, 2), measured(140, 2)}),
-      summarise(cell(Vmm::kQemu, NotifyMode::kSync), {measured(80, 2)}),
-      summarise(cell(Vmm::kQemu, NotifyMode::kIoEventFd), {measured(100, 2.5)}),
+      summary(cell(Vmm::kBellhop, NotifyMode::kSync), {measured(100, 2)}),
+      summary(cell(Vmm::kBellhop, NotifyMode::kIoEventFd),
+              {measured(180, 2), measured(150, 2), measured(140, 2)}),
+      summary(cell(Vmm::kQemu, NotifyMode::kSync), {measured(80, 2)}),
+      summary(cell(Vmm::kQemu, NotifyMode::kIoEventFd), {measured(100, 2.5)}),
   };
   report.not_run = {{"bellhop create x1", "no <room>", true}};
   return report;
 }
 
 TEST(Summarise, TakesTheRepeatInTheMiddleAndTheSpread) {
-  const bench::Run run = summarise(cell(Vmm::kBellhop, NotifyMode::kSync),
-                                   {measured(30, 1), measured(10, 3), measured(20, 2)});
+  const bench::Run run = summary(cell(Vmm::kBellhop, NotifyMode::kSync),
+                                 {measured(30, 1), measured(10, 3), measured(20, 2)});
   EXPECT_EQ(run.repeats, 3U);
   EXPECT_DOUBLE_EQ(run.median.mb_per_s(), 20);
   EXPECT_DOUBLE_EQ(run.median.host_cpu_s, 2);
@@ -61,8 +65,8 @@ TEST(Summarise, TakesTheRepeatInTheMiddleAndTheSpread) {
 
 TEST(Summarise, TakesTheLowerOfTwoInTheMiddle) {
   const bench::Run run =
-      summarise(cell(Vmm::kBellhop, NotifyMode::kSync),
-                {measured(40, 1), measured(30, 1), measured(20, 1), measured(10, 1)});
+      summary(cell(Vmm::kBellhop, NotifyMode::kSync),
+              {measured(40, 1), measured(30, 1), measured(20, 1), measured(10, 1)});
   EXPECT_DOUBLE_EQ(run.median.mb_per_s(), 20);
 }
 
@@ -135,7 +139,7 @@ TEST(Tables, LeaveOutWhatWasNotMeasured) {
 }
 
 TEST(Html, IsOnePageWithTablesAndWithoutMarkupFromOutside) {
-  const std::string html = to_html(fixed_report());
+  const std::string html = to_html(make_page(fixed_report()), fixed_report());
   EXPECT_THAT(html, AllOf(HasSubstr("<!DOCTYPE html>"), HasSubstr("<table>"), HasSubstr("43.3"),
                           HasSubstr("no &lt;room&gt;"), HasSubstr("</html>")));
   EXPECT_THAT(html, Not(HasSubstr("no <room>")));
@@ -146,9 +150,9 @@ TEST(Html, IsOnePageWithTablesAndWithoutMarkupFromOutside) {
 TEST(Plots, NameEverySeriesAndMarkWhatIsMissing) {
   BlkReport report = fixed_report();
   report.runs.push_back(
-      summarise({Workload::kCreate, 1, 1, Placement::kOtherCore, Vmm::kBellhop, NotifyMode::kSync},
-                {measured(10, 1)}));
-  const std::string script = plot_script(report, PlotOf::kThroughput);
+      summary({Workload::kCreate, 1, 1, Placement::kOtherCore, Vmm::kBellhop, NotifyMode::kSync},
+              {measured(10, 1)}));
+  const std::string script = plot_script(make_page(report).charts.at(0));
   EXPECT_THAT(script, AllOf(HasSubstr("\"randread x16\" 100.000 150.000 80.000 100.000"),
                             HasSubstr("\"create x1\" 10.000 NaN NaN NaN"),
                             HasSubstr("title 'qemu ioeventfd, other-core, 1 vCPU'")));

@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "vmm/bench/blk_plots.h"
-#include "vmm/bench/blk_tables.h"
-#include "vmm/bench/table.h"
-
 namespace bellhop::bench {
 
 namespace {
@@ -14,7 +10,6 @@ constexpr const char* kHead = R"(<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>Bellhop: virtio-blk, sync against ioeventfd</title>
 <style>
 body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 1.5em 0; font-variant-numeric: tabular-nums; }
@@ -24,14 +19,6 @@ th.group { text-align: center; border-left: 1px solid #ddd; }
 td.left { text-align: left; }
 svg { max-width: 100%; height: auto; }
 </style>
-</head>
-<body>
-<h1>Virtqueue notification: synchronous against ioeventfd</h1>
-<p>Each figure is the median of interleaved repeats; every block that was read was checked by the
-guest. MB are 10<sup>6</sup> bytes. Host CPU seconds are all CPU time of the VMM's process during
-the measured seconds, guest included. &ldquo;The mail of 2010&rdquo;: the FFSB figures in the mail
-that proposed ioeventfd for virtqueue notification, on other hardware: compare the gains, not the
-throughput.</p>
 )";
 
 std::string facts(const char* heading, const nlohmann::ordered_json& json) {
@@ -47,11 +34,12 @@ std::string facts(const char* heading, const nlohmann::ordered_json& json) {
 
 }  // namespace
 
-std::string to_html(const BlkReport& report) {
+std::string to_html(const Page& page, const ReportBase& report) {
   std::string html = kHead;
-  for (const Table& table : make_tables(report)) html += to_html(table);
-  const auto plots = draw_plots(report);
-  if (plots) {
+  html += "<title>" + escape_html(page.title) + "</title>\n</head>\n<body>\n";
+  html += "<h1>" + escape_html(page.heading) + "</h1>\n" + page.introduction;
+  for (const Table& table : page.tables) html += to_html(table);
+  if (const auto plots = draw_charts(page.charts)) {
     for (const std::string& svg : *plots) html += svg;
   } else {
     html += "<p>No plots: " + escape_html(plots.error().message) + ".</p>\n";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "vmm/bench/blk_cell.h"
+#include "vmm/bench/net_cell.h"
 
 namespace bellhop::bench {
 
@@ -27,6 +28,36 @@ inline constexpr MailFigure kMailFigures[] = {
 constexpr const MailFigure* find_mail_figure(Workload workload, unsigned threads) noexcept {
   for (const MailFigure& figure : kMailFigures) {
     if (figure.workload == workload && figure.threads == threads) return &figure;
+  }
+  return nullptr;
+}
+
+/// Sridhar Samudrala's TCP_STREAM figures in Mb/s, in the same mail: a 2.6.36-rc1 host, a 2.6.34
+/// guest.
+struct MailNetFigure {
+  Direction direction;
+  unsigned message_bytes;
+  double vhost;
+  double unmodified;
+  double patched;
+};
+
+inline constexpr MailNetFigure kMailNetFigures[] = {
+    {Direction::kGuestToHost, 65536, 12755, 6430, 7590},
+    {Direction::kGuestToHost, 16384, 8499, 3084, 5764},
+    {Direction::kGuestToHost, 4096, 4723, 1578, 3659},
+    {Direction::kGuestToHost, 1024, 1827, 981, 2060},
+    {Direction::kHostToGuest, 65536, 11156, 5790, 5853},
+    {Direction::kHostToGuest, 16384, 10787, 5575, 5691},
+    {Direction::kHostToGuest, 4096, 10452, 5556, 4277},
+    {Direction::kHostToGuest, 1024, 4437, 3671, 5277},
+};
+
+/// Null where the mail has no such row.
+constexpr const MailNetFigure* find_mail_figure(Direction direction,
+                                                unsigned message_bytes) noexcept {
+  for (const MailNetFigure& figure : kMailNetFigures) {
+    if (figure.direction == direction && figure.message_bytes == message_bytes) return &figure;
   }
   return nullptr;
 }

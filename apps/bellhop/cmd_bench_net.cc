@@ -1,0 +1,213 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/bellhop/bench_options.h"
+#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/commands.h"
+#include "apps/bellhop/signal_waiter.h"
+#include "base/cpu_list.h"
+#include "bellhop_version.h"
+#include "guest/net_wire.h"
+#include "vmm/bench/net_page.h"
+#include "vmm/bench/net_runner.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  bellhop bench net --quick                      a first look: one repeat of one second a cell
+  bellhop bench net --json figures.json --html report.html
+  bellhop bench net --workload stream --direction host-to-guest --message-bytes 4096
+  bellhop bench net --peer qemu --framing gso,mtu,jumbo --repeat 5
+
+Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, and a process
+with a UDP socket at the other end of its tap device, in a network namespace that is made for it and
+vanishes with it. The stream is no TCP: datagrams with a window and without retransmission; what is
+lost is counted. Every byte is checked where it arrives; a wrong or reordered one and the cell gives
+no figure. docs/bench-net.md says more.
+Mb/s are 10^6 bits of UDP payload at the receiver; host CPU seconds are all that the VMM's process
+spent, guest included, without the process that has the socket.)";
+
+struct NetArguments {
+  std::string workloads;
+  std::string directions;
+  std::string message_bytes;
+  std::string framings;
+  std::string notify;
+  std::string placements;
+  std::string vmms;
+  std::string peer;
+  std::string seconds;
+  std::string repeats;
+  std::string warmup;
+  std::string transport = "pci";
+  std::string guest;
+  std::string qemu = "qemu-system-x86_64";
+  std::string guest_words;
+  bool quick = false;
+  BenchOutput output;
+};
+
+/// All that a run needs, from the arguments.
+struct NetJob {
+  bench::NetSweep sweep;
+  bench::NetSetting setting;
+  bench::Launch launch;
+};
+
+Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep) {
+  using bench::Direction;
+  using bench::Framing;
+  using bench::NetNotify;
+  using bench::NetWorkload;
+  OptionLists lists;
+  lists.choices<NetWorkload>("--workload", arguments.workloads, sweep.workloads,
+                             {{"stream", NetWorkload::kStream},
+                              {"ping", NetWorkload::kPing},
+                              {"packets", NetWorkload::kPackets}});
+  lists.choices<Direction>(
+      "--direction", arguments.directions, sweep.directions,
+      {{"guest-to-host", Direction::kGuestToHost}, {"host-to-guest", Direction::kHostToGuest}});
+  lists.numbers("--message-bytes", arguments.message_bytes, sweep.message_bytes, 16, 1 << 20);
+  lists.choices<NetNotify>("--notify", arguments.notify, sweep.notify,
+                           {{"sync", NetNotify::kSync},
+                            {"ioeventfd", NetNotify::kIoEventFd},
+                            {"vhost", NetNotify::kVhost}});
+  read_machines(lists, arguments.placements, arguments.vmms, arguments.peer, sweep.placements,
+                sweep.vmms);
+  // A peer without segmentation offload is measured against Bellhop without it, too.
+  if (!arguments.peer.empty()) sweep.framings = {Framing::kGso, Framing::kMtu};
+  lists.choices<Framing>(
+      "--framing", arguments.framings, sweep.framings,
+      {{"gso", Framing::kGso}, {"mtu", Framing::kMtu}, {"jumbo", Framing::kJumbo}});
+  return lists.status();
+}
+
+Status read_setting(const NetArguments& arguments, NetJob& job) {
+  OptionLists lists;
+  lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
+                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+  read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
+             job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
+  return lists.status();
+}
+
+Result<NetJob> make_job(const NetArguments& arguments) {
+  if (arguments.guest == "linux") {
+    return fail(
+        "--guest linux: a stock Linux guest with TCP is not supported by this build yet; leave the "
+        "option out for the bench guest, whose stream is UDP");
+  }
+  NetJob job;
+  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
+  if (auto read = read_setting(arguments, job); !read) return forward(read);
+  for (const unsigned bytes : job.sweep.message_bytes) {
+    for (const bench::Framing framing : job.sweep.framings) {
+      if (const wire::Cut cut{bytes, bench::datagram_bytes(framing)}; !cut.valid()) {
+        return fail(fmt::format(
+            "--message-bytes: {} leaves a last datagram of under {} bytes with framing {}", bytes,
+            wire::kHeadBytes, to_string(framing)));
+      }
+    }
+  }
+  auto guest = find_bench_guest(arguments.guest);
+  if (!guest) return forward(guest);
+  job.launch.guest = *guest;
+  job.launch.qemu = arguments.qemu;
+  job.launch.extra_cmdline = arguments.guest_words;
+  job.setting.bellhop_version = BELLHOP_VERSION;
+  if (std::ranges::find(job.sweep.vmms, bench::Vmm::kQemu) != job.sweep.vmms.end()) {
+    job.setting.qemu_version = bench::qemu_version(arguments.qemu);
+  }
+  return job;
+}
+
+int run_net(const NetArguments& arguments) {
+  const auto job = make_job(arguments);
+  if (!job) return report(job.error(), kUsedWrongly);
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+    return report(
+        {fmt::format("/dev/kvm cannot be used ({})", std::generic_category().message(errno)),
+         errno},
+        kFailed);
+  }
+  auto interrupt = EventFd::create();
+  if (!interrupt) return report(interrupt.error(), kFailed);
+  SignalWaiter::block_signals();
+  SignalWaiter signals([&] { interrupt->signal(); });
+
+  ProgressLine progress;
+  auto result =
+      bench::run_net_sweep(job->sweep, job->setting, job->launch, *interrupt,
+                           [&](std::size_t number, std::size_t total, const std::string& what) {
+                             progress.show(number, total, what);
+                           });
+  progress.clear();
+  if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
+  if (!result) return report(result.error(), kFailed);
+  describe_host(*result);
+  return write_report(*result, arguments.output);
+}
+
+}  // namespace
+
+void add_bench_net_command(CLI::App& bench, int& exit_status) {
+  CLI::App* net = bench.add_subcommand(
+      "net", "The mail's virtio-net table, sync against ioeventfd, with MB per host CPU second");
+  auto arguments = std::make_shared<NetArguments>();
+  const auto text = [net](const char* name, std::string& value, const char* help,
+                          const char* type) {
+    net->add_option(name, value, help)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->type_name(type);
+  };
+  text("--workload", arguments->workloads,
+       "stream,ping,packets (all): messages one way, one byte there and back, frames of 64 bytes",
+       "LIST");
+  text("--direction", arguments->directions, "guest-to-host,host-to-guest (both)", "LIST");
+  text("--message-bytes", arguments->message_bytes,
+       "Bytes of the stream's messages (65536,16384,4096,1024)", "LIST");
+  text("--framing", arguments->framings,
+       "gso,mtu,jumbo (gso; with --peer gso,mtu): what is one frame of the stream: a train of "
+       "datagrams cut by offload, a datagram of 1472 bytes, a datagram of up to 64 KiB",
+       "LIST");
+  text("--notify", arguments->notify, "sync,ioeventfd,vhost (all)", "LIST");
+  text("--placement", arguments->placements,
+       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
+  text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
+  text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
+  text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
+  text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
+  net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
+  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
+  text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
+       "TEXT");
+  text("--qemu", arguments->qemu, "QEMU's program (qemu-system-x86_64)", "FILE");
+  add_output_options(*net, arguments->output);
+  net->footer(kExamples);
+  net->callback([arguments, &exit_status] { exit_status = run_net(*arguments); });
+}
+
+void add_bench_net_end_command(CLI::App& bench, int& exit_status) {
+  struct EndArguments {
+    int control = -1;
+    unsigned mtu = 1500;
+  };
+  CLI::App* end = bench.add_subcommand("net-end", "The host's end of a link of bench net");
+  end->group("");  // started by bench net, not by people
+  auto arguments = std::make_shared<EndArguments>();
+  end->add_option("--control-fd", arguments->control)->required();
+  end->add_option("--mtu", arguments->mtu);
+  end->callback([arguments, &exit_status] {
+    const auto served = bench::serve_net_end(arguments->control, arguments->mtu);
+    exit_status = served ? kDone : report(served.error(), kFailed);
+  });
+}
+
+}  // namespace bellhop

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/bench/interleave.h"
+#include "vmm/bench/machine_run.h"
+#include "vmm/bench/net_command.h"
+#include "vmm/bench/net_figures.h"
+
+namespace bellhop::bench {
+
+/// Runs one repeat of one cell: a process for the host's end of the link, in a network namespace
+/// that it makes, and a machine with the bench guest on the tap device in there. All of it is gone
+/// when `run` returns, or when this process ends in whatever way.
+class NetRunner {
+ public:
+  NetRunner(NetSetting setting, Launch launch, const EventFd& interrupt)
+      : setting_(std::move(setting)),
+        launch_(std::move(launch)),
+        interrupt_(interrupt),
+        runner_(interrupt) {}
+
+  /// Errors: as those of MachineRunner; no rights for a network namespace or a tap device.
+  Result<NetMeasurement> run(const NetCell& cell, const CpuPlan& plan) const;
+
+ private:
+  NetSetting setting_;
+  Launch launch_;
+  const EventFd& interrupt_;
+  MachineRunner runner_;
+};
+
+/// The host's end of the link, `bellhop bench net-end`: makes namespace, tap device and socket,
+/// passes the tap device over the Unix socket `control`, and serves until that is closed.
+Status serve_net_end(int control, unsigned mtu);
+
+/// What only the guest's "result" line of a network workload tells.
+void read_net_result(const nlohmann::json& result, NetMeasurement& measurement);
+
+/// Why this host or this VMM cannot run a cell; empty if it can.
+std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_has_uso);
+
+/// Runs every cell of `sweep`. Errors: EINTR.
+Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting,
+                                const Launch& launch, const EventFd& interrupt,
+                                const Progress& progress);
+
+}  // namespace bellhop::bench
