@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <memory>
 
@@ -8,7 +6,7 @@
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "bellhop_version.h"
-#include "vmm/bench/notify_bench.h"
+#include "vmm/bench/notify_page.h"
 #include "vmm/probe/host_facts.h"
 
 namespace bellhop {
@@ -19,8 +17,8 @@ struct NotifyArguments {
   std::string kicks;
   std::string repeats;
   std::string guest;
-  std::string json;
   bool quick = false;
+  BenchOutput output;
 };
 
 Result<bench::NotifyOptions> read_options(const NotifyArguments& arguments) {
@@ -43,17 +41,19 @@ int run_notify(const NotifyArguments& arguments) {
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
   SignalWaiter signals([&] { interrupt->signal(); });
-  const auto result = bench::run_notify_bench(*options, *interrupt);
+  ProgressLine progress;
+  auto result = bench::run_notify_bench(
+      *options, *interrupt, [&](std::size_t number, std::size_t total, const std::string& what) {
+        progress.show(number, total, what);
+      });
+  progress.clear();
   if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
   if (!result) return report(result.error(), kFailed);
-  if (arguments.json != "-") fmt::print("{}", bench::to_text(*result));
-  if (arguments.json.empty()) return kDone;
-  nlohmann::ordered_json json{{"schema", 1}, {"host", to_json(read_host_facts(BELLHOP_VERSION))}};
-  json.update(bench::to_json(*result));
-  if (auto written = write_file("--json", arguments.json, json.dump(2) + "\n"); !written) {
-    return report(written.error(), kFailed);
-  }
-  return kDone;
+  result->host = to_json(read_host_facts(BELLHOP_VERSION));
+  return write_report(
+      *result,
+      {make_page(*result), to_json(*result).dump(2) + "\n", to_csv(*result), /*empty=*/false},
+      arguments.output);
 }
 
 }  // namespace
@@ -72,11 +72,11 @@ void add_bench_notify_command(CLI::App& bench, int& exit_status) {
   text("--repeat", arguments->repeats, "Repeats, all kinds in turn (5)", "N");
   notify->add_flag("--quick", arguments->quick, "One repeat, for a first look");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
-  text("--json", arguments->json, "Write the figures as JSON (-: standard output)", "FILE");
+  add_output_options(*notify, arguments->output);
   notify->footer(
       "Examples:\n"
       "  bellhop bench notify\n"
-      "  bellhop bench notify --repeat 9 --json notify.json\n"
+      "  bellhop bench notify --repeat 9 --json notify.json --html notify.html\n"
       "The queue is empty: what is timed is the notification alone, by the guest's TSC.");
   notify->callback([arguments, &exit_status] { exit_status = run_notify(*arguments); });
 }

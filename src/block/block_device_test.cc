@@ -78,11 +78,11 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
     if (GetParam().aio == Aio::kIoUring && !EventLoop::create(LoopKind::kIoUring)) {
       GTEST_SKIP() << "this host forbids io_uring";
     }
-    device = std::make_unique<LoopDevice>(file.path());
-    if (!device->valid()) GTEST_SKIP() << device->why_not();
+    device_ = std::make_unique<LoopDevice>(file_.path());
+    if (!device_->valid()) GTEST_SKIP() << device_->why_not();
   }
   [[nodiscard]] RawFileConfig config() const {
-    return {.path = device->path(),
+    return {.path = device_->path(),
             .read_only = false,
             .cache = GetParam().cache,
             .aio = GetParam().aio};
@@ -90,19 +90,19 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
   void open() {
     auto opened = open_raw_file(config());
     ASSERT_TRUE(opened) << opened.error().message;
-    backend = std::move(*opened);
+    backend_ = std::move(*opened);
     const LoopKind loop = GetParam().aio == Aio::kIoUring ? LoopKind::kIoUring : LoopKind::kEpoll;
-    bench = std::make_unique<QueueBench>(*backend, loop, QueueSharing::kLoopOnly);
+    bench_ = std::make_unique<QueueBench>(*backend_, loop, QueueSharing::kLoopOnly);
   }
   int run(BlockOp op, std::uint64_t offset, std::uint64_t bytes) {
     TestIo io;
     io.set_range(op, offset, bytes);
-    return bench->run(io);
+    return bench_->run(io);
   }
   int transfer(BlockOp op, std::uint64_t offset, GuestSpan where) {
     TestIo io;
     io.set(op, offset, {where});
-    return bench->run(io);
+    return bench_->run(io);
   }
   /// The whole disk through the back end.
   [[nodiscard]] std::vector<std::byte> contents() {
@@ -118,23 +118,23 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
   }
   [[nodiscard]] std::uint64_t backing_bytes() const {
     struct stat about {};
-    EXPECT_EQ(::stat(file.path().c_str(), &about), 0);
+    EXPECT_EQ(::stat(file_.path().c_str(), &about), 0);
     return static_cast<std::uint64_t>(about.st_blocks) * 512;
   }
 
-  ScratchFile file{"/tmp", kBytes};
-  std::unique_ptr<LoopDevice> device;
-  std::unique_ptr<BlockBackend> backend;
-  std::unique_ptr<QueueBench> bench;
+  ScratchFile file_{"/tmp", kBytes};
+  std::unique_ptr<LoopDevice> device_;
+  std::unique_ptr<BlockBackend> backend_;
+  std::unique_ptr<QueueBench> bench_;
 };
 
 TEST_P(BlockDeviceTest, TellsTheDevicesSizeAndBlocks) {
   open();
-  EXPECT_EQ(backend->limits().capacity, kBytes);
-  EXPECT_EQ(backend->limits().logical_block, 512U);
-  EXPECT_GE(backend->limits().physical_block, 512U);
-  EXPECT_TRUE(backend->limits().can_discard);
-  EXPECT_TRUE(backend->limits().can_write_zeroes);
+  EXPECT_EQ(backend_->limits().capacity, kBytes);
+  EXPECT_EQ(backend_->limits().logical_block, 512U);
+  EXPECT_GE(backend_->limits().physical_block, 512U);
+  EXPECT_TRUE(backend_->limits().can_discard);
+  EXPECT_TRUE(backend_->limits().can_write_zeroes);
 }
 
 TEST_P(BlockDeviceTest, TakesItsLogicalBlockFromTheDevice) {
@@ -161,7 +161,7 @@ TEST_P(BlockDeviceTest, KeepsWhatIsWritten) {
   EXPECT_EQ(found[512 * 16 - 1], std::byte{0xc3});
   EXPECT_EQ(found[512 * 16], std::byte{0});
   // What was flushed is in the file under the device.
-  const UniqueFd under(::open(file.path().c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd under(::open(file_.path().c_str(), O_RDONLY | O_CLOEXEC));
   std::byte byte{};
   EXPECT_EQ(::pread(under.get(), &byte, 1, 512 * 7), 1);
   EXPECT_EQ(byte, std::byte{0xc3});
@@ -185,7 +185,7 @@ TEST_P(BlockDeviceTest, ZeroedRangesReadAsZero) {
     TestIo io;
     io.set_range(BlockOp::kWriteZeroes, (1 << 20) + 512, (1 << 20) - 1024);
     io.may_unmap = may_unmap;
-    ASSERT_EQ(bench->run(io), 0);
+    ASSERT_EQ(bench_->run(io), 0);
     const auto found = contents();
     const auto zeroes = std::span(found).subspan((1 << 20) + 512, (1 << 20) - 1024);
     EXPECT_TRUE(std::ranges::all_of(zeroes, [](std::byte b) { return b == std::byte{0}; }));
@@ -198,10 +198,10 @@ TEST_P(BlockDeviceTest, OneWriterAtATime) {
   open();
   const auto second = open_raw_file(config());
   ASSERT_FALSE(second);
-  EXPECT_THAT(second.error().message, HasSubstr(device->path()));
+  EXPECT_THAT(second.error().message, HasSubstr(device_->path()));
   EXPECT_THAT(second.error().message, HasSubstr("in use by"));
-  bench.reset();
-  backend.reset();
+  bench_.reset();
+  backend_.reset();
   EXPECT_TRUE(open_raw_file(config()));
 }
 
@@ -222,10 +222,10 @@ TEST_P(BlockDeviceTest, AReadOnlyDeviceCanOnlyBeRead) {
 TEST_P(BlockDeviceTest, ErrorsOfTheDeviceReachTheRequest) {
   open();
   fill_disk(std::byte{0x5a});
-  bench.reset();
-  backend.reset();
-  ASSERT_EQ(::truncate(file.path().c_str(), kBytes / 2), 0);
-  device->forget_cached();
+  bench_.reset();
+  backend_.reset();
+  ASSERT_EQ(::truncate(file_.path().c_str(), kBytes / 2), 0);
+  device_->forget_cached();
   open();
   const Pages memory(4096);
   EXPECT_NE(transfer(BlockOp::kRead, kBytes - 4096, memory.span(0, 4096)), 0);
@@ -239,8 +239,8 @@ TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
   const SmallFileSystem small(kRoom);
   if (small.path().empty()) GTEST_SKIP() << "this host lets us mount nothing";
   const ScratchFile sparse(small.path(), kBytes);
-  device = std::make_unique<LoopDevice>(sparse.path());
-  ASSERT_TRUE(device->valid()) << device->why_not();
+  device_ = std::make_unique<LoopDevice>(sparse.path());
+  ASSERT_TRUE(device_->valid()) << device_->why_not();
   open();
   const Pages memory(64 << 10);
   std::ranges::fill(memory.bytes(), std::byte{0x5a});
@@ -260,9 +260,9 @@ TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
   EXPECT_EQ(run(BlockOp::kDiscard, 0, kBytes), 0);
   EXPECT_EQ(transfer(BlockOp::kWrite, 0, memory.span(0, 4096)), 0);
   EXPECT_EQ(run(BlockOp::kFlush, 0, 0), 0);
-  bench.reset();
-  backend.reset();
-  device.reset();
+  bench_.reset();
+  backend_.reset();
+  device_.reset();
 }
 
 INSTANTIATE_TEST_SUITE_P(

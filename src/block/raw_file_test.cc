@@ -63,34 +63,36 @@ class RawFileTest : public testing::TestWithParam<Engine> {
     if (ring && !EventLoop::create(LoopKind::kIoUring)) {
       GTEST_SKIP() << "this host forbids io_uring";
     }
-    file = std::make_unique<ScratchFile>(GetParam().folder, kImage);
+    file_ = std::make_unique<ScratchFile>(GetParam().folder, kImage);
     auto opened = open_raw_file(config());
     if (!opened && GetParam().cache == Cache::kNone) {
       GTEST_SKIP() << "no O_DIRECT here: " << opened.error().message;
     }
     ASSERT_TRUE(opened) << opened.error().message;
-    backend = std::move(*opened);
-    bench = std::make_unique<QueueBench>(*backend, GetParam().loop, GetParam().sharing, 256);
+    backend_ = std::move(*opened);
+    bench_ = std::make_unique<QueueBench>(*backend_, GetParam().loop, GetParam().sharing, 256);
   }
   void TearDown() override {
-    bench.reset();
-    backend.reset();
+    bench_.reset();
+    backend_.reset();
   }
   [[nodiscard]] RawFileConfig config() const {
-    return {
-        .path = file->path(), .read_only = false, .cache = GetParam().cache, .aio = GetParam().aio};
+    return {.path = file_->path(),
+            .read_only = false,
+            .cache = GetParam().cache,
+            .aio = GetParam().aio};
   }
   /// What the file holds, seen from outside.
   [[nodiscard]] std::vector<std::byte> image() const {
     std::vector<std::byte> bytes(kImage);
-    const UniqueFd fd(::open(file->path().c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd fd(::open(file_->path().c_str(), O_RDONLY | O_CLOEXEC));
     EXPECT_EQ(::pread(fd.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kImage));
     return bytes;
   }
 
-  std::unique_ptr<ScratchFile> file;
-  std::unique_ptr<BlockBackend> backend;
-  std::unique_ptr<QueueBench> bench;
+  std::unique_ptr<ScratchFile> file_;
+  std::unique_ptr<BlockBackend> backend_;
+  std::unique_ptr<QueueBench> bench_;
 };
 
 void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
@@ -101,13 +103,13 @@ void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
 }
 
 TEST_P(RawFileTest, TellsItsLimits) {
-  const BlockLimits& limits = backend->limits();
+  const BlockLimits& limits = backend_->limits();
   EXPECT_EQ(limits.capacity, kImage);
   EXPECT_GE(limits.logical_block, 512U);
   EXPECT_GE(limits.physical_block, limits.logical_block);
   EXPECT_EQ(limits.capacity % limits.logical_block, 0U);
   EXPECT_FALSE(limits.read_only);
-  EXPECT_EQ(bench->queue().completion_event() != nullptr,
+  EXPECT_EQ(bench_->queue().completion_event() != nullptr,
             GetParam().sharing == QueueSharing::kSharedWithVcpu);
 }
 
@@ -116,7 +118,7 @@ TEST_P(RawFileTest, TellsItsLimits) {
 TEST_P(RawFileTest, KeepsWhatIsWritten) {
   constexpr std::size_t kBatch = 40;
   constexpr std::size_t kSlot = std::size_t{64} << 10;
-  const std::uint32_t block = backend->limits().logical_block;
+  const std::uint32_t block = backend_->limits().logical_block;
   std::mt19937 random(7);
   std::vector<std::byte> disk(kImage);
   const Pages memory(kBatch * (kSlot + 4096));
@@ -137,11 +139,11 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
       }
       const BlockOp op = random() % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
       ios[i].set(op, i * kSlot + first * block, std::move(spans));
-      bench->queue().enqueue(ios[i]);
-      if (random() % 8 == 0) bench->queue().submit();
+      bench_->queue().enqueue(ios[i]);
+      if (random() % 8 == 0) bench_->queue().submit();
     }
-    bench->queue().submit();
-    ASSERT_TRUE(bench->run_until(
+    bench_->queue().submit();
+    ASSERT_TRUE(bench_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
     for (const TestIo& io : ios) {
       ASSERT_EQ(io.error, 0);
@@ -159,7 +161,7 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
   }
   TestIo flush;
   flush.set_range(BlockOp::kFlush, 0, 0);
-  EXPECT_EQ(bench->run(flush), 0);
+  EXPECT_EQ(bench_->run(flush), 0);
   EXPECT_TRUE(image() == disk);
 }
 
@@ -170,7 +172,7 @@ TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   fill_randomly(memory.bytes(), random);
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(24, kImage - 512), memory.span(24 + kImage - 512, 512)});
-  ASSERT_EQ(bench->run(io), 0);
+  ASSERT_EQ(bench_->run(io), 0);
   const auto written = memory.bytes().subspan(24, kImage);
   const auto found = image();
   EXPECT_TRUE(std::ranges::equal(found, written));
@@ -179,7 +181,7 @@ TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   std::vector<GuestSpan> pieces;
   for (std::size_t at = 0; at < kImage; at += 2048) pieces.push_back(back.span(at, 2048));
   io.set(BlockOp::kRead, 0, pieces);
-  ASSERT_EQ(bench->run(io), 0);
+  ASSERT_EQ(bench_->run(io), 0);
   EXPECT_TRUE(std::ranges::equal(back.bytes().first(kImage), written));
 }
 
@@ -188,36 +190,36 @@ TEST_P(RawFileTest, ACompletionMayEnqueueTheNext) {
   std::vector<TestIo> ios(200);
   for (std::size_t i = 0; i < ios.size(); ++i) {
     ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(0, 4096)});
-    if (i + 1 < ios.size()) ios[i].then = [&, i] { bench->queue().enqueue(ios[i + 1]); };
+    if (i + 1 < ios.size()) ios[i].then = [&, i] { bench_->queue().enqueue(ios[i + 1]); };
   }
-  bench->queue().enqueue(ios[0]);
-  bench->queue().submit();
-  EXPECT_TRUE(bench->run_until([&] { return ios.back().finished; }));
+  bench_->queue().enqueue(ios[0]);
+  bench_->queue().submit();
+  EXPECT_TRUE(bench_->run_until([&] { return ios.back().finished; }));
   EXPECT_EQ(ios.back().error, 0);
 }
 
 TEST_P(RawFileTest, ReadsPastATruncationFail) {
   const Pages memory(16384);
-  ASSERT_EQ(::truncate(file->path().c_str(), 8192), 0);
+  ASSERT_EQ(::truncate(file_->path().c_str(), 8192), 0);
   TestIo io;
   io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(io), -EIO);
+  EXPECT_EQ(bench_->run(io), -EIO);
   io.set(BlockOp::kRead, 4096, {memory.span(0, 4096), memory.span(4096, 8192)});
-  EXPECT_EQ(bench->run(io), -EIO);
+  EXPECT_EQ(bench_->run(io), -EIO);
   io.set(BlockOp::kRead, 4096, {memory.span(8, 512), memory.span(1024, 8192)});
-  EXPECT_EQ(bench->run(io), -EIO);
+  EXPECT_EQ(bench_->run(io), -EIO);
   // What is still there works, and writing brings the rest back.
   io.set(BlockOp::kRead, 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   io.set(BlockOp::kWrite, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
 }
 
 TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
   const Pages memory(16384);
-  ASSERT_EQ(::truncate(file->path().c_str(), 8192), 0);
+  ASSERT_EQ(::truncate(file_->path().c_str(), 8192), 0);
   std::signal(SIGXFSZ, SIG_IGN);
   struct rlimit before {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -225,17 +227,17 @@ TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   TestIo whole;
   whole.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
-  const int refused = bench->run(whole);
+  const int refused = bench_->run(whole);
   TestIo part;  // the kernel writes what fits, then refuses
   part.set(BlockOp::kWrite, 8192, {memory.span(0, 4096), memory.span(4096, 4096)});
-  const int cut = bench->run(part);
+  const int cut = bench_->run(part);
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   std::signal(SIGXFSZ, SIG_DFL);
   EXPECT_EQ(refused, -EFBIG);
   EXPECT_EQ(cut, -EFBIG);
   TestIo again;
   again.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(again), 0);
+  EXPECT_EQ(bench_->run(again), 0);
 }
 
 // A signal without SA_RESTART makes the waits of every engine end early; no request may notice.
@@ -258,15 +260,15 @@ TEST_P(RawFileTest, SignalsDisturbNoRequest) {
       const BlockOp op =
           (static_cast<std::size_t>(round) + i) % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
       ios[i].set(op, 8192 * i, {memory.span(4096 * i, 2048), memory.span(4096 * i + 2048, 2048)});
-      bench->queue().enqueue(ios[i]);
+      bench_->queue().enqueue(ios[i]);
     }
-    bench->queue().submit();
-    EXPECT_TRUE(bench->run_until(
+    bench_->queue().submit();
+    EXPECT_TRUE(bench_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
     EXPECT_TRUE(std::ranges::all_of(ios, [](const TestIo& io) { return io.error == 0; }));
     TestIo flush;
     flush.set_range(BlockOp::kFlush, 0, 0);
-    EXPECT_EQ(bench->run(flush), 0);
+    EXPECT_EQ(bench_->run(flush), 0);
   }
   done = true;
   nuisance.join();
@@ -280,20 +282,20 @@ TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
   std::ranges::fill(memory.bytes(), std::byte{0xa1});
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-  ASSERT_EQ(bench->run(io), 0);
-  const UniqueFd old(::open(file->path().c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(bench_->run(io), 0);
+  const UniqueFd old(::open(file_->path().c_str(), O_RDWR | O_CLOEXEC));
   {
     const ScratchFile other(GetParam().folder, kImage);
-    ASSERT_EQ(::rename(other.path().c_str(), file->path().c_str()), 0);
+    ASSERT_EQ(::rename(other.path().c_str(), file_->path().c_str()), 0);
   }
   io.set(BlockOp::kRead, 0, {memory.span(4096, 4096)});
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   EXPECT_EQ(memory.bytes()[4096 + 4095], std::byte{0xa1});
   std::ranges::fill(memory.bytes(), std::byte{0xa2});
   io.set(BlockOp::kWrite, 8192, {memory.span(0, 4096)});
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   io.set_range(BlockOp::kFlush, 0, 0);
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   std::byte byte{};
   EXPECT_EQ(::pread(old.get(), &byte, 1, 8192 + 4095), 1);
   EXPECT_EQ(byte, std::byte{0xa2}) << "written to the old file";
@@ -312,7 +314,7 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
   for (std::byte& byte : memory.bytes()) byte |= std::byte{1};
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(bench->run(io), 0);
+  ASSERT_EQ(bench_->run(io), 0);
   const auto expect_zero = [&](std::size_t from, std::size_t to) {
     const auto found = image();
     for (std::size_t i = 0; i < kImage; ++i) {
@@ -325,14 +327,14 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
     std::fill_n(memory.bytes().data() + from, to - from, std::byte{0});
   };
   io.set_range(BlockOp::kWriteZeroes, 512, 512);
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   expect_zero(512, 1024);
   io.set_range(BlockOp::kWriteZeroes, 8192 + 512, 300 * 1024);
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   expect_zero(8192 + 512, 8192 + 512 + 300 * 1024);
   io.set_range(BlockOp::kWriteZeroes, 1 << 20, 1 << 20);
   io.may_unmap = true;
-  EXPECT_EQ(bench->run(io), 0);
+  EXPECT_EQ(bench_->run(io), 0);
   expect_zero(1 << 20, 2 << 20);
 }
 
@@ -341,16 +343,16 @@ TEST_P(RawFileTest, DiscardGivesBlocksBack) {
   std::ranges::fill(memory.bytes(), std::byte{0x5a});
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(bench->run(io), 0);
+  ASSERT_EQ(bench_->run(io), 0);
   TestIo flush;
   flush.set_range(BlockOp::kFlush, 0, 0);
-  ASSERT_EQ(bench->run(flush), 0);
+  ASSERT_EQ(bench_->run(flush), 0);
   struct stat before {};
   struct stat after {};
-  ASSERT_EQ(::stat(file->path().c_str(), &before), 0);
+  ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
   io.set_range(BlockOp::kDiscard, 1 << 20, 2 << 20);
-  EXPECT_EQ(bench->run(io), 0);
-  ASSERT_EQ(::stat(file->path().c_str(), &after), 0);
+  EXPECT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
   EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
   EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
 }
@@ -361,10 +363,10 @@ TEST_P(RawFileTest, TakesAsManyAsItsDepth) {
   for (int round = 0; round < 10; ++round) {
     for (std::size_t i = 0; i < ios.size(); ++i) {
       ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(4096 * i, 4096)});
-      bench->queue().enqueue(ios[i]);
+      bench_->queue().enqueue(ios[i]);
     }
-    bench->queue().submit();
-    ASSERT_TRUE(bench->run_until(
+    bench_->queue().submit();
+    ASSERT_TRUE(bench_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
   }
 }
@@ -373,22 +375,22 @@ TEST_P(RawFileTest, TakesAsManyAsItsDepth) {
 TEST_P(RawFileTest, MakesFewSystemCalls) {
   const Pages memory(std::size_t{4096} * 16);
   std::vector<TestIo> ios(16);
-  bench->loop().run_once(std::chrono::nanoseconds(0));
-  const std::uint64_t before = bench->queue().system_calls();
+  bench_->loop().run_once(std::chrono::nanoseconds(0));
+  const std::uint64_t before = bench_->queue().system_calls();
   // Not neighbours: those would go as one.
   for (std::size_t i = 0; i < ios.size(); ++i) {
     ios[i].set(BlockOp::kRead, 8192 * i, {memory.span(4096 * i, 4096)});
-    bench->queue().enqueue(ios[i]);
+    bench_->queue().enqueue(ios[i]);
   }
-  EXPECT_EQ(bench->queue().system_calls(), before);
-  bench->queue().submit();
-  ASSERT_TRUE(bench->run_until(
+  EXPECT_EQ(bench_->queue().system_calls(), before);
+  bench_->queue().submit();
+  ASSERT_TRUE(bench_->run_until(
       [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
-  const std::uint64_t made = bench->queue().system_calls() - before;
+  const std::uint64_t made = bench_->queue().system_calls() - before;
   const bool memory_file = std::string(GetParam().folder) == "/dev/shm";
   if (GetParam().aio != Aio::kThreads && memory_file) {
     EXPECT_EQ(made, ios.size());
-    EXPECT_EQ(bench->wake_ups(), 0U);
+    EXPECT_EQ(bench_->wake_ups(), 0U);
   } else if (GetParam().aio == Aio::kIoUring && GetParam().loop == LoopKind::kIoUring &&
              GetParam().sharing == QueueSharing::kLoopOnly) {
     EXPECT_EQ(made, 0U);

@@ -111,7 +111,7 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
 TEST_F(CliTest, RefusesCommandsItDoesNotHave) {
   expect_refused({}, "subcommand");
   expect_refused({"serve"}, "serve");
-  expect_refused({"bench", "usb"}, "usb");
+  expect_refused({"bench", "vsock"}, "vsock");
   expect_refused({"run", "--colour"}, "--colour");
 }
 
@@ -260,6 +260,25 @@ TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
     EXPECT_GT(run["vcpu_cpu_s"].get<double>(), 0);
   }
   EXPECT_THAT(contents(csv_file), HasSubstr("bytes_per_host_cpu_s"));
+  EXPECT_THAT(contents(html_file), HasSubstr("</html>"));
+}
+
+TEST_F(CliMachineTest, ANotificationIsPricedInEveryFormat) {
+  const std::string csv_file = (folder_ / "notify.csv").string();
+  const std::string html_file = (folder_ / "notify.html").string();
+  const Outcome outcome =
+      bellhop({"bench", "notify", "--guest", BELLHOP_BENCH_GUEST, "--kicks", "200", "--repeat", "2",
+               "--json", "-", "--csv", csv_file, "--html", html_file});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << outcome.out;
+  EXPECT_EQ(json["notify"]["repeat"], 2);
+  EXPECT_GT(json["notify"]["bellhop_ioeventfd"]["times_floor"].get<double>(), 0);
+  // Standard output is the figures' alone: table and progress go to the other one.
+  EXPECT_THAT(outcome.err, HasSubstr("[10/10] bellhop ioeventfd"));
+  EXPECT_THAT(outcome.err, HasSubstr("times the floor"));
+  const std::string csv = contents(csv_file);
+  EXPECT_EQ(std::ranges::count(csv, '\n'), 6);
   EXPECT_THAT(contents(html_file), HasSubstr("</html>"));
 }
 

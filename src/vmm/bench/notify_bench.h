@@ -1,11 +1,12 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "vmm/bench/interleave.h"
+#include "vmm/bench/measurement.h"
 
 namespace bellhop::bench {
 
@@ -24,7 +25,8 @@ struct NotifyFigure {
   [[nodiscard]] double median_us() const;
 };
 
-struct NotifyReport {
+struct NotifyReport : ReportBase {
+  unsigned kicks = 0;  ///< in each repeat
   /// Floors: a write that no more than exits, or that KVM turns into an event.
   NotifyFigure bare_exit{"bare exit", "user-space exit that does nothing", {}};
   NotifyFigure bare_event{"bare ioeventfd", "KVM signals an eventfd, nobody waits for it", {}};
@@ -37,10 +39,7 @@ struct NotifyReport {
 
 /// Measures all five in turn, `repeats` times over. The vCPU has the first of our CPUs, whoever
 /// waits the second, if there is one. Errors: no KVM, the guest's complaint; EINTR by `interrupt`.
-Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventFd& interrupt);
-
-std::string to_text(const NotifyReport& report);
-/// Under "notify": each with its median, spread and its ratio to the floor.
-nlohmann::ordered_json to_json(const NotifyReport& report);
+Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
+                                      const Progress& progress);
 
 }  // namespace bellhop::bench
