@@ -237,7 +237,7 @@ class NetBench {
     for (std::size_t i = 0; i < bytes; ++i) {
       all[kNetHeaderBytes + i] = static_cast<std::byte>((seed + i) * 31 + (i >> 8));
     }
-    store_mac(to, all.data() + kNetHeaderBytes);
+    if (bytes >= virtio::kNetMacBytes) store_mac(to, all.data() + kNetHeaderBytes);
     if (bytes >= 14) {
       all[kNetHeaderBytes + 12] = std::byte{0x08};
       all[kNetHeaderBytes + 13] = std::byte{0x00};
