@@ -55,7 +55,7 @@ class NetBench {
   }
   /// Over another back end; what is said of the network below does not work then.
   NetBench(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {})
-      : thread(must(IoThread::start({}))) {
+      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))) {
     const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
@@ -63,8 +63,11 @@ class NetBench {
     device->set_config_listener(&listener);
     for (unsigned i = 0; i < 2 * pairs + 1; ++i) {
       Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));
-      queue.runner = must(QueueRunner::create(
-          {.thread = thread.get(), .mode = mode, .bell = &queue.bell, .faults = &sink}));
+      queue.runner =
+          must(QueueRunner::create({.thread = (i / 2 % 2 == 0 ? thread : second_thread).get(),
+                                    .mode = mode,
+                                    .bell = &queue.bell,
+                                    .faults = &sink}));
     }
   }
   ~NetBench() { stop(); }
@@ -266,7 +269,10 @@ class NetBench {
     return calls;
   }
   void settle() {
-    for (int i = 0; i < 3; ++i) thread->run_sync([] {});
+    for (int i = 0; i < 3; ++i) {
+      thread->run_sync([] {});
+      second_thread->run_sync([] {});
+    }
   }
   /// After whatever a test did, frames go both ways.
   bool works() {
@@ -281,7 +287,8 @@ class NetBench {
   std::shared_ptr<MemoryNic> nic;
   Sink sink;
   Listener listener;
-  std::unique_ptr<IoThread> thread;
+  std::unique_ptr<IoThread> thread;         ///< of every other pair, from the first on
+  std::unique_ptr<IoThread> second_thread;  ///< of the others
   std::vector<std::unique_ptr<Queue>> queues;
   std::unique_ptr<NetDevice> device;
   bool running = false;

@@ -39,7 +39,7 @@ Keys of --net:
   mtu=N                    set for the tap too; by default the tap's own
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
   vhost=off|on|force       the kernel's vhost-net: not in this version
-  notify=..., iothread=... as for --disk
+  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 

@@ -3,28 +3,48 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+
+#include "base/split.h"
 
 namespace bellhop {
 
 namespace {
 
+/// How many queues in a row stay on one I/O thread when a device is spread over several.
+template <class Config>
+constexpr std::size_t kQueuesTogether = 1;
+template <>
+constexpr std::size_t kQueuesTogether<NicConfig> = 2;  // a pair's
+
+/// The I/O threads that `names` stands for: one, or several joined by ':'. Empty: the first.
+Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_view names,
+                                            const SlotWiring& wiring) {
+  std::vector<IoThread*> found;
+  if (names.empty()) return std::vector{wiring.iothreads.front().get()};
+  for (const std::string_view name : split(names, ':')) {
+    const auto thread = std::ranges::find(wiring.iothreads, name, [](const auto& candidate) {
+      return std::string_view(candidate->config().name);
+    });
+    if (thread == wiring.iothreads.end()) {
+      return fail(fmt::format("{}: there is no I/O thread '{}' (see --iothread)", id, name));
+    }
+    found.push_back(thread->get());
+  }
+  return found;
+}
+
 template <class Config>
 Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
-  const auto& threads = wiring.iothreads;
-  const auto thread = config.iothread.empty()
-                          ? threads.begin()
-                          : std::ranges::find(threads, config.iothread, [](const auto& candidate) {
-                              return candidate->config().name;
-                            });
-  if (thread == threads.end()) {
-    return fail(fmt::format("{}: there is no I/O thread '{}' (see --iothread)", config.id,
-                            config.iothread));
-  }
+  const auto threads = find_threads(config.id, config.iothread, wiring);
+  if (!threads) return forward(threads);
   auto device = make_device(config);
   if (!device) return forward(device);
-  return PreparedDevice{
-      std::move(*device),
-      {.memory = &wiring.memory, .threads = {thread->get()}, .notify = config.notify}};
+  CoreWiring core{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
+  for (IoThread* const thread : *threads) {
+    core.threads.insert(core.threads.end(), kQueuesTogether<Config>, thread);
+  }
+  return PreparedDevice{std::move(*device), std::move(core)};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/relaxed_counter.h"
+#include "base/shared_counter.h"
 
 namespace bellhop {
 
@@ -30,7 +31,7 @@ struct alignas(64) NetTxCounters {
 /// And for the commands of the control queue.
 struct alignas(64) NetControlCounters {
   RelaxedCounter commands;
-  RelaxedCounter refused;
+  SharedCounter refused;  ///< and writes to the configuration space, which vCPUs make
 };
 
 }  // namespace bellhop

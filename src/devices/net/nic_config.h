@@ -27,7 +27,9 @@ struct NicConfig {
   unsigned queue_size = 256;
   Vhost vhost = Vhost::kOff;
   NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;  ///< a name from the machine's; empty: the first
+  /// A name from the machine's, or several joined by ':', which carry the pairs in turn. Empty: the
+  /// first.
+  std::string iothread;
 };
 
 /// Errors: the tap cannot be had as asked, or vhost-net although it must.

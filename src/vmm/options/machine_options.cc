@@ -8,6 +8,8 @@
 #include <cctype>
 #include <utility>
 
+#include "base/split.h"
+
 namespace bellhop {
 
 namespace {
@@ -120,21 +122,24 @@ Status give_iothreads(MachineConfig& config) {
   }
   if (config.iothreads.empty()) config.iothreads.emplace_back();
   std::size_t next = 0;
-  const auto give = [&](std::string_view option, std::string& name) -> Status {
-    if (name.empty()) {
-      name = config.iothreads[next++ % config.iothreads.size()].name;
-    } else if (std::ranges::find(config.iothreads, name, &IoThreadConfig::name) ==
-               config.iothreads.end()) {
-      return fail(fmt::format("{}: iothread={} is not there; name it by --iothread {}", option,
-                              name, name));
+  const auto need = [&](std::string_view option, std::string_view name) -> Status {
+    if (std::ranges::find(config.iothreads, name, &IoThreadConfig::name) !=
+        config.iothreads.end()) {
+      return {};
     }
-    return {};
+    return fail(
+        fmt::format("{}: iothread={} is not there; name it by --iothread {}", option, name, name));
   };
+  const auto next_name = [&] { return config.iothreads[next++ % config.iothreads.size()].name; };
   for (DiskConfig& disk : config.disks) {
-    if (auto given = give("--disk", disk.iothread); !given) return given;
+    if (disk.iothread.empty()) disk.iothread = next_name();
+    if (auto there = need("--disk", disk.iothread); !there) return there;
   }
   for (NicConfig& nic : config.nics) {
-    if (auto given = give("--net", nic.iothread); !given) return given;
+    if (nic.iothread.empty()) nic.iothread = next_name();
+    for (const std::string_view name : split(nic.iothread, ':')) {
+      if (auto there = need("--net", name); !there) return there;
+    }
   }
   return {};
 }

@@ -96,7 +96,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   iothread("left");
   iothread("right");
   net("tap=tap0,id=lan,mac=02:00:00:12:34:56,mtu=9000,queues=4,queue-size=1024,vhost=on,"
-      "notify=sync,iothread=right");
+      "notify=sync,iothread=right:left");
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config.has_value()) << config.error().message;
   const NicConfig& nic = config->nics[0];
@@ -107,7 +107,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   EXPECT_EQ(nic.queue_size, 1024U);
   EXPECT_EQ(nic.vhost, Vhost::kOn);
   EXPECT_EQ(nic.notify, NotifyMode::kSync);
-  EXPECT_EQ(nic.iothread, "right");
+  EXPECT_EQ(nic.iothread, "right:left");
 }
 
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
@@ -137,6 +137,8 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   EXPECT_THAT(fault_of("tap=a,vhost=yes"), HasSubstr("off, on, force"));
   EXPECT_THAT(fault_of("tap=a,notify=poll"), HasSubstr("sync or ioeventfd"));
   EXPECT_THAT(fault_of("tap=a,iothread=none"), HasSubstr("--net: iothread=none"));
+  EXPECT_THAT(fault_of("tap=a,iothread=io0:io7"), HasSubstr("--net: iothread=io7"));
+  EXPECT_THAT(fault_of("tap=a,iothread=:"), HasSubstr("--net: iothread="));
   EXPECT_THAT(fault_of("user"), HasSubstr("no user-mode networking"));
   EXPECT_THAT(fault_of("tap=a,ifname=x"), HasSubstr("ifname"));
   net("tap=b");

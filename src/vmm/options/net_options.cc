@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/split.h"
 #include "net/interface.h"
 #include "vmm/options/machine_options.h"
 
@@ -26,17 +27,6 @@ std::optional<T> number(std::string_view text, int base) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
-}
-
-/// The parts of `text` between separators.
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t end = text.find(separator);
-    parts.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
 }
 
 /// "52:54:00:12:34:56", one station's address.
