@@ -58,6 +58,28 @@ bool Transport::reset() {
   return true;
 }
 
+const char* Transport::negotiate(std::uint64_t wanted, std::uint64_t* offered,
+                                 std::uint64_t* agreed) {
+  using namespace bellhop::virtio;
+  if (!reset()) return "reset does not end";
+  set_status(kStatusAcknowledge);
+  set_status(kStatusAcknowledge | kStatusDriver);
+  *offered = device_features();
+  *agreed = *offered & wanted;
+  if ((*agreed & feature_mask(kFeatureVersion1)) == 0) {
+    return "VIRTIO_F_VERSION_1 is not offered";
+  }
+  set_driver_features(*agreed);
+  const std::uint8_t expected = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk;
+  set_status(expected);
+  return status() == expected ? nullptr : "FEATURES_OK does not stick";
+}
+
+void Transport::go() {
+  using namespace bellhop::virtio;
+  set_status(kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk);
+}
+
 std::uint64_t Transport::device_features() {
   const FeatureWindow window = device_feature_window();
   mmio_write32(window.select, 0);
@@ -84,28 +106,6 @@ void Transport::write_queue_addresses(const QueueAddresses& registers,
   write64(registers.desc, values.desc);
   write64(registers.driver, values.driver);
   write64(registers.device, values.device);
-}
-
-const char* Transport::negotiate(std::uint64_t wanted, std::uint64_t* offered,
-                                 std::uint64_t* agreed) {
-  using namespace bellhop::virtio;
-  if (!reset()) return "reset does not end";
-  set_status(kStatusAcknowledge);
-  set_status(kStatusAcknowledge | kStatusDriver);
-  *offered = device_features();
-  *agreed = *offered & wanted;
-  if ((*agreed & feature_mask(kFeatureVersion1)) == 0) {
-    return "VIRTIO_F_VERSION_1 is not offered";
-  }
-  set_driver_features(*agreed);
-  const std::uint8_t expected = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk;
-  set_status(expected);
-  return status() == expected ? nullptr : "FEATURES_OK does not stick";
-}
-
-void Transport::go() {
-  using namespace bellhop::virtio;
-  set_status(kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk);
 }
 
 Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room) {
