@@ -90,11 +90,11 @@ constexpr pattern::Progression body_of(std::uint64_t check) {
 /// Writes a whole datagram of `bytes` (at least kHeadBytes), at any alignment.
 inline void fill(std::uint8_t* data, std::uint32_t bytes, Tag tag, std::uint64_t seed) {
   const std::uint64_t check = check_word(tag, bytes, seed);
-  auto* words = reinterpret_cast<Word*>(data);
+  Word* words = reinterpret_cast<Word*>(data);
   words[0] = tag.bits;
   words[1] = check;
   const pattern::Progression p = body_of(check);
-  auto* lanes = reinterpret_cast<Lanes*>(data);
+  Lanes* lanes = reinterpret_cast<Lanes*>(data);
   const pattern::Lanes step4 = {4 * p.step, 4 * p.step};
   pattern::Lanes a = {p.first, p.first + p.step};
   pattern::Lanes b = a + pattern::Lanes{2 * p.step, 2 * p.step};
@@ -118,12 +118,12 @@ inline void fill(std::uint8_t* data, std::uint32_t bytes, Tag tag, std::uint64_t
 /// Whether `data` is what `fill` wrote, whatever its tag; stores the tag.
 inline bool check(const std::uint8_t* data, std::uint32_t bytes, std::uint64_t seed, Tag* tag) {
   if (bytes < kHeadBytes) return false;
-  const auto* words = reinterpret_cast<const Word*>(data);
+  const Word* words = reinterpret_cast<const Word*>(data);
   tag->bits = words[0];
   const std::uint64_t expected = check_word(*tag, bytes, seed);
   std::uint64_t wrong = words[1] ^ expected;
   const pattern::Progression p = body_of(expected);
-  const auto* lanes = reinterpret_cast<const Lanes*>(data);
+  const Lanes* lanes = reinterpret_cast<const Lanes*>(data);
   const pattern::Lanes step4 = {4 * p.step, 4 * p.step};
   pattern::Lanes a = {p.first, p.first + p.step};
   pattern::Lanes b = a + pattern::Lanes{2 * p.step, 2 * p.step};

@@ -1,5 +1,7 @@
 #include "event/event_loop.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "event/epoll_loop.h"
@@ -67,6 +69,8 @@ bool EventLoop::look_around() noexcept {
       if (has_news()) return true;
       relax();
     }
+    // Who shares the CPU may be the very vCPU whose kick is looked for.
+    ::sched_yield();
   } while (std::chrono::steady_clock::now() - idle_since_ < poll_max_);
   return false;
 }
