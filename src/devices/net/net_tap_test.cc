@@ -147,6 +147,10 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
           << "to the guest " << to_guest << ", received " << received << ", from the guest "
           << from_guest << ", got " << got;
     }
+    EXPECT_TRUE(NetBench::eventually([this] {
+      while (bench->driver(1).reap()) --in_ring;
+      return in_ring == 0;
+    })) << "frames that were sent and not given back";
   }
 
   std::unique_ptr<NetBench> bench;
