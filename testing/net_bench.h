@@ -82,6 +82,7 @@ class NetBench {
 
   void start(std::uint64_t features) {
     std::vector<QueueRunner*> runners;
+    runners.reserve(queues.size());
     for (const auto& queue : queues) runners.push_back(queue->runner.get());
     must(device->activate(features, runners));
     running = true;
@@ -109,6 +110,7 @@ class NetBench {
   }
   void pause_and_resume() {
     std::vector<std::optional<Virtqueue>> rings;
+    rings.reserve(queues.size());
     for (const auto& queue : queues) rings.push_back(queue->runner->stop());
     for (std::size_t i = 0; i < rings.size(); ++i) {
       queues[i]->runner->start(std::move(*rings[i]));
