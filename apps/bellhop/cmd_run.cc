@@ -1,23 +1,28 @@
 #include <fmt/format.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/run_stats.h"
+#include "apps/bellhop/serial_output.h"
 #include "apps/bellhop/signal_waiter.h"
+#include "apps/bellhop/terminal_input.h"
 #include "hypervisor/hypervisor.h"
+#include "vmm/boot/kernel_boot.h"
 #include "vmm/machine.h"
 #include "vmm/options/machine_options.h"
+#include "vmm/probe/floors.h"
 
 namespace bellhop {
 
 namespace {
 
 constexpr const char* kExamples = R"(Examples:
+  bellhop run --kernel vmlinuz --initrd initrd.img --cmdline "console=ttyS0 root=/dev/vda" \
+      --cpus 2 --memory 2G --disk path=debian.img --net tap=tap0
   bellhop run --kernel bench-guest.elf --memory 256M --cmdline "workload=randread threads=16" \
       --disk path=disk.img,cache=none,aio=native
   bellhop run --kernel bench-guest.elf --cpus 2 --vcpu-affinity 0=0,1=1 --iothread io0,cpus=1 \
@@ -43,8 +48,13 @@ Keys of --net:
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
-Exit status: 0 the guest ended with status 0 (or asked for a reset), 1 with another one or the
-machine failed, 2 used wrongly, 128+N ended by signal N.)";
+The serial port is the terminal, in raw mode: Ctrl-A x ends the machine, Ctrl-A p presses its power
+button, Ctrl-A h helps.
+
+Exit status: 0 the guest switched itself off (or wrote 0 to the debug exit port), 1 the machine
+failed (or the guest wrote another value), 2 used wrongly, 3 the guest asked for a reset, 4 it ended
+by a triple fault, 5 its kernel panicked (told by pvpanic), 6 KVM gave up on it, 128+N ended by
+signal N.)";
 
 /// The options as CLI11 hands them over.
 struct RunArguments {
@@ -54,6 +64,7 @@ struct RunArguments {
   std::vector<std::string> nics;
   std::vector<std::string> iothreads;
   std::string config;
+  bool interpreted_allowed = false;
 };
 
 Result<PropertyList> parse_list(std::string_view option, std::string_view text,
@@ -91,58 +102,91 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
   return options;
 }
 
-void write_all(std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t done = ::write(STDOUT_FILENO, data.data(), data.size());
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return;  // nobody reads the guest's console: the guest goes on all the same
-    data = data.subspan(static_cast<std::size_t>(done));
-  }
-}
-
 int status_of(const MachineEnd& end) {
   switch (end.kind) {
     case MachineEnd::Kind::kExitPort:
       return end.code == 0 ? kDone : kFailed;
-    case MachineEnd::Kind::kReset:
+    case MachineEnd::Kind::kPowerOff:
     case MachineEnd::Kind::kStopped:
       return kDone;
+    case MachineEnd::Kind::kReset:
+      return kGuestReset;
     case MachineEnd::Kind::kTripleFault:
-      return report(
-          {"the guest died of a triple fault" + (end.text.empty() ? "" : ": " + end.text), 0},
-          kFailed);
+      return report({"the guest ended by a triple fault", 0}, kGuestTripleFault);
+    case MachineEnd::Kind::kPanic:
+      return report({"the guest's kernel panicked", 0}, kGuestPanicked);
     case MachineEnd::Kind::kInternalError:
       // Registers for a person to read: more than one line here.
       std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
-      return kFailed;
+      return kGuestInternalError;
   }
   return kFailed;
 }
 
-int run_machine(const MachineConfig& config, const std::string& stats_file) {
+// A stock kernel would run for half a minute on such a host and die; better to say so at once.
+Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool interpreted_allowed) {
+  if (interpreted_allowed || !is_linux_kernel(config.kernel)) return {};
+  const auto ratio = measure_kernel_mode_ratio(hypervisor);
+  if (!ratio || *ratio < kInterpretedRatio) return {};  // what else is wrong shows by itself
+  return fail(fmt::format(
+      "--kernel: {} is a Linux kernel, and this host's KVM interprets guest kernel mode (an "
+      "instruction takes {:.0f} times as long as in user mode; some are unknown to it), so that it "
+      "cannot run there. The bench guest can (bellhop bench), and a host with VMX or SVM runs "
+      "both. --allow-interpreted-kvm tries all the same",
+      config.kernel, *ratio));
+}
+
+/// Until an end that the configuration does not answer with another start.
+Result<MachineEnd> run_to_the_end(Machine& machine, OnReset on_reset) {
+  if (auto started = machine.start(); !started) return forward(started);
+  while (true) {
+    MachineEnd end = machine.wait();
+    const bool reset =
+        end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
+    if (!reset || on_reset == OnReset::kExit) return end;
+    if (auto done = machine.reset(); !done) return forward(done);
+  }
+}
+
+int run_machine(const MachineConfig& config, const RunArguments& arguments,
+                const MachineOptions& options) {
   SignalWaiter::block_signals();  // before any other thread is there to take them
+  auto serial = SerialOutput::open(options.serial.value_or("tty"));
+  if (!serial) return report(serial.error(), kUsedWrongly);
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
+  if (auto able = check_host(**hypervisor, config, arguments.interpreted_allowed); !able) {
+    return report(able.error(), kFailed);
+  }
 
   RunStats stats;
   Machine* machine = nullptr;
   MachineHooks hooks;
-  hooks.serial_output = write_all;
+  hooks.serial_output = [&serial](std::span<const std::byte> data) { serial->write(data); };
   hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
 
   SignalWaiter signals([machine] { machine->stop(); });
-  if (auto started = machine->start(); !started) return report(started.error(), kFailed);
+  std::optional<TerminalInput> terminal;
+  if (serial->is_terminal()) {
+    terminal.emplace(TerminalInput::Hooks{
+        .input =
+            [machine](std::span<const std::byte> bytes) { return machine->serial_input(bytes); },
+        .quit = [machine] { machine->stop(); },
+        .press_power_button = [machine] { machine->press_power_button(); }});
+  }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
-  const MachineEnd end = machine->wait();
-  int status = status_of(end);
-  if (const int signal = signals.finish(); signal != 0 && end.kind == MachineEnd::Kind::kStopped) {
+  const auto end = run_to_the_end(*machine, config.on_reset);
+  terminal.reset();  // before anything is printed
+  if (!end) return report(end.error(), kFailed);
+  int status = status_of(*end);
+  if (const int signal = signals.finish(); signal != 0 && end->kind == MachineEnd::Kind::kStopped) {
     status = kSignalBase + signal;
   }
-  if (!stats_file.empty()) {
-    if (auto written = stats.write(stats_file, machine->counters()); !written) {
+  if (options.stats) {
+    if (auto written = stats.write(*options.stats, machine->counters()); !written) {
       return report(written.error(), kFailed);
     }
   }
@@ -160,7 +204,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   const auto text = [run, last](const char* name, auto& value, const char* help, const char* type) {
     run->add_option(name, value, help)->multi_option_policy(last)->type_name(type);
   };
-  text("--kernel", options.kernel, "PVH kernel (ELF)", "FILE");
+  text("--kernel", options.kernel, "Linux bzImage, or an ELF kernel with a PVH entry", "FILE");
   text("--initrd", options.initrd, "Initial RAM disk", "FILE");
   text("--cmdline", options.cmdline, "Kernel command line", "TEXT");
   text("--cpus", options.cpus, "Number of vCPUs (1)", "N");
@@ -172,6 +216,12 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "Use at most N ioeventfds; further queues notify synchronously", "N");
   text("--reserve-ioeventfds", options.reserve_ioeventfds,
        "Keep N of the host's ioeventfds free for a vhost user", "N");
+  text("--serial", options.serial, "Where the serial port goes: tty (default), null or a file",
+       "tty|null|file=PATH");
+  text("--on-reset", options.on_reset, "When the guest asks for a reset: exit (default) or restart",
+       "exit|restart");
+  run->add_flag("--allow-interpreted-kvm", arguments->interpreted_allowed,
+                "Start a Linux kernel even where KVM interprets guest kernel mode");
   text("--stats", options.stats,
        "Write the machine's counters as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
@@ -192,7 +242,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
       return;
     }
     const auto config = make_machine_config(*collected);
-    exit_status = config ? run_machine(*config, collected->stats.value_or(""))
+    exit_status = config ? run_machine(*config, *arguments, *collected)
                          : report(config.error(), kUsedWrongly);
   });
 }

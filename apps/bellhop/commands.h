@@ -12,6 +12,11 @@ namespace bellhop {
 inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsedWrongly = 2;
+// How a guest came to its end, of `run`.
+inline constexpr int kGuestReset = 3;
+inline constexpr int kGuestTripleFault = 4;
+inline constexpr int kGuestPanicked = 5;
+inline constexpr int kGuestInternalError = 6;
 inline constexpr int kSignalBase = 128;  ///< plus the number of the signal that ended it
 
 inline constexpr const char* kExitStatusHelp =

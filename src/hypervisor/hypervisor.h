@@ -58,8 +58,8 @@ struct VcpuExit {
 struct BootRegisters {
   enum class Mode : std::uint8_t {
     kProtected32Flat,  ///< PVH: no paging, flat 4 GiB segments, interrupts off
-    /// CPL 0 with paging on, interrupts off. The descriptor table must hold a 64-bit code segment
-    /// at selector 0x08, a data segment at 0x10 and a 64-bit TSS at 0x28.
+    /// CPL 0 with paging on, interrupts off. The descriptor table must hold a 64-bit code segment,
+    /// a data segment and a 64-bit TSS at the selectors below.
     kLong64,
   };
   struct Table {
@@ -77,6 +77,9 @@ struct BootRegisters {
   Table gdt;
   Table idt;
   Table tss;
+  std::uint16_t code_selector = 0x08;
+  std::uint16_t data_selector = 0x10;
+  std::uint16_t task_selector = 0x28;
 };
 
 /// One virtual CPU. run() and set_*() belong to the thread that runs it; kick() to any.

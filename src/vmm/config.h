@@ -13,6 +13,8 @@
 namespace bellhop {
 
 enum class TransportKind : std::uint8_t { kPci, kMmio };
+/// What follows when the guest asks for a reset, or a processor's triple fault does.
+enum class OnReset : std::uint8_t { kExit, kRestart };
 
 /// What a machine is made of. Values, as parsed; Machine::create() checks what needs the host.
 struct MachineConfig {
@@ -29,6 +31,7 @@ struct MachineConfig {
 #define BELLHOP_DEVICE(Config, list) std::vector<Config> list;
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
+  OnReset on_reset = OnReset::kExit;
   unsigned max_ioeventfds = 0;       ///< 0: as many as the host allows
   unsigned reserved_ioeventfds = 0;  ///< kept free for a vhost user
 };

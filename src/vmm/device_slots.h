@@ -10,7 +10,8 @@
 #include "memory/guest_memory.h"
 #include "transport/device_core.h"
 #include "transport/host_binder.h"
-#include "vmm/boot/pvh_loader.h"
+#include "vmm/acpi/acpi_tables.h"
+#include "vmm/boot/memory_map.h"
 #include "vmm/config.h"
 #include "vmm/machine.h"
 
@@ -45,8 +46,10 @@ class DeviceSlots {
   virtual Status add(PreparedDevice device) = 0;
   /// What the guest's command line must say about the devices; begins with a blank if not empty.
   [[nodiscard]] virtual std::string cmdline() const { return {}; }
+  /// Says where the guest's ACPI finds the devices.
+  virtual void describe(AcpiDescription& acpi) const = 0;
   /// Address ranges that the memory map must not call free.
-  [[nodiscard]] virtual std::vector<PvhBoot::Reserved> reserved() const { return {}; }
+  [[nodiscard]] virtual std::vector<AddressRange> reserved() const { return {}; }
 
   // vCPUs stand still during these.
   void pause();

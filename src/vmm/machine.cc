@@ -9,12 +9,11 @@
 #include "base/log.h"
 #include "event/io_thread.h"
 #include "memory/guest_memory.h"
+#include "vmm/acpi/acpi_tables.h"
+#include "vmm/boot/kernel_boot.h"
 #include "vmm/boot/memory_layout.h"
-#include "vmm/boot/pvh_loader.h"
 #include "vmm/device_slots.h"
-#include "vmm/platform/debug_exit_port.h"
-#include "vmm/platform/reset_port.h"
-#include "vmm/platform/serial_16550.h"
+#include "vmm/platform/platform.h"
 #include "vmm/vcpu_thread.h"
 #include "vmm/vm_binder.h"
 
@@ -36,6 +35,7 @@ class Machine::Impl {
   Status reset();
   [[nodiscard]] MachineCounters counters() const;
 
+  Platform& platform() { return *platform_; }
   std::vector<std::unique_ptr<VcpuThread>>& vcpus() { return vcpus_; }
   std::vector<std::unique_ptr<IoThread>>& iothreads() { return iothreads_; }
 
@@ -45,7 +45,7 @@ class Machine::Impl {
   Status make_platform();
   Status make_devices();
   Status make_vcpus(Hypervisor& hypervisor);
-  Status load_kernel();
+  Status load_guest();
   void vcpu_ended(VcpuExit::Reason reason, std::string text);
 
   MachineConfig config_;
@@ -56,9 +56,7 @@ class Machine::Impl {
   Bus ports_{"I/O ports", 0xffff};
   Bus mmio_{"memory"};
   std::unique_ptr<VmBinder> binder_;
-  std::unique_ptr<Serial16550> serial_;
-  std::unique_ptr<DebugExitPort> debug_port_;
-  std::unique_ptr<ResetPort> reset_port_;
+  std::unique_ptr<Platform> platform_;
   std::unique_ptr<DeviceSlots> devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
@@ -77,7 +75,7 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
-  return load_kernel();
+  return load_guest();
 }
 
 Status Machine::Impl::make_memory() {
@@ -101,29 +99,12 @@ Status Machine::Impl::make_iothreads() {
 }
 
 Status Machine::Impl::make_platform() {
-  serial_ = std::make_unique<Serial16550>(hooks_.serial_output, [this](bool level) {
-    (void)vm_->set_irq_line(Serial16550::kCom1Irq, level);
-  });
-  debug_port_ = std::make_unique<DebugExitPort>(
-      [this](std::uint32_t code) {
-        end({.kind = MachineEnd::Kind::kExitPort, .code = code, .text = {}});
-      },
-      [this](std::uint32_t value) {
-        if (hooks_.marker) hooks_.marker(value);
-      });
-  reset_port_ = std::make_unique<ResetPort>(
-      [this] { end({.kind = MachineEnd::Kind::kReset, .code = 0, .text = {}}); });
-  struct Place {
-    std::uint64_t base;
-    std::uint64_t count;
-    BusDevice& device;
-  };
-  for (const Place& place : {Place{Serial16550::kCom1, Serial16550::kPorts, *serial_},
-                             Place{DebugExitPort::kExitPort, DebugExitPort::kPorts, *debug_port_},
-                             Place{ResetPort::kPort, ResetPort::kPorts, *reset_port_}}) {
-    if (auto put = ports_.insert(place.base, place.count, place.device); !put) return put;
-  }
-  return {};
+  platform_ = std::make_unique<Platform>(Platform::Wiring{
+      .serial_output = hooks_.serial_output,
+      .set_line = [this](unsigned gsi, bool level) { (void)vm_->set_irq_line(gsi, level); },
+      .end = [this](MachineEnd end) { this->end(std::move(end)); },
+      .marker = hooks_.marker});
+  return platform_->connect(ports_);
 }
 
 Status Machine::Impl::make_devices() {
@@ -163,13 +144,17 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   return {};
 }
 
-Status Machine::Impl::load_kernel() {
+Status Machine::Impl::load_guest() {
   const std::string extra = devices_->cmdline();
-  auto registers = load_pvh(*memory_, {.kernel = config_.kernel,
-                                       .initrd = config_.initrd,
-                                       .cmdline = config_.cmdline + extra,
-                                       .rsdp = std::nullopt,
-                                       .reserved = devices_->reserved()});
+  AcpiDescription acpi{.cpus = config_.cpus, .ecam = {}, .virtio_mmio = {}};
+  devices_->describe(acpi);
+  const auto rsdp = write_acpi_tables(*memory_, acpi);
+  if (!rsdp) return forward(rsdp);
+  auto registers = load_kernel(*memory_, {.kernel = config_.kernel,
+                                          .initrd = config_.initrd,
+                                          .cmdline = config_.cmdline + extra,
+                                          .rsdp = *rsdp,
+                                          .reserved = devices_->reserved()});
   if (!registers) return forward(registers);
   return vcpus_.front()->vcpu().set_boot_registers(*registers);
 }
@@ -191,7 +176,8 @@ MachineEnd Machine::Impl::wait() {
 void Machine::Impl::end(MachineEnd end) {
   {
     const std::lock_guard<std::mutex> hold(mutex_);
-    if (!end_) end_ = std::move(end);  // the first reason counts
+    // The first reason counts, but who stops the machine does not want it reset.
+    if (!end_ || end.kind == MachineEnd::Kind::kStopped) end_ = std::move(end);
   }
   for (auto& vcpu : vcpus_) vcpu->request_pause();
   ended_changed_.notify_all();
@@ -222,14 +208,15 @@ void Machine::Impl::resume() {
 Status Machine::Impl::reset() {
   devices_->reset();
   memory_->clear();
-  serial_->reset();
+  platform_->reset();
   if (auto done = vm_->reset(); !done) return done;
   for (auto& vcpu : vcpus_) {
     if (auto done = vcpu->vcpu().reset(); !done) return done;
   }
-  if (auto loaded = load_kernel(); !loaded) return loaded;
+  if (auto loaded = load_guest(); !loaded) return loaded;
   {
     const std::lock_guard<std::mutex> hold(mutex_);
+    if (end_ && end_->kind == MachineEnd::Kind::kStopped) return {};
     end_.reset();
   }
   return start();
@@ -262,6 +249,12 @@ void Machine::stop() noexcept { impl_->end({}); }
 void Machine::pause() { impl_->pause(); }
 void Machine::resume() { impl_->resume(); }
 Status Machine::reset() { return impl_->reset(); }
+std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
+  return impl_->platform().serial().input(bytes);
+}
+bool Machine::press_power_button() noexcept {
+  return impl_->platform().power().press_power_button();
+}
 MachineCounters Machine::counters() const { return impl_->counters(); }
 
 std::vector<int> Machine::vcpu_tids() const {

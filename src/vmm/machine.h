@@ -11,21 +11,9 @@
 #include "base/result.h"
 #include "hypervisor/hypervisor.h"
 #include "vmm/config.h"
+#include "vmm/machine_end.h"
 
 namespace bellhop {
-
-/// Why a machine came to its end.
-struct MachineEnd {
-  enum class Kind : std::uint8_t {
-    kExitPort,  ///< the guest wrote `code` to the debug exit port
-    kReset,     ///< the guest asked for a reset
-    kTripleFault,
-    kStopped,        ///< stop() was called
-    kInternalError,  ///< the hypervisor gave up on a vCPU; `text` has its registers
-  } kind = Kind::kStopped;
-  std::uint32_t code = 0;
-  std::string text;
-};
 
 /// What one device has counted of its own.
 struct DeviceFigures {
@@ -76,7 +64,14 @@ class Machine {
   void pause();
   void resume();
   /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
+  /// After stop() it stays ended, and wait() says so.
   Status reset();
+
+  /// What the guest will receive on its serial port. Returns how many bytes there was room for; the
+  /// rest is for later. Any thread.
+  std::size_t serial_input(std::span<const std::byte> bytes) noexcept;
+  /// False if the guest does not listen to its power button now. Any thread.
+  bool press_power_button() noexcept;
 
   [[nodiscard]] MachineCounters counters() const;
   /// Kernel thread ids, for CPU-time accounts.

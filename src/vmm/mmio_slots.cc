@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <array>
+
 #include "transport/mmio/virtio_mmio_device.h"
 #include "vmm/device_slots.h"
 
@@ -9,28 +11,29 @@ namespace {
 
 constexpr std::uint64_t kWindowBase = 0xd000'0000;
 constexpr std::uint64_t kWindowStride = 0x1000;
-/// Pins of the IOAPIC that nothing else on this machine uses.
-constexpr unsigned kFirstGsi = 5;
-constexpr unsigned kLastGsi = 23;
+/// Pins of the IOAPIC that nothing else on this machine uses: the clock has 8, ACPI 9.
+constexpr std::array<unsigned, 17> kGsis{5,  6,  7,  10, 11, 12, 13, 14, 15,
+                                         16, 17, 18, 19, 20, 21, 22, 23};
 
 class MmioSlots final : public DeviceSlots {
  public:
   explicit MmioSlots(const SlotWiring& wiring) : wiring_(wiring) {}
 
   Status add(PreparedDevice prepared) override {
-    const auto index = static_cast<unsigned>(devices_.size());
-    if (kFirstGsi + index > kLastGsi) {
+    const std::size_t index = devices_.size();
+    if (index == kGsis.size()) {
       return fail(fmt::format("--transport mmio: no more than {} devices (use --transport pci)",
-                              kLastGsi - kFirstGsi + 1));
+                              kGsis.size()));
     }
     auto device = VirtioMmioDevice::create(
         std::move(prepared.device), std::move(prepared.wiring), wiring_.binder, wiring_.mmio,
-        {.base = kWindowBase + index * kWindowStride, .gsi = kFirstGsi + index});
+        {.base = kWindowBase + index * kWindowStride, .gsi = kGsis[index]});
     if (!device) return forward(device);
     devices_.push_back(std::move(*device));
     return {};
   }
 
+  // For kernels without ACPI. Those with both find each device twice and use it once.
   [[nodiscard]] std::string cmdline() const override {
     std::string words;
     for (const auto& device : devices_) {
@@ -38,6 +41,10 @@ class MmioSlots final : public DeviceSlots {
                            device->place().base, device->place().gsi);
     }
     return words;
+  }
+
+  void describe(AcpiDescription& acpi) const override {
+    for (const auto& device : devices_) acpi.virtio_mmio.push_back(device->place());
   }
 
   void reset() override {

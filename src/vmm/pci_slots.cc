@@ -30,8 +30,11 @@ class PciSlots final : public DeviceSlots {
     return {};
   }
 
-  [[nodiscard]] std::vector<PvhBoot::Reserved> reserved() const override {
-    return {{GuestAddress(kEcamBase), PciRoot::kEcamBytes}};
+  [[nodiscard]] std::vector<AddressRange> reserved() const override {
+    return {{kEcamBase, PciRoot::kEcamBytes}};
+  }
+  void describe(AcpiDescription& acpi) const override {
+    acpi.ecam = {kEcamBase, PciRoot::kEcamBytes};
   }
 
   void reset() override { root_.reset(); }

@@ -36,10 +36,10 @@ class KvmPvhBootTest : public ::testing::Test {
 
 TEST_F(KvmPvhBootTest, KernelStartsWithItsStartInfo) {
   auto vcpu = std::move(vm_->create_vcpu(0, 1).value());
-  PvhBoot boot;
+  KernelBoot boot;
   boot.kernel = "tiny";
   for (const auto width : {ElfBuilder::Class::k32, ElfBuilder::Class::k64}) {
-    const auto registers = load_pvh_image(*memory_, boot, ElfBuilder::tiny_kernel(width), {});
+    const auto registers = load_kernel_image(*memory_, boot, ElfBuilder::tiny_kernel(width), {});
     ASSERT_TRUE(registers) << registers.error().message;
     ASSERT_TRUE(vcpu->reset());
     ASSERT_TRUE(vcpu->set_boot_registers(*registers));

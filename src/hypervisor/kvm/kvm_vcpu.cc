@@ -64,9 +64,10 @@ constexpr std::uint64_t kCr4OsFxsr = 1U << 9U;
 constexpr std::uint64_t kEferLme = 1U << 8U;
 constexpr std::uint64_t kEferLma = 1U << 10U;
 
-void set_segments(kvm_sregs& sregs, bool long_mode) {
-  sregs.cs = flat_segment(0x08, kCodeType, long_mode);
-  const kvm_segment data = flat_segment(0x10, kDataType, false);
+void set_segments(kvm_sregs& sregs, const BootRegisters& registers) {
+  sregs.cs = flat_segment(registers.code_selector, kCodeType,
+                          registers.mode == BootRegisters::Mode::kLong64);
+  const kvm_segment data = flat_segment(registers.data_selector, kDataType, false);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
 }
 
@@ -99,6 +100,7 @@ Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(UniqueFd fd, std::size_t run_si
   if (::ioctl(vcpu->fd_.get(), kvm_request::kSetCpuid2, leaves.data()) < 0) {
     return fail_errno("KVM_SET_CPUID2");
   }
+  write_back_memory_type(vcpu->fd_.get());
   auto state = VcpuState::capture(vcpu->fd_.get());
   if (!state) return forward(state);
   vcpu->power_on_ = *state;
@@ -113,7 +115,7 @@ Status KvmVcpu::reset() {
 Status KvmVcpu::set_boot_registers(const BootRegisters& registers) {
   kvm_sregs sregs = power_on_.sregs();
   const bool long_mode = registers.mode == BootRegisters::Mode::kLong64;
-  set_segments(sregs, long_mode);
+  set_segments(sregs, registers);
   if (long_mode) {
     sregs.cr0 = kCr0Pe | kCr0Mp | kCr0Et | kCr0Pg;
     sregs.cr3 = registers.cr3;
@@ -123,7 +125,7 @@ Status KvmVcpu::set_boot_registers(const BootRegisters& registers) {
     sregs.gdt.limit = registers.gdt.limit;
     sregs.idt.base = registers.idt.base;
     sregs.idt.limit = registers.idt.limit;
-    sregs.tr = task_segment(0x28, registers.tss.base, registers.tss.limit);
+    sregs.tr = task_segment(registers.task_selector, registers.tss.base, registers.tss.limit);
   } else {
     sregs.cr0 = kCr0Pe | kCr0Et;
     sregs.cr4 = 0;

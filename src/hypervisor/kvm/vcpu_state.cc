@@ -8,16 +8,20 @@ namespace bellhop {
 namespace {
 
 // Model-specific registers that a guest sets up and that no other part of the state holds.
-constexpr std::array<std::uint32_t, 13> kMsrs{
+constexpr std::array<std::uint32_t, 17> kMsrs{
     0x174,       // SYSENTER_CS
     0x175,       // SYSENTER_ESP
     0x176,       // SYSENTER_EIP
+    0x1a0,       // MISC_ENABLE
     0x277,       // PAT
+    0x2ff,       // MTRR_DEF_TYPE
+    0x6e0,       // TSC_DEADLINE
     0xc0000081,  // STAR
     0xc0000082,  // LSTAR
     0xc0000083,  // CSTAR
     0xc0000084,  // SF_MASK
     0xc0000102,  // KERNEL_GS_BASE
+    0xc0000103,  // TSC_AUX
     0x4b564d01,  // KVM: system time
     0x4b564d02,  // KVM: asynchronous page faults
     0x4b564d03,  // KVM: stolen time
@@ -34,6 +38,17 @@ bool transfer_msr(int fd, unsigned long request, kvm_msr_entry& entry) {
 }
 
 }  // namespace
+
+void write_back_memory_type(int fd) {
+  constexpr std::uint32_t kMtrrDefType = 0x2ff;
+  constexpr std::uint64_t kEnabled = 1U << 11U;
+  constexpr std::uint64_t kWriteBack = 6;
+  kvm_msr_entry msr{};
+  msr.index = kMtrrDefType;
+  msr.data = kEnabled | kWriteBack;
+  // A host that does not know the register leaves all memory cached anyway.
+  (void)transfer_msr(fd, kvm_request::kSetMsrs, msr);
+}
 
 Result<VcpuState> VcpuState::capture(int fd) {
   VcpuState state;

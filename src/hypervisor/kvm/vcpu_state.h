@@ -17,7 +17,7 @@ class VcpuState {
   [[nodiscard]] const kvm_sregs& sregs() const noexcept { return sregs_; }
 
  private:
-  static constexpr std::size_t kMsrCount = 13;
+  static constexpr std::size_t kMsrCount = 17;
 
   kvm_regs regs_{};
   kvm_sregs sregs_{};
@@ -31,5 +31,9 @@ class VcpuState {
   std::array<kvm_msr_entry, kMsrCount> msrs_{};
   std::size_t msr_count_ = 0;
 };
+
+/// As a PC's firmware leaves it: memory without a range register of its own is cached (MTRR default
+/// type write-back). Kernels that find the range registers off do not use page attributes either.
+void write_back_memory_type(int vcpu_fd);
 
 }  // namespace bellhop

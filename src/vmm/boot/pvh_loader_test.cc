@@ -44,12 +44,12 @@ class PvhLoaderTest : public ::testing::TestWithParam<Width> {
   }
 
   std::string error(const std::vector<std::byte>& kernel, std::span<const std::byte> initrd = {}) {
-    const auto result = load_pvh_image(memory_, boot_, kernel, initrd);
+    const auto result = load_kernel_image(memory_, boot_, kernel, initrd);
     return result ? "no error" : result.error().message;
   }
 
   GuestMemory memory_;
-  PvhBoot boot_;
+  KernelBoot boot_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Widths, PvhLoaderTest, ::testing::Values(Width::k32, Width::k64));
@@ -57,12 +57,12 @@ INSTANTIATE_TEST_SUITE_P(Widths, PvhLoaderTest, ::testing::Values(Width::k32, Wi
 TEST_P(PvhLoaderTest, LoadsKernelInitrdAndCommandLine) {
   boot_.cmdline = "console=ttyS0 quiet";
   boot_.rsdp = GuestAddress(0xe0000);
-  boot_.reserved.push_back({GuestAddress(0xe0000000), 0x10000000});
+  boot_.reserved.push_back({0xe0000000, 0x10000000});
   const std::vector<std::byte> initrd(5000, std::byte{0x42});
   // What a reset finds in the memory behind the file's bytes.
   ASSERT_TRUE(memory_.write(GuestAddress(0x102ffc), std::as_bytes(std::span(kCode))));
   const auto registers =
-      load_pvh_image(memory_, boot_, ElfBuilder::tiny_kernel(GetParam()), initrd);
+      load_kernel_image(memory_, boot_, ElfBuilder::tiny_kernel(GetParam()), initrd);
   ASSERT_TRUE(registers) << registers.error().message;
   EXPECT_EQ(registers->rip, 0x100000U);
   EXPECT_EQ(registers->mode, BootRegisters::Mode::kProtected32Flat);
@@ -198,12 +198,12 @@ TEST_F(PvhLoaderTest, CommandLineHasALimit) {
 }
 
 TEST_F(PvhLoaderTest, FilesThatCannotBeRead) {
-  PvhBoot boot;
+  KernelBoot boot;
   boot.kernel = "/nonexistent/vmlinux";
-  EXPECT_THAT(load_pvh(memory_, boot).error().message,
+  EXPECT_THAT(load_kernel(memory_, boot).error().message,
               AllOf(HasSubstr("/nonexistent/vmlinux"), HasSubstr("No such file")));
   boot.kernel = "/dev";
-  EXPECT_THAT(load_pvh(memory_, boot).error().message, HasSubstr("is not a file"));
+  EXPECT_THAT(load_kernel(memory_, boot).error().message, HasSubstr("is not a file"));
 
   const std::string path = ::testing::TempDir() + "pvh_kernel_" + std::to_string(::getpid());
   const auto bytes = ElfBuilder::tiny_kernel();
@@ -211,14 +211,14 @@ TEST_F(PvhLoaderTest, FilesThatCannotBeRead) {
       .write(reinterpret_cast<const char*>(bytes.data()),
              static_cast<std::streamsize>(bytes.size()));
   boot.kernel = path;
-  EXPECT_TRUE(load_pvh(memory_, boot));
+  EXPECT_TRUE(load_kernel(memory_, boot));
   boot.initrd = "/nonexistent/initrd";
-  EXPECT_THAT(load_pvh(memory_, boot).error().message, HasSubstr("initrd /nonexistent/initrd"));
+  EXPECT_THAT(load_kernel(memory_, boot).error().message, HasSubstr("initrd /nonexistent/initrd"));
   boot.initrd = path;
-  EXPECT_TRUE(load_pvh(memory_, boot));
+  EXPECT_TRUE(load_kernel(memory_, boot));
   ASSERT_EQ(::truncate(path.c_str(), 16U << 20U), 0);
   boot.kernel = boot.initrd = path;
-  EXPECT_THAT(load_pvh(memory_, boot).error().message, HasSubstr("more than the guest's RAM"));
+  EXPECT_THAT(load_kernel(memory_, boot).error().message, HasSubstr("more than the guest's RAM"));
   ::unlink(path.c_str());
 }
 

@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x336ec578;  // "xEn3" with the top bit of the E set
 constexpr std::uint32_t kVersion = 1;
-constexpr std::uint32_t kTypeRam = 1;
-constexpr std::uint32_t kTypeReserved = 2;
-constexpr std::uint64_t kLegacyBegin = 0xa0000;
-constexpr std::uint64_t kLegacyEnd = 0x100000;
 
 // The PVH boot protocol's structures, little-endian, as they lie in guest memory.
 struct StartInfo {
@@ -46,29 +42,6 @@ struct MapEntry {
 };
 static_assert(sizeof(MapEntry) == 24);
 
-std::vector<MapEntry> memory_map(const GuestMemory& memory, const StartInfoContent& content) {
-  std::vector<MapEntry> map;
-  for (const GuestMemory::Region& region : memory.regions()) {
-    const std::uint64_t begin = region.base.value();
-    const std::uint64_t end = begin + region.size;
-    // There is RAM from 640 KiB to 1 MiB, but kernels look for a PC's ROMs there.
-    if (begin < kLegacyEnd) {
-      if (begin < kLegacyBegin) {
-        map.push_back({begin, std::min(end, kLegacyBegin) - begin, kTypeRam, 0});
-      }
-      map.push_back({kLegacyBegin, kLegacyEnd - kLegacyBegin, kTypeReserved, 0});
-      if (end > kLegacyEnd) map.push_back({kLegacyEnd, end - kLegacyEnd, kTypeRam, 0});
-    } else {
-      map.push_back({begin, region.size, kTypeRam, 0});
-    }
-  }
-  for (const StartInfoContent::Range& range : content.reserved) {
-    map.push_back({range.address, range.size, kTypeReserved, 0});
-  }
-  std::ranges::sort(map, {}, &MapEntry::address);
-  return map;
-}
-
 // Fills the room from its start, each thing aligned to 8.
 class Room {
  public:
@@ -96,7 +69,10 @@ class Room {
 Result<GuestAddress> write_start_info(const GuestMemory& memory, const StartInfoContent& content) {
   Room room(memory);
   StartInfo info;
-  const std::vector<MapEntry> map = memory_map(memory, content);
+  std::vector<MapEntry> map;
+  for (const MapRange& range : make_memory_map(memory, content.reserved)) {
+    map.push_back({range.address, range.size, range.type, 0});
+  }
   info.memory_map = room.put(std::as_bytes(std::span(map)));
   info.memory_map_entries = static_cast<std::uint32_t>(map.size());
   if (content.module.size != 0) {

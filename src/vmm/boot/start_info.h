@@ -6,19 +6,16 @@
 
 #include "base/result.h"
 #include "memory/guest_memory.h"
+#include "vmm/boot/memory_map.h"
 
 namespace bellhop {
 
 /// What a PVH kernel is told. Addresses are guest-physical, sizes in bytes.
 struct StartInfoContent {
-  struct Range {
-    std::uint64_t address = 0;
-    std::uint64_t size = 0;
-  };
   std::string cmdline;
-  Range module;  ///< the initrd; none if its size is 0
+  AddressRange module;  ///< the initrd; none if its size is 0
   std::uint64_t rsdp = 0;
-  std::vector<Range> reserved;
+  std::vector<AddressRange> reserved;
 };
 
 /// Writes hvm_start_info version 1, its memory map, module list and command line into the room that

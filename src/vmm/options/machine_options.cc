@@ -186,6 +186,8 @@ void MachineOptions::merge(const MachineOptions& later) {
   take_later(max_ioeventfds, later.max_ioeventfds);
   take_later(reserve_ioeventfds, later.reserve_ioeventfds);
   take_later(stats, later.stats);
+  take_later(serial, later.serial);
+  take_later(on_reset, later.on_reset);
   memory.merge(later.memory);
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
@@ -281,6 +283,12 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   } else if (options.transport && options.transport != "pci") {
     return fail(
         fmt::format("--transport: '{}' is unknown; it must be pci or mmio", *options.transport));
+  }
+  if (options.on_reset == "restart") {
+    config.on_reset = OnReset::kRestart;
+  } else if (options.on_reset && options.on_reset != "exit") {
+    return fail(
+        fmt::format("--on-reset: '{}' is unknown; it must be exit or restart", *options.on_reset));
   }
   if (options.max_ioeventfds) {
     const auto count = parse_count("--max-ioeventfds", *options.max_ioeventfds, 1, kMaxIoEventFds);

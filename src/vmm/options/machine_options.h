@@ -21,6 +21,8 @@ struct MachineOptions {
   std::optional<std::string> max_ioeventfds;
   std::optional<std::string> reserve_ioeventfds;
   std::optional<std::string> stats;
+  std::optional<std::string> serial;
+  std::optional<std::string> on_reset;
   PropertyList memory;
   std::vector<PropertyList> disks;
   std::vector<PropertyList> nics;

@@ -51,6 +51,8 @@ class OptionsReader {
         {"cpus", &options.cpus},
         {"vcpu-affinity", &options.vcpu_affinity},
         {"transport", &options.transport},
+        {"serial", &options.serial},
+        {"on-reset", &options.on_reset},
         {"max-ioeventfds", &options.max_ioeventfds},
         {"reserve-ioeventfds", &options.reserve_ioeventfds},
         {"stats", &options.stats},

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "vmm/platform/debug_exit_port.h"
+#include "vmm/platform/panic_port.h"
 #include "vmm/platform/reset_port.h"
 #include "vmm/platform/serial_16550.h"
 
@@ -138,6 +139,16 @@ TEST(DebugExitPort, TellsEndAndMarker) {
   EXPECT_EQ(exits, (std::vector<std::uint32_t>{0xdeadbeef, 3}));
   EXPECT_EQ(markers, std::vector<std::uint32_t>{7});
   EXPECT_EQ(in(port, 0), 0);
+}
+
+TEST(PanicPort, TellsAPanicButNotACrashKernel) {
+  int panics = 0;
+  PanicPort port([&] { ++panics; });
+  EXPECT_EQ(in(port, 0), 3) << "both events may be told";
+  out(port, 0, 2);
+  EXPECT_EQ(panics, 0);
+  out(port, 0, 1);
+  EXPECT_EQ(panics, 1);
 }
 
 TEST(ResetPort, ResetsOnItsOneCommand) {

@@ -8,8 +8,6 @@ namespace bellhop {
 namespace {
 
 constexpr std::byte kStatus{0x01};
-// Pulses bit 0 of the controller's output port, which is the processor's reset line.
-constexpr std::byte kPulseReset{0xfe};
 
 }  // namespace
 
@@ -20,7 +18,7 @@ void ResetPort::read(std::uint64_t /*offset*/, std::span<std::byte> data) noexce
 }
 
 void ResetPort::write(std::uint64_t /*offset*/, std::span<const std::byte> data) noexcept {
-  if (data.size() == 1 && data[0] == kPulseReset && reset_) reset_();
+  if (data.size() == 1 && data[0] == std::byte{kPulse} && reset_) reset_();
 }
 
 }  // namespace bellhop

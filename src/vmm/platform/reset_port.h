@@ -16,6 +16,8 @@ class ResetPort final : public BusDevice {
  public:
   static constexpr std::uint64_t kPort = 0x64;
   static constexpr std::uint64_t kPorts = 1;
+  /// Written to it: the pulse on the reset line.
+  static constexpr std::uint8_t kPulse = 0xfe;
 
   /// `reset` is called on the vCPU thread that asked for it.
   explicit ResetPort(std::function<void()> reset);

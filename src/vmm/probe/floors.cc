@@ -304,6 +304,14 @@ void measure_wakes(Floors& floors, const CpuList& cpus, std::vector<std::string>
   }
 }
 
+Result<double> measure_kernel_mode_ratio(Hypervisor& hypervisor) {
+  auto machine = FloorMachine::create(hypervisor);
+  if (!machine) return forward(machine);
+  Floors floors;
+  if (auto measured = measure_ratio(**machine, floors); !measured) return forward(measured);
+  return *floors.kernel_mode_ratio;
+}
+
 Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
                               std::vector<std::string>& notes) {
   const CpuList mine = cpus.empty() ? allowed_cpus() : cpus;

@@ -47,6 +47,9 @@ Result<double> measure_wake_us(unsigned cpu_a, unsigned cpu_b, unsigned rounds);
 /// second altogether. What is missing is explained in `notes`.
 Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
                               std::vector<std::string>& notes);
+/// How much slower an instruction is in guest kernel mode than in guest user mode, in some
+/// milliseconds. To be compared with kInterpretedRatio.
+Result<double> measure_kernel_mode_ratio(Hypervisor& hypervisor);
 /// The part that needs no KVM.
 void measure_wakes(Floors& floors, const CpuList& cpus, std::vector<std::string>& notes);
 

@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "vmm/boot/elf_image.h"
+
 #include "vmm/boot/memory_layout.h"
-#include "vmm/boot/pvh_loader.h"
+#include "vmm/boot/kernel_boot.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bellhop;
@@ -14,10 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return std::move(*GuestMemory::create(*regions));
   }();
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
-  PvhBoot boot;
+  KernelBoot boot;
   boot.kernel = "fuzz";
   boot.cmdline = "fuzz";
-  (void)load_pvh_image(memory, boot, bytes, {}).has_value();
-  (void)load_pvh_image(memory, boot, bytes, bytes).has_value();
+  (void)load_kernel_image(memory, boot, bytes, {}).has_value();
+  (void)load_kernel_image(memory, boot, bytes, bytes).has_value();
   return 0;
 }

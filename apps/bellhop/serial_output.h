@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace bellhop {
+
+/// Where a guest's serial port goes (`--serial`).
+class SerialOutput {
+ public:
+  /// `tty` (standard output, with standard input as the way back), `null`, or `file=PATH` (made
+  /// anew). Errors: another word, a file that cannot be written.
+  static Result<SerialOutput> open(const std::string& text);
+
+  /// Nobody who reads: the guest goes on all the same.
+  void write(std::span<const std::byte> data) const noexcept;
+  [[nodiscard]] bool is_terminal() const noexcept { return terminal_; }
+
+ private:
+  SerialOutput() = default;
+
+  bool terminal_ = false;
+  UniqueFd file_;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,98 @@
+#include "apps/bellhop/terminal_input.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace bellhop {
+
+namespace {
+constexpr int kRetryMilliseconds = 5;
+}
+
+TerminalInput::TerminalInput(Hooks hooks) : hooks_(std::move(hooks)) {
+  end_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  // A background job may not touch its terminal: it would be stopped.
+  const bool terminal = ::isatty(STDIN_FILENO) != 0;
+  if (terminal && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) return;
+  if (terminal) enter_raw_mode();
+  thread_ = std::thread([this] { run(); });
+}
+
+TerminalInput::~TerminalInput() {
+  if (thread_.joinable()) {
+    ::eventfd_write(end_.get(), 1);
+    thread_.join();
+  }
+  if (cooked_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &*cooked_);
+}
+
+void TerminalInput::enter_raw_mode() {
+  termios cooked{};
+  if (::tcgetattr(STDIN_FILENO, &cooked) != 0) return;
+  termios raw = cooked;
+  ::cfmakeraw(&raw);
+  raw.c_oflag |= OPOST;  // our own messages still begin at the left
+  if (::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0) cooked_ = cooked;
+}
+
+bool TerminalInput::ending(int milliseconds) const {
+  pollfd fd{end_.get(), POLLIN, 0};
+  return ::poll(&fd, 1, milliseconds) > 0;
+}
+
+void TerminalInput::run() {
+  std::array<std::byte, 256> bytes;
+  while (true) {
+    std::array<pollfd, 2> fds{pollfd{STDIN_FILENO, POLLIN, 0}, pollfd{end_.get(), POLLIN, 0}};
+    if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+    if (fds[1].revents != 0) return;
+    const ssize_t got = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got <= 0) return;  // the end of the input is no end of the machine
+    const auto typed = std::span(bytes).first(static_cast<std::size_t>(got));
+    if (cooked_) {
+      obey(typed);
+    } else {
+      pass_on(typed);
+    }
+  }
+}
+
+void TerminalInput::obey(std::span<const std::byte> typed) {
+  while (!typed.empty()) {
+    std::vector<std::byte> out;
+    std::size_t taken = 0;
+    const EscapeKeys::Order order = keys_.take(typed, taken, out);
+    pass_on(out);
+    typed = typed.subspan(taken);
+    switch (order) {
+      case EscapeKeys::Order::kQuit:
+        hooks_.quit();
+        break;
+      case EscapeKeys::Order::kPowerButton:
+        hooks_.press_power_button();
+        break;
+      case EscapeKeys::Order::kHelp:
+        (void)!::write(STDERR_FILENO, EscapeKeys::kHelp, std::strlen(EscapeKeys::kHelp));
+        break;
+      case EscapeKeys::Order::kNone:
+        break;
+    }
+  }
+}
+
+void TerminalInput::pass_on(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    bytes = bytes.subspan(hooks_.input(bytes));
+    if (!bytes.empty() && ending(kRetryMilliseconds)) return;
+  }
+}
+
+}  // namespace bellhop

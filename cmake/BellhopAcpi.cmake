@@ -1,0 +1,19 @@
+# The AML of src/vmm/acpi/*.asl, as headers acpi/<name>.hex that define <name>_aml_code[].
+find_program(BELLHOP_IASL iasl REQUIRED)
+
+function(bellhop_add_acpi target)
+  set(folder ${CMAKE_BINARY_DIR}/generated/acpi)
+  file(MAKE_DIRECTORY ${folder})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/vmm/acpi/*.asl)
+  foreach(source IN LISTS sources)
+    cmake_path(GET source STEM name)
+    add_custom_command(
+      OUTPUT ${folder}/${name}.hex
+      COMMAND ${BELLHOP_IASL} -we -tc -p ${folder}/${name} ${source} > ${folder}/${name}.log
+      DEPENDS ${source}
+      COMMENT "Compiling ${name}.asl"
+      VERBATIM)
+    target_sources(${target} PRIVATE ${folder}/${name}.hex)
+  endforeach()
+  target_include_directories(${target} PRIVATE ${CMAKE_BINARY_DIR}/generated)
+endfunction()

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <span>
+
+#include "bus/bus.h"
+
+namespace bellhop {
+
+/// ACPI's fixed hardware (ACPI 6.5, 4.8): the PM1 event and control registers with the power
+/// button, and the power management timer. Registers from any vCPU thread, press_power_button()
+/// from any thread.
+class AcpiPm final : public BusDevice {
+ public:
+  static constexpr std::uint64_t kBase = 0x600;
+  static constexpr std::uint64_t kPorts = 16;
+  static constexpr std::uint64_t kEventOffset = 0;    ///< status and enable, 2 bytes each
+  static constexpr std::uint64_t kControlOffset = 4;  ///< 2 bytes
+  static constexpr std::uint64_t kTimerOffset = 8;    ///< 4 bytes, counts at 3.579545 MHz
+  static constexpr std::uint8_t kSci = 9;
+  /// What the DSDT's _S5 names.
+  static constexpr unsigned kSleepTypeOff = 5;
+
+  /// `power_off`: on the vCPU thread that asked for it. `line`: the SCI's level, on any of the
+  /// threads, with the lock held.
+  AcpiPm(std::function<void()> power_off, std::function<void(bool)> line);
+
+  void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
+  void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override;
+
+  /// As a person would: the guest's operating system decides what comes of it. False if it does not
+  /// listen (no ACPI, or none yet); the press is remembered until it does.
+  bool press_power_button() noexcept;
+  /// Back to the state after power-on. The timer runs on.
+  void reset() noexcept;
+
+ private:
+  [[nodiscard]] std::uint8_t read_byte(std::uint64_t offset, std::uint32_t timer) const noexcept;
+  void update_line() noexcept;
+
+  std::function<void()> power_off_;
+  std::function<void(bool)> line_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::mutex lock_;
+  std::uint16_t status_ = 0;
+  std::uint16_t enable_ = 0;
+  std::uint16_t control_ = 1;  ///< SCI_EN: there is no other mode
+  bool level_ = false;
+};
+
+}  // namespace bellhop
