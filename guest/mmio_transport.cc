@@ -55,7 +55,7 @@ bool MmioTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueA
   write_queue_addresses(
       {base_ + kMmioQueueDescLow, base_ + kMmioQueueDriverLow, base_ + kMmioQueueDeviceLow},
       addresses);
-  *notifier = Notifier{base_ + kMmioQueueNotify, queue, 4};
+  *notifier = Notifier{base_ + kMmioQueueNotify, queue, Notifier::Way::kStore32};
   mmio_write32(base_ + kMmioQueueReady, 1);
   return true;
 }

@@ -97,17 +97,22 @@ std::uint32_t PciTransport::queue_max_size(std::uint16_t queue) {
   return mmio_read16(common_ + kCommonQueueSize);
 }
 
-bool PciTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
-                                unsigned counter, std::uint32_t cpu, Notifier* notifier) {
-  // Vector 0 is left to configuration changes where there is more than one.
-  const auto entry = static_cast<std::uint16_t>(vectors_ > queue + 1U ? queue + 1 : queue);
-  if (entry >= vectors_) return false;
-  const std::uint64_t at = msix_table_ + entry * sizeof(MsixEntry);
+void Transport::write_msix_entry(std::uint64_t table, std::uint16_t entry, unsigned counter,
+                                 std::uint32_t cpu) {
+  const std::uint64_t at = table + entry * sizeof(MsixEntry);
   mmio_write32(at + offsetof(MsixEntry, address_low), msi_address(cpu));
   mmio_write32(at + offsetof(MsixEntry, address_high), 0);
   mmio_write32(at + offsetof(MsixEntry, data),
                msi_data(static_cast<std::uint8_t>(kFirstVector + counter)));
   mmio_write32(at + offsetof(MsixEntry, control), 0);
+}
+
+bool PciTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                                unsigned counter, std::uint32_t cpu, Notifier* notifier) {
+  // Vector 0 is left to configuration changes where there is more than one.
+  const auto entry = static_cast<std::uint16_t>(vectors_ > queue + 1U ? queue + 1 : queue);
+  if (entry >= vectors_) return false;
+  write_msix_entry(msix_table_, entry, counter, cpu);
 
   select_queue(queue);
   mmio_write16(common_ + kCommonQueueSize, static_cast<std::uint16_t>(size));
@@ -119,7 +124,7 @@ bool PciTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAd
   const std::uint64_t offset =
       std::uint64_t{mmio_read16(common_ + kCommonQueueNotifyOff)} * notify_multiplier_;
   if (offset + 2 > notify_length_) return false;
-  *notifier = Notifier{notify_ + offset, queue, 2};
+  *notifier = Notifier{notify_ + offset, queue, Notifier::Way::kStore16};
   mmio_write16(common_ + kCommonQueueEnable, 1);
   return true;
 }

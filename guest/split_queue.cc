@@ -1,17 +1,24 @@
 #include "guest/split_queue.h"
 
 #include "guest/memory.h"
+#include "virtio/abi/pci_legacy.h"
 
 namespace bellhop::guest {
 
 using namespace bellhop::virtio;
 
 bool SplitQueue::create(std::uint32_t size, bool event_idx) {
-  constexpr std::size_t kLine = 64;
-  auto* avail = static_cast<unsigned char*>(allocate(avail_ring_bytes(size), kLine));
-  auto* used = static_cast<unsigned char*>(allocate(used_ring_bytes(size), kLine));
-  desc_ = allocate_array<Desc>(size, kLine);
-  if (avail == nullptr || used == nullptr || desc_ == nullptr) return false;
+  // One piece with the used ring on a page of its own: what legacy devices expect (2.7.2), and good
+  // for all.
+  const std::size_t used_offset =
+      (desc_table_bytes(size) + avail_ring_bytes(size) + kLegacyPage - 1) / kLegacyPage *
+      kLegacyPage;
+  auto* ring =
+      static_cast<unsigned char*>(allocate(used_offset + used_ring_bytes(size), kLegacyPage));
+  if (ring == nullptr) return false;
+  desc_ = reinterpret_cast<Desc*>(ring);
+  unsigned char* avail = ring + desc_table_bytes(size);
+  unsigned char* used = ring + used_offset;
   avail_ = reinterpret_cast<AvailHeader*>(avail);
   avail_ring_ = reinterpret_cast<std::uint16_t*>(avail + kAvailRingOffset);
   used_event_ = reinterpret_cast<std::uint16_t*>(avail + used_event_offset(size));

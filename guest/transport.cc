@@ -10,14 +10,16 @@
 namespace bellhop::guest {
 namespace {
 
+template <class Found>
 struct Search {
   std::uint16_t device_type;
   unsigned index;
-  PciTransport* transport;
+  Found* transport;
 };
 
+template <class Found>
 bool visit_function(PciFunction function, void* context) {
-  auto* search = static_cast<Search*>(context);
+  auto* search = static_cast<Search<Found>*>(context);
   if (function.read16(virtio::kPciVendorIdOffset) != virtio::kPciVendorId) return false;
   if (!search->transport->open(function, search->device_type)) return false;
   return search->index-- == 0;
@@ -109,11 +111,20 @@ void Transport::write_queue_addresses(const QueueAddresses& registers,
 }
 
 Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room) {
-  static constexpr const char* kNames[] = {"any", "pci", "mmio", nullptr};
+  enum : unsigned { kAny, kPci, kMmio, kLegacy };
+  static constexpr const char* kNames[] = {"any", "pci", "mmio", "legacy", nullptr};
   const unsigned wanted = cmdline_choice("transport", kNames);
-  if (wanted != 1 && find_mmio(device_type, index, &room->mmio)) return &room->mmio;
-  Search search{device_type, index, &room->pci};
-  if (wanted != 2 && pci_scan(visit_function, &search)) return &room->pci;
+  if ((wanted == kAny || wanted == kMmio) && find_mmio(device_type, index, &room->mmio)) {
+    return &room->mmio;
+  }
+  Search<PciTransport> modern{device_type, index, &room->pci};
+  if ((wanted == kAny || wanted == kPci) && pci_scan(visit_function<PciTransport>, &modern)) {
+    return &room->pci;
+  }
+  Search<LegacyTransport> legacy{device_type, index, &room->legacy};
+  if (wanted == kLegacy && pci_scan(visit_function<LegacyTransport>, &legacy)) {
+    return &room->legacy;
+  }
   return nullptr;
 }
 

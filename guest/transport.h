@@ -6,23 +6,30 @@
 #include "guest/cpu.h"
 #include "guest/pci.h"
 
-// The registers of one virtio device, by PCI (virtio 1.3 section 4.1, modern only) or by MMIO
-// (section 4.2, version 2).
+// The registers of one virtio device, by PCI (virtio 1.3 section 4.1, modern), by a transitional
+// PCI device's legacy ports (4.1.4.10), or by MMIO (section 4.2, version 2).
 namespace bellhop::guest {
 
-/// How to ring for one queue: one store of `width` bytes.
+/// How to ring for one queue: one store, or one OUT.
 struct Notifier {
-  std::uint64_t address = 0;
+  enum class Way : std::uint8_t { kStore16, kStore32, kOut16 };
+  std::uint64_t address = 0;  ///< or port
   std::uint16_t value = 0;
-  std::uint8_t width = 2;
+  Way way = Way::kStore16;
 };
 
 /// Rings once. Any vCPU may.
 inline void ring(const Notifier& notifier) {
-  if (notifier.width == 2) {
-    mmio_write16(notifier.address, notifier.value);
-  } else {
-    mmio_write32(notifier.address, notifier.value);
+  switch (notifier.way) {
+    case Notifier::Way::kStore16:
+      mmio_write16(notifier.address, notifier.value);
+      break;
+    case Notifier::Way::kStore32:
+      mmio_write32(notifier.address, notifier.value);
+      break;
+    case Notifier::Way::kOut16:
+      out16(static_cast<std::uint16_t>(notifier.address), notifier.value);
+      break;
   }
 }
 
@@ -65,9 +72,10 @@ class Transport {
 
   /// Resets the device and brings it to FEATURES_OK (3.1.1) with what it offers of `wanted`;
   /// VIRTIO_F_VERSION_1 must be among it. Null, or what went wrong.
-  const char* negotiate(std::uint64_t wanted, std::uint64_t* offered, std::uint64_t* agreed);
+  virtual const char* negotiate(std::uint64_t wanted, std::uint64_t* offered,
+                                std::uint64_t* agreed);
   /// DRIVER_OK: the queues are enabled.
-  void go();
+  virtual void go();
 
  protected:
   ~Transport() = default;
@@ -82,6 +90,9 @@ class Transport {
   /// A 64-bit register is two of 32 bits, the low one first.
   static void write64(std::uint64_t address, std::uint64_t value);
   static void write_queue_addresses(const QueueAddresses& registers, const QueueAddresses& values);
+  /// Sends the MSI-X table's entry `entry` to the counter `counter` on vCPU `cpu`, unmasked.
+  static void write_msix_entry(std::uint64_t table, std::uint16_t entry, unsigned counter,
+                               std::uint32_t cpu);
 };
 
 class PciTransport final : public Transport {
@@ -139,6 +150,42 @@ class PciTransport final : public Transport {
   std::uint8_t msix_capability_ = 0;
 };
 
+/// A transitional device, driven as before virtio 1.0: no FEATURES_OK, 32 feature bits, rings in
+/// one piece of the device's size, kicks by OUT.
+class LegacyTransport final : public Transport {
+ public:
+  /// False if the function is no transitional virtio device of type `device_type`.
+  bool open(PciFunction function, std::uint16_t device_type);
+
+  const char* name() const override { return "legacy"; }
+  const char* negotiate(std::uint64_t wanted, std::uint64_t* offered,
+                        std::uint64_t* agreed) override;
+  void go() override;
+  std::uint8_t status() override;
+  void set_status(std::uint8_t status) override;
+  std::uint8_t config_read8(std::uint32_t offset) override;
+  std::uint32_t config_read32(std::uint32_t offset) override;
+  std::uint32_t config_generation() override { return 0; }
+  std::uint32_t queue_max_size(std::uint16_t queue) override;
+  bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
+                    unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool needs_acknowledge() const override { return false; }
+  void acknowledge() override {}
+  std::uint32_t max_vectors() const override { return vectors_; }
+
+ private:
+  // It has no windows: negotiate() is its own.
+  FeatureWindow device_feature_window() const override { return {}; }
+  FeatureWindow driver_feature_window() const override { return {}; }
+  std::uint16_t port(std::uint32_t offset) const {
+    return static_cast<std::uint16_t>(port_ + offset);
+  }
+
+  std::uint64_t msix_table_ = 0;
+  std::uint32_t vectors_ = 0;
+  std::uint16_t port_ = 0;
+};
+
 class MmioTransport final : public Transport {
  public:
   /// False if no device of type `device_type` answers at `address`.
@@ -172,12 +219,13 @@ class MmioTransport final : public Transport {
 /// Room for a device's transport, whichever it turns out to be.
 struct TransportRoom {
   PciTransport pci;
+  LegacyTransport legacy;
   MmioTransport mmio;
 };
 
 /// Finds the `index`-th device of `device_type`, by the command line's virtio_mmio.device= words
-/// first, then by PCI; transport=pci|mmio narrows that. Returns the one of `room` that was opened,
-/// or null if there is no such device.
+/// first, then by PCI; transport=pci|mmio|legacy narrows that. Returns the one of `room` that was
+/// opened, or null if there is no such device.
 Transport* find_device(std::uint16_t device_type, unsigned index, TransportRoom* room);
 
 }  // namespace bellhop::guest

@@ -33,10 +33,10 @@ std::uint64_t FakeDriver::bytes_needed(std::uint16_t size) noexcept {
 }
 
 FakeDriver::FakeDriver(const GuestMemory& memory, GuestAddress base, std::uint16_t size,
-                       RingFeatures features)
+                       RingFeatures features, std::uint64_t used_alignment)
     : base_(base), features_(features), size_(size) {
   avail_at_ = GuestAddress(base.value() + round_up(desc_table_bytes(size), 64));
-  used_at_ = GuestAddress(avail_at_.value() + round_up(avail_ring_bytes(size), 64));
+  used_at_ = GuestAddress(round_up(avail_at_.value() + avail_ring_bytes(size), used_alignment));
   indirect_at_ = GuestAddress(used_at_.value() + round_up(used_ring_bytes(size), 64));
   desc_ = must_span(memory, base_, desc_table_bytes(size));
   avail_ = must_span(memory, avail_at_, avail_ring_bytes(size));

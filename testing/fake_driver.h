@@ -28,9 +28,10 @@ class FakeDriver {
   };
 
   /// Lays a ring of `size` entries out from `base` on, with room for an indirect table of
-  /// kIndirectEntries for each head behind it.
+  /// kIndirectEntries for each head behind it. The used ring is aligned to `used_alignment`: a page
+  /// for legacy devices, which are told no more than where the ring begins.
   FakeDriver(const GuestMemory& memory, GuestAddress base, std::uint16_t size,
-             RingFeatures features = {});
+             RingFeatures features = {}, std::uint64_t used_alignment = 64);
 
   static constexpr std::uint32_t kIndirectEntries = 16;
   [[nodiscard]] static std::uint64_t bytes_needed(std::uint16_t size) noexcept;

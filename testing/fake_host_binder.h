@@ -63,7 +63,7 @@ class FakeHostBinder final : public HostBinder {
 
  private:
   static IoEventMatch convert(const DoorbellMatch& match) {
-    return {.space = IoSpace::kMmio,
+    return {.space = match.space == DoorbellSpace::kPorts ? IoSpace::kPio : IoSpace::kMmio,
             .address = match.address,
             .length = match.length,
             .datamatch = match.datamatch};

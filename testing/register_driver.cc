@@ -39,6 +39,10 @@ std::uint32_t GuestPort::in(std::uint16_t port, unsigned width) const {
 }
 
 void GuestPort::out(std::uint16_t port, std::uint32_t value, unsigned width) {
+  if (vm_->guest_write(IoSpace::kPio, port, value, width)) {
+    ++rings_;
+    return;
+  }
   std::array<std::byte, 4> data{};
   store_le(data, value);
   ports_->write(port, std::span<const std::byte>(data).first(width));
@@ -140,14 +144,15 @@ bool PciRegisterDriver::find() {
   if (msix.size() != 1 || window_ == 0) return false;
   msix_ = msix.front();
   table_ = field(msix_, offsetof(MsixCap, table), 4) & ~kMsixBirMask;
+  bar_offset_ = kPciBar0Offset + 4 * (field(msix_, offsetof(MsixCap, pba), 4) & kMsixBirMask);
   pending_ = field(msix_, offsetof(MsixCap, pba), 4) & ~kMsixBirMask;
   locate();
   return true;
 }
 
 void PciRegisterDriver::locate() {
-  bar_ = config_read(kPciBar0Offset, 4) & ~std::uint32_t{15};
-  bar_ |= std::uint64_t{config_read(kPciBar0Offset + 4, 4)} << 32;
+  bar_ = config_read(bar_offset_, 4) & ~std::uint32_t{15};
+  bar_ |= std::uint64_t{config_read(bar_offset_ + 4, 4)} << 32;
 }
 
 void PciRegisterDriver::set_command(std::uint16_t command) {
@@ -155,20 +160,20 @@ void PciRegisterDriver::set_command(std::uint16_t command) {
 }
 
 void PciRegisterDriver::move_bar(std::uint64_t address) {
-  config_write(kPciBar0Offset, static_cast<std::uint32_t>(address), 4);
-  config_write(kPciBar0Offset + 4, static_cast<std::uint32_t>(address >> 32), 4);
+  config_write(bar_offset_, static_cast<std::uint32_t>(address), 4);
+  config_write(bar_offset_ + 4, static_cast<std::uint32_t>(address >> 32), 4);
   bar_ = address;
 }
 
 std::uint64_t PciRegisterDriver::bar_bytes() {
-  const std::uint32_t low = config_read(kPciBar0Offset, 4);
-  const std::uint32_t high = config_read(kPciBar0Offset + 4, 4);
-  config_write(kPciBar0Offset, UINT32_MAX, 4);
-  config_write(kPciBar0Offset + 4, UINT32_MAX, 4);
-  std::uint64_t mask = config_read(kPciBar0Offset, 4) & ~std::uint32_t{15};
-  mask |= std::uint64_t{config_read(kPciBar0Offset + 4, 4)} << 32;
-  config_write(kPciBar0Offset, low, 4);
-  config_write(kPciBar0Offset + 4, high, 4);
+  const std::uint32_t low = config_read(bar_offset_, 4);
+  const std::uint32_t high = config_read(bar_offset_ + 4, 4);
+  config_write(bar_offset_, UINT32_MAX, 4);
+  config_write(bar_offset_ + 4, UINT32_MAX, 4);
+  std::uint64_t mask = config_read(bar_offset_, 4) & ~std::uint32_t{15};
+  mask |= std::uint64_t{config_read(bar_offset_ + 4, 4)} << 32;
+  config_write(bar_offset_, low, 4);
+  config_write(bar_offset_ + 4, high, 4);
   return ~mask + 1;
 }
 

@@ -124,6 +124,7 @@ class PciRegisterDriver final : public RegisterDriver {
   bool find();
 
   unsigned device_;
+  std::uint32_t bar_offset_ = virtio::kPciBar0Offset;
   std::uint64_t bar_ = 0;
   std::uint32_t common_ = 0;
   std::uint32_t notify_ = 0;

@@ -35,16 +35,18 @@ class TransportBench {
   static constexpr std::uint64_t kMmioBase = 0xd0000000;
   static constexpr unsigned kMmioGsi = 5;
 
-  enum class Kind { kPci, kMmio };
+  enum class Kind { kPci, kPciTransitional, kMmio };
 
   explicit TransportBench(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd) {
     auto device = std::make_unique<EchoDevice>(kQueues);
     echo = device.get();
     const CoreWiring wiring{.memory = &memory, .threads = {thread.get()}, .notify = notify};
-    if (kind == Kind::kPci) {
+    if (kind != Kind::kMmio) {
       must(ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
       must(mmio.insert(kEcamBase, PciRoot::kEcamBytes, root.ecam()));
-      pci_device = must(VirtioPciDevice::create(std::move(device), wiring, binder, mmio));
+      pci_device = must(VirtioPciDevice::create(
+          std::move(device), wiring, binder, {&mmio, &ports},
+          kind == Kind::kPci ? PciStyle::kModern : PciStyle::kTransitional));
       pci = std::make_unique<PciRegisterDriver>(port, must(root.add(*pci_device)));
       driver = pci.get();
       core = &pci_device->core();
@@ -163,7 +165,7 @@ class TransportBench {
   Bus ports{"ports", 0xffff};
   Bus mmio{"memory"};
   GuestPort port{vm, ports, mmio};
-  PciRoot root{PciRoot::Window{}};
+  PciRoot root;
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
   std::unique_ptr<VirtioPciDevice> pci_device;
   std::unique_ptr<VirtioMmioDevice> mmio_device;

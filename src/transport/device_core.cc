@@ -60,7 +60,7 @@ std::uint32_t DeviceCore::driver_features(std::uint32_t word) const noexcept {
 
 void DeviceCore::set_driver_features(std::uint32_t word, std::uint32_t value) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
-  if (word > 1 || (status() & kStatusFeaturesOk) != 0) {
+  if (word > 1 || (status() & (kStatusFeaturesOk | kStatusDriverOk)) != 0) {
     guest_fault("writes features that are absent or settled");
     return;
   }
@@ -91,6 +91,24 @@ void DeviceCore::write_status(std::uint8_t value) {
     guest_fault("sets DRIVER_OK without FEATURES_OK");
     added &= static_cast<std::uint8_t>(~kStatusDriverOk);
   }
+  status_.fetch_or(added, std::memory_order_acq_rel);
+  if ((added & kStatusDriverOk) != 0) activate();
+}
+
+std::uint32_t DeviceCore::legacy_features() const noexcept {
+  return static_cast<std::uint32_t>(offered() | feature_mask(kFeatureAnyLayout));
+}
+
+void DeviceCore::write_legacy_status(std::uint8_t value) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (value == 0) {
+    reset_locked();
+    return;
+  }
+  const auto added =
+      static_cast<std::uint8_t>(value & kDriverBits & ~kStatusFeaturesOk & ~status());
+  legacy_.store(true, std::memory_order_release);
+  if ((added & kStatusDriverOk) != 0) driver_features_ &= legacy_features();
   status_.fetch_or(added, std::memory_order_acq_rel);
   if ((added & kStatusDriverOk) != 0) activate();
 }
@@ -148,7 +166,7 @@ void DeviceCore::cannot_start(std::size_t queue, const std::string& why) {
 }
 
 void DeviceCore::arm_all() {
-  if (!reachable_) return;
+  if (!client_->doorbells_reachable()) return;
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.config.ready || queue.armed || queue.runner->mode() != NotifyMode::kIoEventFd) {
@@ -189,6 +207,7 @@ void DeviceCore::reset_locked() {
   // A kick that was on its way when the doorbell was taken off belongs to the old life.
   for (Queue& queue : queues_) queue.runner->doorbell().consume();
   driver_features_ = 0;
+  legacy_.store(false, std::memory_order_release);
   paused_ = false;
   client_->device_was_reset();
   status_.store(0, std::memory_order_release);

@@ -22,6 +22,8 @@ class CoreClient {
   /// host refuses: the queue falls back to sync.
   virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
   virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
+  /// Whether the doorbells have an address now; in the dialect that the driver speaks.
+  [[nodiscard]] virtual bool doorbells_reachable() const noexcept = 0;
   /// The device came back to its state after power-on, and its status is about to read 0: the
   /// transport forgets its vectors and its interrupt status.
   virtual void device_was_reset() noexcept = 0;
@@ -71,6 +73,12 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   /// A write of the status register: steps that the standard does not allow are not taken, 0 resets
   /// and returns when the device is at rest.
   void write_status(std::uint8_t value);
+  /// The same for a driver that speaks the legacy dialect (2.2.3, 3.1.2): there is no FEATURES_OK,
+  /// and what the driver takes of unknown features is dropped. Until the next reset.
+  void write_legacy_status(std::uint8_t value);
+  [[nodiscard]] bool legacy() const noexcept { return legacy_.load(std::memory_order_acquire); }
+  /// What such a driver is offered.
+  [[nodiscard]] std::uint32_t legacy_features() const noexcept;
   /// Changes whenever the device has changed its configuration (2.5).
   [[nodiscard]] std::uint8_t config_generation() const noexcept {
     return config_generation_.load(std::memory_order_acquire);
@@ -112,13 +120,12 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
     return *queues_[queue].runner;
   }
 
-  /// Doorbells off and on again around a change of their address. `change` says whether they can be
-  /// reached at all from now on. Kicks in between are not lost.
+  /// Doorbells off and on again around a change of their address. Kicks in between are not lost.
   template <class Change>
   void with_doorbells_disarmed(Change&& change) {
     const std::lock_guard<std::mutex> hold(lock_);
     disarm_all();
-    reachable_ = change();
+    change();
     if (active_ && !resting()) arm_all();
   }
 
@@ -179,11 +186,11 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   mutable std::mutex lock_;
   std::atomic<std::uint8_t> status_{0};
   std::atomic<std::uint8_t> config_generation_{0};
+  std::atomic<bool> legacy_{false};
   std::uint64_t driver_features_ = 0;
   std::vector<Queue> queues_;
   bool active_ = false;  ///< device_->activate() was called
   bool paused_ = false;
-  bool reachable_ = true;  ///< doorbells have an address
   bool refusal_logged_ = false;
   bool start_fault_logged_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;

@@ -8,8 +8,11 @@
 
 namespace bellhop {
 
-/// Which guest writes to memory ring a doorbell.
+enum class DoorbellSpace : std::uint8_t { kMemory, kPorts };
+
+/// Which guest writes ring a doorbell.
 struct DoorbellMatch {
+  DoorbellSpace space = DoorbellSpace::kMemory;
   std::uint64_t address = 0;
   std::uint32_t length = 0;                ///< bytes; 0: any width
   std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0

@@ -12,7 +12,7 @@
 
 namespace bellhop {
 
-enum class TransportKind : std::uint8_t { kPci, kMmio };
+enum class TransportKind : std::uint8_t { kPci, kPciTransitional, kMmio };
 /// What follows when the guest asks for a reset, or a processor's triple fault does.
 enum class OnReset : std::uint8_t { kExit, kRestart };
 

@@ -10,6 +10,7 @@
 #include "memory/guest_memory.h"
 #include "transport/device_core.h"
 #include "transport/host_binder.h"
+#include "transport/pci/virtio_pci_device.h"
 #include "vmm/acpi/acpi_tables.h"
 #include "vmm/boot/memory_map.h"
 #include "vmm/config.h"
@@ -66,7 +67,7 @@ class DeviceSlots {
 };
 
 /// virtio-pci devices behind a PCI root with ports and an ECAM window.
-Result<std::unique_ptr<DeviceSlots>> make_pci_slots(const SlotWiring& wiring);
+Result<std::unique_ptr<DeviceSlots>> make_pci_slots(const SlotWiring& wiring, PciStyle style);
 /// virtio-mmio devices, told to the guest on its command line as Linux takes it.
 Result<std::unique_ptr<DeviceSlots>> make_mmio_slots(const SlotWiring& wiring);
 

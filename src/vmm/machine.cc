@@ -109,8 +109,11 @@ Status Machine::Impl::make_platform() {
 
 Status Machine::Impl::make_devices() {
   const SlotWiring wiring{*memory_, iothreads_, *binder_, ports_, mmio_};
-  auto slots =
-      config_.transport == TransportKind::kPci ? make_pci_slots(wiring) : make_mmio_slots(wiring);
+  auto slots = config_.transport == TransportKind::kMmio
+                   ? make_mmio_slots(wiring)
+                   : make_pci_slots(wiring, config_.transport == TransportKind::kPci
+                                                ? PciStyle::kModern
+                                                : PciStyle::kTransitional);
   if (!slots) return forward(slots);
   devices_ = std::move(*slots);
   auto devices = prepare_devices(config_, wiring);

@@ -11,7 +11,7 @@ constexpr std::uint64_t kEcamBase = 0xd000'0000;
 
 class PciSlots final : public DeviceSlots {
  public:
-  explicit PciSlots(const SlotWiring& wiring) : wiring_(wiring), root_(PciRoot::Window{}) {}
+  PciSlots(const SlotWiring& wiring, PciStyle style) : wiring_(wiring), style_(style) {}
 
   Status connect() {
     if (auto put = wiring_.ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root_.ports());
@@ -23,7 +23,7 @@ class PciSlots final : public DeviceSlots {
 
   Status add(PreparedDevice prepared) override {
     auto device = VirtioPciDevice::create(std::move(prepared.device), std::move(prepared.wiring),
-                                          wiring_.binder, wiring_.mmio);
+                                          wiring_.binder, {&wiring_.mmio, &wiring_.ports}, style_);
     if (!device) return forward(device);
     if (auto number = root_.add(**device); !number) return forward(number);
     devices_.push_back(std::move(*device));
@@ -48,14 +48,15 @@ class PciSlots final : public DeviceSlots {
 
  private:
   SlotWiring wiring_;
+  PciStyle style_;
   PciRoot root_;
   std::vector<std::unique_ptr<VirtioPciDevice>> devices_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceSlots>> make_pci_slots(const SlotWiring& wiring) {
-  auto slots = std::make_unique<PciSlots>(wiring);
+Result<std::unique_ptr<DeviceSlots>> make_pci_slots(const SlotWiring& wiring, PciStyle style) {
+  auto slots = std::make_unique<PciSlots>(wiring, style);
   if (auto connected = slots->connect(); !connected) return forward(connected);
   return slots;
 }

@@ -7,7 +7,7 @@ namespace bellhop {
 namespace {
 
 IoEventMatch to_io_event(const DoorbellMatch& match) noexcept {
-  return {.space = IoSpace::kMmio,
+  return {.space = match.space == DoorbellSpace::kPorts ? IoSpace::kPio : IoSpace::kMmio,
           .address = match.address,
           .length = match.length,
           .datamatch = match.datamatch};

@@ -55,6 +55,7 @@ class VirtioMmioDevice final : private BusDevice, private CoreClient {
   [[nodiscard]] DoorbellMatch doorbell_of(unsigned queue) const noexcept;
   Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
+  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
   void device_was_reset() noexcept override;
   void raise_config_interrupt() noexcept override;
 

@@ -13,6 +13,10 @@ namespace {
 
 constexpr std::uint64_t kBarFlags = 0xf;
 
+constexpr std::uint16_t command_bit(BarSpace space) noexcept {
+  return space == BarSpace::kMemory ? kPciCommandMemory : kPciCommandIo;
+}
+
 bool overlaps(std::uint32_t offset, std::size_t bytes, std::uint32_t field,
               std::size_t field_bytes) noexcept {
   return offset < field + field_bytes && field < offset + bytes;
@@ -23,8 +27,7 @@ bool overlaps(std::uint32_t offset, std::size_t bytes, std::uint32_t field,
 PciFunction::PciFunction(const PciIdentity& identity) {
   config_.define(kPciVendorIdOffset, 2, identity.vendor);
   config_.define(kPciDeviceIdOffset, 2, identity.device);
-  config_.define(kPciCommandOffset, 2, 0,
-                 kPciCommandMemory | kPciCommandBusMaster | kPciCommandIntxDisable);
+  config_.define(kPciCommandOffset, 2, 0, commands_);
   config_.define(kPciRevisionOffset, 1, identity.revision);
   config_.define(kPciClassOffset, 3, identity.class_code);
   config_.define(kPciSubsystemVendorOffset, 2, identity.subsystem_vendor);
@@ -33,16 +36,26 @@ PciFunction::PciFunction(const PciIdentity& identity) {
   config_.define(kPciInterruptLineOffset, 1, 0, 0xff);
 }
 
-void PciFunction::add_memory_bar(std::uint64_t bytes) noexcept {
+void PciFunction::add_bar(BarSpace space, unsigned index, std::uint64_t bytes) noexcept {
   assert(std::has_single_bit(bytes) && bytes > kBarFlags);
-  bar_bytes_ = bytes;
-  config_.define(kPciBar0Offset, 8, kPciBarType64, ~(bytes - 1));
+  const bool memory = space == BarSpace::kMemory;
+  Bar& added = bar(space);
+  added = {.offset = static_cast<std::uint8_t>(kPciBar0Offset + 4 * index),
+           .width = static_cast<std::uint8_t>(memory ? 8 : 4),
+           .bytes = bytes,
+           .flags = memory ? kPciBarType64 : kPciBarIo,
+           .assigned = 0,
+           .decoded = std::nullopt};
+  config_.define(added.offset, added.width, added.flags, ~(bytes - 1));
+  commands_ |= command_bit(space);
+  config_.define(kPciCommandOffset, 2, 0, commands_);
 }
 
-void PciFunction::assign_bar(std::uint64_t address) noexcept {
+void PciFunction::assign_bar(BarSpace space, std::uint64_t address) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
-  assigned_ = address;
-  config_.set(kPciBar0Offset, 8, address | kPciBarType64);
+  Bar& assigned = bar(space);
+  assigned.assigned = address;
+  config_.set(assigned.offset, assigned.width, address | assigned.flags);
 }
 
 void PciFunction::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
@@ -54,22 +67,24 @@ void PciFunction::read_config(std::uint32_t offset, std::span<std::byte> data) n
 void PciFunction::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   config_.write(offset, data);
-  if (overlaps(offset, data.size(), kPciCommandOffset, 2) ||
-      overlaps(offset, data.size(), kPciBar0Offset, 8)) {
-    apply_command_and_bar();
-  }
+  const bool decoding = overlaps(offset, data.size(), kPciCommandOffset, 2) ||
+                        overlaps(offset, data.size(), kPciBar0Offset, 4 * kPciBarCount);
+  if (decoding) apply_command_and_bars();
   after_config_write(offset, data.size());
 }
 
-void PciFunction::apply_command_and_bar() noexcept {
+void PciFunction::apply_command_and_bars() noexcept {
   const std::uint64_t command = config_.get(kPciCommandOffset, 2);
-  std::optional<std::uint64_t> address;
-  if (bar_bytes_ != 0 && (command & kPciCommandMemory) != 0) {
-    address = config_.get(kPciBar0Offset, 8) & ~kBarFlags;
-  }
-  if (address != decoded_) {
-    decoded_ = address;
-    bar_moved(address);
+  for (const BarSpace space : kBarSpaces) {
+    Bar& changed = bar(space);
+    if (changed.bytes == 0) continue;
+    std::optional<std::uint64_t> address;
+    if ((command & command_bit(space)) != 0) {
+      address = config_.get(changed.offset, changed.width) & ~(changed.bytes - 1);
+    }
+    if (address == changed.decoded) continue;
+    changed.decoded = address;
+    bar_moved(space, address);
   }
   const bool bus_master = (command & kPciCommandBusMaster) != 0;
   if (bus_master != bus_master_) {
@@ -83,8 +98,12 @@ void PciFunction::reset() noexcept {
   was_reset();
   config_.set(kPciCommandOffset, 2, 0);
   config_.set(kPciInterruptLineOffset, 1, 0);
-  if (bar_bytes_ != 0) config_.set(kPciBar0Offset, 8, assigned_ | kPciBarType64);
-  apply_command_and_bar();
+  for (const Bar& assigned : bars_) {
+    if (assigned.bytes != 0) {
+      config_.set(assigned.offset, assigned.width, assigned.assigned | assigned.flags);
+    }
+  }
+  apply_command_and_bars();
 }
 
 }  // namespace bellhop

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <mutex>
 #include <optional>
 #include <span>
 
 #include "transport/pci/config_space.h"
+#include "virtio/abi/pci.h"
 
 namespace bellhop {
 
@@ -19,8 +21,12 @@ struct PciIdentity {
   std::uint16_t subsystem = 0;
 };
 
-/// One PCI function: configuration space behind a lock, the command register, and at most one BAR,
-/// a 64-bit one for memory. The host bridge is one as it stands; devices derive from it.
+enum class BarSpace : std::uint8_t { kMemory, kPorts };
+inline constexpr std::array kBarSpaces{BarSpace::kMemory, BarSpace::kPorts};
+
+/// One PCI function: configuration space behind a lock, the command register, and at most one BAR
+/// for memory, a 64-bit one, and one for ports. The host bridge is one as it stands; devices derive
+/// from it.
 class PciFunction {
  public:
   explicit PciFunction(const PciIdentity& identity);
@@ -32,24 +38,26 @@ class PciFunction {
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept;
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept;
 
-  /// Size of the BAR in bytes, a power of two; 0 if the function has none.
-  [[nodiscard]] std::uint64_t bar_bytes() const noexcept { return bar_bytes_; }
+  /// Size of the BAR in bytes, a power of two; 0 if the function has none there.
+  [[nodiscard]] std::uint64_t bar_bytes(BarSpace space) const noexcept { return bar(space).bytes; }
   /// Where the BAR lies after power-on, since no firmware assigns it. Decoding stays off until the
   /// guest turns it on. Before the machine runs.
-  void assign_bar(std::uint64_t address) noexcept;
+  void assign_bar(BarSpace space, std::uint64_t address) noexcept;
 
   /// Back to the state after power-on. While no vCPU runs.
   void reset() noexcept;
 
  protected:
-  /// Before the function is in use.
-  void add_memory_bar(std::uint64_t bytes) noexcept;
+  /// Before the function is in use. `index` is the BAR's number; a memory BAR takes the next as
+  /// well.
+  void add_bar(BarSpace space, unsigned index, std::uint64_t bytes) noexcept;
   [[nodiscard]] PciConfigSpace& config() noexcept { return config_; }
 
   // Called with the function's lock held.
 
   /// The BAR answers at `address` from now on, or nowhere.
-  virtual void bar_moved([[maybe_unused]] std::optional<std::uint64_t> address) noexcept {}
+  virtual void bar_moved([[maybe_unused]] BarSpace space,
+                         [[maybe_unused]] std::optional<std::uint64_t> address) noexcept {}
   virtual void bus_master_changed([[maybe_unused]] bool on) noexcept {}
   virtual void before_config_read([[maybe_unused]] std::uint32_t offset,
                                   [[maybe_unused]] std::size_t bytes) noexcept {}
@@ -58,13 +66,25 @@ class PciFunction {
   virtual void was_reset() noexcept {}
 
  private:
-  void apply_command_and_bar() noexcept;
+  struct Bar {
+    std::uint8_t offset = 0;  ///< in configuration space
+    std::uint8_t width = 0;   ///< of the register, bytes
+    std::uint64_t bytes = 0;
+    std::uint64_t flags = 0;
+    std::uint64_t assigned = 0;
+    std::optional<std::uint64_t> decoded;
+  };
+
+  [[nodiscard]] Bar& bar(BarSpace space) noexcept { return bars_[static_cast<unsigned>(space)]; }
+  [[nodiscard]] const Bar& bar(BarSpace space) const noexcept {
+    return bars_[static_cast<unsigned>(space)];
+  }
+  void apply_command_and_bars() noexcept;
 
   std::mutex lock_;
   PciConfigSpace config_;
-  std::uint64_t bar_bytes_ = 0;
-  std::uint64_t assigned_ = 0;
-  std::optional<std::uint64_t> decoded_;
+  std::uint16_t commands_ = virtio::kPciCommandBusMaster | virtio::kPciCommandIntxDisable;
+  std::array<Bar, kBarSpaces.size()> bars_;
   bool bus_master_ = false;
 };
 

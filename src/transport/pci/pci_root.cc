@@ -26,27 +26,34 @@ void nobody(std::span<std::byte> data) noexcept { std::ranges::fill(data, std::b
 
 }  // namespace
 
-PciRoot::PciRoot(Window window)
+PciRoot::PciRoot(Window memory, Window ports)
     : host_bridge_(kHostBridge),
-      next_address_(window.base),
-      end_address_(window.base + window.bytes) {
+      free_{Free{memory.base, memory.base + memory.bytes},
+            Free{ports.base, ports.base + ports.bytes}} {
   functions_[0] = &host_bridge_;
 }
 
 Result<unsigned> PciRoot::add(PciFunction& function) {
   const auto slot = std::ranges::find(functions_, nullptr);
   if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most");
-  if (const std::uint64_t bytes = function.bar_bytes(); bytes != 0) {
-    const std::uint64_t address = (next_address_ + bytes - 1) & ~(bytes - 1);
-    if (address < next_address_ || address > end_address_ || bytes > end_address_ - address) {
-      return fail(
-          fmt::format("no room for {} bytes in the PCI window below {:#x}", bytes, end_address_));
-    }
-    function.assign_bar(address);
-    next_address_ = address + bytes;
+  for (const BarSpace space : kBarSpaces) {
+    if (auto assigned = assign(function, space); !assigned) return forward(assigned);
   }
   *slot = &function;
   return static_cast<unsigned>(slot - functions_.begin());
+}
+
+Status PciRoot::assign(PciFunction& function, BarSpace space) {
+  const std::uint64_t bytes = function.bar_bytes(space);
+  if (bytes == 0) return {};
+  Free& free = free_[static_cast<unsigned>(space)];
+  const std::uint64_t address = (free.next + bytes - 1) & ~(bytes - 1);
+  if (address < free.next || address > free.end || bytes > free.end - address) {
+    return fail(fmt::format("no room for {} bytes in the PCI window below {:#x}", bytes, free.end));
+  }
+  function.assign_bar(space, address);
+  free.next = address + bytes;
+  return {};
 }
 
 void PciRoot::reset() noexcept {

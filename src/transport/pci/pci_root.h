@@ -25,16 +25,18 @@ class PciRoot {
   /// Bytes of the ECAM window: bus 0.
   static constexpr std::uint64_t kEcamBytes = std::uint64_t{1} << 20;
 
-  /// Guest-physical addresses from which BARs are assigned.
+  /// Addresses, or ports, from which BARs are assigned.
   struct Window {
-    std::uint64_t base = 0xe0000000;
-    std::uint64_t bytes = 0x08000000;
+    std::uint64_t base = 0;
+    std::uint64_t bytes = 0;
   };
+  static constexpr Window kMemoryWindow{0xe0000000, 0x08000000};
+  static constexpr Window kPortWindow{0x1000, 0xf000};
 
-  explicit PciRoot(Window window);
+  explicit PciRoot(Window memory = kMemoryWindow, Window ports = kPortWindow);
 
-  /// Gives the function the next device number and its BAR an address. Returns the number. Errors:
-  /// all 31 are taken, or the window is full.
+  /// Gives the function the next device number and its BARs an address. Returns the number. Errors:
+  /// all 31 are taken, or a window is full.
   Result<unsigned> add(PciFunction& function);
 
   /// For the PIO bus at kPortBase, and for the MMIO bus at any multiple of kEcamBytes.
@@ -77,10 +79,16 @@ class PciRoot {
 
   [[nodiscard]] PciFunction* find(unsigned bus, unsigned device, unsigned function) const noexcept;
 
+  /// What is left of a window.
+  struct Free {
+    std::uint64_t next;
+    std::uint64_t end;
+  };
+  Status assign(PciFunction& function, BarSpace space);
+
   PciFunction host_bridge_;
   std::array<PciFunction*, kDevices> functions_{};
-  std::uint64_t next_address_;
-  std::uint64_t end_address_;
+  std::array<Free, kBarSpaces.size()> free_;
   Ports ports_{*this};
   Ecam ecam_{*this};
 };

@@ -24,13 +24,15 @@ class NotingFunction final : public PciFunction {
                      .class_code = 0x00ff00,
                      .subsystem_vendor = 3,
                      .subsystem = 4}) {
-    if (bar_bytes != 0) add_memory_bar(bar_bytes);
+    if (bar_bytes != 0) add_bar(BarSpace::kMemory, 0, bar_bytes);
   }
   std::optional<std::uint64_t> bar;
   bool bus_master = false;
 
  private:
-  void bar_moved(std::optional<std::uint64_t> address) noexcept override { bar = address; }
+  void bar_moved(BarSpace /*space*/, std::optional<std::uint64_t> address) noexcept override {
+    bar = address;
+  }
   void bus_master_changed(bool on) noexcept override { bus_master = on; }
 };
 

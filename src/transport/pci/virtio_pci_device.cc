@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 
 #include "transport/register_access.h"
 #include "virtio/abi/config.h"
 #include "virtio/abi/pci.h"
+#include "virtio/abi/pci_legacy.h"
 
 namespace bellhop {
 
@@ -17,7 +19,15 @@ using namespace virtio;
 
 namespace {
 
-constexpr unsigned kBarIndex = 0;
+/// BAR 0 is the legacy registers' if there are any; where others look for the rest is up to the
+/// device, and QEMU's is here.
+constexpr unsigned kModernMemoryBar = 0;
+constexpr unsigned kTransitionalMemoryBar = 4;
+constexpr unsigned kLegacyBar = 0;
+
+bool is_transitional(const DeviceTraits& traits, PciStyle style) noexcept {
+  return style == PciStyle::kTransitional && pci_transitional_id(traits.type) != 0;
+}
 
 /// PCI class of a device type: what guests show, and what some look for.
 std::uint32_t class_code(DeviceType type) noexcept {
@@ -41,7 +51,15 @@ std::uint32_t class_code(DeviceType type) noexcept {
   }
 }
 
-PciIdentity identity(const DeviceTraits& traits) noexcept {
+PciIdentity identity(const DeviceTraits& traits, PciStyle style) noexcept {
+  if (is_transitional(traits, style)) {
+    return {.vendor = kPciVendorId,
+            .device = pci_transitional_id(traits.type),
+            .revision = 0,
+            .class_code = class_code(traits.type),
+            .subsystem_vendor = kPciVendorId,
+            .subsystem = static_cast<std::uint16_t>(traits.type)};
+  }
   const auto id =
       static_cast<std::uint16_t>(kPciModernDeviceBase + static_cast<std::uint16_t>(traits.type));
   return {.vendor = kPciVendorId,
@@ -57,13 +75,13 @@ std::uint8_t add(PciConfigSpace& config, const Capability& capability) noexcept 
   return config.add_capability(std::as_bytes(std::span(&capability, 1)));
 }
 
-PciCap part(std::uint8_t type, std::uint64_t offset, std::uint64_t length,
+PciCap part(unsigned bar, std::uint8_t type, std::uint64_t offset, std::uint64_t length,
             std::size_t cap_bytes = sizeof(PciCap)) noexcept {
   return {.cap_vndr = kPciCapIdVendor,
           .cap_next = 0,
           .cap_len = static_cast<std::uint8_t>(cap_bytes),
           .cfg_type = type,
-          .bar = kBarIndex,
+          .bar = static_cast<std::uint8_t>(bar),
           .id = 0,
           .padding = {},
           .offset = static_cast<std::uint32_t>(offset),
@@ -82,13 +100,14 @@ GuestAddress merge(GuestAddress old, std::uint32_t byte, std::size_t bytes,
 }  // namespace
 
 Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
-    std::unique_ptr<VirtioDevice> device, CoreWiring wiring, HostBinder& host, Bus& mmio) {
+    std::unique_ptr<VirtioDevice> device, CoreWiring wiring, HostBinder& host, Buses buses,
+    PciStyle style) {
   const DeviceTraits& traits = device->traits();
   if (traits.queue_count > kPartBytes / kNotifyMultiplier) {
     return fail(
         fmt::format("{}: {} queues are more than virtio-pci holds", traits.id, traits.queue_count));
   }
-  std::unique_ptr<VirtioPciDevice> pci(new VirtioPciDevice(traits, host, mmio));
+  std::unique_ptr<VirtioPciDevice> pci(new VirtioPciDevice(traits, host, buses, style));
   auto msix = Msix::create(host, std::min(traits.queue_count + 1U, kMaxVectors));
   if (!msix) return forward(msix);
   pci->msix_ = std::move(*msix);
@@ -100,50 +119,59 @@ Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
     pci->isr_.bind_queue(i, pci->core_->bell(i));
   }
   // As after power-on: no decoding, no bus mastering.
-  pci->core_->with_doorbells_disarmed([] { return false; });
   pci->core_->set_memory_access(MemoryAccess::kForbidden);
   return pci;
 }
 
-VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Bus& mmio)
-    : PciFunction(identity(traits)),
+VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Buses buses,
+                                 PciStyle style)
+    : PciFunction(identity(traits, style)),
       host_(&host),
-      mmio_(&mmio),
+      buses_(buses),
+      memory_bar_(is_transitional(traits, style) ? kTransitionalMemoryBar : kModernMemoryBar),
       isr_(traits.queue_count),
       config_vector_(kMsiNoVector),
       doorbells_(traits.queue_count) {
   isr_.bind_config(config_bell_);
-  add_memory_bar(kBarBytes);
+  add_bar(BarSpace::kMemory, memory_bar_, kBarBytes);
+  if (is_transitional(traits, style)) {
+    add_bar(BarSpace::kPorts, kLegacyBar,
+            std::bit_ceil(std::uint64_t{kLegacyConfigWithMsix} + traits.config_bytes));
+  }
 }
 
 VirtioPciDevice::~VirtioPciDevice() {
-  if (core_) bar_moved(std::nullopt);
+  for (const BarSpace space : kBarSpaces) {
+    if (core_) bar_moved(space, std::nullopt);
+  }
   core_.reset();
 }
 
 void VirtioPciDevice::add_capabilities(const DeviceTraits& traits) noexcept {
-  add(config(), part(kPciCapCommonCfg, kCommonOffset, kCommonCfgBytes));
-  add(config(), PciNotifyCap{.cap = part(kPciCapNotifyCfg, kNotifyOffset,
+  add(config(), part(memory_bar_, kPciCapCommonCfg, kCommonOffset, kCommonCfgBytes));
+  add(config(), PciNotifyCap{.cap = part(memory_bar_, kPciCapNotifyCfg, kNotifyOffset,
                                          std::uint64_t{kNotifyMultiplier} * traits.queue_count,
                                          sizeof(PciNotifyCap)),
                              .notify_off_multiplier = kNotifyMultiplier});
-  add(config(), part(kPciCapIsrCfg, kIsrOffset, 1));
+  add(config(), part(memory_bar_, kPciCapIsrCfg, kIsrOffset, 1));
   if (traits.config_bytes != 0) {
-    add(config(), part(kPciCapDeviceCfg, kDeviceOffset, traits.config_bytes));
+    add(config(), part(memory_bar_, kPciCapDeviceCfg, kDeviceOffset, traits.config_bytes));
   }
-  window_cap_ = add(
-      config(), PciCfgCap{.cap = part(kPciCapPciCfg, 0, 0, sizeof(PciCfgCap)), .pci_cfg_data = {}});
+  window_cap_ =
+      add(config(), PciCfgCap{.cap = part(memory_bar_, kPciCapPciCfg, 0, 0, sizeof(PciCfgCap)),
+                              .pci_cfg_data = {}});
   // 4.1.4.9: the driver writes where the window looks, and through it.
   config().define(window_cap_ + offsetof(PciCap, bar), 1, 0, 0xff);
   config().define(window_cap_ + offsetof(PciCap, offset), 4, 0, UINT32_MAX);
   config().define(window_cap_ + offsetof(PciCap, length), 4, 0, UINT32_MAX);
   config().define(window_cap_ + offsetof(PciCfgCap, pci_cfg_data), 4, 0, UINT32_MAX);
   const auto last = static_cast<std::uint16_t>(msix_->size() - 1);
-  msix_cap_ = add(config(), MsixCap{.cap_id = kPciCapIdMsix,
-                                    .cap_next = 0,
-                                    .control = last,
-                                    .table = static_cast<std::uint32_t>(kTableOffset) | kBarIndex,
-                                    .pba = static_cast<std::uint32_t>(kPendingOffset) | kBarIndex});
+  msix_cap_ =
+      add(config(), MsixCap{.cap_id = kPciCapIdMsix,
+                            .cap_next = 0,
+                            .control = last,
+                            .table = static_cast<std::uint32_t>(kTableOffset) | memory_bar_,
+                            .pba = static_cast<std::uint32_t>(kPendingOffset) | memory_bar_});
   config().define(msix_cap_ + offsetof(MsixCap, control), 2, last,
                   kMsixControlEnable | kMsixControlMaskAll);
 }
@@ -341,18 +369,20 @@ void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
 
 // ---- configuration space ----
 
-void VirtioPciDevice::bar_moved(std::optional<std::uint64_t> address) noexcept {
+void VirtioPciDevice::bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept {
+  const bool memory = space == BarSpace::kMemory;
+  Bus& bus = memory ? *buses_.memory : *buses_.ports;
+  BusDevice& registers = memory ? static_cast<BusDevice&>(*this) : legacy_ports_;
+  auto& at = addresses_[static_cast<unsigned>(space)];
   core_->with_doorbells_disarmed([&] {
-    if (address_) mmio_->remove(*address_);
-    address_.reset();
-    if (!address) return false;
-    BusDevice& registers = *this;
-    if (!mmio_->insert(*address, kBarBytes, registers)) {
-      core_->guest_fault("moves the BAR to where it cannot be");
-      return false;
+    if (at) bus.remove(*at);
+    at.reset();
+    if (!address) return;
+    if (bus.insert(*address, bar_bytes(space), registers)) {
+      at = address;
+    } else {
+      core_->guest_fault("moves a BAR to where it cannot be");
     }
-    address_ = address;
-    return true;
   });
 }
 
@@ -367,6 +397,7 @@ void VirtioPciDevice::bus_master_changed(bool on) noexcept {
 
 void VirtioPciDevice::update_delivery() noexcept {
   const auto control = config().get(msix_cap_ + offsetof(MsixCap, control), 2);
+  msix_enabled_.store((control & kMsixControlEnable) != 0, std::memory_order_relaxed);
   if ((control & kMsixControlEnable) == 0) {
     msix_->set_delivery(Msix::Delivery::kDisabled);
   } else if ((control & kMsixControlMaskAll) != 0 || !bus_master_) {
@@ -390,7 +421,7 @@ std::optional<VirtioPciDevice::Window> VirtioPciDevice::window(std::uint32_t off
   const std::uint64_t at = config().get(window_cap_ + offsetof(PciCap, offset), 4);
   const std::uint64_t length = config().get(window_cap_ + offsetof(PciCap, length), 4);
   if (length == 0) return std::nullopt;  // somebody dumps the configuration space
-  const bool sound = bar == kBarIndex && (length == 1 || length == 2 || length == 4) &&
+  const bool sound = bar == memory_bar_ && (length == 1 || length == 2 || length == 4) &&
                      at % length == 0 && at + length <= kBarBytes;
   if (!sound) {
     core_->guest_fault("looks through the configuration window at nothing");
@@ -431,15 +462,31 @@ void VirtioPciDevice::was_reset() noexcept {
 
 // ---- the core's client ----
 
+bool VirtioPciDevice::doorbells_reachable() const noexcept {
+  return addresses_[static_cast<unsigned>(core_->legacy() ? BarSpace::kPorts : BarSpace::kMemory)]
+      .has_value();
+}
+
 Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
-  DoorbellMatch match{
-      .address = *address_ + kNotifyOffset + std::uint64_t{kNotifyMultiplier} * queue,
-      .length = 0,
-      .datamatch = std::nullopt};
-  // Whatever its width, a write there is a kick. Hosts that know no such match get the width that
-  // drivers use; other widths then come as exits and work as well.
+  DoorbellMatch match;
+  if (core_->legacy()) {
+    // One word for all queues: the value written tells which.
+    match = {.space = DoorbellSpace::kPorts,
+             .address = *addresses_[static_cast<unsigned>(BarSpace::kPorts)] + kLegacyQueueNotify,
+             .length = 2,
+             .datamatch = queue};
+  } else {
+    // Whatever its width, a write there is a kick.
+    match = {.space = DoorbellSpace::kMemory,
+             .address = *addresses_[static_cast<unsigned>(BarSpace::kMemory)] + kNotifyOffset +
+                        std::uint64_t{kNotifyMultiplier} * queue,
+             .length = 0,
+             .datamatch = std::nullopt};
+  }
   auto armed = host_->attach_doorbell(doorbell, match);
-  if (!armed && armed.error().code == EINVAL) {
+  if (!armed && armed.error().code == EINVAL && match.length == 0) {
+    // Hosts that know no such match get the width that drivers use; other widths then come as
+    // exits and work as well.
     match.length = 2;
     armed = host_->attach_doorbell(doorbell, match);
   }

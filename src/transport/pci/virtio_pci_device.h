@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -17,8 +18,12 @@
 
 namespace bellhop {
 
-/// A virtio device as a PCI function (virtio 1.3, 4.1): modern only, revision 1, interrupts by
-/// MSI-X only. One BAR holds everything, each part on a page of its own.
+/// What drivers find a device's registers: modern ones only, or those of before virtio 1.0 too.
+enum class PciStyle : std::uint8_t { kModern, kTransitional };
+
+/// A virtio device as a PCI function (virtio 1.3, 4.1), interrupts by MSI-X only. One BAR holds
+/// everything, each part on a page of its own. A transitional device has the legacy registers in
+/// ports as well (4.1.4.10); types that legacy drivers do not know stay modern.
 ///
 /// Registers come from any vCPU thread. Made, reset and destroyed by the main thread while no vCPU
 /// runs. Locks are taken in the order function, core, vectors.
@@ -38,19 +43,45 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   /// One vector for each queue and one for configuration changes, as far as the table's page goes.
   static constexpr unsigned kMaxVectors = kPartBytes / Msix::kEntryBytes;
 
-  /// `host` and `mmio` (where the BAR is put once the guest turns decoding on) outlive the device.
+  /// Where the BARs are put once the guest turns decoding on.
+  struct Buses {
+    Bus* memory = nullptr;
+    Bus* ports = nullptr;  ///< for kTransitional
+  };
+
+  /// `host` and the buses outlive the device.
   /// Errors: no eventfds left, more queues than the notification page holds.
   static Result<std::unique_ptr<VirtioPciDevice>> create(std::unique_ptr<VirtioDevice> device,
                                                          CoreWiring wiring, HostBinder& host,
-                                                         Bus& mmio);
+                                                         Buses buses,
+                                                         PciStyle style = PciStyle::kModern);
   ~VirtioPciDevice() override;
 
   [[nodiscard]] DeviceCore& core() noexcept { return *core_; }
   [[nodiscard]] const DeviceCore& core() const noexcept { return *core_; }
 
  private:
-  VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Bus& mmio);
+  /// The legacy registers on the bus of ports.
+  class LegacyPorts final : public BusDevice {
+   public:
+    explicit LegacyPorts(VirtioPciDevice& device) noexcept : device_(&device) {}
+    void read(std::uint64_t offset, std::span<std::byte> data) noexcept override {
+      device_->read_legacy(offset, data);
+    }
+    void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override {
+      device_->write_legacy(offset, data);
+    }
+
+   private:
+    VirtioPciDevice* device_;
+  };
+
+  VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, Buses buses, PciStyle style);
   void add_capabilities(const DeviceTraits& traits) noexcept;
+
+  // Legacy, in virtio_pci_legacy.cc.
+  void read_legacy(std::uint64_t offset, std::span<std::byte> data) noexcept;
+  void write_legacy(std::uint64_t offset, std::span<const std::byte> data) noexcept;
 
   // The BAR.
   void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
@@ -63,7 +94,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   void set_queue_vector(std::uint16_t vector) noexcept;
 
   // Configuration space.
-  void bar_moved(std::optional<std::uint64_t> address) noexcept override;
+  void bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept override;
   void bus_master_changed(bool on) noexcept override;
   void before_config_read(std::uint32_t offset, std::size_t bytes) noexcept override;
   void after_config_write(std::uint32_t offset, std::size_t bytes) noexcept override;
@@ -75,11 +106,14 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   // The core's client.
   Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
+  [[nodiscard]] bool doorbells_reachable() const noexcept override;
   void device_was_reset() noexcept override;
   void raise_config_interrupt() noexcept override;
 
   HostBinder* host_;
-  Bus* mmio_;
+  Buses buses_;
+  LegacyPorts legacy_ports_{*this};
+  const unsigned memory_bar_;  ///< its number
   std::unique_ptr<Msix> msix_;
   InterruptStatus isr_;
   Bell config_bell_;
@@ -89,8 +123,10 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   std::atomic<std::uint16_t> queue_select_{0};
   std::uint8_t msix_cap_ = 0;
   std::uint8_t window_cap_ = 0;
-  bool bus_master_ = false;               ///< under the function's lock
-  std::optional<std::uint64_t> address_;  ///< of the BAR on the bus; under the core's lock
+  bool bus_master_ = false;  ///< under the function's lock
+  std::atomic<bool> msix_enabled_{false};
+  /// Of the BARs on their buses, by BarSpace; under the core's lock.
+  std::array<std::optional<std::uint64_t>, kBarSpaces.size()> addresses_;
   std::vector<DoorbellMatch> doorbells_;  ///< as attached; under the core's lock
   std::unique_ptr<DeviceCore> core_;
 };

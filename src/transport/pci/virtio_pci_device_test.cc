@@ -443,8 +443,9 @@ TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
   } old(bench_.binder);
   const CoreWiring wiring{
       .memory = &bench_.memory, .threads = {bench_.thread.get()}, .notify = GetParam()};
-  auto device = testing::must(VirtioPciDevice::create(
-      std::make_unique<testing::EchoDevice>(TransportBench::kQueues), wiring, old, bench_.mmio));
+  auto device = testing::must(
+      VirtioPciDevice::create(std::make_unique<testing::EchoDevice>(TransportBench::kQueues),
+                              wiring, old, {&bench_.mmio, &bench_.ports}));
   testing::PciRegisterDriver driver(bench_.port, testing::must(bench_.root.add(*device)));
   ASSERT_TRUE(driver.probe());
   ASSERT_TRUE(driver.bring_up(TransportBench::kFeatures, bench_.configs()));

@@ -144,11 +144,13 @@ TEST_F(AcpiTablesTest, AslAndCodeNameTheSameAddresses) {
   EXPECT_THAT(dsdt, HasSubstr("_S5"));
 
   const std::string pci = disassemble("SSDT", found["SSDT"]);
-  const PciRoot::Window window;
+  constexpr PciRoot::Window window = PciRoot::kMemoryWindow;
   EXPECT_EQ(window.base, 0xe000'0000U);
   EXPECT_EQ(window.bytes, 0x0800'0000U);
   EXPECT_THAT(pci, HasSubstr("0xE0000000,         // Range Minimum"));
   EXPECT_THAT(pci, HasSubstr("0xE7FFFFFF,         // Range Maximum"));
+  EXPECT_EQ(PciRoot::kPortWindow.base, 0x1000U);
+  EXPECT_THAT(pci, HasSubstr("0x1000,             // Range Minimum"));
   EXPECT_THAT(pci, HasSubstr("0xD0000000,         // Address Base"));
   EXPECT_THAT(pci, HasSubstr("0x00100000,         // Address Length"));
 }

@@ -280,9 +280,11 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   if (auto parsed = parse_memory(options.memory, config); !parsed) return forward(parsed);
   if (options.transport == "mmio") {
     config.transport = TransportKind::kMmio;
+  } else if (options.transport == "pci-transitional") {
+    config.transport = TransportKind::kPciTransitional;
   } else if (options.transport && options.transport != "pci") {
     return fail(
-        fmt::format("--transport: '{}' is unknown; it must be pci or mmio", *options.transport));
+        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio", *options.transport));
   }
   if (options.on_reset == "restart") {
     config.on_reset = OnReset::kRestart;
