@@ -187,7 +187,10 @@ void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noex
       break;
     case kIsrOffset:
       // 4.1.4.5: reading takes the bits.
-      if ((taken = at == 0)) store_le(data, isr_.take(kInterruptUsedBuffer | kInterruptConfig));
+      if ((taken = at == 0)) {
+        store_le(data,
+                 isr_.take(kInterruptUsedBuffer | kInterruptConfig) | core_->unseen_interrupts());
+      }
       break;
     case kDeviceOffset:
       core_->read_config(at, data);
@@ -435,7 +438,8 @@ Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
   DoorbellMatch match{
       .address = *address_ + kNotifyOffset + std::uint64_t{kNotifyMultiplier} * queue,
       .length = 0,
-      .datamatch = std::nullopt};
+      .datamatch = std::nullopt,
+      .needed = core_->runner(queue).mode() == NotifyMode::kKernel};
   // Whatever its width, a write there is a kick. Hosts that know no such match get the width that
   // drivers use; other widths then come as exits and work as well.
   auto armed = host_->attach_doorbell(doorbell, match);
