@@ -40,6 +40,10 @@ Keys of --net:
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
   vhost=off|on|force       the kernel's vhost-net: not in this version
   notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
+Keys of --rng, which may be without any:
+  src=FILE                 where the bytes come from (/dev/urandom)
+  max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
+  id=, notify=, iothread=  as for --disk
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -52,12 +56,14 @@ struct RunArguments {
   std::string memory;
   std::vector<std::string> disks;
   std::vector<std::string> nics;
+  std::vector<std::string> rngs;
   std::vector<std::string> iothreads;
   std::string config;
 };
 
 Result<PropertyList> parse_list(std::string_view option, std::string_view text,
                                 std::string_view bare_key) {
+  if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
   auto list = PropertyList::parse(text, bare_key);
   if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
   return list;
@@ -79,6 +85,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto nic = parse_list("--net", text, {});
     if (!nic) return forward(nic);
     given.nics.push_back(std::move(*nic));
+  }
+  for (const std::string& text : arguments.rngs) {
+    auto rng = parse_list("--rng", text, "src");
+    if (!rng) return forward(rng);
+    given.rngs.push_back(std::move(*rng));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -181,6 +192,10 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->add_option("--net", arguments->nics, "A virtio-net NIC; may be given again")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE,...");
+  run->add_option("--rng", arguments->rngs, "A virtio-rng; may be given again")
+      ->expected(0, 1)
+      ->allow_extra_args(false)
+      ->type_name("[src=FILE,...]");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");
