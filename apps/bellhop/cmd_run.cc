@@ -47,6 +47,10 @@ Keys of --net:
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
   notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
+Keys of --rng, which may be without any:
+  src=FILE                 where the bytes come from (/dev/urandom)
+  max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
+  id=, notify=, iothread=  as for --disk
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -64,6 +68,7 @@ struct RunArguments {
   std::string memory;
   std::vector<std::string> disks;
   std::vector<std::string> nics;
+  std::vector<std::string> rngs;
   std::vector<std::string> iothreads;
   std::string config;
   bool interpreted_allowed = false;
@@ -71,6 +76,7 @@ struct RunArguments {
 
 Result<PropertyList> parse_list(std::string_view option, std::string_view text,
                                 std::string_view bare_key) {
+  if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
   auto list = PropertyList::parse(text, bare_key);
   if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
   return list;
@@ -92,6 +98,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto nic = parse_list("--net", text, {});
     if (!nic) return forward(nic);
     given.nics.push_back(std::move(*nic));
+  }
+  for (const std::string& text : arguments.rngs) {
+    auto rng = parse_list("--rng", text, "src");
+    if (!rng) return forward(rng);
+    given.rngs.push_back(std::move(*rng));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -233,6 +244,10 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->add_option("--net", arguments->nics, "A virtio-net NIC; may be given again")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE,...");
+  run->add_option("--rng", arguments->rngs, "A virtio-rng; may be given again")
+      ->expected(0, 1)
+      ->allow_extra_args(false)
+      ->type_name("[src=FILE,...]");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");

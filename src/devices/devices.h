@@ -3,3 +3,4 @@
 // The configuration of every device in devices.def.
 #include "devices/blk/disk_config.h"  // IWYU pragma: export
 #include "devices/net/nic_config.h"   // IWYU pragma: export
+#include "devices/rng/rng_config.h"   // IWYU pragma: export

@@ -125,6 +125,21 @@ unsigned needed_ioeventfds(const std::vector<NicConfig>& nics) {
   return sum;
 }
 
+/// Of all devices together: figures and messages name them by their ids.
+Status check_ids(const MachineConfig& config) {
+  std::vector<std::string_view> ids;
+#define BELLHOP_DEVICE(Config, list)                                                      \
+  for (const Config& one : config.list) {                                                 \
+    if (std::ranges::find(ids, one.id) != ids.end()) {                                    \
+      return fail(fmt::format("id={} is given to two devices; ids must differ", one.id)); \
+    }                                                                                     \
+    ids.push_back(one.id);                                                                \
+  }
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  return {};
+}
+
 Status give_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -154,6 +169,10 @@ Status give_iothreads(MachineConfig& config) {
     for (const std::string_view name : split(nic.iothread, ':')) {
       if (auto there = need("--net", name); !there) return there;
     }
+  }
+  for (RngConfig& rng : config.rngs) {
+    if (rng.iothread.empty()) rng.iothread = next_name();
+    if (auto there = need("--rng", rng.iothread); !there) return there;
   }
   return {};
 }
@@ -205,6 +224,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   memory.merge(later.memory);
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
+  merge_named(rngs, later.rngs, "id");
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -340,9 +360,16 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
     config.reserved_ioeventfds = enough ? needed : 0;
   }
+  for (const PropertyList& properties : options.rngs) {
+    auto rng = parse_rng(properties);
+    if (!rng) return forward(rng);
+    if (rng->id.empty()) rng->id = fmt::format("rng{}", config.rngs.size());
+    config.rngs.push_back(std::move(*rng));
+  }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);
   if (auto checked = check_nics(config); !checked) return forward(checked);
+  if (auto checked = check_ids(config); !checked) return forward(checked);
   return config;
 }
 

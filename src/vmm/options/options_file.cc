@@ -70,6 +70,8 @@ class OptionsReader {
         taken = list(node, key, {}, options.disks);
       } else if (key == "net") {
         taken = list(node, key, {}, options.nics);
+      } else if (key == "rng") {
+        taken = list(node, key, "src", options.rngs);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
       } else {

@@ -1,0 +1,29 @@
+#include "vmm/options/common_keys.h"
+#include "vmm/options/machine_options.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+constexpr unsigned kMostPeriod = 3'600'000;  // an hour
+
+}  // namespace
+
+Result<RngConfig> parse_rng(const PropertyList& properties) {
+  RngConfig rng;
+  PropertyReader reader("--rng", properties);
+  reader.text("src", rng.source);
+  reader.size("max-bytes", rng.max_bytes, 1, kMostBytes);
+  auto period = static_cast<unsigned>(rng.period.count());
+  reader.number("period", period, 1, kMostPeriod);
+  rng.period = std::chrono::milliseconds(period);
+  read_common_keys(reader, properties, rng);
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (reader.has("period") && !reader.has("max-bytes")) {
+    return fail("--rng: period= needs max-bytes=N, the bytes that the guest may have in it");
+  }
+  return rng;
+}
+
+}  // namespace bellhop
