@@ -45,6 +45,9 @@ Keys of --net:
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
   vhost=off|on|force       the kernel's vhost-net: not in this version
   notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
+Keys of --vsock:
+  cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
+  id=NAME, vhost=off, notify=..., iothread=... as for --net
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -62,6 +65,7 @@ struct RunArguments {
   std::string memory;
   std::vector<std::string> disks;
   std::vector<std::string> nics;
+  std::vector<std::string> vsocks;
   std::vector<std::string> iothreads;
   std::string config;
   bool interpreted_allowed = false;
@@ -90,6 +94,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto nic = parse_list("--net", text, {});
     if (!nic) return forward(nic);
     given.nics.push_back(std::move(*nic));
+  }
+  for (const std::string& text : arguments.vsocks) {
+    auto vsock = parse_list("--vsock", text, {});
+    if (!vsock) return forward(vsock);
+    given.vsocks.push_back(std::move(*vsock));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -231,6 +240,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->add_option("--net", arguments->nics, "A virtio-net NIC; may be given again")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE,...");
+  run->add_option("--vsock", arguments->vsocks, "Sockets between host and guest")
+      ->allow_extra_args(false)
+      ->type_name("cid=N,uds=PATH");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");

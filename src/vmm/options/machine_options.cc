@@ -111,6 +111,20 @@ Status check_nics(const MachineConfig& config) {
   return {};
 }
 
+Status check_vsocks(const MachineConfig& config) {
+  if (config.vsocks.size() > 1) {
+    return fail("--vsock: a guest has one CID, and so one vsock device");
+  }
+  for (const VsockConfig& vsock : config.vsocks) {
+    if (std::ranges::find(config.disks, vsock.id, &DiskConfig::id) != config.disks.end() ||
+        std::ranges::find(config.nics, vsock.id, &NicConfig::id) != config.nics.end()) {
+      return fail(
+          fmt::format("--vsock: id={} is another device's already; ids must differ", vsock.id));
+    }
+  }
+  return {};
+}
+
 Status give_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -134,6 +148,10 @@ Status give_iothreads(MachineConfig& config) {
   for (DiskConfig& disk : config.disks) {
     if (disk.iothread.empty()) disk.iothread = next_name();
     if (auto there = need("--disk", disk.iothread); !there) return there;
+  }
+  for (VsockConfig& vsock : config.vsocks) {
+    if (vsock.iothread.empty()) vsock.iothread = next_name();
+    if (auto there = need("--vsock", vsock.iothread); !there) return there;
   }
   for (NicConfig& nic : config.nics) {
     if (nic.iothread.empty()) nic.iothread = next_name();
@@ -191,6 +209,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   memory.merge(later.memory);
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
+  merge_named(vsocks, later.vsocks, "id");
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -318,9 +337,16 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (nic->id.empty()) nic->id = fmt::format("net{}", config.nics.size());
     config.nics.push_back(std::move(*nic));
   }
+  for (const PropertyList& properties : options.vsocks) {
+    auto vsock = parse_vsock(properties);
+    if (!vsock) return forward(vsock);
+    if (vsock->id.empty()) vsock->id = "vsock0";
+    config.vsocks.push_back(std::move(*vsock));
+  }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);
   if (auto checked = check_nics(config); !checked) return forward(checked);
+  if (auto checked = check_vsocks(config); !checked) return forward(checked);
   return config;
 }
 

@@ -70,6 +70,8 @@ class OptionsReader {
         taken = list(node, key, {}, options.disks);
       } else if (key == "net") {
         taken = list(node, key, {}, options.nics);
+      } else if (key == "vsock") {
+        taken = list(node, key, {}, options.vsocks);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
       } else {
