@@ -16,7 +16,7 @@
 #define MAX_CPUS      16
 #define KERNEL_STACK  1024
 #define TRAMPOLINE    0x8000
-#define IO_PORTS      0xd00
+#define IO_PORTS      0x10000
 
 // ---- PVH note -------------------------------------------------------------------------------
   .section .note.pvh, "a", @note
@@ -322,7 +322,7 @@ task_states:
   .balign 128
   .set i, i + 1
   .endr
-io_bitmap:                   // one for all: every port below IO_PORTS is allowed
+io_bitmap:                   // one for all: all ports are allowed
   .fill IO_PORTS / 8 + MAX_CPUS * 128, 1, 0
   .byte 0xff
   .balign 4

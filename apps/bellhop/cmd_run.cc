@@ -51,6 +51,9 @@ Keys of --rng, which may be without any:
   src=FILE                 where the bytes come from (/dev/urandom)
   max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
   id=, notify=, iothread=  as for --disk
+Keys of --vsock:
+  cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
+  id=NAME, vhost=off, notify=..., iothread=... as for --net
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -69,6 +72,7 @@ struct RunArguments {
   std::vector<std::string> disks;
   std::vector<std::string> nics;
   std::vector<std::string> rngs;
+  std::vector<std::string> vsocks;
   std::vector<std::string> iothreads;
   std::string config;
   bool interpreted_allowed = false;
@@ -103,6 +107,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto rng = parse_list("--rng", text, "src");
     if (!rng) return forward(rng);
     given.rngs.push_back(std::move(*rng));
+  }
+  for (const std::string& text : arguments.vsocks) {
+    auto vsock = parse_list("--vsock", text, {});
+    if (!vsock) return forward(vsock);
+    given.vsocks.push_back(std::move(*vsock));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -248,6 +257,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
       ->expected(0, 1)
       ->allow_extra_args(false)
       ->type_name("[src=FILE,...]");
+  run->add_option("--vsock", arguments->vsocks, "Sockets between host and guest")
+      ->allow_extra_args(false)
+      ->type_name("cid=N,uds=PATH");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");

@@ -28,6 +28,12 @@ void try_list(std::string_view text) {
       check((nic->queue_size & (nic->queue_size - 1)) == 0 && !bellhop::is_multicast(nic->mac));
     }
   }
+  if (const auto list = PropertyList::parse(text)) {
+    if (const auto vsock = bellhop::parse_vsock(*list)) {
+      check(vsock->cid >= 3 && vsock->cid < 0xffffffff);
+      check(vsock->uds.empty() == (vsock->vhost != bellhop::VsockVhost::kOff));
+    }
+  }
   if (const auto list = PropertyList::parse(text, "name")) {
     if (const auto thread = bellhop::parse_iothread(*list)) check(!thread->name.empty());
   }

@@ -86,6 +86,12 @@ Carriage NetDevice::carriage(unsigned queue, std::uint64_t features) const noexc
 
 Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
   features_ = features;
+  // 5.1.6.1: else the header has two bytes less than what the rings and the tap are made for here.
+  if (!negotiated(kFeatureVersion1) && !negotiated(kNetFeatureMrgRxbuf)) {
+    return fail(traits_.id +
+                ": a legacy driver that takes no mergeable buffers (VIRTIO_NET_F_MRG_RXBUF) cannot "
+                "be served");
+  }
   if (kernel_) {
     if (auto begun = kernel_->begin(features); !begun) return begun;
   }

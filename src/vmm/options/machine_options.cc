@@ -140,6 +140,13 @@ Status check_ids(const MachineConfig& config) {
   return {};
 }
 
+Status check_vsocks(const MachineConfig& config) {
+  if (config.vsocks.size() > 1) {
+    return fail("--vsock: a guest has one CID, and so one vsock device");
+  }
+  return {};
+}
+
 Status give_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -163,6 +170,10 @@ Status give_iothreads(MachineConfig& config) {
   for (DiskConfig& disk : config.disks) {
     if (disk.iothread.empty()) disk.iothread = next_name();
     if (auto there = need("--disk", disk.iothread); !there) return there;
+  }
+  for (VsockConfig& vsock : config.vsocks) {
+    if (vsock.iothread.empty()) vsock.iothread = next_name();
+    if (auto there = need("--vsock", vsock.iothread); !there) return there;
   }
   for (NicConfig& nic : config.nics) {
     if (nic.iothread.empty()) nic.iothread = next_name();
@@ -225,6 +236,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
   merge_named(rngs, later.rngs, "id");
+  merge_named(vsocks, later.vsocks, "id");
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -318,7 +330,8 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     config.transport = TransportKind::kPciTransitional;
   } else if (options.transport && options.transport != "pci") {
     return fail(
-        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio", *options.transport));
+        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio",
+                    *options.transport));
   }
   if (options.on_reset == "restart") {
     config.on_reset = OnReset::kRestart;
@@ -366,10 +379,17 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (rng->id.empty()) rng->id = fmt::format("rng{}", config.rngs.size());
     config.rngs.push_back(std::move(*rng));
   }
+  for (const PropertyList& properties : options.vsocks) {
+    auto vsock = parse_vsock(properties);
+    if (!vsock) return forward(vsock);
+    if (vsock->id.empty()) vsock->id = "vsock0";
+    config.vsocks.push_back(std::move(*vsock));
+  }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);
   if (auto checked = check_nics(config); !checked) return forward(checked);
   if (auto checked = check_ids(config); !checked) return forward(checked);
+  if (auto checked = check_vsocks(config); !checked) return forward(checked);
   return config;
 }
 

@@ -27,9 +27,10 @@ struct MachineOptions {
   std::vector<PropertyList> disks;
   std::vector<PropertyList> nics;
   std::vector<PropertyList> rngs;
+  std::vector<PropertyList> vsocks;
   std::vector<PropertyList> iothreads;
 
-  /// `later` wins: over scalars, and key by key over the disk or NIC of the same `id` and the
+  /// `later` wins: over scalars, and key by key over the device of the same `id` and the
   /// I/O thread of the same `name`. Others are added.
   void merge(const MachineOptions& later);
 };
@@ -54,6 +55,7 @@ Result<MachineOptions> parse_options_text(std::string_view text, const std::stri
 Result<DiskConfig> parse_disk(const PropertyList& properties);
 Result<NicConfig> parse_net(const PropertyList& properties);
 Result<RngConfig> parse_rng(const PropertyList& properties);
+Result<VsockConfig> parse_vsock(const PropertyList& properties);
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O

@@ -40,6 +40,11 @@ class MachineOptionsTest : public testing::Test {
     ASSERT_TRUE(list.has_value()) << text;
     options_.nics.push_back(std::move(*list));
   }
+  void vsock(const std::string& text) {
+    auto list = PropertyList::parse(text);
+    ASSERT_TRUE(list.has_value()) << text;
+    options_.vsocks.push_back(std::move(*list));
+  }
   void iothread(const std::string& text) {
     auto list = PropertyList::parse(text, "name");
     ASSERT_TRUE(list.has_value()) << text;
@@ -163,6 +168,60 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   net("fd=10:11");
   net("fd=12:11");
   EXPECT_THAT(fault(), HasSubstr("fd=11 is used by two"));
+}
+
+TEST_F(MachineOptionsTest, TakesEveryKeyOfAVsock) {
+  iothread("left");
+  iothread("right");
+  vsock("cid=3,uds=/run/v.sock");
+  auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->vsocks.at(0).id, "vsock0");
+  EXPECT_EQ(config->vsocks[0].cid, 3U);
+  EXPECT_EQ(config->vsocks[0].uds, "/run/v.sock");
+  EXPECT_EQ(config->vsocks[0].vhost, VsockVhost::kOff);
+  EXPECT_EQ(config->vsocks[0].notify, NotifyMode::kIoEventFd);
+  EXPECT_EQ(config->vsocks[0].iothread, "left");
+  options_.vsocks.clear();
+  vsock("cid=4294967294,uds=v,id=talk,vhost=off,notify=sync,iothread=right");
+  config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->vsocks[0].id, "talk");
+  EXPECT_EQ(config->vsocks[0].notify, NotifyMode::kSync);
+  EXPECT_EQ(config->vsocks[0].iothread, "right");
+  const auto file = parse_options_text("[vsock]\ncid = 5\nuds = 'v'", "f");
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(file->vsocks.at(0).find("cid")->value, "5");
+}
+
+TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"uds=v", "cid=N is missing"},
+      {"cid=3", "uds=PATH is missing"},
+      {"cid=2,uds=v", "cid=2 is wrong; it must be a number from 3 to 4294967294"},
+      {"cid=4294967295,uds=v", "from 3 to 4294967294"},
+      {"cid=x,uds=v", "cid=x is wrong"},
+      {"cid=3,uds=v,vhost=on", "uds=PATH goes with vhost=off"},
+      {"cid=3,uds=v,vhost=yes", "off, on, force"},
+      {"cid=3,uds=v,notify=poll", "sync or ioeventfd"},
+      {"cid=3,uds=v,iothread=io9", "--vsock: iothread=io9 is not there"},
+      {"cid=3,uds=v,path=v", "unknown key 'path'"},
+      {"cid=3,uds=v,id=abcdefghijklmnopqrstu", "at most 20 characters"},
+  };
+  for (const auto& [text, expected] : cases) {
+    options_.vsocks.clear();
+    vsock(text);
+    EXPECT_THAT(fault(), testing::StartsWith("--vsock: "));
+    EXPECT_THAT(fault(), HasSubstr(expected)) << text;
+  }
+  options_.vsocks.clear();
+  vsock("cid=3,uds=v");
+  vsock("cid=4,uds=w,id=other");
+  EXPECT_THAT(fault(), HasSubstr("one vsock device"));
+  options_.vsocks.pop_back();
+  options_.vsocks[0].set({"id", "a"});
+  disk("null=1M,id=a");
+  EXPECT_THAT(fault(), HasSubstr("id=a is another device's"));
 }
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {

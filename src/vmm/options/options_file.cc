@@ -72,6 +72,8 @@ class OptionsReader {
         taken = list(node, key, {}, options.nics);
       } else if (key == "rng") {
         taken = list(node, key, "src", options.rngs);
+      } else if (key == "vsock") {
+        taken = list(node, key, {}, options.vsocks);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
       } else {

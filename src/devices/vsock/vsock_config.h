@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "virtio/notify_mode.h"
+#include "virtio/virtio_device.h"
+
+namespace bellhop {
+
+/// Whether the kernel's vhost-vsock is to carry the connections.
+enum class VsockVhost : std::uint8_t {
+  kOff,    ///< Unix sockets, in user space
+  kOn,     ///< the kernel: programs of the host use AF_VSOCK
+  kForce,  ///< the same: there is nothing that it could fall back to
+};
+
+/// `--vsock cid=N,uds=PATH`
+struct VsockConfig {
+  std::string id;  ///< "vsock0" where not given
+  std::uint32_t cid = 0;
+  std::string uds;  ///< the Unix socket; made, and removed at the end
+  VsockVhost vhost = VsockVhost::kOff;
+  NotifyMode notify = NotifyMode::kIoEventFd;
+  std::string iothread;  ///< empty: the first
+};
+
+/// Errors: the socket cannot be made, or vhost-vsock cannot be had.
+Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config);
+
+}  // namespace bellhop
