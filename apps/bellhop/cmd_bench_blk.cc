@@ -95,7 +95,9 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
-                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+                              {{"pci", TransportKind::kPci},
+                               {"legacy", TransportKind::kPciTransitional},
+                               {"mmio", TransportKind::kMmio}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
   std::uint64_t block_bytes = 0;
@@ -233,7 +235,8 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--block-size", arguments->block_size, "Bytes of a request (4K)", "SIZE");
   text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
   text("--cache", arguments->cache, "none (default) or writeback", "MODE");
-  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--transport", arguments->transport,
+       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

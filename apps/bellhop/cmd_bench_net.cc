@@ -90,7 +90,9 @@ Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep) {
 Status read_setting(const NetArguments& arguments, NetJob& job) {
   OptionLists lists;
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
-                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+                              {{"pci", TransportKind::kPci},
+                               {"legacy", TransportKind::kPciTransitional},
+                               {"mmio", TransportKind::kMmio}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
   return lists.status();
@@ -184,7 +186,8 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
   text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
   net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
-  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--transport", arguments->transport,
+       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

@@ -13,6 +13,18 @@
 namespace bellhop {
 
 enum class TransportKind : std::uint8_t { kPci, kPciTransitional, kMmio };
+/// As --transport takes it.
+constexpr const char* to_string(TransportKind kind) noexcept {
+  switch (kind) {
+    case TransportKind::kPci:
+      return "pci";
+    case TransportKind::kPciTransitional:
+      return "pci-transitional";
+    case TransportKind::kMmio:
+      break;
+  }
+  return "mmio";
+}
 /// What follows when the guest asks for a reset, or a processor's triple fault does.
 enum class OnReset : std::uint8_t { kExit, kRestart };
 

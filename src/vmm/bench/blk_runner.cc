@@ -4,7 +4,7 @@ namespace bellhop::bench {
 
 Result<Measurement> BlkRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) const {
   const bool qemu = cell.vmm == Vmm::kQemu;
-  if (qemu && setting_.transport != TransportKind::kPci) {
+  if (qemu && setting_.transport == TransportKind::kMmio) {
     return fail("QEMU's q35 machine has no virtio-mmio; compare with --transport pci");
   }
   MachineRun run;

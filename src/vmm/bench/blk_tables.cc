@@ -1,4 +1,5 @@
 #include "vmm/bench/blk_tables.h"
+#include "vmm/bench/machine_command.h"
 
 #include <fmt/format.h>
 
@@ -41,7 +42,7 @@ class View {
   }
   [[nodiscard]] const char* transport() const {
     if (has(Vmm::kInprocess)) return "eventfds";
-    return report_.setting.transport == TransportKind::kPci ? "PCI" : "MMIO";
+    return driver_name(report_.setting.transport);
   }
   [[nodiscard]] std::string caption(const std::string& vmm) const {
     const BlkSetting& setting = report_.setting;

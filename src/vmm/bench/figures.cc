@@ -1,4 +1,5 @@
 #include "vmm/bench/figures.h"
+#include "vmm/bench/machine_command.h"
 
 #include <algorithm>
 
@@ -17,9 +18,8 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
       {"vcpus", cell.vcpus},
       {"device", "blk"},
-      {"transport", cell.vmm == Vmm::kInprocess                ? Json(nullptr)
-                    : setting.transport == TransportKind::kPci ? Json("pci")
-                                                               : Json("mmio")},
+      {"transport",
+       cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(driver_name(setting.transport))},
       {"ring", "split"},
       {"queues", cell.vcpus},
       {"workload", to_string(cell.workload)},

@@ -10,6 +10,14 @@ constexpr const char* kMemory = "256M";
 
 }  // namespace
 
+std::string guest_words(TransportKind transport) {
+  return transport == TransportKind::kPciTransitional ? " transport=legacy" : "";
+}
+
+const char* driver_name(TransportKind transport) {
+  return transport == TransportKind::kPciTransitional ? "legacy" : to_string(transport);
+}
+
 std::string inherited_file(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,
@@ -19,8 +27,8 @@ std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& pl
       "--kernel",     launch.guest,
       "--cpus",       fmt::format("{}", vcpus),
       "--memory",     kMemory,
-      "--transport",  transport == TransportKind::kPci ? "pci" : "mmio",
-      "--cmdline",    cmdline,
+      "--transport",  to_string(transport),
+      "--cmdline",    cmdline + guest_words(transport),
       "--stats",      inherited_file(kStatsFd),
       "--iothread",   plan.io.empty() ? "io0" : "io0,cpus=" + format_cpu_list(plan.io)};
   std::string affinity;

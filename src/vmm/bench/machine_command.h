@@ -22,6 +22,12 @@ struct Launch {
   std::string extra_cmdline;  ///< further words for the guest
 };
 
+/// What the bench guest must be told to drive its devices this way; begins with a blank if not
+/// empty.
+std::string guest_words(TransportKind transport);
+/// The driver that the guest uses, in figures and tables: pci, legacy or mmio.
+const char* driver_name(TransportKind transport);
+
 /// The command line of a machine without devices: the bench guest with `cmdline`, the CPUs of
 /// `plan`, an I/O thread "io0", and statistics to kStatsFd.
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,

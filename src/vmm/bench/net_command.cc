@@ -51,17 +51,19 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
 
 std::vector<std::string> qemu_command(const NetCell& cell, const NetSetting& setting,
                                       const Launch& launch) {
-  auto command = qemu_machine(launch, 1, guest_cmdline(cell, setting, launch));
+  auto command = qemu_machine(
+      launch, 1, guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
   const auto add = [&command](const char* option, std::string value) {
     command.emplace_back(option);
     command.push_back(std::move(value));
   };
   add("-netdev", fmt::format("tap,id=net0,fd={},vhost={}", kTapFd,
                              cell.notify == NetNotify::kVhost ? "on" : "off"));
-  add("-device", fmt::format("virtio-net-pci,netdev=net0,disable-legacy=on,mac={},rx_queue_size={},"
-                             "tx_queue_size={},ioeventfd={},romfile=",
-                             kGuestMac, kQueueSize, kQueueSize,
-                             cell.notify == NetNotify::kSync ? "off" : "on"));
+  add("-device",
+      fmt::format("virtio-net-pci,netdev=net0,disable-legacy={},mac={},rx_queue_size={},"
+                  "tx_queue_size={},ioeventfd={},romfile=",
+                  setting.transport == TransportKind::kPciTransitional ? "off" : "on", kGuestMac,
+                  kQueueSize, kQueueSize, cell.notify == NetNotify::kSync ? "off" : "on"));
   return command;
 }
 

@@ -1,4 +1,5 @@
 #include "vmm/bench/net_figures.h"
+#include "vmm/bench/machine_command.h"
 
 #include <algorithm>
 
@@ -21,7 +22,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"guest", "bench"},
       {"vcpus", 1},
       {"device", "net"},
-      {"transport", setting.transport == TransportKind::kPci ? "pci" : "mmio"},
+      {"transport", driver_name(setting.transport)},
       {"ring", "split"},
       {"queues", 1},
       {"workload", to_string(cell.workload)},

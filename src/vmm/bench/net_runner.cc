@@ -108,7 +108,7 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
 std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_has_uso) {
   const bool qemu = cell.vmm == Vmm::kQemu;
   if (qemu && setting.qemu_version.empty()) return "QEMU is not installed here";
-  if (qemu && setting.transport != TransportKind::kPci) {
+  if (qemu && setting.transport == TransportKind::kMmio) {
     return "QEMU's q35 machine has no virtio-mmio; compare with --transport pci";
   }
   if (cell.notify == NetNotify::kVhost && ::access("/dev/vhost-net", F_OK) != 0) {

@@ -1,4 +1,5 @@
 #include "vmm/bench/net_tables.h"
+#include "vmm/bench/machine_command.h"
 
 #include <fmt/format.h>
 
@@ -59,8 +60,8 @@ class View {
     return fmt::format(
         "virtio-net over {}, tap, 1 vCPU, 1 pair of queues, placement {}; median of "
         "{} x {:g} s",
-        setting.transport == TransportKind::kPci ? "PCI" : "MMIO", to_string(group_.placement),
-        setting.repeats, setting.seconds);
+        driver_name(setting.transport), to_string(group_.placement), setting.repeats,
+        setting.seconds);
   }
   [[nodiscard]] const char* framing() const {
     switch (group_.framing) {

@@ -36,7 +36,8 @@ std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& pla
 std::vector<std::string> qemu_command(const BlkCell& cell, const BlkSetting& setting,
                                       const Launch& launch) {
   const bool ioeventfd = cell.notify == NotifyMode::kIoEventFd;
-  auto command = qemu_machine(launch, cell.vcpus, guest_cmdline(cell, setting, launch));
+  auto command = qemu_machine(
+      launch, cell.vcpus, guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
   const auto add = [&command](const char* option, std::string value) {
     command.emplace_back(option);
     command.push_back(std::move(value));
@@ -45,10 +46,10 @@ std::vector<std::string> qemu_command(const BlkCell& cell, const BlkSetting& set
       fmt::format("if=none,id=disk0,file={},format=raw,cache={},aio={}", inherited_file(kImageFd),
                   to_string(setting.cache), to_string(setting.aio)));
   add("-device",
-      fmt::format("virtio-blk-pci,drive=disk0,disable-legacy=on,num-queues={},queue-size={},"
+      fmt::format("virtio-blk-pci,drive=disk0,disable-legacy={},num-queues={},queue-size={},"
                   "ioeventfd={}{}",
-                  cell.vcpus, kQueueSize, ioeventfd ? "on" : "off",
-                  ioeventfd ? ",iothread=io0" : ""));
+                  setting.transport == TransportKind::kPciTransitional ? "off" : "on", cell.vcpus,
+                  kQueueSize, ioeventfd ? "on" : "off", ioeventfd ? ",iothread=io0" : ""));
   if (ioeventfd) add("-object", "iothread,id=io0");
   return command;
 }
