@@ -2,7 +2,7 @@
 # source yet becomes an interface library, so the tree configures at any stage; the globs are
 # looked at again by every build.
 set(BELLHOP_LAYERS_FILE ${CMAKE_SOURCE_DIR}/tools/layers.txt)
-set(BELLHOP_SRC_ROOMS base memory event bus virtio block net transport devices vhost_user
+set(BELLHOP_SRC_ROOMS base memory event bus virtio block net vhost transport devices vhost_user
                       hypervisor vmm)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${BELLHOP_LAYERS_FILE})
 

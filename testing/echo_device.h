@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "testing/ring_worker.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop::testing {
@@ -43,6 +44,11 @@ class EchoDevice final : public VirtioDevice {
     const std::lock_guard<std::mutex> hold_queues(queues_lock_);
     for (QueueRunner* runner : queues) {
       if (runner == nullptr) continue;
+      if (runner->mode() == NotifyMode::kKernel) {
+        carriers_.push_back(std::make_unique<Carrier>(*this));
+        runner->set_carrier(carriers_.back().get());
+        continue;
+      }
       queues_.push_back(std::make_unique<Queue>(*this, *runner));
       runner->set_handler(queues_.back().get());
     }
@@ -52,7 +58,14 @@ class EchoDevice final : public VirtioDevice {
     ++resets;
     const std::lock_guard<std::mutex> hold_queues(queues_lock_);
     queues_.clear();
+    carriers_.clear();
   }
+  [[nodiscard]] Carriage carriage(unsigned /*queue*/, std::uint64_t) const noexcept override {
+    return wants;
+  }
+
+  /// Queues that are carried now, by somebody else.
+  [[nodiscard]] unsigned carried() const noexcept { return carried_; }
 
   /// Tells the driver of a change. Any thread.
   void change_config() noexcept { config_changed(); }
@@ -66,12 +79,48 @@ class EchoDevice final : public VirtioDevice {
 
   std::atomic<bool> hold{false};
   std::atomic<bool> refuse_to_start{false};
+  std::atomic<bool> refuse_to_carry{false};      ///< the second queue
+  std::atomic<Carriage> wants{Carriage::kOurs};  ///< who is to serve its queues
   std::atomic<unsigned> activations{0};
   std::atomic<unsigned> resets{0};
   std::atomic<unsigned> held{0};
   std::atomic<std::uint64_t> features_seen{0};
 
  private:
+  static std::uint32_t echo(DescriptorChain& chain) {
+    std::array<std::byte, 64> bytes{};
+    const std::size_t read = BufferRun(chain.readable()).copy_out(0, bytes);
+    return static_cast<std::uint32_t>(
+        BufferRun(chain.writable()).copy_in(0, std::span(bytes).first(read)));
+  }
+
+  /// In the kernel's place.
+  class Carrier final : public QueueCarrier {
+   public:
+    explicit Carrier(EchoDevice& device) : device_(device) {}
+    Status start(const CarriedRing& ring) override {
+      if (device_.refuse_to_carry && device_.carried_ == 1) return fail("the kernel is busy");
+      ++device_.carried_;
+      worker_ = std::make_unique<RingWorker>(*ring.memory, ring, RingFeatures{},
+                                             [](DescriptorChain& chain, std::uint32_t& written) {
+                                               written = echo(chain);
+                                               return true;
+                                             });
+      return {};
+    }
+    std::uint16_t stop() noexcept override {
+      --device_.carried_;
+      const std::uint16_t next = worker_->stop();
+      worker_.reset();
+      return next;
+    }
+    void call_changed(const EventFd* call) noexcept override { worker_->set_call(call); }
+
+   private:
+    EchoDevice& device_;
+    std::unique_ptr<RingWorker> worker_;
+  };
+
   class Queue final : public QueueHandler {
    public:
     Queue(EchoDevice& device, QueueRunner& runner)
@@ -97,11 +146,7 @@ class EchoDevice final : public VirtioDevice {
     void finish() noexcept {
       for (std::size_t i = 0; i < count_; ++i) {
         DescriptorChain& chain = chains_[i];
-        std::array<std::byte, 64> bytes{};
-        const std::size_t read = BufferRun(chain.readable()).copy_out(0, bytes);
-        const std::size_t written =
-            BufferRun(chain.writable()).copy_in(0, std::span(bytes).first(read));
-        runner_->complete(chain, static_cast<std::uint32_t>(written));
+        runner_->complete(chain, echo(chain));
         --device_->held;
       }
       count_ = 0;
@@ -117,6 +162,8 @@ class EchoDevice final : public VirtioDevice {
   std::array<std::atomic<std::uint8_t>, kConfigBytes> config_{};
   std::mutex queues_lock_;
   std::vector<std::unique_ptr<Queue>> queues_;
+  std::vector<std::unique_ptr<Carrier>> carriers_;
+  std::atomic<unsigned> carried_{0};
 };
 
 }  // namespace bellhop::testing

@@ -40,6 +40,8 @@ class MemoryNic final : public NetBackend {
     const ssize_t done = ::read(pairs_[pair]->far.get(), to.data(), to.size());
     return done < 0 ? 0 : static_cast<std::size_t>(done);
   }
+  /// Nothing comes from the far end of a pair's wire any more.
+  void hang_up(unsigned pair = 0) { (void)::shutdown(pairs_[pair]->far.get(), SHUT_WR); }
   /// The next sends and receives of all pairs fail with -error; 0: no more.
   void fail_with(int error) { error_ = error; }
   /// Calls of the host are refused.
@@ -91,6 +93,7 @@ class MemoryNic final : public NetBackend {
       return done < 0 ? -errno : done;
     }
     [[nodiscard]] int fd() const noexcept override { return near.get(); }
+    [[nodiscard]] int kernel_fd() const noexcept override { return near.get(); }
 
     UniqueFd near;
     UniqueFd far;

@@ -12,12 +12,20 @@
 #include "devices/net/net_device.h"
 #include "event/io_thread.h"
 #include "testing/fake_driver.h"
+#include "testing/fake_vhost.h"
 #include "testing/memory_nic.h"
 #include "testing/test_memory.h"
 #include "virtio/abi/net.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop::testing {
+
+/// Frames of a long stream; a tenth where each costs more than ten times as much.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr std::uint64_t kManyFrames = 100'000;
+#else
+inline constexpr std::uint64_t kManyFrames = 1'000'000;
+#endif
 
 /// A NIC over wires in memory, with drivers before its queues: the test is the guest and the
 /// network. One thread.
@@ -47,19 +55,31 @@ class NetBench {
     std::unique_ptr<QueueRunner> runner;
   };
 
-  explicit NetBench(NotifyMode mode, unsigned pairs = 1, NetOptions options = {})
-      : NetBench(mode, std::make_shared<MemoryNic>(pairs), std::move(options)) {}
-  NetBench(NotifyMode mode, std::shared_ptr<MemoryNic> memory_nic, NetOptions options = {})
-      : NetBench(mode, std::shared_ptr<NetBackend>(memory_nic), std::move(options)) {
+  /// Who carries frames between rings and wires.
+  enum class Carrier { kDevice, kFakeVhost };
+
+  explicit NetBench(NotifyMode mode, unsigned pairs = 1, NetOptions options = {},
+                    Carrier carrier = Carrier::kDevice)
+      : NetBench(mode, std::make_shared<MemoryNic>(pairs), std::move(options), carrier) {}
+  NetBench(NotifyMode mode, std::shared_ptr<MemoryNic> memory_nic, NetOptions options = {},
+           Carrier carrier = Carrier::kDevice)
+      : NetBench(mode, std::shared_ptr<NetBackend>(memory_nic), std::move(options), carrier) {
     nic = std::move(memory_nic);
   }
   /// Over another back end; what is said of the network below does not work then.
-  NetBench(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {})
-      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))) {
+  NetBench(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {},
+           Carrier carrier = Carrier::kDevice)
+      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))), mode_(mode) {
     const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
-    device = std::make_unique<NetDevice>(std::move(backend), options);
+    std::unique_ptr<VhostNet> kernel;
+    if (carrier == Carrier::kFakeVhost) {
+      std::vector<int> wires;
+      for (unsigned i = 0; i < pairs; ++i) wires.push_back(backend->pair(i).kernel_fd());
+      kernel = must(VhostNet::create(wires, [this] { return vhost.open(); }));
+    }
+    device = std::make_unique<NetDevice>(std::move(backend), options, std::move(kernel));
     device->set_config_listener(&listener);
     for (unsigned i = 0; i < 2 * pairs + 1; ++i) {
       Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));
@@ -83,13 +103,18 @@ class NetBench {
   void start(std::uint64_t features) {
     std::vector<QueueRunner*> runners;
     runners.reserve(queues.size());
-    for (const auto& queue : queues) runners.push_back(queue->runner.get());
+    features |= kRingFeatures;
+    for (const auto& queue : queues) {
+      const auto number = static_cast<unsigned>(runners.size());
+      const bool ours = device->carriage(number, features) == Carriage::kOurs;
+      queue->runner->set_mode(ours ? mode_ : NotifyMode::kKernel);
+      runners.push_back(queue->runner.get());
+    }
     must(device->activate(features, runners));
     running = true;
     for (const auto& queue : queues) {
-      queue->runner->start(must(Virtqueue::activate(
-          memory, queue->driver.config(), queue->driver.features(), queue->runner->counters())));
-      queue->runner->kick_once();
+      run(*queue, must(Virtqueue::activate(memory, queue->driver.config(), queue->driver.features(),
+                                           queue->runner->counters())));
     }
   }
   void start() { start(device->traits().features); }
@@ -112,10 +137,7 @@ class NetBench {
     std::vector<std::optional<Virtqueue>> rings;
     rings.reserve(queues.size());
     for (const auto& queue : queues) rings.push_back(queue->runner->stop());
-    for (std::size_t i = 0; i < rings.size(); ++i) {
-      queues[i]->runner->start(std::move(*rings[i]));
-      queues[i]->runner->kick_once();
-    }
+    for (std::size_t i = 0; i < rings.size(); ++i) run(*queues[i], std::move(*rings[i]));
   }
 
   // ---- the driver ----
@@ -123,10 +145,10 @@ class NetBench {
   [[nodiscard]] FakeDriver& driver(unsigned queue) { return queues[queue]->driver; }
   void kick(unsigned queue) {
     QueueRunner& runner = *queues[queue]->runner;
-    if (runner.mode() == NotifyMode::kIoEventFd) {
-      runner.doorbell().signal();
-    } else {
+    if (runner.mode() == NotifyMode::kSync) {
       runner.kick();
+    } else {
+      runner.doorbell().signal();
     }
   }
   void offer(unsigned queue) {
@@ -286,6 +308,7 @@ class NetBench {
   }
 
   GuestMemory memory = make_memory(std::uint64_t{64} << 20);
+  FakeVhost vhost{memory};
   std::shared_ptr<MemoryNic> nic;
   Sink sink;
   Listener listener;
@@ -296,6 +319,21 @@ class NetBench {
   bool running = false;
 
  private:
+  static constexpr std::uint64_t kRingFeatures =
+      virtio::feature_mask(virtio::kFeatureVersion1) |
+      virtio::feature_mask(virtio::kFeatureIndirectDesc) |
+      virtio::feature_mask(virtio::kFeatureEventIdx);
+
+  static void run(Queue& queue, Virtqueue ring) {
+    if (queue.runner->mode() == NotifyMode::kKernel) {
+      must(queue.runner->carry(ring));
+    } else {
+      queue.runner->start(std::move(ring));
+    }
+    queue.runner->kick_once();
+  }
+
+  NotifyMode mode_;
   unsigned give_slot_ = 0;
   std::vector<std::vector<unsigned>> slot_of_;
 };

@@ -27,6 +27,7 @@ constexpr const char* kExamples = R"(Examples:
       --disk path=disk.img,cache=none,aio=native
   bellhop run --kernel bench-guest.elf --cpus 2 --vcpu-affinity 0=0,1=1 --iothread io0,cpus=1 \
       --disk path=a.img,id=a,notify=sync --disk null=1G,id=b,queues=2,iothread=io0
+  bellhop run --kernel bench-guest.elf --net tap=tap0,mac=02:00:00:12:34:56
   bellhop run --config machine.toml --cpus 4        the command line wins over the file
 
 Keys of --disk:
@@ -43,7 +44,8 @@ Keys of --net:
   id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
   mtu=N                    set for the tap too; by default the tap's own
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
-  vhost=off|on|force       the kernel's vhost-net: not in this version
+  vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
+                           force, or do not start (off)
   notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.

@@ -78,6 +78,8 @@ class NetPair {
   virtual ssize_t receive(std::span<const iovec> room) noexcept = 0;
   /// For waiting only.
   [[nodiscard]] virtual int fd() const noexcept = 0;
+  /// What the host's kernel can carry frames over by itself (vhost-net); -1: it cannot.
+  [[nodiscard]] virtual int kernel_fd() const noexcept { return -1; }
 };
 
 /// What does not change about a back end.

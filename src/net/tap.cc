@@ -37,6 +37,7 @@ class TapPair final : public NetPair {
     return done < 0 ? -errno : done;
   }
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
+  [[nodiscard]] int kernel_fd() const noexcept override { return fd_.get(); }
 
   /// Takes part in the spreading of flows, or not.
   Status attach(bool on) noexcept {

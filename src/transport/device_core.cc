@@ -113,48 +113,107 @@ void DeviceCore::write_legacy_status(std::uint8_t value) {
   if ((added & kStatusDriverOk) != 0) activate();
 }
 
-void DeviceCore::activate() {
+std::uint32_t DeviceCore::unseen_interrupts() const noexcept {
+  const bool unseen = std::ranges::any_of(queues_, [](const Queue& queue) {
+    return queue.runner->running() && queue.runner->mode() == NotifyMode::kKernel;
+  });
+  return unseen ? kInterruptUsedBuffer : 0;
+}
+
+/// The rings of the queues that the driver has enabled; nothing if one of them cannot be.
+std::optional<DeviceCore::Rings> DeviceCore::make_rings() {
   const RingFeatures features{
       .indirect = (driver_features_ & feature_mask(kFeatureIndirectDesc)) != 0,
       .event_idx = (driver_features_ & feature_mask(kFeatureEventIdx)) != 0,
   };
-  std::vector<std::optional<Virtqueue>> rings(queues_.size());
-  std::vector<QueueRunner*> runners(queues_.size(), nullptr);
+  Rings rings(queues_.size());
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!queues_[i].config.ready) continue;
     if (queues_[i].config.size > queue_max_size()) {
       cannot_start(
           i, fmt::format("queue size {} is over {}", queues_[i].config.size, queue_max_size()));
-      return;
+      return std::nullopt;
     }
     auto ring = Virtqueue::activate(*wiring_.memory, queues_[i].config, features,
                                     queues_[i].runner->counters());
     if (!ring) {
       cannot_start(i, ring.error().message);
-      return;
+      return std::nullopt;
     }
     rings[i] = std::move(*ring);
-    runners[i] = queues_[i].runner.get();
-    runners[i]->set_mode(wiring_.notify);
   }
+  return rings;
+}
+
+void DeviceCore::activate() {
+  auto rings = make_rings();
+  if (!rings) return;
+  Carriage most = Carriage::kOurs;
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    const Carriage who = device_->carriage(static_cast<unsigned>(i), driver_features_);
+    queues_[i].runner->set_mode(who == Carriage::kOurs ? wiring_.notify : NotifyMode::kKernel);
+    most = std::max(most, who);
+  }
+  auto started = start_device(*rings);
+  if (!started && most == Carriage::kKernelIfPossible) {
+    if (!std::exchange(kernel_refusal_logged_, true)) {
+      log::warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id,
+                started.error().message);
+    }
+    for (Queue& queue : queues_) queue.runner->set_mode(wiring_.notify);
+    started = start_device(*rings);
+  }
+  if (started) return;
+  log::error("{}: {}", traits().id, started.error().message);
+  needs_reset();
+}
+
+/// If it fails, nothing runs, and the rings are where they were.
+Status DeviceCore::start_device(Rings& rings) {
   // Armed before the queues start, since a refusal decides how they are run.
-  if (!resting()) arm_all();
+  if (!resting()) {
+    if (auto armed = arm_all(); !armed) {
+      disarm_all();
+      return armed;
+    }
+  }
+  std::vector<QueueRunner*> runners(queues_.size(), nullptr);
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (rings[i]) runners[i] = queues_[i].runner.get();
+  }
   active_ = true;
-  if (auto started = device_->activate(driver_features_, runners); !started) {
-    log::error("{}: {}", traits().id, started.error().message);
-    disarm_all();
-    needs_reset();
-    return;
+  if (auto activated = device_->activate(driver_features_, runners); !activated) {
+    give_up_start(rings);
+    return activated;
   }
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!rings[i]) continue;
     if (resting()) {
       queues_[i].resting = std::move(rings[i]);
+      rings[i].reset();
       continue;
     }
-    runners[i]->start(std::move(*rings[i]));
+    if (runners[i]->mode() == NotifyMode::kKernel) {
+      if (auto carried = runners[i]->carry(*rings[i]); !carried) {
+        give_up_start(rings);
+        return carried;
+      }
+    } else {
+      runners[i]->start(std::move(*rings[i]));
+    }
+    rings[i].reset();
     runners[i]->kick_once();
   }
+  return {};
+}
+
+void DeviceCore::give_up_start(Rings& rings) {
+  disarm_all();
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (auto ring = queues_[i].runner->stop()) rings[i] = std::move(ring);
+  }
+  active_ = false;
+  device_->reset();
 }
 
 void DeviceCore::cannot_start(std::size_t queue, const std::string& why) {
@@ -165,8 +224,20 @@ void DeviceCore::cannot_start(std::size_t queue, const std::string& why) {
   needs_reset();
 }
 
-void DeviceCore::arm_all() {
-  if (!client_->doorbells_reachable()) return;
+/// Fails if a queue that the kernel is about to serve gets no doorbell; others fall back.
+Status DeviceCore::arm_all() {
+  if (!client_->doorbells_reachable()) return {};
+  // Those that cannot do without come first.
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!queue.config.ready || queue.armed || queue.runner->mode() != NotifyMode::kKernel) continue;
+    auto armed = client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+    queue.armed = armed.has_value();
+    // A device that runs already goes on: its exits are passed on by notify().
+    if (!armed && active_) continue;
+    if (!armed)
+      return fail(fmt::format("queue {}: {}", i, armed.error().message), armed.error().code);
+  }
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.config.ready || queue.armed || queue.runner->mode() != NotifyMode::kIoEventFd) {
@@ -183,6 +254,7 @@ void DeviceCore::arm_all() {
     // A queue that runs already keeps its thread: its exits are passed on by notify().
     if (!queue.runner->running()) queue.runner->set_mode(NotifyMode::kSync);
   }
+  return {};
 }
 
 void DeviceCore::disarm_all() noexcept {
@@ -237,12 +309,26 @@ void DeviceCore::rest() {
   }
 }
 
+Status DeviceCore::go_on(Queue& queue) {
+  if (!queue.resting) return {};
+  if (queue.runner->mode() == NotifyMode::kKernel) {
+    if (auto carried = queue.runner->carry(*queue.resting); !carried) return carried;
+  } else {
+    queue.runner->start(std::move(*queue.resting));
+  }
+  queue.resting.reset();
+  return {};
+}
+
 void DeviceCore::go_on() {
   if (!active_) return;
-  arm_all();
+  (void)arm_all();
   for (Queue& queue : queues_) {
-    if (queue.resting) queue.runner->start(std::move(*queue.resting));
-    queue.resting.reset();
+    if (auto resumed = go_on(queue); !resumed) {
+      log::error("{}: the kernel cannot serve it any more: {}", traits().id,
+                 resumed.error().message);
+      needs_reset();
+    }
     if (!queue.runner->running()) continue;
     // The driver may have rung, or missed our ring, while nobody was there.
     queue.runner->kick_once();
@@ -292,6 +378,7 @@ void DeviceCore::set_queue_vector(std::uint32_t index, std::uint16_t vector,
   }
   queues_[index].config.msix_vector = vector;
   queues_[index].bell.point_at(event);
+  queues_[index].runner->bell_changed();
 }
 
 void DeviceCore::guest_fault(const char* what) noexcept {

@@ -83,6 +83,9 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   [[nodiscard]] std::uint8_t config_generation() const noexcept {
     return config_generation_.load(std::memory_order_acquire);
   }
+  /// Bits of the interrupt status that may be due without being set: queues that the kernel serves
+  /// interrupt past us. A driver that looks for nothing finds nothing.
+  [[nodiscard]] std::uint32_t unseen_interrupts() const noexcept;
 
   /// Device-specific configuration; parts past its end read 0 and ignore writes.
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept;
@@ -126,7 +129,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
     const std::lock_guard<std::mutex> hold(lock_);
     disarm_all();
     change();
-    if (active_ && !resting()) arm_all();
+    if (active_ && !resting()) (void)arm_all();
   }
 
   /// Forbidden: requests in flight are waited for, then the queues rest; kicks stay unanswered in
@@ -171,12 +174,17 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
     return paused_ || access_ == MemoryAccess::kForbidden;
   }
   [[nodiscard]] std::uint64_t offered() const noexcept;
+  using Rings = std::vector<std::optional<Virtqueue>>;
   void activate();
+  [[nodiscard]] std::optional<Rings> make_rings();
+  Status start_device(Rings& rings);
+  void give_up_start(Rings& rings);
+  Status go_on(Queue& queue);
   void cannot_start(std::size_t queue, const std::string& why);
   void rest();
   void go_on();
   void reset_locked();
-  void arm_all();
+  Status arm_all();
   void disarm_all() noexcept;
   void needs_reset() noexcept;
 
@@ -193,6 +201,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   bool paused_ = false;
   bool refusal_logged_ = false;
   bool start_fault_logged_ = false;
+  bool kernel_refusal_logged_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;
   std::atomic<std::uint64_t> guest_faults_{0};
 };

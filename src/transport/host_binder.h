@@ -16,6 +16,8 @@ struct DoorbellMatch {
   std::uint64_t address = 0;
   std::uint32_t length = 0;                ///< bytes; 0: any width
   std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0
+  /// When it is attached: its queue cannot do without, so that it may have what is kept for such.
+  bool needed = false;
   friend bool operator==(const DoorbellMatch&, const DoorbellMatch&) = default;
 };
 

@@ -29,6 +29,10 @@ class Bell {
     if (status_ != nullptr) status_->fetch_or(bits_, std::memory_order_release);
     return event_.load(std::memory_order_acquire);
   }
+  /// What is signalled now, if somebody else than us does it.
+  [[nodiscard]] const EventFd* event() const noexcept {
+    return event_.load(std::memory_order_acquire);
+  }
   /// Rings at once.
   void ring() noexcept {
     if (const EventFd* event = prepare()) event->signal();

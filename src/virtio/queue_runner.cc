@@ -42,8 +42,54 @@ void QueueRunner::start(Virtqueue ring) {
   }
 }
 
+Status QueueRunner::carry(Virtqueue& ring) {
+  assert(!running() && carrier_ != nullptr && mode() == NotifyMode::kKernel);
+  if (!fault_.valid()) {
+    auto made = EventFd::create();
+    if (!made) return forward(made);
+    fault_ = std::move(*made);
+  }
+  fault_.consume();
+  CarriedRing lent = ring.lend();
+  lent.kick = &doorbell_;
+  lent.call = bell_->event();
+  lent.fault = &fault_;
+  if (auto started = carrier_->start(lent); !started) return started;
+  ring_.emplace(std::move(ring));
+  running_.store(true, std::memory_order_release);
+  thread_->run_sync([this] {
+    [[maybe_unused]] const bool watched = thread_->loop().watch(fault_, fault_watch_).has_value();
+    assert(watched);
+  });
+  return {};
+}
+
+std::optional<Virtqueue> QueueRunner::take_back() {
+  thread_->run_sync([this] { thread_->loop().unwatch(fault_); });
+  ring_->take_back(carrier_->stop());
+  (void)kernel_kicks();
+  running_.store(false, std::memory_order_release);
+  return std::exchange(ring_, std::nullopt);
+}
+
+void QueueRunner::FaultWatch::on_event(std::uint64_t /*count*/) noexcept {
+  runner.counters_.broken.add();
+  runner.faults_->queue_broken();
+}
+
+void QueueRunner::bell_changed() noexcept {
+  if (running() && mode() == NotifyMode::kKernel) carrier_->call_changed(bell_->event());
+}
+
+std::uint64_t QueueRunner::kernel_kicks() const noexcept {
+  // The kernel waits for the eventfd's signals and leaves its counter alone.
+  if (mode() == NotifyMode::kKernel) kernel_kicks_.add(doorbell_.consume());
+  return kernel_kicks_.get();
+}
+
 std::optional<Virtqueue> QueueRunner::stop() {
   if (!running()) return std::nullopt;
+  if (mode() == NotifyMode::kKernel) return take_back();
   thread_->run_sync([this] {
     if (mode() == NotifyMode::kIoEventFd) {
       thread_->loop().unwatch(doorbell_);
@@ -77,6 +123,10 @@ std::optional<Virtqueue> QueueRunner::stop() {
 }
 
 void QueueRunner::kick_once() noexcept {
+  if (mode() == NotifyMode::kKernel) {
+    doorbell_.signal();
+    return;
+  }
   // One message to the I/O thread in every mode: the caller may be any thread, with any lock.
   thread_->loop().post([this] {
     if (mode() == NotifyMode::kSync) {

@@ -6,10 +6,12 @@
 #include <optional>
 
 #include "base/result.h"
+#include "base/shared_counter.h"
 #include "base/unique_fd.h"
 #include "event/io_thread.h"
 #include "virtio/bell.h"
 #include "virtio/notify_mode.h"
+#include "virtio/queue_carrier.h"
 #include "virtio/queue_counters.h"
 #include "virtio/virtqueue.h"
 
@@ -51,8 +53,9 @@ class QueueFaultSink {
 ///
 /// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches
 /// the ring. With kSync the vCPU thread drains it for the length of one kick, under the baton; the
-/// I/O thread takes the same baton to complete requests. start(), stop() and the mode are control
-/// path.
+/// I/O thread takes the same baton to complete requests. With kKernel nobody in this process
+/// touches it: the runner lends it to its carrier, and neither kicks nor interrupts come by here.
+/// start(), stop() and the mode are control path.
 class QueueRunner final : public EventHandler, public Task, public Poller {
  public:
   struct Setup {
@@ -71,6 +74,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Takes the ring and serves it from the next kick on. Device handlers must be set before. Does
   /// not look at the ring yet: see kick_once().
   void start(Virtqueue ring);
+  /// The same for kKernel: the carrier that was set serves the ring. Errors: the host refuses, and
+  /// the ring stays the caller's.
+  Status carry(Virtqueue& ring);
   /// The ring rests: requests in flight are waited for, nothing more is taken. Returns it with
   /// every completion published.
   std::optional<Virtqueue> stop();
@@ -79,7 +85,12 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Rings the bell unasked, so that a driver that missed an interrupt looks (after resume).
   void ring_once() noexcept { bell_->ring(); }
 
+  /// The bell points at another event: a carrier is to signal that one.
+  void bell_changed() noexcept;
+
   void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
+  /// In a handler's place, where mode() is kKernel.
+  void set_carrier(QueueCarrier* carrier) noexcept { carrier_ = carrier; }
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
   [[nodiscard]] NotifyMode mode() const noexcept { return mode_.load(std::memory_order_relaxed); }
   /// Only while stopped: the fallback where the host refuses an ioeventfd.
@@ -89,6 +100,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[nodiscard]] const EventFd& doorbell() const noexcept { return doorbell_; }
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] QueueCounters& counters() noexcept { return counters_; }
+  /// Notifications that went past us to the carrier: the driver's, and one of ours at each start.
+  /// Any thread.
+  [[nodiscard]] std::uint64_t kernel_kicks() const noexcept;
 
   // ---- any thread ----
 
@@ -132,6 +146,13 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   enum class Ring : std::uint8_t { kNow, kWithNextSubmission };
 
+  /// Hears of a ring that the carrier does not believe. I/O thread.
+  struct FaultWatch final : EventHandler {
+    explicit FaultWatch(QueueRunner& of) noexcept : runner(of) {}
+    void on_event(std::uint64_t count) noexcept override;
+    QueueRunner& runner;
+  };
+
   void on_event(std::uint64_t count) noexcept override;
   void run() noexcept override;
   bool poll() noexcept override;
@@ -147,14 +168,19 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool drain_once(Ring ring) noexcept;
   void publish(Ring ring) noexcept;
   void settle() noexcept;
+  std::optional<Virtqueue> take_back();
 
   IoThread* thread_;
   std::atomic<NotifyMode> mode_;  ///< late kicks of other vCPUs look at it during a reset
   Bell* bell_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;
+  QueueCarrier* carrier_ = nullptr;
   EventFd doorbell_;
+  EventFd fault_;  ///< made when first needed
+  FaultWatch fault_watch_{*this};
   QueueCounters counters_;
+  mutable SharedCounter kernel_kicks_;
 
   std::optional<Virtqueue> ring_;
   bool serving_ = false;     ///< inside drain(), submit() or with_baton()

@@ -283,6 +283,49 @@ TEST_P(QueueRunnerTest, AHandlerThatDozesIsLeftAloneUntilItIsWoken) {
   runner->stop();
 }
 
+TEST_P(QueueRunnerTest, AFloodedQueueLetsTheOthersOfItsThreadWork) {
+  if (GetParam().notify == NotifyMode::kSync) return;  // each has its own vCPU
+  constexpr GuestAddress kSecondRing{0x40000};
+  FakeDriver second_driver(memory, kSecondRing, kSize, features);
+  Bell second_bell;
+  const auto second = must(QueueRunner::create(
+      {.thread = thread.get(), .mode = GetParam().notify, .bell = &second_bell, .faults = &sink}));
+  DozingHandler flooded(*runner);
+  struct Noter final : QueueHandler {
+    Noter(QueueRunner& of, DozingHandler& with) : runner(of), other(with) {}
+    void drain() noexcept override {
+      if (runner.pop(chain) != Pop::kChain) return;
+      others_progress = other.served;
+      runner.complete(chain, 1);
+      done = true;
+    }
+    void submit() noexcept override {}
+    QueueRunner& runner;
+    DozingHandler& other;
+    DescriptorChain chain;
+    std::uint64_t others_progress = 0;
+    std::atomic<bool> done{false};
+  } noter(*second, flooded);
+  runner->set_handler(&flooded);
+  second->set_handler(&noter);
+  start();
+  second->start(
+      must(Virtqueue::activate(memory, second_driver.config(), features, second->counters())));
+  for (int i = 0; i < kSize; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  ASSERT_TRUE(second_driver.add({{kData, 8, true}}));
+  thread->run_sync([&] {
+    // All of it is there before the loop looks at anything.
+    (void)driver.offer();
+    (void)second_driver.offer();
+    flooded.open(1000);
+    second->wake();
+  });
+  while (!noter.done || flooded.served != kSize) std::this_thread::yield();
+  EXPECT_LE(noter.others_progress, 8U) << "a turn is four chains";
+  runner->stop();
+  second->stop();
+}
+
 TEST_P(QueueRunnerTest, AQueueThatDozesStopsAndStarts) {
   DozingHandler dozer(*runner);
   runner->set_handler(&dozer);

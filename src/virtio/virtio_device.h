@@ -22,6 +22,13 @@ struct DeviceTraits {
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
 };
 
+/// Who is to serve a queue.
+enum class Carriage : std::uint8_t {
+  kOurs,              ///< the device, by a handler
+  kKernelIfPossible,  ///< the host's kernel, by a QueueCarrier; the device if that cannot be
+  kKernelOnly,        ///< the host's kernel, or the device does not start
+};
+
 /// Told when a device has changed its configuration space by itself. Any thread.
 class ConfigListener {
  public:
@@ -48,8 +55,15 @@ class VirtioDevice {
   /// Bytes of the configuration space; `offset + data.size()` is within config_bytes.
   virtual void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept = 0;
   virtual void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept = 0;
+  /// Who is to serve `queue` of a driver with these features; asked right before activate(). If any
+  /// of a device's queues cannot be carried by the kernel, none is.
+  [[nodiscard]] virtual Carriage carriage(unsigned /*queue*/,
+                                          std::uint64_t /*features*/) const noexcept {
+    return Carriage::kOurs;
+  }
   /// The driver is ready: sets the handler of every queue in `queues` (indexed as the standard
-  /// numbers them; null where the driver left one disabled). Their rings are started afterwards.
+  /// numbers them; null where the driver left one disabled), or its carrier if its mode() is
+  /// kKernel. Their rings are started afterwards.
   /// Errors: a fault of the host; the transport marks the device NEEDS_RESET.
   virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
   /// Back to the state before activate(). All queues have come to rest before.

@@ -230,6 +230,29 @@ void Virtqueue::suppress_kicks() noexcept {
   }
 }
 
+CarriedRing Virtqueue::lend() const noexcept {
+  assert(in_flight_ == 0);
+  const auto at = [](const GuestSpan& area) {
+    return static_cast<std::byte*>(area.as_iovec().iov_base);
+  };
+  return {.memory = memory_,
+          .desc = at(desc_),
+          .avail = at(avail_),
+          .used = at(used_),
+          .size = size_,
+          .next_avail = next_avail_,
+          .kick = nullptr,
+          .call = nullptr,
+          .fault = nullptr};
+}
+
+void Virtqueue::take_back(std::uint16_t next_avail) noexcept {
+  next_avail_ = next_avail;
+  seen_avail_ = next_avail;
+  next_used_ = used_.atomic16(kUsedIdxOffset).load(std::memory_order_relaxed);
+  published_ = next_used_;
+}
+
 bool Virtqueue::enable_kicks() noexcept {
   if (features_.event_idx) {
     used_.atomic16(avail_event_offset(size_)).store(next_avail_, std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "memory/guest_memory.h"
 #include "virtio/descriptor_chain.h"
+#include "virtio/queue_carrier.h"
 #include "virtio/queue_config.h"
 #include "virtio/queue_counters.h"
 
@@ -65,6 +66,13 @@ class Virtqueue {
   /// Index of the next entry of the available ring: with the queue quiet, all there is to know to
   /// go on elsewhere.
   [[nodiscard]] std::uint16_t next_avail() const noexcept { return next_avail_; }
+
+  /// What somebody who serves the ring elsewhere must know of it; kick, call and fault are left to
+  /// the caller. Nothing may be in flight.
+  [[nodiscard]] CarriedRing lend() const noexcept;
+  /// Goes on after somebody else has served the ring up to `next_avail`, and has given all of it
+  /// back.
+  void take_back(std::uint16_t next_avail) noexcept;
 
  private:
   Virtqueue(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept

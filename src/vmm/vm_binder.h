@@ -4,6 +4,7 @@
 #include "transport/host_binder.h"
 
 #include <mutex>
+#include <vector>
 
 namespace bellhop {
 
@@ -35,6 +36,7 @@ class VmBinder final : public HostBinder {
   const unsigned reserved_;
   std::mutex mutex_;
   unsigned attached_ = 0;
+  std::vector<const EventFd*> needed_;  ///< of these, for queues that cannot do without
 };
 
 }  // namespace bellhop

@@ -49,6 +49,24 @@ TEST(VmBinder, HostThatRefusesTheSeventh) {
   EXPECT_TRUE(binder.attach_doorbell(host.events[7], doorbell(7)).has_value());
 }
 
+TEST(VmBinder, WhatIsKeptIsForThoseWhoNeedIt) {
+  Host host(8);
+  VmBinder binder(*host.vm, 6, 2);
+  EXPECT_EQ(host.attach_all(binder), 4U);
+  DoorbellMatch needed = doorbell(20);
+  needed.needed = true;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[4], needed).has_value());
+  needed.address += 4;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[5], needed).has_value());
+  needed.address += 4;
+  EXPECT_FALSE(binder.attach_doorbell(host.events[6], needed));
+  // One that is given back is kept again, and not for others.
+  binder.detach_doorbell(host.events[4], doorbell(20));
+  EXPECT_FALSE(binder.attach_doorbell(host.events[6], doorbell(6)));
+  needed.address = doorbell(20).address;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[4], needed).has_value());
+}
+
 TEST(VmBinder, KeepsRoomForAVhostUser) {
   Host host(6);
   VmBinder binder(*host.vm, 6, 2);

@@ -25,8 +25,19 @@ class UnusedQueue final : public QueueHandler {
   QueueRunner& runner_;
 };
 
-NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options)
+namespace {
+
+/// 5.1.2: the control queue comes after all pairs of a driver that uses several, else after one.
+unsigned pairs_of(std::uint64_t features, const NetLimits& limits) noexcept {
+  return (features & feature_mask(kNetFeatureMq)) != 0 ? limits.pairs : 1;
+}
+
+}  // namespace
+
+NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,
+                     std::unique_ptr<VhostNet> kernel)
     : backend_(std::move(backend)),
+      kernel_(std::move(kernel)),
       options_(std::move(options)),
       rx_counters_(backend_->limits().pairs),
       tx_counters_(backend_->limits().pairs) {
@@ -68,8 +79,16 @@ void NetDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte
   control_counters_.refused.add();
 }
 
+Carriage NetDevice::carriage(unsigned queue, std::uint64_t features) const noexcept {
+  const bool carried = kernel_ && queue < 2 * pairs_of(features, backend_->limits());
+  return carried ? options_.kernel : Carriage::kOurs;
+}
+
 Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
   features_ = features;
+  if (kernel_) {
+    if (auto begun = kernel_->begin(features); !begun) return begun;
+  }
   to_host_ = host_offloads(features);
   const Offloads to_guest = guest_offloads(features);
   // A NIC whose interface has gone still starts, without a link.
@@ -86,14 +105,17 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
 }
 
 Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
-  // 5.1.2: the control queue comes after all pairs of a driver that uses several, else after one.
-  const unsigned pairs = negotiated(kNetFeatureMq) ? backend_->limits().pairs : 1;
+  const unsigned pairs = pairs_of(features_, backend_->limits());
   const unsigned control = 2 * pairs;
   rx_.resize(pairs);
   tx_.resize(pairs);
   for (unsigned i = 0; i < queues.size(); ++i) {
     QueueRunner* const runner = queues[i];
     if (runner == nullptr) continue;
+    if (runner->mode() == NotifyMode::kKernel) {
+      runner->set_carrier(&kernel_->carrier(i));
+      continue;
+    }
     QueueHandler* handler = nullptr;
     if (i < control && i % 2 == 0) {
       auto rx = NetRx::create(*this, i / 2, *runner);
@@ -140,6 +162,11 @@ void NetDevice::set_status_bits(std::uint16_t set, std::uint16_t clear) noexcept
 
 void NetDevice::set_link(bool up) noexcept {
   link_up_.store(up, std::memory_order_relaxed);
+  if (kernel_) {
+    if (auto set = kernel_->set_link(up); !set) {
+      log::error("{}: {}", options_.id, set.error().message);
+    }
+  }
   set_status_bits(up ? kNetStatusLinkUp : std::uint16_t{0},
                   up ? std::uint16_t{0} : kNetStatusLinkUp);
 }
@@ -159,12 +186,21 @@ void NetDevice::backend_gone(IoThread& thread, int error) noexcept {
   });
 }
 
+/// The kernel serves no queue that the tap has not got.
+Status NetDevice::move_pairs(unsigned from, unsigned to) {
+  if (kernel_ && to < from) {
+    if (auto rested = kernel_->use_pairs(to); !rested) return rested;
+  }
+  if (auto used = backend_->use_pairs(to); !used) return used;
+  return kernel_ ? kernel_->use_pairs(to) : Status();
+}
+
 bool NetDevice::use_pairs(unsigned count) noexcept {
   if (!negotiated(kNetFeatureMq) || count == 0 || count > backend_->limits().pairs) return false;
   const unsigned before = pairs_in_use_.load(std::memory_order_relaxed);
   // A queue that the host is about to take out of use must know why it cannot be read any more.
   if (count < before) pairs_in_use_.store(count, std::memory_order_release);
-  if (!backend_->use_pairs(count)) {
+  if (!move_pairs(before, count)) {
     pairs_in_use_.store(before, std::memory_order_release);
     return false;
   }
@@ -225,6 +261,7 @@ std::vector<DeviceFigure> NetDevice::figures() const {
           {"tx_dropped_link_down", sum.tx_dropped_link_down},
           {"tx_dropped_error", sum.tx_dropped_error},
           {"control_commands", sum.control_commands},
+          {"vhost_queues", kernel_ ? kernel_->served() : 0U},
           {"guest_faults", sum.guest_faults}};
 }
 

@@ -10,6 +10,7 @@
 #include "devices/net/net_counters.h"
 #include "devices/net/rx_filter.h"
 #include "net/net_backend.h"
+#include "vhost/vhost_net.h"
 #include "virtio/abi/net.h"
 #include "virtio/virtio_device.h"
 
@@ -20,6 +21,8 @@ struct NetOptions {
   MacAddress mac = 0;
   std::uint16_t mtu = 0;  ///< told to the driver; 0: not told
   std::uint16_t queue_size = 256;
+  /// Where the kernel can carry frames: whether the device does without it.
+  Carriage kernel = Carriage::kKernelIfPossible;
 };
 
 /// All counters of a NIC, summed over its queues.
@@ -49,13 +52,16 @@ class UnusedQueue;
 /// its pairs, and a control queue.
 class NetDevice final : public VirtioDevice {
  public:
-  /// Pairs as many as the back end has.
-  NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options);
+  /// Pairs as many as the back end has. `kernel`, made for the same pairs, serves their queues in
+  /// our place; the control queue stays ours.
+  NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,
+            std::unique_ptr<VhostNet> kernel = nullptr);
   ~NetDevice() override;
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
+  [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceFigure> figures() const override;
@@ -88,10 +94,12 @@ class NetDevice final : public VirtioDevice {
 
   // For the control queue. False: refused.
   [[nodiscard]] bool use_pairs(unsigned count) noexcept;
+  Status move_pairs(unsigned from, unsigned to);
   [[nodiscard]] bool set_guest_offloads(std::uint64_t features) noexcept;
   void announced() noexcept { set_status_bits(0, virtio::kNetStatusAnnounce); }
 
   std::shared_ptr<NetBackend> backend_;
+  std::unique_ptr<VhostNet> kernel_;  ///< null: frames go through this process
   NetOptions options_;
   DeviceTraits traits_;
 

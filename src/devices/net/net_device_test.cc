@@ -435,6 +435,17 @@ TEST_P(NetDeviceTest, Row28TheInterfaceIsGone) {
   EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
 }
 
+TEST_P(NetDeviceTest, Row28TheWireHasAnEnd) {
+  bench.start();
+  bench.give_buffers(8, 2048);
+  bench.nic->hang_up();
+  EXPECT_TRUE(NetBench::eventually([&] { return !bench.device->link_up(); }));
+  const std::uint64_t calls = bench.loop_calls();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_LE(bench.loop_calls() - calls, 8U);
+  EXPECT_FALSE(bench.driver(0).reap().has_value());
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, NetDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
                          [](const auto& which) { return to_string(which.param); });

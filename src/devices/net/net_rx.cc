@@ -92,7 +92,8 @@ NetRx::Next NetRx::receive() noexcept {
     result = pair_.receive({room_.data(), room_count_});
     runner_.counters().system_calls.add();
   } while (result == -EINTR);
-  if (result < 0) return nothing_came(result);
+  // An end, as a socket has one, is no frame either.
+  if (result <= 0) return nothing_came(result == 0 ? -EBADFD : result);
 
   const auto bytes = static_cast<std::size_t>(result);
   if (!device_.link_up()) {

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <array>
+#include <vector>
 
 #include "base/log.h"
 #include "devices/net/net_device.h"
@@ -22,18 +23,19 @@ Result<MacAddress> make_up_mac() {
   return load_mac(bytes.data());
 }
 
+/// The kernel's vhost-net under all pairs of the back end.
+Result<std::unique_ptr<VhostNet>> find_kernel(NetBackend& backend) {
+  std::vector<int> taps;
+  for (unsigned pair = 0; pair < backend.limits().pairs; ++pair) {
+    taps.push_back(backend.pair(pair).kernel_fd());
+    if (taps.back() < 0) return fail(fmt::format("{} is no tap", backend.name()));
+  }
+  return VhostNet::create(taps);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
-  if (config.vhost == Vhost::kForce) {
-    return fail(
-        fmt::format("--net: {}: vhost=force: this version has no vhost-net; vhost=off or "
-                    "vhost=on would start",
-                    config.id));
-  }
-  if (config.vhost == Vhost::kOn) {
-    log::info("{}: this version has no vhost-net: frames are carried in user space", config.id);
-  }
   MacAddress mac = config.mac;
   if (mac == 0) {
     const auto made_up = make_up_mac();
@@ -42,11 +44,25 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
   }
   auto tap = open_tap(config.tap);
   if (!tap) return forward(tap);
+  std::unique_ptr<VhostNet> kernel;
+  if (config.vhost != Vhost::kOff) {
+    auto found = find_kernel(**tap);
+    if (found) {
+      kernel = std::move(*found);
+    } else if (config.vhost == Vhost::kForce) {
+      return fail(fmt::format("--net: {}: vhost=force: {}", config.id, found.error().message),
+                  found.error().code);
+    } else {
+      log::warn("vhost=on: {}, {} is served in user space", found.error().message, config.id);
+    }
+  }
   const NetOptions options{.id = config.id,
                            .mac = mac,
                            .mtu = (*tap)->limits().mtu,
-                           .queue_size = static_cast<std::uint16_t>(config.queue_size)};
-  return std::make_unique<NetDevice>(std::move(*tap), options);
+                           .queue_size = static_cast<std::uint16_t>(config.queue_size),
+                           .kernel = config.vhost == Vhost::kForce ? Carriage::kKernelOnly
+                                                                   : Carriage::kKernelIfPossible};
+  return std::make_unique<NetDevice>(std::move(*tap), options, std::move(kernel));
 }
 
 }  // namespace bellhop

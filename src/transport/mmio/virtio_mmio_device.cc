@@ -123,7 +123,7 @@ std::uint32_t VirtioMmioDevice::read_register(std::uint32_t offset) noexcept {
     case kMmioQueueReady:
       return core_->queue(queue_sel_.load(std::memory_order_relaxed)).ready ? 1 : 0;
     case kMmioInterruptStatus:
-      return status_.read();
+      return status_.read() | core_->unseen_interrupts();
     case kMmioStatus:
       return core_->status();
     case kMmioShmLenLow:
@@ -212,7 +212,9 @@ DoorbellMatch VirtioMmioDevice::doorbell_of(unsigned queue) const noexcept {
 }
 
 Status VirtioMmioDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
-  return host_->attach_doorbell(doorbell, doorbell_of(queue));
+  DoorbellMatch match = doorbell_of(queue);
+  match.needed = core_->runner(queue).mode() == NotifyMode::kKernel;
+  return host_->attach_doorbell(doorbell, match);
 }
 
 void VirtioMmioDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept {

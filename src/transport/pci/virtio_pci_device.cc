@@ -215,7 +215,10 @@ void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noex
       break;
     case kIsrOffset:
       // 4.1.4.5: reading takes the bits.
-      if ((taken = at == 0)) store_le(data, isr_.take(kInterruptUsedBuffer | kInterruptConfig));
+      if ((taken = at == 0)) {
+        store_le(data,
+                 isr_.take(kInterruptUsedBuffer | kInterruptConfig) | core_->unseen_interrupts());
+      }
       break;
     case kDeviceOffset:
       core_->read_config(at, data);
@@ -483,6 +486,7 @@ Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
              .length = 0,
              .datamatch = std::nullopt};
   }
+  match.needed = core_->runner(queue).mode() == NotifyMode::kKernel;
   auto armed = host_->attach_doorbell(doorbell, match);
   if (!armed && armed.error().code == EINVAL && match.length == 0) {
     // Hosts that know no such match get the width that drivers use; other widths then come as

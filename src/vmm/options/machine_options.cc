@@ -103,12 +103,26 @@ Status check_nics(const MachineConfig& config) {
       if (!nics[i].tap.name.empty() && nics[j].tap.name == nics[i].tap.name) {
         return fail(fmt::format("--net: tap={} is used by two NICs", nics[i].tap.name));
       }
+      for (const int fd : nics[i].tap.fds) {
+        if (std::ranges::find(nics[j].tap.fds, fd) != nics[j].tap.fds.end()) {
+          return fail(fmt::format("--net: fd={} is used by two NICs", fd));
+        }
+      }
       if (nics[i].mac != 0 && nics[j].mac == nics[i].mac) {
         return fail(fmt::format("--net: {} and {} have the same mac", nics[j].id, nics[i].id));
       }
     }
   }
   return {};
+}
+
+/// How many queues may go to the kernel's vhost, and cannot be notified synchronously there.
+unsigned needed_ioeventfds(const std::vector<NicConfig>& nics) {
+  unsigned sum = 0;
+  for (const NicConfig& nic : nics) {
+    if (nic.vhost != Vhost::kOff) sum += 2 * nic.tap.pairs;
+  }
+  return sum;
 }
 
 Status give_iothreads(MachineConfig& config) {
@@ -319,6 +333,12 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (!nic) return forward(nic);
     if (nic->id.empty()) nic->id = fmt::format("net{}", config.nics.size());
     config.nics.push_back(std::move(*nic));
+  }
+  if (!options.reserve_ioeventfds) {
+    const unsigned needed = needed_ioeventfds(config.nics);
+    // Where they cannot all have one anyway, others need not go without.
+    const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
+    config.reserved_ioeventfds = enough ? needed : 0;
   }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);

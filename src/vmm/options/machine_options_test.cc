@@ -110,6 +110,16 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   EXPECT_EQ(nic.iothread, "right:left");
 }
 
+TEST_F(MachineOptionsTest, KeepsIoEventFdsForVhost) {
+  net("tap=a,queues=2,vhost=on");
+  net("tap=b");
+  EXPECT_EQ(make()->reserved_ioeventfds, 4U);
+  options_.max_ioeventfds = "3";
+  EXPECT_EQ(make()->reserved_ioeventfds, 0U);
+  options_.reserve_ioeventfds = "1";
+  EXPECT_EQ(make()->reserved_ioeventfds, 1U);
+}
+
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   const auto fault_of = [&](const std::string& text) {
     options_.nics.clear();
@@ -149,6 +159,10 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   net("tap=a,id=x");
   net("tap=b,id=x");
   EXPECT_THAT(fault(), HasSubstr("id=x"));
+  options_.nics.clear();
+  net("fd=10:11");
+  net("fd=12:11");
+  EXPECT_THAT(fault(), HasSubstr("fd=11 is used by two"));
 }
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {

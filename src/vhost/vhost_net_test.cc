@@ -1,0 +1,169 @@
+#include "vhost/vhost_net.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+
+#include "testing/fake_vhost.h"
+#include "testing/test_memory.h"
+#include "vhost/vhost_abi.h"
+#include "virtio/abi/net.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+namespace {
+
+using namespace virtio;
+using testing::FakeVhost;
+using ::testing::HasSubstr;
+using testing::make_memory;
+using testing::must;
+
+constexpr std::uint64_t kAll = ~std::uint64_t{0};
+
+/// A NIC of one pair, its rings not yet given to the kernel. The driver does nothing.
+struct VhostNetTest : ::testing::Test {
+  VhostNetTest() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()),
+              0);
+    tap = UniqueFd(ends[0]);
+    far = UniqueFd(ends[1]);
+    for (unsigned i = 0; i < 2; ++i) {
+      QueueConfig config;
+      config.size = 16;
+      config.ready = true;
+      config.desc = GuestAddress(0x1000 * (i + 1));
+      config.driver = GuestAddress(0x1000 * (i + 1) + 0x400);
+      config.device = GuestAddress(0x1000 * (i + 1) + 0x800);
+      rings[i] = must(Virtqueue::activate(memory, config, {}, counters));
+    }
+  }
+  [[nodiscard]] std::array<int, 1> taps() const { return {tap.get()}; }
+  auto create() {
+    return VhostNet::create(taps(), [this] { return kernel.open(); });
+  }
+  CarriedRing lent(unsigned ring) {
+    CarriedRing one = rings[ring]->lend();
+    one.kick = &kick;
+    one.call = &call;
+    one.fault = &fault;
+    return one;
+  }
+
+  GuestMemory memory = make_memory();
+  FakeVhost kernel{memory};
+  QueueCounters counters;
+  UniqueFd tap;
+  UniqueFd far;
+  EventFd kick = must(EventFd::create());
+  EventFd call = must(EventFd::create());
+  EventFd fault = must(EventFd::create());
+  std::array<std::optional<Virtqueue>, 2> rings;
+};
+
+TEST_F(VhostNetTest, SaysWhyItCannotBe) {
+  kernel.refuse_open(ENOENT);
+  EXPECT_FALSE(create());
+  kernel.refuse_open(0);
+  kernel.lack_features(feature_mask(kFeatureEventIdx));
+  const auto old = create();
+  ASSERT_FALSE(old);
+  EXPECT_THAT(old.error().message, HasSubstr("/dev/vhost-net of this kernel lacks features"));
+  EXPECT_EQ(kernel.open_handles(), 0U);
+}
+
+TEST_F(VhostNetTest, ADeviceThatIsMissingIsNamedWithWhatHelps) {
+  const auto missing = open_vhost("/dev/no-such-vhost", "vhost_none");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().message, "/dev/no-such-vhost is missing (modprobe vhost_none)");
+  EXPECT_EQ(missing.error().code, ENOENT);
+}
+
+TEST_F(VhostNetTest, EachRefusalNamesWhatWasRefused) {
+  struct Case {
+    unsigned long request;
+    const char* words;
+  };
+  for (const auto& [request, words] : {
+           Case{VHOST_SET_MEM_TABLE, "the memory map"},
+           Case{VHOST_SET_VRING_NUM, "the size of a ring"},
+           Case{VHOST_SET_VRING_BASE, "the place in a ring"},
+           Case{VHOST_SET_VRING_ADDR, "the addresses of a ring"},
+           Case{VHOST_SET_VRING_KICK, "an event for kicks"},
+           Case{VHOST_SET_VRING_CALL, "an event for interrupts"},
+           Case{VHOST_SET_VRING_ERR, "an event for faults"},
+           Case{VHOST_NET_SET_BACKEND, "the tap"},
+       }) {
+    const auto net = must(create());
+    must(net->begin(kAll));
+    kernel.refuse(request, ENOMEM);
+    const auto started = net->carrier(0).start(lent(0));
+    ASSERT_FALSE(started) << words;
+    EXPECT_THAT(started.error().message, HasSubstr(std::string("refuses ") + words));
+    EXPECT_EQ(started.error().code, ENOMEM);
+    kernel.refuse(request, 0);
+    // The refusal is over: it works.
+    ASSERT_TRUE(net->carrier(0).start(lent(0)).has_value()) << words;
+    EXPECT_EQ(net->served(), 1U);
+    (void)net->carrier(0).stop();
+  }
+  for (const unsigned long request : {static_cast<unsigned long>(VHOST_SET_OWNER),
+                                      static_cast<unsigned long>(VHOST_GET_FEATURES)}) {
+    kernel.refuse(request, EIO);
+    EXPECT_FALSE(create());
+    kernel.refuse(request, 0);
+  }
+  EXPECT_EQ(kernel.open_handles(), 0U);
+  EXPECT_EQ(kernel.wrong_calls(), 0U);
+}
+
+TEST_F(VhostNetTest, GoesOnWhereItWas) {
+  const auto net = must(create());
+  must(net->begin(kAll));
+  rings[1]->take_back(0);
+  for (unsigned round = 0; round < 3; ++round) {
+    must(net->carrier(1).start(lent(1)));
+    EXPECT_EQ(kernel.serving(), 1U);
+    const std::uint16_t next = net->carrier(1).stop();
+    EXPECT_EQ(next, 0U);
+    rings[1]->take_back(next);
+  }
+  EXPECT_EQ(kernel.serving(), 0U);
+}
+
+// The kernel gives back what it takes: the used index says as much.
+TEST_F(VhostNetTest, AKernelThatDoesNotSayWhereItWasIsNotNeededFor) {
+  const auto net = must(create());
+  must(net->begin(kAll));
+  must(net->carrier(1).start(lent(1)));
+  kernel.refuse(VHOST_GET_VRING_BASE, EIO);
+  const std::array<std::byte, 2> five{std::byte{5}, std::byte{0}};
+  ASSERT_TRUE(memory.write(GuestAddress(0x2800 + 2), five));
+  EXPECT_EQ(net->carrier(1).stop(), 5U);
+}
+
+TEST_F(VhostNetTest, LinkAndPairsDecideWhatIsServed) {
+  const auto net = must(create());
+  must(net->begin(kAll));
+  must(net->set_link(false));
+  must(net->carrier(0).start(lent(0)));
+  must(net->carrier(1).start(lent(1)));
+  EXPECT_EQ(net->served(), 0U);
+  must(net->set_link(true));
+  EXPECT_EQ(net->served(), 2U);
+  EXPECT_EQ(kernel.serving(), 2U);
+  must(net->use_pairs(0));
+  EXPECT_EQ(net->served(), 0U);
+  must(net->use_pairs(1));
+  EXPECT_EQ(kernel.serving(), 2U);
+  (void)net->carrier(0).stop();
+  (void)net->carrier(1).stop();
+  EXPECT_EQ(kernel.serving(), 0U);
+  EXPECT_EQ(kernel.wrong_calls(), 0U);
+}
+
+}  // namespace
+}  // namespace bellhop
