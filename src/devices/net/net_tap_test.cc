@@ -191,7 +191,8 @@ TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
     start();
     run(1000, 0);
     ASSERT_EQ(std::system("ip link set bell0 down"), 0);  // NOLINT: in the namespace
-    const auto frame = make(0);
+    auto frame = make(0);
+    frame[kNetHeaderBytes + 13] ^= std::byte{1};  // not one that is counted
     EXPECT_TRUE(bench->send(frame));
     EXPECT_EQ(bench->device->totals().tx_dropped_link_down, 1U);
     EXPECT_TRUE(bench->device->link_up()) << "it may come back";
@@ -202,9 +203,6 @@ TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
     ASSERT_EQ(std::system("ip link set bell0 carrier off"), 0);  // NOLINT
     EXPECT_TRUE(bench->send(frame));
     ASSERT_EQ(std::system("ip link set bell0 carrier on"), 0);  // NOLINT
-    std::array<std::byte, 2048> seen{};
-    while (::recv(host.get(), seen.data(), seen.size(), MSG_DONTWAIT) > 0) {
-    }
     from_guest = got = 2000;
     to_guest = received = 2000;
     run(3000, 0);
