@@ -262,6 +262,7 @@ std::vector<DeviceFigure> NetDevice::figures() const {
           {"tx_dropped_error", sum.tx_dropped_error},
           {"control_commands", sum.control_commands},
           {"vhost_queues", kernel_ ? kernel_->served() : 0U},
+          {"vhost_starts", kernel_ ? kernel_->starts() : 0U},
           {"guest_faults", sum.guest_faults}};
 }
 

@@ -35,6 +35,7 @@ struct VhostVsockDeviceTest : ::testing::Test, CoreClient {
 
   Status arm_doorbell(unsigned, const EventFd&) override { return {}; }
   void disarm_doorbell(unsigned, const EventFd&) noexcept override {}
+  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
   void device_was_reset() noexcept override {}
   void raise_config_interrupt() noexcept override {}
 
