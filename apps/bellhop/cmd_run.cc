@@ -237,7 +237,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--max-ioeventfds", options.max_ioeventfds,
        "Use at most N ioeventfds; further queues notify synchronously", "N");
   text("--reserve-ioeventfds", options.reserve_ioeventfds,
-       "Keep N of the host's ioeventfds free for a vhost user", "N");
+       "Of --max-ioeventfds, keep N for queues that vhost serves", "N");
   text("--serial", options.serial, "Where the serial port goes: tty (default), null or a file",
        "tty|null|file=PATH");
   text("--on-reset", options.on_reset, "When the guest asks for a reset: exit (default) or restart",

@@ -1,5 +1,7 @@
 #include "net/interface.h"
 
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -44,6 +46,17 @@ Result<bool> Interface::is_up() const {
     return fail_errno("cannot look at " + name_);
   }
   return (request.ifr_flags & IFF_UP) != 0;
+}
+
+Result<bool> Interface::has_link() const {
+  ifreq request = request_for(name_);
+  ethtool_value link{};
+  link.cmd = ETHTOOL_GLINK;
+  request.ifr_data = reinterpret_cast<char*>(&link);
+  if (::ioctl(socket_.get(), SIOCETHTOOL, &request) != 0) {
+    return fail_errno("cannot look at " + name_);
+  }
+  return link.data != 0;
 }
 
 Status Interface::bring_up() const {

@@ -24,6 +24,8 @@ class Interface {
   [[nodiscard]] bool exists() const noexcept;
   /// Switched on by its owner (IFF_UP). Errors: it is gone.
   [[nodiscard]] Result<bool> is_up() const;
+  /// Up, and with a carrier. Errors: it is gone.
+  [[nodiscard]] Result<bool> has_link() const;
   /// Errors: no rights.
   [[nodiscard]] Status bring_up() const;
   /// In bytes. Errors: it is gone.

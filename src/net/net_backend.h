@@ -82,6 +82,13 @@ class NetPair {
   [[nodiscard]] virtual int kernel_fd() const noexcept { return -1; }
 };
 
+/// The host's end of the wire, as far as frames can go there.
+enum class LinkState : std::uint8_t {
+  kUp,
+  kDown,  ///< taken down, or without a carrier: it may come back
+  kGone,
+};
+
 /// What does not change about a back end.
 struct NetLimits {
   unsigned pairs = 1;     ///< as many NetPair objects
@@ -99,6 +106,10 @@ class NetBackend {
   /// For people: "tap0".
   [[nodiscard]] virtual const std::string& name() const noexcept = 0;
   [[nodiscard]] virtual NetPair& pair(unsigned index) noexcept = 0;
+  /// Can be read when link() may answer differently from before; -1: it never will.
+  [[nodiscard]] virtual int link_fd() const noexcept { return -1; }
+  /// Takes what there is to read from link_fd(). One thread at a time.
+  [[nodiscard]] virtual LinkState link() noexcept { return LinkState::kUp; }
 
   /// The first `count` pairs are in use from now on: the others are sent nothing. At first, one is.
   /// Errors: the host refuses.

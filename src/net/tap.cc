@@ -3,9 +3,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
+#include <array>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -86,6 +91,8 @@ class Tap final : public NetBackend {
   [[nodiscard]] const NetLimits& limits() const noexcept override { return limits_; }
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
   [[nodiscard]] NetPair& pair(unsigned index) noexcept override { return *pairs_[index]; }
+  [[nodiscard]] int link_fd() const noexcept override { return link_events_.get(); }
+  [[nodiscard]] LinkState link() noexcept override;
 
   Status use_pairs(unsigned count) override {
     for (std::size_t i = 0; i < pairs_.size(); ++i) {
@@ -108,6 +115,7 @@ class Tap final : public NetBackend {
   Status take_over(const TapConfig& config);
   Status set_up(const TapConfig& config);
   void find_offloads() noexcept;
+  void listen_to_links() noexcept;
   [[nodiscard]] bool accepts(unsigned flags) const noexcept {
     return ::ioctl(pairs_[0]->fd(), TUNSETOFFLOAD, flags) == 0;
   }
@@ -115,6 +123,7 @@ class Tap final : public NetBackend {
   std::string name_;
   NetLimits limits_;
   std::vector<std::unique_ptr<TapPair>> pairs_;
+  UniqueFd link_events_;  ///< invalid: the kernel does not tell
 };
 
 /// What an errno of TUNSETIFF means, for people.
@@ -236,7 +245,34 @@ Status Tap::set_up(const TapConfig& config) {
   limits_.pairs = static_cast<unsigned>(pairs_.size());
   limits_.mtu = interface->mtu() ? *interface->mtu() : std::uint16_t{0};
   find_offloads();
+  listen_to_links();
   return use_pairs(1);
+}
+
+/// The kernel's messages about interfaces. They say which one changed and how; all that matters
+/// here is that one did.
+void Tap::listen_to_links() noexcept {
+  UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
+  sockaddr_nl groups{};
+  groups.nl_family = AF_NETLINK;
+  groups.nl_groups = RTMGRP_LINK;
+  const auto* const address = reinterpret_cast<const sockaddr*>(&groups);
+  if (!socket.valid() || ::bind(socket.get(), address, sizeof groups) != 0) return;
+  link_events_ = std::move(socket);
+}
+
+LinkState Tap::link() noexcept {
+  std::array<std::byte, 8192> message;
+  // An overflow is an error once, and then there is more.
+  while (::recv(link_events_.get(), message.data(), message.size(), 0) > 0 || errno == ENOBUFS) {
+  }
+  ifreq request{};
+  if (::ioctl(pairs_[0]->fd(), TUNGETIFF, &request) != 0) return LinkState::kGone;
+  // It may have been given another name, or been moved to another namespace, where we cannot look.
+  const auto interface =
+      Interface::of(std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ)));
+  const Result<bool> up = interface ? interface->has_link() : true;
+  return !up || *up ? LinkState::kUp : LinkState::kDown;
 }
 
 void Tap::find_offloads() noexcept {

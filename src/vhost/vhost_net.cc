@@ -57,6 +57,11 @@ unsigned VhostNet::served() const noexcept {
   return static_cast<unsigned>(std::ranges::count(rings_, true, &Ring::served));
 }
 
+std::uint64_t VhostNet::starts() const noexcept {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  return starts_;
+}
+
 /// Gives the tap to a ring that is to be served, and takes it from one that is not. mutex_ is held.
 Status VhostNet::update(unsigned ring) {
   Ring& one = rings_[ring];
@@ -72,8 +77,10 @@ Status VhostNet::update(unsigned ring) {
     return set;
   }
   one.served = wanted;
+  if (!wanted) return {};
+  ++starts_;
   // What was offered while nobody listened.
-  if (wanted) one.ring->kick();
+  one.ring->kick();
   return {};
 }
 

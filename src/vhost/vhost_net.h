@@ -33,6 +33,8 @@ class VhostNet final : private VhostRingOwner {
   [[nodiscard]] QueueCarrier& carrier(unsigned queue) noexcept { return *rings_[queue].ring; }
   /// Queues that the kernel serves now.
   [[nodiscard]] unsigned served() const noexcept;
+  /// How often one was given to the kernel, since this was made.
+  [[nodiscard]] std::uint64_t starts() const noexcept;
 
   /// The rings of the first `count` pairs are served; the others' rest as they are, however full.
   /// Errors: the kernel refuses.
@@ -57,6 +59,7 @@ class VhostNet final : private VhostRingOwner {
   mutable std::mutex mutex_;
   std::vector<Ring> rings_;
   unsigned pairs_in_use_ = 1;
+  std::uint64_t starts_ = 0;
   bool link_ = true;
 };
 

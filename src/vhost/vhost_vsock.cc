@@ -55,6 +55,11 @@ Status VhostVsock::begin(std::uint64_t features) {
   return device_->set_features(features & (kRingFeatures | kSocketFeatures));
 }
 
+bool VhostVsock::running() const noexcept {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  return running_;
+}
+
 /// Both rings are switched on together, and off together.
 Status VhostVsock::run(bool on) {
   if (running_ == on) return {};

@@ -28,6 +28,8 @@ class VhostVsock final : private VhostRingOwner {
   [[nodiscard]] std::uint64_t features() const noexcept;
   /// What the driver acknowledged, before its rings are started.
   Status begin(std::uint64_t features);
+  /// Whether the kernel serves both queues now.
+  [[nodiscard]] bool running() const noexcept;
   /// Of queue 0 (receive) and 1 (transmit).
   [[nodiscard]] QueueCarrier& carrier(unsigned queue) noexcept { return *rings_[queue]; }
 
@@ -39,7 +41,7 @@ class VhostVsock final : private VhostRingOwner {
 
   std::unique_ptr<VhostDevice> device_;
   std::array<std::unique_ptr<VhostRing>, kRings> rings_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::array<bool, kRings> ready_{};
   bool running_ = false;
 };

@@ -1,6 +1,7 @@
 #include "devices/net/net_device.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "base/log.h"
@@ -13,6 +14,41 @@
 namespace bellhop {
 
 using namespace virtio;
+
+/// Hears of what becomes of the host's end of the wire.
+class LinkWatch final : public ReadyHandler {
+ public:
+  LinkWatch(NetDevice& device, IoThread& thread) noexcept : device_(device), thread_(thread) {}
+  ~LinkWatch() {
+    thread_.run_sync([this] { watch_.reset(); });
+  }
+  LinkWatch(const LinkWatch&) = delete;
+  LinkWatch& operator=(const LinkWatch&) = delete;
+
+  Status start() {
+    Status started;
+    thread_.run_sync([&] {
+      auto watch =
+          thread_.loop().watch_fd(device_.backend_->link_fd(), Readiness::kReadable, *this);
+      if (!watch) {
+        started = forward(watch);
+        return;
+      }
+      watch_ = std::move(*watch);
+      on_ready();
+    });
+    return started;
+  }
+
+ private:
+  void on_ready() noexcept override {
+    if (device_.look_at_link(thread_)) watch_->arm();
+  }
+
+  NetDevice& device_;
+  IoThread& thread_;
+  std::unique_ptr<FdWatch> watch_;
+};
 
 /// A queue that the driver set up although nothing that it negotiated uses it: nothing is taken.
 class UnusedQueue final : public QueueHandler {
@@ -103,11 +139,29 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
   filter_.reset(options_.mac, negotiated(kNetFeatureCtrlVq) && negotiated(kNetFeatureCtrlVlan)
                                   ? RxFilter::Vlans::kListed
                                   : RxFilter::Vlans::kAll);
-  if (auto made = activate_queues(queues); !made) {
-    reset();
-    return made;
+  Status made = activate_queues(queues);
+  if (made) made = watch_link(queues);
+  if (!made) reset();
+  return made;
+}
+
+Status NetDevice::watch_link(std::span<QueueRunner* const> queues) {
+  const auto first =
+      std::ranges::find_if(queues, [](const auto* queue) { return queue != nullptr; });
+  if (backend_->link_fd() < 0 || first == queues.end()) return {};
+  link_watch_ = std::make_unique<LinkWatch>(*this, (*first)->thread());
+  return link_watch_->start();
+}
+
+bool NetDevice::look_at_link(IoThread& thread) noexcept {
+  const LinkState state = backend_->link();
+  if (state == LinkState::kGone) {
+    backend_gone(thread, ENODEV);
+    return false;
   }
-  return {};
+  host_up_.store(state == LinkState::kUp, std::memory_order_relaxed);
+  show_link();
+  return true;
 }
 
 Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
@@ -143,6 +197,7 @@ Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
 }
 
 void NetDevice::reset() noexcept {
+  link_watch_.reset();
   rx_.clear();
   tx_.clear();
   control_.reset();
@@ -173,6 +228,11 @@ void NetDevice::set_link(bool up) noexcept {
       log::error("{}: {}", options_.id, set.error().message);
     }
   }
+  show_link();
+}
+
+void NetDevice::show_link() noexcept {
+  const bool up = link_up() && host_up_.load(std::memory_order_relaxed);
   set_status_bits(up ? kNetStatusLinkUp : std::uint16_t{0},
                   up ? std::uint16_t{0} : kNetStatusLinkUp);
 }
@@ -268,6 +328,7 @@ std::vector<DeviceFigure> NetDevice::figures() const {
           {"tx_dropped_error", sum.tx_dropped_error},
           {"control_commands", sum.control_commands},
           {"vhost_queues", kernel_ ? kernel_->served() : 0U},
+          {"vhost_starts", kernel_ ? kernel_->starts() : 0U},
           {"guest_faults", sum.guest_faults}};
 }
 

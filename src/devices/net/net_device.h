@@ -43,6 +43,7 @@ struct NetTotals {
   std::uint64_t guest_faults = 0;  ///< of all queues
 };
 
+class LinkWatch;
 class NetControl;
 class NetRx;
 class NetTx;
@@ -77,6 +78,7 @@ class NetDevice final : public VirtioDevice {
   void announce() noexcept;
 
  private:
+  friend class LinkWatch;
   friend class NetControl;
   friend class NetRx;
   friend class NetTx;
@@ -88,6 +90,11 @@ class NetDevice final : public VirtioDevice {
     return pair < pairs_in_use_.load(std::memory_order_acquire);
   }
   Status activate_queues(std::span<QueueRunner* const> queues);
+  Status watch_link(std::span<QueueRunner* const> queues);
+  /// The host's end of the wire may have changed. False: it is gone for good. I/O thread.
+  bool look_at_link(IoThread& thread) noexcept;
+  /// Tells the driver whether there is a link, at both ends.
+  void show_link() noexcept;
   void set_status_bits(std::uint16_t set, std::uint16_t clear) noexcept;
   /// The interface under a pair cannot be used any more; said once. I/O or vCPU thread.
   void backend_gone(IoThread& thread, int error) noexcept;
@@ -109,6 +116,7 @@ class NetDevice final : public VirtioDevice {
 
   RxFilter filter_;
   std::atomic<bool> link_up_{true};
+  std::atomic<bool> host_up_{true};  ///< the other end, the host's
   std::atomic<std::uint16_t> status_{virtio::kNetStatusLinkUp};
   std::atomic<unsigned> pairs_in_use_{1};
   std::atomic<unsigned> to_guest_{0};  ///< bits of Offloads
@@ -123,6 +131,7 @@ class NetDevice final : public VirtioDevice {
   std::vector<std::unique_ptr<NetTx>> tx_;
   std::unique_ptr<NetControl> control_;
   std::vector<std::unique_ptr<UnusedQueue>> unused_;
+  std::unique_ptr<LinkWatch> link_watch_;
 };
 
 }  // namespace bellhop

@@ -84,6 +84,9 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
     ++number;
   }
 
+  [[nodiscard]] bool driver_sees_link() const {
+    return (bench->config().status & virtio::kNetStatusLinkUp) != 0;
+  }
   void host_sends(std::uint64_t most) {
     while (to_guest < most && to_guest - received < kWindow) {
       const auto frame = make(to_guest);
@@ -196,13 +199,17 @@ TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
     EXPECT_TRUE(bench->send(frame));
     EXPECT_EQ(bench->device->totals().tx_dropped_link_down, 1U);
     EXPECT_TRUE(bench->device->link_up()) << "it may come back";
+    EXPECT_TRUE(NetBench::eventually([&] { return !driver_sees_link(); }));
     ASSERT_EQ(std::system("ip link set bell0 up"), 0);  // NOLINT
     EXPECT_TRUE(bench->send(frame));
     EXPECT_EQ(bench->device->totals().tx_frames, 1001U);
+    EXPECT_TRUE(NetBench::eventually([&] { return driver_sees_link(); }));
     // Without a carrier frames go nowhere on the host's side; back with it, they go again.
     ASSERT_EQ(std::system("ip link set bell0 carrier off"), 0);  // NOLINT
+    EXPECT_TRUE(NetBench::eventually([&] { return !driver_sees_link(); }));
     EXPECT_TRUE(bench->send(frame));
     ASSERT_EQ(std::system("ip link set bell0 carrier on"), 0);  // NOLINT
+    EXPECT_TRUE(NetBench::eventually([&] { return driver_sees_link(); }));
     from_guest = got = 2000;
     to_guest = received = 2000;
     run(3000, 0);

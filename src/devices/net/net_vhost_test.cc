@@ -43,6 +43,7 @@ TEST_F(NetVhostTest, FramesGoPastUs) {
   bench.start();
   EXPECT_EQ(bench.vhost.serving(), 2U);
   EXPECT_EQ(figure("vhost_queues"), 2U);
+  EXPECT_EQ(figure("vhost_starts"), 2U);
   for (unsigned i = 0; i < 50; ++i) ASSERT_TRUE(bench.works());
   EXPECT_EQ(bench.vhost.served(), 100U);
   const NetTotals totals = bench.device->totals();

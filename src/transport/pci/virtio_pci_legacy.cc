@@ -67,7 +67,9 @@ void VirtioPciDevice::read_legacy(std::uint64_t offset, std::span<std::byte> dat
       taken = answer(1, core_->status());
       break;
     case kLegacyIsr:
-      taken = answer(1, data.size() == 1 ? isr_.take(kInterruptUsedBuffer | kInterruptConfig) : 0);
+      taken = answer(1, data.size() == 1 ? isr_.take(kInterruptUsedBuffer | kInterruptConfig) |
+                                               core_->unseen_interrupts()
+                                         : 0);
       break;
     case kLegacyConfigVector:
       taken = answer(2, config_vector_.load(std::memory_order_relaxed));
