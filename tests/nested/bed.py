@@ -6,6 +6,7 @@ A root image (kernel modules, busybox, the guest's kernels) is made once; what c
 run (the monitor with its libraries, the guest's initial RAM disk, the jobs) is a small second disk.
 """
 
+import ctypes
 import hashlib
 import os
 import pathlib
@@ -33,6 +34,7 @@ PROGRAMS = {  # program: Debian package
     "zstd": "zstd",
     "dpkg": "dpkg",
     "apt-get": "apt",
+    "g++": "g++",
 }
 # Modules in the order in which they are wanted; what they need comes before them.
 OUTER_MODULES = ["kvm-amd", "tun", "vhost_net", "vhost_vsock"]
@@ -188,8 +190,9 @@ def build_root():
     release = next((kernel / "lib/modules").iterdir()).name
     root, base, vmlinux = CACHE / "root.img", CACHE / "initrd-base.cpio", CACHE / "vmlinux"
     mark = CACHE / "root.mark"
-    now = fingerprint(release, (HERE / "bed.py").read_bytes(), (HERE / "outer-init").read_bytes(),
-                      pathlib.Path(program("busybox")).read_bytes())
+    now = fingerprint(release, pathlib.Path(program("busybox")).read_bytes(),
+                      *((HERE / name).read_bytes() for name in ("bed.py", "outer-init",
+                                                                "bedtool.cc")))
     if mark.exists() and mark.read_text() == now and root.exists():
         return
     say(f"nested: making the images of kernel {release}")
@@ -198,10 +201,16 @@ def build_root():
     vmlinuz = kernel / "boot" / f"vmlinuz-{release}"
     vmlinux.write_bytes(elf_kernel(vmlinuz))
     outer, guest = stage / "outer", stage / "guest"
+    stage.mkdir()
+    tool = stage / "bedtool"
+    command(program("g++"), "-std=c++20", "-O2", "-static", "-o", tool, HERE / "bedtool.cc")
     for folder in (outer, guest):
         for name in ("bin", "dev", "proc", "sys", "tmp"):
             (folder / name).mkdir(parents=True)
         shutil.copy(program("busybox"), folder / "bin/busybox")
+        shutil.copy(tool, folder / "bin/bedtool")
+    for name in ("mke2fs", "e2fsck"):
+        add_program(guest, program(name), f"/sbin/{name}")
     put_modules(kernel, OUTER_MODULES, outer / "modules")
     put_modules(kernel, GUEST_MODULES, guest / "modules")
     cpio(guest, base)
@@ -267,6 +276,15 @@ def outer_command(job_image, memory=2048):
             *nvme(CACHE / "root.img", "root"), *nvme(job_image, "job")]
 
 
+def die_with_parent():
+    """In a child, before its program: whatever ends us, the machine does not outlive us."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def end_by_signal(number, _frame):
+    raise SystemExit(128 + number)
+
+
 class OuterMachine:
     """One run of the outer machine. Its serial port comes line by line; it ends by itself when the
     job has, or at the deadline."""
@@ -276,17 +294,23 @@ class OuterMachine:
         # A session of its own: the terminal's Ctrl-C is for us, who then end it.
         self.process = subprocess.Popen(
             outer_command(job_image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True)
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+        signal.signal(signal.SIGTERM, end_by_signal)
         self.timed_out = False
+        self.deadline = 0.0
 
-    def lines(self, deadline):
-        """Yields the serial port's lines until the machine ends or time.monotonic() is past
-        deadline (then timed_out is set)."""
+    def allow(self, seconds):
+        """From now on; for lines()."""
+        self.deadline = time.monotonic() + seconds
+
+    def lines(self):
+        """Yields the serial port's lines until the machine ends or its time is over (then timed_out
+        is set)."""
         pending = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while True:
-                left = deadline - time.monotonic()
+                left = self.deadline - time.monotonic()
                 if left <= 0:
                     self.timed_out = True
                     break

@@ -1,0 +1,3 @@
+"""Debian itself: a root disk, a login."""
+
+CASES = []
