@@ -54,6 +54,18 @@ CASES = [
          "for i in 0 1 2 3 4 5 6 7; do disk $i.img 8M; set -- \"$@\" --disk path=$i.img; done\n"
          "WORDS=blocks=256 machine many --max-ioeventfds 6 \"$@\"",
          [r"job many ok"], check=six_eventfds, short=True),
+    Case("disk.transitional",
+         # The driver for devices older than virtio 1.0, on a device that can be both.
+         "disk a.img; WORDS=virtio_pci.force_legacy=1 machine legacy,randwrite,fs "
+         "--transport pci-transitional --disk path=a.img",
+         [r"job legacy ok", r"0 blocks wrong", r"job fs ok"], check=by_eventfd, short=True),
+    Case("disk.transitional-sync",
+         "disk a.img; WORDS=virtio_pci.force_legacy=1 machine legacy,randwrite,fs "
+         "--transport pci-transitional --disk path=a.img,notify=sync",
+         [r"job legacy ok", r"0 blocks wrong", r"job fs ok"], check=by_exit),
+    Case("disk.transitional-modern",
+         "disk a.img; machine modern,fs --transport pci-transitional --disk path=a.img",
+         [r"job modern ok", r"job fs ok"], check=by_eventfd),
     Case("disk.discard",
          "disk a.img; dd if=/dev/zero of=a.img bs=1M count=64 2>/dev/null\n"
          "echo kilobytes $(du -k a.img | cut -f1)\n"

@@ -66,6 +66,8 @@ CASES = [
     net("max-ioeventfds", ",id=net0 --max-ioeventfds 1", check=streams),
     net("mac-mtu", ",mac=02:00:00:12:34:56,mtu=4000", want=[r"^mac 02:00:00:12:34:56 mtu 4000"],
         short=True),
+    net("transitional", " --transport pci-transitional",
+        "export WORDS=virtio_pci.force_legacy=1", job="legacy,net", want=[r"job legacy ok"]),
     net("driver-again", job="net-again,net", want=[r"job net-again ok"]),
     net("vhost", ",vhost=on", VHOST, check=by_vhost, short=True),
     net("vhost-force", ",vhost=force", VHOST, check=by_vhost),
