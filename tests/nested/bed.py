@@ -36,7 +36,6 @@ PROGRAMS = {  # program: Debian package
     "apt-get": "apt",
     "g++": "g++",
 }
-# Modules in the order in which they are wanted; what they need comes before them.
 OUTER_MODULES = ["kvm-amd", "tun", "vhost_net", "vhost_vsock"]
 GUEST_MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng",
                  "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport", "button"]
@@ -125,23 +124,21 @@ def elf_kernel(bzimage):
 
 
 def put_modules(kernel, wanted, folder):
-    """Copies modules and what they need into folder, and their names in loading order to `list`."""
+    """Copies modules and what they need into folder; NAME.list is NAME's loading order."""
     release = next((kernel / "lib/modules").iterdir())
     needs = {}
     for line in (kernel / "modules.dep").read_text().splitlines():
         path, _, others = line.partition(":")
         needs[pathlib.Path(path).name.removesuffix(".ko").replace("-", "_")] = (
             path, others.split())
-    order = []
+    folder.mkdir(parents=True, exist_ok=True)
     for name in wanted:
         path, others = needs[name.replace("-", "_")]
-        for one in [*reversed(others), path]:
-            if one not in order:
-                order.append(one)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in order:
-        shutil.copy(release / path, folder)
-    (folder / "list").write_text("".join(f"{pathlib.Path(path).name}\n" for path in order))
+        order = [*reversed(others), path]
+        for one in order:
+            shutil.copy(release / one, folder)
+        (folder / f"{name}.list").write_text(
+            "".join(f"{pathlib.Path(one).stem}\n" for one in order))
 
 
 # ---- images ------------------------------------------------------------------------------------

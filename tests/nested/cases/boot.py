@@ -19,8 +19,8 @@ CASES = [
     Case("boot.panic", "WORDS=end=panic machine ''", status=[PANIC], allow=[r"Call Trace"]),
     Case("boot.on-reset-restart",
          "disk rounds.img 1M\n"
-         "WORDS=end=rounds LIMIT=150 machine rounds --on-reset restart --disk path=rounds.img",
-         status=[OFF], check=loops, limit=160),
+         "WORDS=end=rounds machine rounds --on-reset restart --disk path=rounds.img",
+         status=[OFF], check=loops, limit=400),
     Case("boot.beyond-the-hole", "MEMORY=4G machine memory",
          [r"MemTotal: +(39|4[01])\d{5} kB", r"job memory ok"]),
     Case("boot.typed",

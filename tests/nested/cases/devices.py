@@ -89,5 +89,5 @@ CASES = [
          "disk a.img; give_address tap0 10.9.0.1/24 & streams &\n"
          "WORDS=blocks=256 machine fs,rng,net --disk path=a.img --net tap=tap0 --rng "
          "--console null --balloon size=0 --vsock cid=42,uds=v.sock",
-         [r"job fs ok", r"job rng ok", r"job net ok"], limit=120),
+         [r"job fs ok", r"job rng ok", r"job net ok"], limit=300),
 ]

@@ -14,3 +14,12 @@ until_true() {
     sleep 0.1
   done
 }
+# load MODULE: with what it needs, and its parameters from the command line (MODULE.NAME=VALUE).
+load() {
+  for module in $(cat "/modules/$1.list"); do
+    name=$(echo "$module" | tr - _)
+    [ ! -d "/sys/module/$name" ] || continue
+    insmod "/modules/$module.ko" $(tr ' ' '\n' < /proc/cmdline | sed -n "s/^$name\.//p") ||
+      echo "@guest cannot load $module"
+  done
+}
