@@ -262,7 +262,7 @@ def build_job(name, monitor, script, extra=None):
 
 # ---- the outer machine -------------------------------------------------------------------------
 
-def outer_command(job_image, memory=2048):
+def outer_command(job_image, disks, memory=2048):
     def nvme(path, tag):
         return ["-drive", f"if=none,id={tag},file={path},format=raw,snapshot=on",
                 "-device", f"nvme,drive={tag},serial={tag}"]
@@ -270,7 +270,8 @@ def outer_command(job_image, memory=2048):
             "-m", str(memory), "-M", "q35,hpet=off", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", "-serial", "stdio",
             "-kernel", str(CACHE / "vmlinux"), "-append", OUTER_CMDLINE,
-            *nvme(CACHE / "root.img", "root"), *nvme(job_image, "job")]
+            *nvme(CACHE / "root.img", "root"), *nvme(job_image, "job"),
+            *(word for number, disk in enumerate(disks) for word in nvme(disk, f"disk{number}"))]
 
 
 def die_with_parent():
@@ -286,11 +287,11 @@ class OuterMachine:
     """One run of the outer machine. Its serial port comes line by line; it ends by itself when the
     job has, or at the deadline."""
 
-    def __init__(self, job_image, log):
+    def __init__(self, job_image, log, disks=()):
         self.log = open(log, "wb")
         # A session of its own: the terminal's Ctrl-C is for us, who then end it.
         self.process = subprocess.Popen(
-            outer_command(job_image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            outer_command(job_image, disks), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
         signal.signal(signal.SIGTERM, end_by_signal)
         self.timed_out = False

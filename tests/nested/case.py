@@ -28,6 +28,8 @@ class Case:
     check   check(run) raises or asserts; run is a Run
     limit   seconds for all of it, on a busy host
     short   one of the group that scripts/test.sh runs
+    extra   extra(folder) puts more files on the job disk
+    outer_disks   returns images for the outer machine, /dev/nvme2n1 and on; it has its own then
     """
     name: str
     script: str
@@ -38,6 +40,8 @@ class Case:
     check: typing.Callable | None = None
     limit: int = 240
     short: bool = False
+    extra: typing.Callable | None = None
+    outer_disks: typing.Callable | None = None
 
     @property
     def group(self):
