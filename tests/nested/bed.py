@@ -170,6 +170,16 @@ def add_program(root, path, to=None):
         shutil.copy(library, place)
 
 
+def add_qemu(stage):
+    """QEMU, for comparisons, at its usual place."""
+    add_program(stage, program("qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")
+    for name in ("seabios/bios-256k.bin", "qemu/bios-microvm.bin", "qemu/qboot.rom",
+                 "qemu/pvh.bin", "qemu/linuxboot_dma.bin", "qemu/kvmvapic.bin"):
+        to = stage / "usr/share" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"/usr/share/{name}", to)
+
+
 def fingerprint(*parts):
     digest = hashlib.sha256()
     for part in parts:

@@ -126,19 +126,20 @@ void write_all(int to, const char* data, ssize_t size) {
   }
 }
 
-/// Standard input to the socket and the socket to standard output, until the peer has closed.
+/// Standard input to the socket and the socket to standard output, until both have come to an end:
+/// either may be the first.
 int relay(int socket) {
   static char buffer[65536];
   pollfd wanted[2] = {{socket, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
-  for (;;) {
+  while (wanted[0].fd >= 0 || wanted[1].fd >= 0) {
     if (poll(wanted, 2, -1) < 0) die("poll");
-    if (wanted[0].revents != 0) {
+    if (wanted[0].fd >= 0 && wanted[0].revents != 0) {
       const ssize_t size = read(socket, buffer, sizeof buffer);
       if (size < 0) die("read");
-      if (size == 0) return 0;
+      if (size == 0) wanted[0].fd = -1;
       write_all(STDOUT_FILENO, buffer, size);
     }
-    if (wanted[1].revents != 0) {
+    if (wanted[1].fd >= 0 && wanted[1].revents != 0) {
       const ssize_t size = read(STDIN_FILENO, buffer, sizeof buffer);
       if (size > 0) {
         write_all(socket, buffer, size);
@@ -148,6 +149,7 @@ int relay(int socket) {
       }
     }
   }
+  return 0;
 }
 
 template <class Address>

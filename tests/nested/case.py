@@ -25,7 +25,7 @@ class Case:
     never   patterns that it must not have, beyond NEVER
     allow   patterns of NEVER that are to be expected here
     status  the exit statuses of the machines, in their order
-    check   check(run) raises or asserts; run is a Run
+    check   check(run) asserts what else must hold, and may return a note; run is a Run
     limit   seconds for all of it, on a busy host
     short   one of the group that scripts/test.sh runs
     extra   extra(folder) puts more files on the job disk
@@ -80,26 +80,27 @@ class Run:
 
 
 def judge(case, lines):
-    """None if the case has passed, or what is wrong."""
+    """Whether the case has passed, and what is wrong or worth a note."""
     run = Run(lines)
     for pattern in NEVER:
         if pattern in case.allow:
             continue
         found = re.search(f"^.*(?:{pattern}).*$", run.text, re.MULTILINE)
         if found:
-            return f"in the log: {found.group(0).strip()}"
+            return False, f"in the log: {found.group(0).strip()}"
     for pattern in case.never:
         found = re.search(f"^.*(?:{pattern}).*$", run.text, re.MULTILINE)
         if found:
-            return f"in the log: {found.group(0).strip()}"
+            return False, f"in the log: {found.group(0).strip()}"
     for pattern in case.want:
         if not re.search(pattern, run.text, re.MULTILINE):
-            return f"not in the log: {pattern}"
+            return False, f"not in the log: {pattern}"
     if run.statuses != list(case.status):
-        return f"exit status {run.statuses}, expected {list(case.status)}"
+        return False, f"exit status {run.statuses}, expected {list(case.status)}"
     if case.check:
         try:
-            case.check(run)
+            note = case.check(run)
         except (AssertionError, KeyError, IndexError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"
-    return None
+            return False, f"{type(error).__name__}: {error}"
+        return True, note
+    return True, None
