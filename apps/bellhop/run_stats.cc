@@ -12,6 +12,7 @@ using Member = std::uint64_t MachineCounters::*;
 constexpr std::pair<const char*, Member> kMembers[] = {
     {"userspace_exits", &MachineCounters::userspace_exits},
     {"kicks", &MachineCounters::kicks},
+    {"kicks_by_exit", &MachineCounters::kicks_by_exit},
     {"kicks_in_vain", &MachineCounters::kicks_in_vain},
     {"interrupts", &MachineCounters::interrupts},
     {"interrupts_saved", &MachineCounters::interrupts_saved},

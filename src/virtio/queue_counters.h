@@ -8,6 +8,7 @@ namespace bellhop {
 /// anyone.
 struct QueueCounters {
   RelaxedCounter kicks;             ///< notifications that arrived
+  RelaxedCounter kicks_by_exit;     ///< ... as a vCPU exit; the others by an eventfd
   RelaxedCounter kicks_in_vain;     ///< ... and found the ring empty
   RelaxedCounter chains;            ///< requests taken
   RelaxedCounter completions;       ///< requests given back

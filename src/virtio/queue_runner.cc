@@ -140,12 +140,14 @@ void QueueRunner::kick_once() noexcept {
 
 void QueueRunner::kick() noexcept {
   if (mode() != NotifyMode::kSync) {
+    counters_.kicks_by_exit.add();  // may miss one if vCPUs race here; that it is none is exact
     doorbell_.signal();
     return;
   }
   const std::lock_guard<std::mutex> hold(baton_);
   if (!ring_) return;
   counters_.kicks.add();
+  counters_.kicks_by_exit.add();
   serve_sync(true);
 }
 

@@ -446,6 +446,16 @@ TEST_P(QueueRunnerTest, TenThousandStopsAndStartsLoseNothing) {
   EXPECT_EQ(sink.broken, 0);
 }
 
+TEST_P(QueueRunnerTest, CountsTheKicksThatCameAsExits) {
+  start();
+  run_requests(10);
+  const QueueCounters& counters = runner->counters();
+  EXPECT_GT(counters.kicks.get(), 0U);
+  const bool sync = GetParam().notify == NotifyMode::kSync;
+  EXPECT_EQ(counters.kicks_by_exit.get(), sync ? counters.kicks.get() : 0U);
+  runner->stop();
+}
+
 TEST_P(QueueRunnerTest, KicksWithoutARingDoNothing) {
   ring();
   runner->kick();

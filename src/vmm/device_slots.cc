@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
 #include "base/split.h"
@@ -74,21 +75,33 @@ void DeviceSlots::resume() {
 MachineCounters DeviceSlots::counters() const {
   MachineCounters sum;
   for (const DeviceCore* core : cores()) {
-    if (auto figures = core->figures(); !figures.empty()) {
-      sum.devices.push_back({core->traits().id, std::move(figures)});
-    }
+    std::uint64_t kicks = 0;
+    std::uint64_t by_exit = 0;
+    std::uint64_t chains = 0;
+    std::uint64_t interrupts = 0;
     for (unsigned queue = 0; queue < core->queue_count(); ++queue) {
       const QueueCounters& counters = core->runner(queue).counters();
-      sum.kicks += counters.kicks.get();
+      kicks += counters.kicks.get();
+      by_exit += counters.kicks_by_exit.get();
+      chains += counters.chains.get();
+      interrupts += counters.interrupts.get();
       sum.kicks_in_vain += counters.kicks_in_vain.get();
-      sum.interrupts += counters.interrupts.get();
       sum.interrupts_saved += counters.interrupts_saved.get();
-      sum.chains += counters.chains.get();
       sum.batches += counters.batches.get();
       sum.bad_chains += counters.bad_chains.get();
       sum.broken_queues += counters.broken.get();
       sum.system_calls += counters.system_calls.get();
     }
+    sum.kicks += kicks;
+    sum.kicks_by_exit += by_exit;
+    sum.chains += chains;
+    sum.interrupts += interrupts;
+    std::vector<DeviceFigure> figures = {{"kicks", kicks},
+                                         {"kicks_by_exit", by_exit},
+                                         {"chains", chains},
+                                         {"interrupts", interrupts}};
+    std::ranges::copy(core->figures(), std::back_inserter(figures));
+    sum.devices.push_back({core->traits().id, std::move(figures)});
   }
   return sum;
 }

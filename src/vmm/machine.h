@@ -15,7 +15,7 @@
 
 namespace bellhop {
 
-/// What one device has counted of its own.
+/// What one device has counted.
 struct DeviceFigures {
   std::string id;
   std::vector<DeviceFigure> figures;
@@ -25,6 +25,7 @@ struct DeviceFigures {
 struct MachineCounters {
   std::uint64_t userspace_exits = 0;
   std::uint64_t kicks = 0;
+  std::uint64_t kicks_by_exit = 0;  ///< of the kicks; the others came by an eventfd
   std::uint64_t kicks_in_vain = 0;
   std::uint64_t interrupts = 0;
   std::uint64_t interrupts_saved = 0;
@@ -33,7 +34,7 @@ struct MachineCounters {
   std::uint64_t bad_chains = 0;
   std::uint64_t broken_queues = 0;
   std::uint64_t system_calls = 0;      ///< of the I/O threads' loops, and of back ends for queues
-  std::vector<DeviceFigures> devices;  ///< those that count something
+  std::vector<DeviceFigures> devices;  ///< its queues' figures, then what it counts itself
 };
 
 /// What the guest and the machine print and tell.

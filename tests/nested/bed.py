@@ -1,0 +1,344 @@
+"""The nested test bed: an emulated outer machine with SVM in which a stock Debian kernel has
+/dev/kvm, and the monitor under test inside it.
+
+Everything is made from Debian's packages, unpacked below the cache folder; nothing is installed.
+A root image (kernel modules, busybox, the guest's kernels) is made once; what changes from run to
+run (the monitor with its libraries, the guest's initial RAM disk, the jobs) is a small second disk.
+"""
+
+import ctypes
+import hashlib
+import os
+import pathlib
+import re
+import selectors
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+PROJECT = HERE.parent.parent
+CACHE = pathlib.Path(os.environ.get("BELLHOP_NESTED_CACHE", PROJECT / "build" / "nested"))
+
+PROGRAMS = {  # program: Debian package
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "depmod": "kmod",
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+    "lz4": "lz4",
+    "xz": "xz-utils",
+    "zstd": "zstd",
+    "dpkg": "dpkg",
+    "apt-get": "apt",
+    "g++": "g++",
+}
+OUTER_MODULES = ["kvm-amd", "tun", "vhost_net", "vhost_vsock"]
+GUEST_MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng",
+                 "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport", "button"]
+OUTER_CMDLINE = ("console=ttyS0 quiet root=/dev/nvme0n1 rw init=/init panic=-1 mitigations=off "
+                 "tsc=reliable no_timer_check")
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class Missing(Exception):
+    """The host lacks something; the tests are skipped, and this says why."""
+
+
+def program(name):
+    found = shutil.which(name, path=PATH)
+    if not found:
+        raise Missing(f"{name} is missing: install the package {PROGRAMS.get(name, name)}")
+    return found
+
+
+def command(*words, **options):
+    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.strip() or done.stdout}")
+    return done.stdout
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- Debian's kernel ---------------------------------------------------------------------------
+
+def kernel_package():
+    """The package behind Debian's current cloud kernel."""
+    text = command("apt-cache", "depends", "linux-image-cloud-amd64")
+    found = re.search(r"Depends: (linux-image-\S+)", text)
+    if not found:
+        raise Missing("apt knows no package linux-image-cloud-amd64: run apt-get update")
+    return found.group(1)
+
+
+def unpacked_kernel():
+    """The folder with the kernel package's files; fetched with apt when it is not there yet."""
+    folder = CACHE / "kernel"
+    if (folder / "boot").is_dir() and (folder / "modules.dep").exists():
+        return folder
+    package = kernel_package()
+    say(f"nested: fetching {package}")
+    debs = CACHE / "deb"
+    debs.mkdir(parents=True, exist_ok=True)
+    try:
+        command("apt-get", "-q", "download", package, cwd=debs)
+    except RuntimeError as error:
+        raise Missing(f"cannot fetch {package}: {error}; try apt-get update") from error
+    deb = max(debs.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
+    shutil.rmtree(folder, ignore_errors=True)
+    command("dpkg", "-x", deb, folder)
+    release = next((folder / "lib/modules").iterdir()).name
+    command(program("depmod"), "-b", folder, release)
+    (folder / "modules.dep").symlink_to(f"lib/modules/{release}/modules.dep")
+    return folder
+
+
+def elf_kernel(bzimage):
+    """The uncompressed kernel within a bzImage, found by its boot header (setup_sects,
+    payload_offset, payload_length)."""
+    image = bzimage.read_bytes()
+    if image[0x202:0x206] != b"HdrS":
+        raise RuntimeError(f"{bzimage} is no bzImage")
+    setup = (image[0x1f1] or 4) + 1
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    payload = image[setup * 512 + offset:][:length]
+    unpack = {b"\x1f\x8b": ["gzip", "-dc"], b"\xfd7": ["xz", "-dc", "--single-stream"],
+              b"\x28\xb5": ["zstd", "-dcq"], b"\x02\x21": ["lz4", "-dc"]}.get(payload[:2])
+    if not unpack:
+        raise RuntimeError(f"{bzimage}: a payload of unknown compression {payload[:6].hex()}")
+    # The payload ends with its unpacked size, which programs call trailing garbage: what came out
+    # counts, not their status.
+    out = subprocess.run([program(unpack[0]), *unpack[1:]], input=payload, capture_output=True,
+                         check=False).stdout
+    size, = struct.unpack("<I", payload[-4:])
+    if out[:4] != b"\x7fELF" or len(out) != size:
+        raise RuntimeError(f"{bzimage}: {len(out)} bytes came out of the payload, not {size}")
+    return out
+
+
+def put_modules(kernel, wanted, folder):
+    """Copies modules and what they need into folder; NAME.list is NAME's loading order."""
+    release = next((kernel / "lib/modules").iterdir())
+    needs = {}
+    for line in (kernel / "modules.dep").read_text().splitlines():
+        path, _, others = line.partition(":")
+        needs[pathlib.Path(path).name.removesuffix(".ko").replace("-", "_")] = (
+            path, others.split())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        path, others = needs[name.replace("-", "_")]
+        order = [*reversed(others), path]
+        for one in order:
+            shutil.copy(release / one, folder)
+        (folder / f"{name}.list").write_text(
+            "".join(f"{pathlib.Path(one).stem}\n" for one in order))
+
+
+# ---- images ------------------------------------------------------------------------------------
+
+def cpio(folder, archive):
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    with open(archive, "wb") as out:
+        subprocess.run([program("cpio"), "-o", "-H", "newc", "--quiet", "-R", "0:0"], cwd=folder,
+                       input="\n".join([".", *files]).encode(), stdout=out, check=True)
+
+
+def ext4(folder, image, megabytes):
+    image.unlink(missing_ok=True)
+    command(program("mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-E",
+            "root_owner=0:0,lazy_itable_init=1", "-m", "0", "-d", folder, image, f"{megabytes}m")
+
+
+def add_program(root, path, to=None):
+    """Copies a program to `to` below root (by default where it lies on this host), and the shared
+    libraries that it needs to their places."""
+    to = root / str(to or path).lstrip("/")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, to)
+    listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
+    for library in set(re.findall(r"(/\S+) \(0x", listing)):
+        # Debian has one /usr: what ldd finds in /lib is there as well.
+        place = root / re.sub(r"^/usr", "", library).lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, place)
+
+
+def add_qemu(stage):
+    """QEMU, for comparisons, at its usual place."""
+    add_program(stage, program("qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")
+    for name in ("seabios/bios-256k.bin", "qemu/bios-microvm.bin", "qemu/qboot.rom",
+                 "qemu/pvh.bin", "qemu/linuxboot_dma.bin", "qemu/kvmvapic.bin"):
+        to = stage / "usr/share" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"/usr/share/{name}", to)
+
+
+def fingerprint(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def build_root():
+    """The outer machine's root image and kernel, and the fixed half of the guest's initial RAM
+    disk; made anew when one of their sources has changed."""
+    for name in PROGRAMS:
+        program(name)
+    kernel = unpacked_kernel()
+    release = next((kernel / "lib/modules").iterdir()).name
+    root, base, vmlinux = CACHE / "root.img", CACHE / "initrd-base.cpio", CACHE / "vmlinux"
+    mark = CACHE / "root.mark"
+    now = fingerprint(release, pathlib.Path(program("busybox")).read_bytes(),
+                      *((HERE / name).read_bytes() for name in ("bed.py", "outer-init",
+                                                                "bedtool.cc")))
+    if mark.exists() and mark.read_text() == now and root.exists():
+        return
+    say(f"nested: making the images of kernel {release}")
+    stage = CACHE / "stage"
+    shutil.rmtree(stage, ignore_errors=True)
+    vmlinuz = kernel / "boot" / f"vmlinuz-{release}"
+    vmlinux.write_bytes(elf_kernel(vmlinuz))
+    outer, guest = stage / "outer", stage / "guest"
+    stage.mkdir()
+    tool = stage / "bedtool"
+    command(program("g++"), "-std=c++20", "-O2", "-static", "-o", tool, HERE / "bedtool.cc")
+    for folder in (outer, guest):
+        for name in ("bin", "dev", "proc", "sys", "tmp"):
+            (folder / name).mkdir(parents=True)
+        shutil.copy(program("busybox"), folder / "bin/busybox")
+        shutil.copy(tool, folder / "bin/bedtool")
+    for name in ("mke2fs", "e2fsck"):
+        add_program(guest, program(name), f"/sbin/{name}")
+    put_modules(kernel, OUTER_MODULES, outer / "modules")
+    put_modules(kernel, GUEST_MODULES, guest / "modules")
+    cpio(guest, base)
+    for name in ("job", "guest", "work", "lib"):
+        (outer / name).mkdir()
+    # Programs of the job disk find their loader and libraries where they look for them.
+    (outer / "lib64").symlink_to("/job/lib64")
+    (outer / "lib/x86_64-linux-gnu").symlink_to("/job/lib/x86_64-linux-gnu")
+    (outer / "usr").symlink_to("/job/usr")
+    shutil.copy(vmlinux, outer / "guest")
+    shutil.copy(vmlinuz, outer / "guest/vmlinuz")
+    shutil.copy(HERE / "outer-init", outer / "init")
+    (outer / "init").chmod(0o755)
+    ext4(outer, root, 1024)
+    shutil.rmtree(stage)
+    mark.write_text(now)
+
+
+def build_initrd(folder, image):
+    """The guest's initial RAM disk: the fixed half, and behind it what `folder` holds."""
+    cpio(folder, image.with_suffix(".part"))
+    image.write_bytes((CACHE / "initrd-base.cpio").read_bytes() +
+                      image.with_suffix(".part").read_bytes())
+    image.with_suffix(".part").unlink()
+
+
+def build_job(name, monitor, script, extra=None):
+    """The second disk: the monitor, the guest's initial RAM disk, the job. Returns its path.
+    extra(root) may add more to it."""
+    stage, image = CACHE / f"job-{name}", CACHE / f"job-{name}.img"
+    shutil.rmtree(stage, ignore_errors=True)
+    (stage / "bin").mkdir(parents=True)
+    for folder in ("lib64", "lib/x86_64-linux-gnu", "usr/bin"):
+        (stage / folder).mkdir(parents=True)
+    if monitor:
+        add_program(stage, monitor, "/bin/bellhop")
+    guest = stage / "initrd-files"
+    shutil.copytree(HERE / "guest", guest)
+    for path in (guest / "init", *(guest / "jobs").glob("*")):
+        path.chmod(0o755)
+    if extra:
+        extra(stage)
+    build_initrd(guest, stage / "initrd")
+    shutil.rmtree(guest)
+    shutil.copy(HERE / "outer-lib", stage / "lib.sh")
+    (stage / "job").write_text(script)
+    size = sum(path.stat().st_size for path in stage.rglob("*") if path.is_file())
+    ext4(stage, image, size // 2**20 * 5 // 4 + 16)
+    shutil.rmtree(stage)
+    return image
+
+
+# ---- the outer machine -------------------------------------------------------------------------
+
+def outer_command(job_image, disks, memory=2048):
+    def nvme(path, tag):
+        return ["-drive", f"if=none,id={tag},file={path},format=raw,snapshot=on",
+                "-device", f"nvme,drive={tag},serial={tag}"]
+    return [program("qemu-system-x86_64"), "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+            "-m", str(memory), "-M", "q35,hpet=off", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot", "-serial", "stdio",
+            "-kernel", str(CACHE / "vmlinux"), "-append", OUTER_CMDLINE,
+            *nvme(CACHE / "root.img", "root"), *nvme(job_image, "job"),
+            *(word for number, disk in enumerate(disks) for word in nvme(disk, f"disk{number}"))]
+
+
+def die_with_parent():
+    """In a child, before its program: whatever ends us, the machine does not outlive us."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def end_by_signal(number, _frame):
+    raise SystemExit(128 + number)
+
+
+class OuterMachine:
+    """One run of the outer machine. Its serial port comes line by line; it ends by itself when the
+    job has, or at the deadline."""
+
+    def __init__(self, job_image, log, disks=()):
+        self.log = open(log, "wb")
+        # A session of its own: the terminal's Ctrl-C is for us, who then end it.
+        self.process = subprocess.Popen(
+            outer_command(job_image, disks), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+        signal.signal(signal.SIGTERM, end_by_signal)
+        self.timed_out = False
+        self.deadline = 0.0
+
+    def allow(self, seconds):
+        """From now on; for lines()."""
+        self.deadline = time.monotonic() + seconds
+
+    def lines(self):
+        """Yields the serial port's lines until the machine ends or its time is over (then timed_out
+        is set)."""
+        pending = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while True:
+                left = self.deadline - time.monotonic()
+                if left <= 0:
+                    self.timed_out = True
+                    break
+                if not selector.select(left):
+                    continue
+                data = os.read(self.process.stdout.fileno(), 65536)
+                if not data:
+                    break
+                data = data.replace(b"\r", b"")
+                self.log.write(data)
+                self.log.flush()
+                *whole, pending = (pending + data).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+        if pending:
+            yield pending.decode(errors="replace")
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()

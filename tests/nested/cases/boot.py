@@ -1,0 +1,98 @@
+"""Booting, resetting and ending stock kernels."""
+
+import bed
+from case import Case, OFF, PANIC, RESET, TRIPLE_FAULT
+
+
+def loops(run):
+    assert run.values(r"^round (\d+)") == [str(i) for i in range(1, 6)], "not five rounds"
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def no_slower(run):
+    """Start to userland, by turns, and exits to user space, beside QEMU's microvm: the same kernel,
+    disk and NIC. Times are noisy here: the bound is wide, the figure is printed."""
+    ours, peer = ([float(time) for time in run.values(f"^{name} seconds ([0-9.]+)")]
+                  for name in ("bellhop", "qemu"))
+    our_exits, peer_exits = ([int(count) for count in run.values(f"^{name} exits (\\d+)")]
+                             for name in ("bellhop", "qemu"))
+    assert len(ours) == len(peer) == 3, f"{ours} {peer}"
+    ratio = median(ours) / median(peer)
+    note = (f"start to userland {median(ours):.1f} s, QEMU's microvm {median(peer):.1f} s, ratio "
+            f"{ratio:.2f}; exits {median(our_exits)} and {median(peer_exits)}")
+    assert ratio < 1.3, note
+    assert median(our_exits) < median(peer_exits), note
+    return note
+
+
+def small(run):
+    """Of the monitor itself, beside the guest's memory (which is one shared mapping)."""
+    anonymous, = map(int, run.values(r"^RssAnon: +(\d+) kB"))
+    files, = map(int, run.values(r"^RssFile: +(\d+) kB"))
+    assert anonymous < 10 * 1024, f"{anonymous} kB anonymous"
+    return f"{anonymous} kB anonymous, {files} kB of files"
+
+
+PEER = """
+trace=/sys/kernel/tracing
+mount -t tracefs trace $trace
+echo 1 > $trace/events/kvm/kvm_userspace_exit/enable
+line="console=ttyS0 quiet panic=-1 mitigations=off reboot=t end=hang"
+bellhop_peer() {
+  exec bellhop run --kernel /guest/vmlinux --initrd /job/initrd --memory 256M --cmdline "$line" \\
+    --disk path=a.img --net tap=tap0
+}
+qemu_peer() {
+  exec qemu-system-x86_64 -M microvm,pit=off,pic=off,rtc=on -accel kvm -cpu host -m 256 \\
+    -nodefaults -no-user-config -display none -no-reboot -serial stdio -kernel /guest/vmlinux \\
+    -initrd /job/initrd -append "$line" -drive if=none,id=b,file=a.img,format=raw \\
+    -device virtio-blk-device,drive=b -netdev tap,id=n,ifname=tap1,script=no,downscript=no \\
+    -device virtio-net-device,netdev=n
+}
+disk a.img
+for round in 1 2 3; do
+  for name in bellhop qemu; do
+    echo > $trace/trace
+    begin=$(uptime)
+    (${name}_peer > out 2>&1 < /dev/null) & machine=$!
+    until_true grep -q '@guest userland' out
+    awk "BEGIN { print \\"$name seconds\\", $(uptime) - $begin }"
+    echo "$name exits $(cat $trace/per_cpu/cpu*/stats | awk '/^(entries|overrun):/ { n += $2 } END { print n }')"
+    until_true grep -q '@guest done' out
+    kill -9 $machine; wait $machine
+  done
+done
+"""
+
+CASES = [
+    Case("boot.pvh", "machine", [r"@guest ready \S+ cpus 1 clock kvm-clock"], short=True),
+    Case("boot.bzimage", "KERNEL=vmlinuz machine", [r"@guest ready \S+ cpus 1 clock kvm-clock"],
+         short=True),
+    Case("boot.two-vcpus", "machine smp --cpus 2", [r"@guest ready \S+ cpus 2", r"job smp ok"],
+         short=True),
+    Case("boot.off", "WORDS=end=off machine ''", status=[OFF], short=True),
+    Case("boot.triple-fault", "WORDS=reboot=t machine ''", status=[TRIPLE_FAULT]),
+    Case("boot.acpi-reset", "WORDS=reboot=a machine ''", status=[RESET]),
+    Case("boot.panic", "WORDS=end=panic machine ''", status=[PANIC], allow=[r"Call Trace"]),
+    Case("boot.on-reset-restart",
+         "disk rounds.img 1M\n"
+         "WORDS=end=rounds machine rounds --on-reset restart --disk path=rounds.img",
+         status=[OFF], check=loops, limit=400),
+    Case("boot.beyond-the-hole", "MEMORY=4G machine memory",
+         [r"MemTotal: +(39|4[01])\d{5} kB", r"job memory ok"]),
+    Case("boot.typed",
+         "mkfifo keys\n"
+         "(exec > keys; sleep 1; until_true grep -q '@guest listens' out; echo hello bellhop; "
+         "sleep 20) &\n"
+         "INPUT=keys machine listen > out 2>&1; cat out", [r"^heard: hello bellhop$"]),
+    Case("boot.peer", PEER, status=[], check=no_slower, limit=600, extra=bed.add_qemu),
+    Case("boot.memory-of-its-own",
+         "disk a.img\n"
+         "machine '' --disk path=a.img --net tap=tap0 > out 2>&1 &\n"
+         "until_true grep -q '@guest ready' out; grep Rss /proc/$(pidof bellhop)/status; wait; "
+         "cat out", check=small),
+    Case("boot.look", "machine look --cpus 2 --disk null=64M --net tap=tap0"),
+]

@@ -1,0 +1,93 @@
+"""Entropy, console, balloon, vsock: each used for its purpose, in both notification modes."""
+
+from case import Case
+
+
+def kicks(name, notify):
+    def check(run):
+        (run.by_exit if notify == "sync" else run.by_eventfd)(name)
+    return check
+
+
+def gave_back(run):
+    """What the guest has freed is the host's again."""
+    held, after = map(int, run.values(r"^resident (\d+)"))
+    assert held - after > 48 * 1024, f"{held} kB resident before, {after} kB after"
+
+
+RNG = [r"^rng_current virtio_rng", r"job rng ok"]
+
+CONSOLE = (
+    "mkfifo keys\n"
+    "(until_true [ -S c.sock ]; until_true grep -q '@guest listens' out\n"
+    " (sleep 2; echo hello port; sleep 2) | bedtool unix-connect c.sock > from-guest\n"
+    ") &\n"
+    "machine console --console socket=c.sock,name=org.bellhop.test{} > out 2>&1\n"
+    "cat out; sed 's/^/host read: /' from-guest")
+
+VSOCK = (
+    # Both ways: the guest connects to the host, and the host to the guest.
+    "dd if=/dev/urandom of=down.bin bs=64k count=16 2>/dev/null\n"
+    "echo \"down-sent $(sha256sum < down.bin)\"\n"
+    "{}\n"
+    "machine vsock --vsock cid=42,{} > out 2>&1\n"
+    "cat out; cat from-guest")
+
+BY_UNIX_SOCKETS = (
+    "(bedtool unix-listen v.sock_5000 < /dev/null | sha256sum | sed 's/^/up-came /' > from-guest) &\n"
+    "(until_true grep -q '@guest listens' out; "
+    "(echo CONNECT 6000; cat down.bin) | bedtool unix-connect v.sock | head -1) &")
+
+BY_VHOST = (
+    "(bedtool vsock-listen 5000 < /dev/null | sha256sum | sed 's/^/up-came /' > from-guest) &\n"
+    "(until_true grep -q '@guest listens' out; bedtool vsock-connect 42 6000 < down.bin) &")
+
+
+def vsock_streams(run):
+    for way in ("up", "down"):
+        sent, came = run.values(f"^{way}-sent (\\w{{64}})"), run.values(f"^{way}-came (\\w{{64}})")
+        assert sent and sent == came, f"{way}: sent {sent}, came {came}"
+
+
+def vsock(notify):
+    def check(run):
+        vsock_streams(run)
+        kicks("vsock0", notify)(run)
+    return check
+
+
+CASES = [
+    Case("devices.rng", "machine rng --rng", RNG, check=kicks("rng0", "ioeventfd"), short=True),
+    Case("devices.rng-sync", "machine rng --rng notify=sync", RNG, check=kicks("rng0", "sync")),
+    Case("devices.rng-mmio", "machine rng --rng --transport mmio", RNG,
+         check=kicks("rng0", "ioeventfd")),
+    Case("devices.console", CONSOLE.format(""),
+         [r"^heard at the port: hello port$", r"^host read: hello host$"],
+         check=kicks("console0", "ioeventfd"), short=True),
+    Case("devices.console-sync", CONSOLE.format(",notify=sync"),
+         [r"^heard at the port: hello port$", r"^host read: hello host$"],
+         check=kicks("console0", "sync")),
+    Case("devices.balloon", "machine balloon --balloon size=64M,statistics=on",
+         [r"job balloon ok"], check=kicks("balloon0", "ioeventfd"), short=True),
+    Case("devices.balloon-sync", "machine balloon --balloon size=64M,notify=sync",
+         [r"job balloon ok"], check=kicks("balloon0", "sync")),
+    Case("devices.balloon-reporting",
+         "WORDS=end=hang machine reporting --balloon size=0,free-page-reporting=on > out 2>&1 &\n"
+         "until_true grep -q '@guest holds' out; resident\n"
+         "until_true grep -q '@guest let go' out; sleep 5; resident\n"
+         "cat out; killall bellhop; wait",
+         [r"@guest let go"], status=[], check=gave_back),
+    Case("devices.vsock", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock"), [r"job vsock ok"],
+         check=vsock("ioeventfd"), short=True),
+    Case("devices.vsock-sync", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock,notify=sync"),
+         [r"job vsock ok"], check=vsock("sync")),
+    Case("devices.vsock-mmio", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock --transport mmio"),
+         [r"job vsock ok"], check=vsock("ioeventfd")),
+    Case("devices.vsock-vhost", VSOCK.format(BY_VHOST, "vhost=on"), [r"job vsock ok"],
+         check=vsock_streams),
+    Case("devices.all",
+         "disk a.img; give_address tap0 10.9.0.1/24 & streams &\n"
+         "WORDS=blocks=256 machine fs,rng,net --disk path=a.img --net tap=tap0 --rng "
+         "--console null --balloon size=0 --vsock cid=42,uds=v.sock",
+         [r"job fs ok", r"job rng ok", r"job net ok"], limit=300),
+]
