@@ -41,6 +41,8 @@ Keys of --disk:
   iothread=NAME|auto       auto: disks are spread over all I/O threads
 Keys of --net:
   tap=NAME or fd=N[:N...]  a tap of the host, made if it is not there; or open ones, one a pair
+  user                     or a network without rights, by passt;
+  hostfwd=tcp:[ADDRESS]:PORT-:GUESTPORT   ... ports of the host's (or udp:); may be given again
   id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
   mtu=N                    set for the tap too; by default the tap's own
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)

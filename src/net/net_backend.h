@@ -72,6 +72,10 @@ class NetPair {
   /// there is no room (fd() will be writable), -EINVAL if the header makes no sense, -EIO if the
   /// interface is down, -EBADFD if it is gone.
   virtual ssize_t send(std::span<const iovec> frame) noexcept = 0;
+  /// Lets go of what send() has gathered, where it gathers. Returns the bytes that went, 0 if there
+  /// were none, or -errno: -EAGAIN if not all of them could go (fd() will be writable), -EBADFD if
+  /// the interface is gone.
+  virtual ssize_t flush() noexcept { return 0; }
   /// Receives one frame, header first, to where it is to lie. Returns its bytes (what is longer
   /// than `room` is cut off) or -errno: -EAGAIN if there is none (fd() will be readable), -EBADFD
   /// if the interface is gone. The header's num_buffers is left as it is.

@@ -23,7 +23,8 @@ void try_list(std::string_view text) {
       check((disk->queue_size & (disk->queue_size - 1)) == 0);
     }
     if (const auto nic = bellhop::parse_net(*list)) {
-      check(nic->tap.name.empty() != nic->tap.fds.empty());
+      check(nic->user || nic->tap.name.empty() != nic->tap.fds.empty());
+      for (const auto& one : nic->passt.forwards) check(one.host_port != 0 && one.guest_port != 0);
       check(nic->tap.name.size() <= 15 && nic->tap.pairs >= 1 && nic->tap.pairs <= 64);
       check((nic->queue_size & (nic->queue_size - 1)) == 0 && !bellhop::is_multicast(nic->mac));
     }

@@ -46,10 +46,23 @@ NetTx::~NetTx() {
 
 void NetTx::drain() noexcept {
   for (unsigned frames = 0; frames < kFramesInOneTurn; ++frames) {
-    if (runner_.pop(chain_) != Pop::kChain) return;
+    if (runner_.pop(chain_) != Pop::kChain) return flush();
     if (!send()) return wait_for_room();
   }
+  flush();
   runner_.yield();
+}
+
+/// What a back end has gathered goes with the batch; what finds no room goes when there is some,
+/// whether there are more frames by then or not.
+void NetTx::flush() noexcept {
+  const ssize_t result = pair_.flush();
+  if (result == 0) return;
+  runner_.counters().system_calls.add();
+  if (result == -EAGAIN) return arm();
+  if (result == -EBADFD && device_.in_use(index_)) {
+    device_.backend_gone(runner_.thread(), static_cast<int>(-result));
+  }
 }
 
 /// False: no room, and the chain is in the ring again.
@@ -133,6 +146,10 @@ void NetTx::judge(ssize_t result, std::size_t frame_bytes) noexcept {
 void NetTx::wait_for_room() noexcept {
   counters_.blocked.add();
   runner_.doze();
+  arm();
+}
+
+void NetTx::arm() noexcept {
   if (runner_.thread().is_current()) {
     watch_->arm();
   } else {

@@ -30,6 +30,8 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   void give_back() noexcept;
   void judge(ssize_t result, std::size_t frame_bytes) noexcept;
   void wait_for_room() noexcept;
+  void flush() noexcept;
+  void arm() noexcept;
 
   NetDevice& device_;
   unsigned index_;

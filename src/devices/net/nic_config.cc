@@ -42,11 +42,11 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
     if (!made_up) return forward(made_up);
     mac = *made_up;
   }
-  auto tap = open_tap(config.tap);
-  if (!tap) return forward(tap);
+  auto backend = config.user ? start_passt(config.passt) : open_tap(config.tap);
+  if (!backend) return forward(backend);
   std::unique_ptr<VhostNet> kernel;
   if (config.vhost != Vhost::kOff) {
-    auto found = find_kernel(**tap);
+    auto found = find_kernel(**backend);
     if (found) {
       kernel = std::move(*found);
     } else if (config.vhost == Vhost::kForce) {
@@ -58,11 +58,11 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
   }
   const NetOptions options{.id = config.id,
                            .mac = mac,
-                           .mtu = (*tap)->limits().mtu,
+                           .mtu = (*backend)->limits().mtu,
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .kernel = config.vhost == Vhost::kForce ? Carriage::kKernelOnly
                                                                    : Carriage::kKernelIfPossible};
-  return std::make_unique<NetDevice>(std::move(*tap), options, std::move(kernel));
+  return std::make_unique<NetDevice>(std::move(*backend), options, std::move(kernel));
 }
 
 }  // namespace bellhop

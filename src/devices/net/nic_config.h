@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "devices/net/rx_filter.h"
+#include "net/passt.h"
 #include "net/tap.h"
 #include "virtio/notify_mode.h"
 #include "virtio/virtio_device.h"
@@ -19,10 +20,12 @@ enum class Vhost : std::uint8_t {
   kForce,  ///< or the machine does not start
 };
 
-/// `--net tap=...`
+/// `--net tap=...`, `--net user`
 struct NicConfig {
   std::string id;  ///< "net0", ... where not given
   TapConfig tap;
+  bool user = false;  ///< user-mode networking instead of the tap
+  PasstConfig passt;
   MacAddress mac = 0;  ///< 0: made up, another one on each start
   unsigned queue_size = 256;
   Vhost vhost = Vhost::kOff;
@@ -32,7 +35,7 @@ struct NicConfig {
   std::string iothread;
 };
 
-/// Errors: the tap cannot be had as asked, or vhost-net although it must.
+/// Errors: the tap or passt cannot be had as asked, or vhost-net although it must.
 Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config);
 
 }  // namespace bellhop

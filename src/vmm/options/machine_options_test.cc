@@ -125,14 +125,42 @@ TEST_F(MachineOptionsTest, KeepsIoEventFdsForVhost) {
   EXPECT_EQ(make()->reserved_ioeventfds, 1U);
 }
 
+TEST_F(MachineOptionsTest, TakesUserModeNetworking) {
+  net("user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:5353-:53,mac=02:00:00:12:34:56,mtu=9000");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  const NicConfig& nic = config->nics[0];
+  EXPECT_TRUE(nic.user);
+  EXPECT_EQ(nic.passt.mtu, 9000U);
+  const std::vector<PortForward> forwards{{PortForward::Protocol::kTcp, "", 2222, 22},
+                                          {PortForward::Protocol::kUdp, "127.0.0.1", 5353, 53}};
+  EXPECT_EQ(nic.passt.forwards, forwards);
+  auto file = parse_options_text(
+      "[[net]]\nid = 'n'\nuser = true\nhostfwd = ['tcp::1-:2', 'tcp::3-:4']", "f");
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  EXPECT_EQ(file->nics.at(0).all("hostfwd").size(), 2U);
+  MachineOptions later;
+  later.nics.push_back(*PropertyList::parse("id=n,hostfwd=tcp::5-:6"));
+  file->merge(later);
+  EXPECT_THAT(file->nics.at(0).all("hostfwd"), testing::ElementsAre("tcp::5-:6"));
+  EXPECT_FALSE(parse_options_text("net = { hostfwd = [1.5] }", "f").has_value());
+}
+
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   const auto fault_of = [&](const std::string& text) {
     options_.nics.clear();
     net(text);
     return fault();
   };
-  EXPECT_THAT(fault_of("id=x"), HasSubstr("either tap=NAME or fd=N"));
-  EXPECT_THAT(fault_of("tap=a,fd=3"), HasSubstr("not both"));
+  EXPECT_THAT(fault_of("id=x"), HasSubstr("one of tap=NAME, fd=N and user"));
+  EXPECT_THAT(fault_of("tap=a,fd=3"), HasSubstr("no two of them"));
+  EXPECT_THAT(fault_of("tap=a,user"), HasSubstr("no two of them"));
+  EXPECT_THAT(fault_of("tap=a,hostfwd=tcp::1-:2"), HasSubstr("hostfwd goes with user"));
+  EXPECT_THAT(fault_of("user,queues=2"), HasSubstr("one pair"));
+  EXPECT_THAT(fault_of("user,vhost=on"), HasSubstr("vhost"));
+  EXPECT_THAT(fault_of("user,hostfwd=2222:22"), HasSubstr("tcp::2222-:22"));
+  EXPECT_THAT(fault_of("user,hostfwd=tcp::1-:2,hostfwd=tcp:127.0.0.1:1-:3"),
+              HasSubstr("port 1 is given twice"));
   EXPECT_THAT(fault_of("tap=0123456789abcdef"), HasSubstr("1 to 15 characters"));
   EXPECT_THAT(fault_of("tap=a/b"), HasSubstr("tap"));
   EXPECT_THAT(fault_of("tap="), HasSubstr("tap"));
@@ -154,7 +182,6 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   EXPECT_THAT(fault_of("tap=a,iothread=none"), HasSubstr("--net: iothread=none"));
   EXPECT_THAT(fault_of("tap=a,iothread=io0:io7"), HasSubstr("--net: iothread=io7"));
   EXPECT_THAT(fault_of("tap=a,iothread=:"), HasSubstr("--net: iothread="));
-  EXPECT_THAT(fault_of("user"), HasSubstr("no user-mode networking"));
   EXPECT_THAT(fault_of("tap=a,ifname=x"), HasSubstr("ifname"));
   net("tap=b");
   options_.nics.erase(options_.nics.begin());
@@ -221,7 +248,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
   options_.vsocks.pop_back();
   options_.vsocks[0].set({"id", "a"});
   disk("null=1M,id=a");
-  EXPECT_THAT(fault(), HasSubstr("id=a is another device's"));
+  EXPECT_THAT(fault(), HasSubstr("id=a is given to two devices"));
 }
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {

@@ -55,17 +55,43 @@ std::optional<std::vector<int>> parse_fds(std::string_view text) {
   return fds;
 }
 
+/// What goes with `user` only, and what does not go with it.
+Status parse_user(NicConfig& nic, const std::vector<std::string>& forwards) {
+  if (!nic.user) {
+    if (forwards.empty()) return {};
+    return fail("--net: hostfwd goes with user: a tap is the host's own network");
+  }
+  if (nic.tap.pairs != 1) return fail("--net: queues: user-mode networking has one pair");
+  if (nic.vhost != Vhost::kOff) {
+    return fail("--net: vhost: the kernel carries a tap's frames, not those of user");
+  }
+  for (const std::string& text : forwards) {
+    auto parsed = parse_port_forward(text);
+    if (!parsed) return forward(parsed);
+    for (const PortForward& other : nic.passt.forwards) {
+      if (other.protocol == parsed->protocol && other.host_port == parsed->host_port &&
+          (other.host_address == parsed->host_address || other.host_address.empty() ||
+           parsed->host_address.empty())) {
+        return fail(fmt::format("--net: hostfwd={}: the host's port {} is given twice", text,
+                                parsed->host_port));
+      }
+    }
+    nic.passt.forwards.push_back(std::move(*parsed));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<NicConfig> parse_net(const PropertyList& properties) {
-  if (properties.find("user") != nullptr) {
-    return fail("--net: user: this version has no user-mode networking; tap=NAME or fd=N is there");
-  }
   NicConfig nic;
   PropertyReader reader("--net", properties);
   reader.text("tap", nic.tap.name);
   std::string fds;
   reader.text("fd", fds);
+  reader.flag("user", nic.user);
+  std::vector<std::string> forwards;
+  reader.texts("hostfwd", forwards);
   reader.text("id", nic.id);
   std::string mac;
   reader.text("mac", mac);
@@ -85,7 +111,7 @@ Result<NicConfig> parse_net(const PropertyList& properties) {
   reader.text("iothread", nic.iothread);
   if (nic.iothread == "auto") nic.iothread.clear();
 
-  nic.tap.mtu = static_cast<std::uint16_t>(mtu);
+  nic.tap.mtu = nic.passt.mtu = static_cast<std::uint16_t>(mtu);
   if ((nic.queue_size & (nic.queue_size - 1)) != 0) {
     reader.wrong("queue-size", fmt::format("{}", nic.queue_size), "a power of two");
   }
@@ -116,9 +142,10 @@ Result<NicConfig> parse_net(const PropertyList& properties) {
     reader.wrong("id", nic.id, "at most 20 characters without spaces");
   }
   if (auto status = reader.finish(); !status) return forward(status);
-  if (reader.has("tap") == reader.has("fd")) {
-    return fail("--net: either tap=NAME or fd=N is needed, and not both");
+  if (int{reader.has("tap")} + int{reader.has("fd")} + int{nic.user} != 1) {
+    return fail("--net: one of tap=NAME, fd=N and user is needed, and no two of them");
   }
+  if (auto parsed = parse_user(nic, forwards); !parsed) return forward(parsed);
   if (!nic.tap.fds.empty()) {
     const auto count = static_cast<unsigned>(nic.tap.fds.size());
     if (reader.has("queues") && nic.tap.pairs != count) {

@@ -96,6 +96,15 @@ class OptionsReader {
                     PropertyList& out) const {
     if (const auto* table = node.as_table()) {
       for (const auto& [name, value] : *table) {
+        if (const auto* several = value.as_array();
+            several != nullptr && PropertyList::may_repeat(name.str())) {
+          for (const toml::node& one : *several) {
+            auto text = scalar(one);
+            if (!text) return wrong(one, name.str(), "a list of strings");
+            out.set({std::string(name.str()), std::move(text)});
+          }
+          continue;
+        }
         auto text = scalar(value);
         if (!text) return wrong(value, name.str(), "a string, a number or a boolean");
         out.set({std::string(name.str()), std::move(text)});

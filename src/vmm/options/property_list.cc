@@ -48,7 +48,7 @@ Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view
     if (equals == 0) return fail(fmt::format("'{}' has no key before the '='", item));
     if (equals != std::string::npos) {
       Property property{item.substr(0, equals), item.substr(equals + 1)};
-      if (list.find(property.key) != nullptr) {
+      if (!may_repeat(property.key) && list.find(property.key) != nullptr) {
         return fail(fmt::format("{} is given twice", property.key));
       }
       list.items_.push_back(std::move(property));
@@ -71,7 +71,18 @@ const Property* PropertyList::find(std::string_view key) const noexcept {
   return found == items_.end() ? nullptr : &*found;
 }
 
+std::vector<std::string> PropertyList::all(std::string_view key) const {
+  std::vector<std::string> values;
+  for (const Property& property : items_) {
+    if (property.key == key) values.push_back(property.value.value_or(""));
+  }
+  return values;
+}
+
+bool PropertyList::may_repeat(std::string_view key) noexcept { return key == "hostfwd"; }
+
 void PropertyList::set(Property property) {
+  if (may_repeat(property.key)) return items_.push_back(std::move(property));
   const auto found = std::ranges::find(items_, property.key, &Property::key);
   if (found == items_.end()) {
     items_.push_back(std::move(property));
@@ -81,6 +92,9 @@ void PropertyList::set(Property property) {
 }
 
 void PropertyList::merge(const PropertyList& later) {
+  std::erase_if(items_, [&](const Property& property) {
+    return may_repeat(property.key) && later.find(property.key) != nullptr;
+  });
   for (const Property& property : later.items_) set(property);
 }
 
@@ -105,6 +119,10 @@ const std::string* PropertyReader::need_value(std::string_view key) {
 
 void PropertyReader::text(std::string_view key, std::string& out) {
   if (const std::string* value = need_value(key)) out = *value;
+}
+
+void PropertyReader::texts(std::string_view key, std::vector<std::string>& out) {
+  if (need_value(key) != nullptr) out = list_.all(key);
 }
 
 void PropertyReader::size(std::string_view key, std::uint64_t& out, std::uint64_t least,

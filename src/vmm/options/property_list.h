@@ -28,12 +28,17 @@ class PropertyList {
  public:
   PropertyList() = default;
   /// `bare_key` is the key that a first item without `=` stands for: `--memory 512M` is
-  /// `size=512M`. Errors: an empty item or key, a key given twice.
+  /// `size=512M`. Errors: an empty item or key, a key given twice that may not
+  /// repeat.
   static Result<PropertyList> parse(std::string_view text, std::string_view bare_key = {});
 
   [[nodiscard]] const std::vector<Property>& items() const noexcept { return items_; }
   [[nodiscard]] const Property* find(std::string_view key) const noexcept;
-  /// Replaces or appends.
+  /// All values of a key that may be given several times.
+  [[nodiscard]] std::vector<std::string> all(std::string_view key) const;
+  /// Whether it may: `hostfwd=tcp::2222-:22,hostfwd=udp::53-:53`.
+  [[nodiscard]] static bool may_repeat(std::string_view key) noexcept;
+  /// Replaces or appends; appends always if the key may repeat.
   void set(Property property);
   /// Everything in `later` wins over what is here.
   void merge(const PropertyList& later);
@@ -51,6 +56,7 @@ class PropertyReader {
       : option_(std::move(option)), list_(list) {}
 
   void text(std::string_view key, std::string& out);
+  void texts(std::string_view key, std::vector<std::string>& out);
   void size(std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most);
   void number(std::string_view key, unsigned& out, unsigned least, unsigned most);
   void duration(std::string_view key, std::chrono::nanoseconds& out, std::chrono::nanoseconds most);

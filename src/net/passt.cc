@@ -1,0 +1,324 @@
+#include "net/passt.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "base/split.h"
+#include "base/unique_fd.h"
+#include "net/stream_pair.h"
+
+namespace bellhop {
+
+namespace {
+
+/// What passt writes about itself is kept for its last words, up to this much.
+constexpr std::size_t kWords = std::size_t{64} * 1024;
+/// How long a passt that says nothing may take to start; then it is taken to be there.
+constexpr int kStartMilliseconds = 2000;
+/// How long it may take to end once the guest is gone.
+constexpr std::chrono::milliseconds kEndPatience{500};
+/// Of the socket, each way: a turn's worth of frames.
+constexpr int kSocketBytes = 1024 * 1024;
+/// Its end of the socket, in the child.
+constexpr int kChildFd = 3;
+constexpr std::uint16_t kMostMtu = 65520;
+
+/// A child and what it says.
+class Child {
+ public:
+  Child() = default;
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() { end(); }
+
+  Status start(const std::vector<std::string>& arguments, const UniqueFd& socket);
+  /// True once it has ended.
+  bool ended() noexcept {
+    if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+    return pid_ == 0;
+  }
+  void end() noexcept;
+  /// The last line that it wrote about a fault.
+  [[nodiscard]] std::string last_words() const;
+
+ private:
+  pid_t pid_ = 0;
+  int status_ = 0;
+  UniqueFd words_;
+};
+
+Status Child::start(const std::vector<std::string>& arguments, const UniqueFd& socket) {
+  words_ = UniqueFd(::memfd_create("passt", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  // Not larger than this, however much it has to say: what is beyond is refused, not waited for.
+  if (!words_.valid() || ::ftruncate(words_.get(), static_cast<off_t>(kWords)) != 0 ||
+      ::fcntl(words_.get(), F_ADD_SEALS, F_SEAL_GROW) != 0) {
+    return fail_errno("--net: user: no memory for passt's messages");
+  }
+  std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
+  for (const std::string& one : arguments) argv.push_back(const_cast<char*>(one.c_str()));
+  argv.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, words_.get(), STDERR_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, socket.get(), kChildFd);
+  // The terminal's signals are for us; it ends when its socket does.
+  sigset_t none;
+  sigset_t all;
+  ::sigemptyset(&none);
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  ::posix_spawnattr_setflags(
+      &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  const int error = ::posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error == 0) return {};
+  pid_ = 0;
+  if (error == ENOENT) {
+    return fail(fmt::format("--net: user: {} is not installed (apt install passt)", arguments[0]),
+                error);
+  }
+  return fail_errno(fmt::format("--net: user: cannot start {}", arguments[0]), error);
+}
+
+void Child::end() noexcept {
+  const auto deadline = std::chrono::steady_clock::now() + kEndPatience;
+  while (!ended() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (pid_ == 0) return;
+  (void)::kill(pid_, SIGKILL);
+  (void)::waitpid(pid_, &status_, 0);
+  pid_ = 0;
+}
+
+std::string Child::last_words() const {
+  std::string text(kWords, '\0');
+  const ssize_t got = ::pread(words_.get(), text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  text.resize(std::min(text.size(), text.find('\0')));
+  std::string last;
+  for (const std::string_view line : split(text, '\n')) {
+    // That it cannot reach the system's log is not what is wrong with it.
+    if (!line.empty() && !line.starts_with("Failed to send")) last = line;
+  }
+  return last;
+}
+
+/// Ethernet's question who has an address, which passt answers as soon as it runs. Asked by
+/// nobody: a locally administered address, and 0.0.0.0.
+constexpr std::array<unsigned char, 46> kHello = {
+    0,    0,    0,    42,                                                 // length
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0,    0,    0,    0, 0x01,  // to all, from
+    0x08, 0x06, 0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01,           // ARP, request
+    0x02, 0,    0,    0,    0,    0x01, 0,    0,    0,    0,              // from
+    0,    0,    0,    0,    0,    0,    169,  254,  77,   77};            // for
+
+/// Whether somebody else listens there already: passt itself goes on without that port.
+Status check_port(const PortForward& forward) {
+  const bool tcp = forward.protocol == PortForward::Protocol::kTcp;
+  const bool v6 = forward.host_address.find(':') != std::string::npos;
+  const UniqueFd socket(
+      ::socket(v6 ? AF_INET6 : AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return {};
+  const int on = 1;
+  if (tcp) (void)::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in6 six{};
+  sockaddr_in four{};
+  six.sin6_family = AF_INET6;
+  four.sin_family = AF_INET;
+  six.sin6_port = four.sin_port = htons(forward.host_port);
+  if (v6) {
+    (void)::inet_pton(AF_INET6, forward.host_address.c_str(), &six.sin6_addr);
+  } else if (!forward.host_address.empty()) {
+    (void)::inet_pton(AF_INET, forward.host_address.c_str(), &four.sin_addr);
+  }
+  const int bound = v6 ? ::bind(socket.get(), reinterpret_cast<sockaddr*>(&six), sizeof six)
+                       : ::bind(socket.get(), reinterpret_cast<sockaddr*>(&four), sizeof four);
+  // A port that others have bound can be bound again, by SO_REUSEADDR, unless they listen.
+  if (bound == 0 && (!tcp || ::listen(socket.get(), 1) == 0)) return {};
+  return fail_errno(fmt::format("--net: hostfwd: the host's {} port {}{}{} cannot be had",
+                                tcp ? "tcp" : "udp", forward.host_address,
+                                forward.host_address.empty() ? "" : " ", forward.host_port));
+}
+
+class Passt final : public NetBackend {
+ public:
+  static Result<std::shared_ptr<NetBackend>> start(const PasstConfig& config);
+
+  [[nodiscard]] const NetLimits& limits() const noexcept override { return limits_; }
+  [[nodiscard]] const std::string& name() const noexcept override { return name_; }
+  [[nodiscard]] NetPair& pair(unsigned /*index*/) noexcept override { return *pair_; }
+  Status use_pairs(unsigned count) override {
+    return count == 1 ? Status() : Status(fail("passt has one queue"));
+  }
+  Status set_guest_offloads(Offloads offloads) override {
+    return offloads.empty() ? Status() : Status(fail("passt has no offloads"));
+  }
+
+ private:
+  Status wait_until_there(const UniqueFd& socket);
+
+  std::string name_ = "passt";
+  NetLimits limits_;
+  Child child_;
+  std::unique_ptr<StreamPair> pair_;  ///< goes before the child: its sign to end
+};
+
+std::vector<std::string> arguments_of(const PasstConfig& config) {
+  // One guest, by the socket that it is given; no pid file, no log, no going into the background.
+  std::vector<std::string> all{config.program,
+                               "--foreground",
+                               "--stderr",
+                               "--quiet",
+                               "--one-off",
+                               "--fd",
+                               fmt::format("{}", kChildFd)};
+  if (config.mtu != 0) {
+    all.emplace_back("--mtu");
+    all.push_back(fmt::format("{}", config.mtu));
+  }
+  for (const PortForward& one : config.forwards) {
+    all.emplace_back(one.protocol == PortForward::Protocol::kTcp ? "--tcp-ports" : "--udp-ports");
+    const std::string ports = fmt::format("{}:{}", one.host_port, one.guest_port);
+    all.push_back(one.host_address.empty() ? ports : one.host_address + "/" + ports);
+  }
+  return all;
+}
+
+Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
+  if (config.mtu > kMostMtu) {
+    return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", config.mtu,
+                            kMostMtu));
+  }
+  for (const PortForward& one : config.forwards) {
+    if (auto free = check_port(one); !free) return forward(free);
+  }
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return fail_errno("--net: user: cannot make a socket");
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd its(ends[1]);
+  for (const int fd : ends) {
+    (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof kSocketBytes);
+  }
+  auto passt = std::make_shared<Passt>();
+  if (auto started = passt->child_.start(arguments_of(config), its); !started) {
+    return forward(started);
+  }
+  its.reset();
+  if (auto there = passt->wait_until_there(ours); !there) {
+    ours.reset();
+    return forward(there);
+  }
+  passt->limits_.mtu = config.mtu;
+  passt->pair_ = std::make_unique<StreamPair>(std::move(ours));
+  return passt;
+}
+
+/// Errors: it has ended, with its last words.
+Status Passt::wait_until_there(const UniqueFd& socket) {
+  (void)::send(socket.get(), kHello.data(), kHello.size(), MSG_NOSIGNAL);
+  pollfd wait{.fd = socket.get(), .events = POLLIN, .revents = 0};
+  const int ready = ::poll(&wait, 1, kStartMilliseconds);
+  char byte{};
+  const bool gone = ready == 1 && ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+  if (!gone) {
+    // The answer is nobody's: the guest's filter drops it. What else came with it is the guest's.
+    return {};
+  }
+  child_.end();
+  const std::string words = child_.last_words();
+  return fail(
+      fmt::format("--net: user: passt does not start{}{}", words.empty() ? "" : ": ", words));
+}
+
+std::optional<std::uint16_t> port_of(std::string_view text) noexcept {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size() || port == 0) return std::nullopt;
+  return port;
+}
+
+/// "[address]:port" cut in two; nothing if it has no such form.
+std::optional<std::pair<std::string, std::string_view>> cut(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  std::string_view address = text.substr(0, colon);
+  const bool bracketed = address.starts_with('[') && address.ends_with(']');
+  if (bracketed) address = address.substr(1, address.size() - 2);
+  std::array<unsigned char, sizeof(in6_addr)> binary{};
+  std::string known(address);
+  const bool good = bracketed
+                        ? ::inet_pton(AF_INET6, known.c_str(), binary.data()) == 1
+                        : known.empty() || ::inet_pton(AF_INET, known.c_str(), binary.data()) == 1;
+  if (!good || known.find('\0') != std::string::npos) return std::nullopt;
+  return std::pair(std::move(known), text.substr(colon + 1));
+}
+
+}  // namespace
+
+Result<PortForward> parse_port_forward(std::string_view text) {
+  const auto wrong = [&] {
+    return fail(
+        fmt::format("--net: hostfwd={} is wrong; it must be "
+                    "tcp:[hostaddr]:hostport-:guestport, such as tcp::2222-:22, or udp:...",
+                    text));
+  };
+  PortForward forward;
+  if (text.starts_with("udp:")) {
+    forward.protocol = PortForward::Protocol::kUdp;
+  } else if (!text.starts_with("tcp:")) {
+    return wrong();
+  }
+  const std::string_view rest = text.substr(4);
+  const std::size_t dash = rest.find('-');
+  if (dash == std::string_view::npos) return wrong();
+  const auto host = cut(rest.substr(0, dash));
+  const auto guest = cut(rest.substr(dash + 1));
+  if (!host || !guest) return wrong();
+  const auto host_port = port_of(host->second);
+  const auto guest_port = port_of(guest->second);
+  if (!host_port || !guest_port) return wrong();
+  if (!guest->first.empty()) {
+    return fail(fmt::format(
+        "--net: hostfwd={}: the guest has one address, which passt gives it: leave {} out", text,
+        guest->first));
+  }
+  forward.host_address = host->first;
+  forward.host_port = *host_port;
+  forward.guest_port = *guest_port;
+  return forward;
+}
+
+Result<std::shared_ptr<NetBackend>> start_passt(const PasstConfig& config) {
+  return Passt::start(config);
+}
+
+}  // namespace bellhop

@@ -1,0 +1,166 @@
+#include "net/passt.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+
+#include "base/unique_fd.h"
+
+namespace bellhop {
+namespace {
+
+using ::testing::HasSubstr;
+using Protocol = PortForward::Protocol;
+
+TEST(PortForwardTest, AsQemuWritesThem) {
+  const std::pair<const char*, PortForward> good[] = {
+      {"tcp::2222-:22", {Protocol::kTcp, "", 2222, 22}},
+      {"udp::1-:65535", {Protocol::kUdp, "", 1, 65535}},
+      {"tcp:127.0.0.1:80-:8080", {Protocol::kTcp, "127.0.0.1", 80, 8080}},
+      {"udp:[::1]:53-:5353", {Protocol::kUdp, "::1", 53, 5353}},
+  };
+  for (const auto& [text, right] : good) {
+    const auto parsed = parse_port_forward(text);
+    ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
+    EXPECT_EQ(*parsed, right) << text;
+  }
+  for (const char* text : {"",
+                           "tcp",
+                           "tcp:",
+                           "2222:22",
+                           "2222-:22",
+                           ":2222-:22",
+                           "tcp:2222-22",
+                           "tcp::2222",
+                           "tcp::-:",
+                           "tcp::0-:22",
+                           "tcp::22-:0",
+                           "tcp::65536-:1",
+                           "tcp::1-:65536",
+                           "tcp::a-:1",
+                           "tcp:1.2.3:1-:1",
+                           "tcp:localhost:1-:1",
+                           "tcp:::1:1-:1",
+                           "tcp:[1.2.3.4]:1-:1",
+                           "sctp::1-:1",
+                           "tcp::1-:2-:3",
+                           "tcp:: 1-:1",
+                           "tcp::+1-:1",
+                           "TCP::1-:1"}) {
+    const auto parsed = parse_port_forward(text);
+    ASSERT_FALSE(parsed.has_value()) << text;
+    EXPECT_THAT(parsed.error().message, HasSubstr("tcp::2222-:22")) << text;
+  }
+  EXPECT_THAT(parse_port_forward("tcp::2222-10.0.2.15:22").error().message,
+              HasSubstr("leave 10.0.2.15 out"));
+}
+
+/// A program of the test's own in passt's place.
+class Pretender {
+ public:
+  explicit Pretender(const char* script) {
+    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+    program = folder_ + "/passt";
+    std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
+    EXPECT_EQ(::chmod(program.c_str(), 0755), 0);
+  }
+  ~Pretender() {
+    ::unlink(program.c_str());
+    ::rmdir(folder_.c_str());
+  }
+  std::string program;
+
+ private:
+  std::string folder_ = "/tmp/bellhop-passt-XXXXXX";
+};
+
+std::string fault_of(const PasstConfig& config) {
+  const auto started = start_passt(config);
+  return started ? "" : started.error().message;
+}
+
+TEST(PasstTest, SaysWhatIsWrong) {
+  PasstConfig config;
+  config.program = "bellhop-no-such-program";
+  EXPECT_THAT(fault_of(config), HasSubstr("not installed (apt install passt)"));
+
+  const Pretender unhappy(
+      "echo 'Failed to send 3 bytes to syslog' >&2; echo 'No luck today' >&2; exit 1");
+  config.program = unhappy.program;
+  EXPECT_EQ(fault_of(config), "--net: user: passt does not start: No luck today");
+  const Pretender silent("exit 0");
+  config.program = silent.program;
+  EXPECT_EQ(fault_of(config), "--net: user: passt does not start");
+  // More words than are kept: refused, and nobody waits for them.
+  const Pretender talker("yes 'blah blah' | head -c 1000000 >&2; exit 1");
+  config.program = talker.program;
+  EXPECT_THAT(fault_of(config), HasSubstr("passt does not start: "));
+
+  config.mtu = 65521;
+  EXPECT_THAT(fault_of(config), HasSubstr("at most 65520"));
+}
+
+TEST(PasstTest, APortThatIsTaken) {
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    const bool tcp = protocol == Protocol::kTcp;
+    const UniqueFd taken(::socket(AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t bytes = sizeof address;
+    ASSERT_EQ(::bind(taken.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    if (tcp) {
+      ASSERT_EQ(::listen(taken.get(), 1), 0);
+    }
+    ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
+    PasstConfig config;
+    config.forwards.push_back({protocol, "127.0.0.1", ntohs(address.sin_port), 22});
+    EXPECT_THAT(fault_of(config), HasSubstr("cannot be had: Address already in use"));
+    config.forwards[0].host_address.clear();
+    EXPECT_THAT(fault_of(config), HasSubstr("cannot be had"));
+  }
+}
+
+TEST(PasstTest, EndsWithUsAndWithoutUs) {
+  // One that reads until its socket ends, and one that does not care.
+  for (const char* script : {"exec cat <&3 >/dev/null", "trap '' TERM; sleep 100"}) {
+    const Pretender pretender(script);
+    PasstConfig config;
+    config.program = pretender.program;
+    auto started = start_passt(config);
+    ASSERT_TRUE(started.has_value()) << started.error().message;
+    EXPECT_TRUE((*started)->limits().to_host.empty());
+    EXPECT_TRUE((*started)->limits().to_guest.empty());
+    EXPECT_EQ((*started)->limits().pairs, 1U);
+    EXPECT_FALSE((*started)->use_pairs(2).has_value());
+    EXPECT_FALSE((*started)->set_guest_offloads({Offload::kCsum}).has_value());
+    started->reset();  // returns: no process is left behind
+  }
+  // It dies: the interface is gone.
+  const Pretender mortal("printf xxxx >&3; sleep 0.1; exit 1");
+  PasstConfig config;
+  config.program = mortal.program;
+  const auto started = start_passt(config);
+  ASSERT_TRUE(started.has_value()) << started.error().message;
+  NetPair& pair = (*started)->pair(0);
+  std::array<char, 100> room{};
+  const iovec part{room.data(), room.size()};
+  ssize_t got = -EAGAIN;
+  while (got == -EAGAIN) {
+    pollfd wait{.fd = pair.fd(), .events = POLLIN, .revents = 0};
+    (void)::poll(&wait, 1, 1000);
+    got = pair.receive({&part, 1});
+  }
+  EXPECT_TRUE(got == -ECONNRESET || got == -EPROTO) << got;
+}
+
+}  // namespace
+}  // namespace bellhop
