@@ -30,7 +30,8 @@ namespace {
   std::exit(1);
 }
 
-// ---- randwrite -----------------------------------------------------------------------------------
+// ---- randwrite
+// -----------------------------------------------------------------------------------
 
 constexpr std::size_t kBlock = 4096;
 
@@ -115,7 +116,8 @@ int randwrite(const char* path, std::uint64_t blocks, unsigned threads) {
   return wrong == 0 ? 0 : 1;
 }
 
-// ---- sockets -------------------------------------------------------------------------------------
+// ---- sockets
+// -------------------------------------------------------------------------------------
 
 void write_all(int to, const char* data, ssize_t size) {
   while (size > 0) {
@@ -224,7 +226,8 @@ int main(int argc, char** argv) {
     auto address = tcp_address(argv[2], argv[3]);
     return connect_to(AF_INET, address);
   }
-  std::fprintf(stderr, "usage: bedtool randwrite|vsock-listen|vsock-connect|unix-listen|"
-                       "unix-connect|tcp-listen|tcp-connect ...\n");
+  std::fprintf(stderr,
+               "usage: bedtool randwrite|vsock-listen|vsock-connect|unix-listen|"
+               "unix-connect|tcp-listen|tcp-connect ...\n");
   return 2;
 }

@@ -28,6 +28,7 @@ class Case:
     check   check(run) asserts what else must hold, and may return a note; run is a Run
     limit   seconds for all of it, on a busy host
     short   one of the group that scripts/test.sh runs
+    needs   an option that bellhop must have; without it the case is left out, and that is said
     extra   extra(folder) puts more files on the job disk
     outer_disks   returns images for the outer machine, /dev/nvme2n1 and on; it has its own then
     """
@@ -40,6 +41,7 @@ class Case:
     check: typing.Callable | None = None
     limit: int = 240
     short: bool = False
+    needs: str = ""
     extra: typing.Callable | None = None
     outer_disks: typing.Callable | None = None
 

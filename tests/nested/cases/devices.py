@@ -63,20 +63,21 @@ CASES = [
          check=kicks("rng0", "ioeventfd")),
     Case("devices.console", CONSOLE.format(""),
          [r"^heard at the port: hello port$", r"^host read: hello host$"],
-         check=kicks("console0", "ioeventfd"), short=True),
+         check=kicks("console0", "ioeventfd"), short=True, needs="--console"),
     Case("devices.console-sync", CONSOLE.format(",notify=sync"),
          [r"^heard at the port: hello port$", r"^host read: hello host$"],
-         check=kicks("console0", "sync")),
+         check=kicks("console0", "sync"), needs="--console"),
     Case("devices.balloon", "machine balloon --balloon size=64M,statistics=on",
-         [r"job balloon ok"], check=kicks("balloon0", "ioeventfd"), short=True),
+         [r"job balloon ok"], check=kicks("balloon0", "ioeventfd"), short=True,
+         needs="--balloon"),
     Case("devices.balloon-sync", "machine balloon --balloon size=64M,notify=sync",
-         [r"job balloon ok"], check=kicks("balloon0", "sync")),
+         [r"job balloon ok"], check=kicks("balloon0", "sync"), needs="--balloon"),
     Case("devices.balloon-reporting",
          "WORDS=end=hang machine reporting --balloon size=0,free-page-reporting=on > out 2>&1 &\n"
          "until_true grep -q '@guest holds' out; resident\n"
          "until_true grep -q '@guest let go' out; sleep 5; resident\n"
          "cat out; killall bellhop; wait",
-         [r"@guest let go"], status=[], check=gave_back),
+         [r"@guest let go"], status=[], check=gave_back, needs="--balloon"),
     Case("devices.vsock", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock"), [r"job vsock ok"],
          check=vsock("ioeventfd"), short=True),
     Case("devices.vsock-sync", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock,notify=sync"),
@@ -89,5 +90,5 @@ CASES = [
          "disk a.img; give_address tap0 10.9.0.1/24 & streams &\n"
          "WORDS=blocks=256 machine fs,rng,net --disk path=a.img --net tap=tap0 --rng "
          "--console null --balloon size=0 --vsock cid=42,uds=v.sock",
-         [r"job fs ok", r"job rng ok", r"job net ok"], limit=300),
+         [r"job fs ok", r"job rng ok", r"job net ok"], limit=300, needs="--balloon"),
 ]
