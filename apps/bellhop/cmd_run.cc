@@ -55,7 +55,8 @@ Keys of --rng, which may be without any:
   id=, notify=, iothread=  as for --disk
 Keys of --vsock:
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
-  id=NAME, vhost=off, notify=..., iothread=... as for --net
+  vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
+  id=NAME, notify=..., iothread=... as for --net
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 

@@ -1,18 +1,12 @@
 #include "devices/vsock/vsock_config.h"
 
-#include <fmt/format.h>
-
+#include "devices/vsock/vhost_vsock_device.h"
 #include "devices/vsock/vsock_device.h"
 
 namespace bellhop {
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config) {
-  if (config.vhost != VsockVhost::kOff) {
-    return fail(
-        fmt::format("--vsock: {}: this version has no vhost-vsock: vhost=off and uds=PATH give the "
-                    "guest sockets",
-                    config.id));
-  }
+  if (config.vhost != VsockVhost::kOff) return make_vhost_vsock_device(config.id, config.cid);
   auto socket = VsockSocket::listen(config.uds);
   if (!socket) return forward(socket);
   return std::make_unique<VsockDevice>(std::move(*socket),

@@ -117,10 +117,13 @@ Status check_nics(const MachineConfig& config) {
 }
 
 /// How many queues may go to the kernel's vhost, and cannot be notified synchronously there.
-unsigned needed_ioeventfds(const std::vector<NicConfig>& nics) {
+unsigned needed_ioeventfds(const MachineConfig& config) {
   unsigned sum = 0;
-  for (const NicConfig& nic : nics) {
+  for (const NicConfig& nic : config.nics) {
     if (nic.vhost != Vhost::kOff) sum += 2 * nic.tap.pairs;
+  }
+  for (const VsockConfig& vsock : config.vsocks) {
+    if (vsock.vhost != VsockVhost::kOff) sum += 2;
   }
   return sum;
 }
@@ -368,7 +371,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     config.nics.push_back(std::move(*nic));
   }
   if (!options.reserve_ioeventfds) {
-    const unsigned needed = needed_ioeventfds(config.nics);
+    const unsigned needed = needed_ioeventfds(config);
     // Where they cannot all have one anyway, others need not go without.
     const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
     config.reserved_ioeventfds = enough ? needed : 0;
