@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <numeric>
 
 #include "devices/balloon/balloon_config.h"
@@ -433,6 +434,51 @@ TEST_P(BalloonDeviceTest, RequestsAllocateNothing) {
   const std::uint64_t before = allocations.load();
   run(500);
   EXPECT_EQ(allocations.load(), before);
+}
+
+// ---- huge pages of the host ----
+
+TEST(BalloonHugePagesTest, OnlyWholePagesOfTheHostGo) {
+  std::uint64_t free_pages = 0;
+  std::ifstream("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") >> free_pages;
+  if (free_pages < 3) GTEST_SKIP() << "the host has no huge pages to spare";
+  constexpr std::uint64_t kHuge = 2 * kMiB;
+  constexpr std::uint32_t kPages = kHuge / kBalloonPageBytes;
+  const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), 3 * kHuge}};
+  DeviceBench bench(NotifyMode::kIoEventFd, must(GuestMemory::create(regions, PageSize::kHuge)));
+  bench.serve(
+      std::make_unique<BalloonDevice>(bench.memory, BalloonOptions{.free_page_reporting = true}));
+  bench.start();
+  const auto list = [&](unsigned queue, const std::vector<std::uint32_t>& numbers) {
+    ASSERT_TRUE(bench.memory.write(kList, std::as_bytes(std::span(numbers))));
+    bench.give(queue, {{kList, static_cast<std::uint32_t>(4 * numbers.size()), false}});
+    ASSERT_TRUE(bench.wait_used(queue));
+  };
+  const auto second = bench.memory.span(GuestAddress(kHuge), kHuge);
+  second->fill(std::byte{1});
+  std::vector<std::uint32_t> all_but_one(kPages - 1);
+  std::iota(all_but_one.begin(), all_but_one.end(), kPages + 1);
+  list(kInflate, all_but_one);
+  list(kInflate, all_but_one);
+  EXPECT_EQ(bench.figure("released_bytes"), 0U);
+  std::byte byte{};
+  EXPECT_TRUE(second->load(kHuge - 1, byte));
+  EXPECT_EQ(byte, std::byte{1});
+  list(kInflate, {kPages});
+  EXPECT_EQ(bench.figure("released_bytes"), kHuge);
+  EXPECT_TRUE(second->load(kHuge - 1, byte));
+  EXPECT_EQ(byte, std::byte{0});
+  // A page out of it and in again.
+  second->fill(std::byte{1});
+  list(kDeflate, {kPages + 7});
+  list(kInflate, {kPages + 8});
+  EXPECT_EQ(bench.figure("released_bytes"), kHuge);
+  list(kInflate, {kPages + 7});
+  EXPECT_EQ(bench.figure("released_bytes"), 2 * kHuge);
+  // Reports: what is whole of it.
+  bench.give(kBalloonReportingQueue, {{GuestAddress(kHuge + 4096), 2 * kHuge - 4096, true}});
+  ASSERT_TRUE(bench.wait_used(kBalloonReportingQueue));
+  EXPECT_EQ(bench.figure("released_bytes"), 3 * kHuge);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, BalloonDeviceTest,

@@ -174,6 +174,14 @@ Status give_iothreads(MachineConfig& config) {
     if (rng.iothread.empty()) rng.iothread = next_name();
     if (auto there = need("--rng", rng.iothread); !there) return there;
   }
+  for (ConsoleConfig& console : config.consoles) {
+    if (console.iothread.empty()) console.iothread = next_name();
+    if (auto there = need("--console", console.iothread); !there) return there;
+  }
+  for (BalloonSettings& balloon : config.balloons) {
+    if (balloon.iothread.empty()) balloon.iothread = next_name();
+    if (auto there = need("--balloon", balloon.iothread); !there) return there;
+  }
   return {};
 }
 
@@ -225,6 +233,15 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
   merge_named(rngs, later.rngs, "id");
+  merge_named(consoles, later.consoles, "name");
+  // There is one at most, whatever it is called.
+  for (const PropertyList& balloon : later.balloons) {
+    if (balloons.size() == 1 && later.balloons.size() == 1) {
+      balloons.front().merge(balloon);
+    } else {
+      balloons.push_back(balloon);
+    }
+  }
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -318,7 +335,8 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     config.transport = TransportKind::kPciTransitional;
   } else if (options.transport && options.transport != "pci") {
     return fail(
-        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio", *options.transport));
+        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio",
+                    *options.transport));
   }
   if (options.on_reset == "restart") {
     config.on_reset = OnReset::kRestart;
@@ -365,6 +383,22 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (!rng) return forward(rng);
     if (rng->id.empty()) rng->id = fmt::format("rng{}", config.rngs.size());
     config.rngs.push_back(std::move(*rng));
+  }
+  if (!options.consoles.empty()) {
+    auto console = parse_console(options.consoles);
+    if (!console) return forward(console);
+    if (console->id.empty()) console->id = "console0";
+    config.consoles.push_back(std::move(*console));
+  }
+  if (options.balloons.size() > 1) return fail("--balloon: a machine has one at most");
+  for (const PropertyList& properties : options.balloons) {
+    auto balloon = parse_balloon(properties);
+    if (!balloon) return forward(balloon);
+    if (balloon->id.empty()) balloon->id = "balloon0";
+    if (balloon->size > config.memory) {
+      return fail("--balloon: size is more than the machine's memory (see --memory)");
+    }
+    config.balloons.push_back(std::move(*balloon));
   }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);
