@@ -1,6 +1,10 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -57,6 +61,16 @@ Keys of --vsock:
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
   id=NAME, notify=..., iothread=... as for --net
+Keys of --console, once for each port of one virtio-console:
+  stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
+  name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
+  id=, notify=, iothread=  as for --disk, the same for all ports
+Keys of --balloon, which may be without any:
+  size=SIZE                what the guest is asked to give back (0)
+  deflate-on-oom[=on|off]  the guest may take it back before it runs out of memory
+  free-page-reporting[=on|off]   the guest gives back what it does not use
+  statistics[=on|off]  stats-interval=S        what the guest says of its memory, for --stats
+  id=, notify=, iothread=  as for --disk
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -76,6 +90,8 @@ struct RunArguments {
   std::vector<std::string> nics;
   std::vector<std::string> rngs;
   std::vector<std::string> vsocks;
+  std::vector<std::string> consoles;
+  std::vector<std::string> balloons;
   std::vector<std::string> iothreads;
   std::string config;
   bool interpreted_allowed = false;
@@ -115,6 +131,16 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto vsock = parse_list("--vsock", text, {});
     if (!vsock) return forward(vsock);
     given.vsocks.push_back(std::move(*vsock));
+  }
+  for (const std::string& text : arguments.consoles) {
+    auto console = parse_list("--console", text, {});
+    if (!console) return forward(console);
+    given.consoles.push_back(std::move(*console));
+  }
+  for (const std::string& text : arguments.balloons) {
+    auto balloon = parse_list("--balloon", text, "size");
+    if (!balloon) return forward(balloon);
+    given.balloons.push_back(std::move(*balloon));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -173,11 +199,48 @@ Result<MachineEnd> run_to_the_end(Machine& machine, OnReset on_reset) {
   }
 }
 
-int run_machine(const MachineConfig& config, const RunArguments& arguments,
+/// Keys on their way to a console at stdio: whoever reads the terminal obeys the escape keys first.
+struct KeyPipe {
+  UniqueFd out;
+  UniqueFd in;
+
+  /// How much was taken.
+  [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) const noexcept {
+    const ssize_t done = ::write(in.get(), bytes.data(), bytes.size());
+    return done < 0 ? 0 : static_cast<std::size_t>(done);
+  }
+};
+
+/// Nothing if no console is at stdio. Errors: no pipe left.
+Result<std::optional<KeyPipe>> connect_keys(MachineConfig& config) {
+  std::optional<KeyPipe> keys;
+  for (ConsoleConfig& console : config.consoles) {
+    if (std::ranges::find(console.ports, ConsolePortConfig::End::kStdio, &ConsolePortConfig::end) ==
+        console.ports.end()) {
+      continue;
+    }
+    std::array<int, 2> fds{};
+    if (::pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("--console stdio");
+    keys.emplace(KeyPipe{UniqueFd(fds[0]), UniqueFd(fds[1])});
+    console.stdio_input = fds[0];
+  }
+  return keys;
+}
+
+int run_machine(MachineConfig config, const RunArguments& arguments,
                 const MachineOptions& options) {
   SignalWaiter::block_signals();  // before any other thread is there to take them
-  auto serial = SerialOutput::open(options.serial.value_or("tty"));
+  const auto keys = connect_keys(config);
+  if (!keys) return report(keys.error(), kFailed);
+  // Both would print into one another.
+  auto serial = SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"));
   if (!serial) return report(serial.error(), kUsedWrongly);
+  if (keys->has_value() && serial->is_terminal()) {
+    return report({"--console stdio: the terminal is the serial port's; --serial null or "
+                   "--serial file=PATH leaves it to the console",
+                   0},
+                  kUsedWrongly);
+  }
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
   if (auto able = check_host(**hypervisor, config, arguments.interpreted_allowed); !able) {
@@ -195,10 +258,12 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
 
   SignalWaiter signals([machine] { machine->stop(); });
   std::optional<TerminalInput> terminal;
-  if (serial->is_terminal()) {
+  if (serial->is_terminal() || keys->has_value()) {
     terminal.emplace(TerminalInput::Hooks{
         .input =
-            [machine](std::span<const std::byte> bytes) { return machine->serial_input(bytes); },
+            [machine, &keys](std::span<const std::byte> bytes) {
+              return keys->has_value() ? (*keys)->put(bytes) : machine->serial_input(bytes);
+            },
         .quit = [machine] { machine->stop(); },
         .press_power_button = [machine] { machine->press_power_button(); }});
   }
@@ -263,6 +328,14 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->add_option("--vsock", arguments->vsocks, "Sockets between host and guest")
       ->allow_extra_args(false)
       ->type_name("cid=N,uds=PATH");
+  run->add_option("--console", arguments->consoles,
+                  "A port of a virtio-console; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("stdio|pty|null|file=PATH|socket=PATH[,name=NAME]");
+  run->add_option("--balloon", arguments->balloons, "A virtio-balloon")
+      ->expected(0, 1)
+      ->allow_extra_args(false)
+      ->type_name("[size=SIZE,...]");
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");

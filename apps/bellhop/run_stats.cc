@@ -30,7 +30,8 @@ nlohmann::ordered_json difference(const MachineCounters& end, const MachineCount
   for (std::size_t i = 0; i < end.devices.size(); ++i) {
     const auto& [id, figures] = end.devices[i];
     for (std::size_t k = 0; k < figures.size(); ++k) {
-      const bool had = i < begin.devices.size() && k < begin.devices[i].figures.size();
+      const bool had =
+          i < begin.devices.size() && k < begin.devices[i].figures.size() && !figures[k].level;
       json["devices"][id][figures[k].name] =
           figures[k].value - (had ? begin.devices[i].figures[k].value : 0);
     }

@@ -38,6 +38,7 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, PageS
   if (auto good = check_regions(specs, huge ? kHugePage : kPage); !good) return forward(good);
 
   GuestMemory memory;
+  memory.page_bytes_ = huge ? kHugePage : kPage;
   memory.fd_ = UniqueFd(::memfd_create("bellhop-guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0u)));
   if (!memory.fd_.valid()) return fail_errno("cannot create guest memory");
   std::uint64_t total = 0;
@@ -60,12 +61,15 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, PageS
 }
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
-    : fd_(std::move(other.fd_)), regions_(std::exchange(other.regions_, {})) {}
+    : fd_(std::move(other.fd_)),
+      page_bytes_(other.page_bytes_),
+      regions_(std::exchange(other.regions_, {})) {}
 
 GuestMemory& GuestMemory::operator=(GuestMemory&& other) noexcept {
   if (this != &other) {
     unmap();
     fd_ = std::move(other.fd_);
+    page_bytes_ = other.page_bytes_;
     regions_ = std::exchange(other.regions_, {});
   }
   return *this;
@@ -96,6 +100,27 @@ void GuestMemory::clear() const noexcept {
   const auto size = static_cast<off_t>(total_size());
   if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0) return;
   for (const Region& region : regions_) std::memset(region.host, 0, region.size);
+}
+
+std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const noexcept {
+  const auto* const host = static_cast<const std::byte*>(span.as_iovec().iov_base);
+  for (const Region& region : regions_) {
+    if (host < region.host || host >= region.host + region.size) continue;
+    const auto offset = static_cast<std::uint64_t>(host - region.host);
+    // Regions begin at the beginning of a page, in guest memory and in the file.
+    const std::uint64_t begin = (offset + page_bytes_ - 1) / page_bytes_ * page_bytes_;
+    const std::uint64_t end =
+        (offset + std::min<std::uint64_t>(span.size(), region.size - offset)) / page_bytes_ *
+        page_bytes_;
+    if (begin >= end) return 0;
+    if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(region.file_offset + begin),
+                    static_cast<off_t>(end - begin)) != 0) {
+      return std::nullopt;
+    }
+    return end - begin;
+  }
+  return 0;
 }
 
 std::uint64_t GuestMemory::total_size() const noexcept {

@@ -61,6 +61,12 @@ class GuestMemory {
 
   /// Gives all pages back to the host: everything reads zero, as after power-on.
   void clear() const noexcept;
+  /// Gives the host the pages that lie wholly within `span`, which must be of this memory: they
+  /// read zero from now on, and are taken from the host anew when they are next touched. Returns
+  /// how many bytes that was; nothing if the host refused.
+  [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
+  /// Size of the host's pages under this memory.
+  [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
 
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
@@ -71,6 +77,7 @@ class GuestMemory {
   void unmap() noexcept;
 
   UniqueFd fd_;
+  std::uint64_t page_bytes_ = 0;
   std::vector<Region> regions_;
 };
 

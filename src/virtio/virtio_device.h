@@ -42,6 +42,8 @@ class ConfigListener {
 struct DeviceFigure {
   const char* name = "";
   std::uint64_t value = 0;
+  bool level =
+      false;  ///< something that rises and falls, not a count: its differences mean nothing
 };
 
 /// A virtio device, the same whichever transport, VMM or test it serves. It knows neither.

@@ -39,7 +39,13 @@ template <class Config>
 Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
   const auto threads = find_threads(config.id, config.iothread, wiring);
   if (!threads) return forward(threads);
-  auto device = make_device(config);
+  auto device = [&] {
+    if constexpr (requires { make_device(config, wiring.memory); }) {
+      return make_device(config, wiring.memory);  // a device whose business is memory
+    } else {
+      return make_device(config);
+    }
+  }();
   if (!device) return forward(device);
   CoreWiring core{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
   for (IoThread* const thread : *threads) {

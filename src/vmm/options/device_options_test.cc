@@ -85,5 +85,96 @@ TEST_F(DeviceOptionsTest, RngInAFile) {
   EXPECT_EQ(parse_rng(options->rngs[1])->source, "/dev/hwrng");
 }
 
+TEST_F(DeviceOptionsTest, Consoles) {
+  EXPECT_TRUE(good().consoles.empty());
+  options_.consoles = {list("stdio"), list("socket=/run/a,name=org.qemu.guest_agent.0,notify=sync"),
+                       list("pty"), list("file=/tmp/log,id=con"), list("null")};
+  const MachineConfig config = good();
+  ASSERT_EQ(config.consoles.size(), 1U) << "one device";
+  const ConsoleConfig& console = config.consoles[0];
+  EXPECT_EQ(console.id, "con");
+  EXPECT_EQ(console.notify, NotifyMode::kSync);
+  EXPECT_EQ(console.iothread, config.iothreads[0].name);
+  EXPECT_NE(console.window, nullptr);
+  ASSERT_EQ(console.ports.size(), 5U);
+  EXPECT_EQ(console.ports[0].end, ConsolePortConfig::End::kStdio);
+  EXPECT_EQ(console.ports[1].end, ConsolePortConfig::End::kSocket);
+  EXPECT_EQ(console.ports[1].path, "/run/a");
+  EXPECT_EQ(console.ports[1].name, "org.qemu.guest_agent.0");
+  EXPECT_EQ(console.ports[2].end, ConsolePortConfig::End::kPty);
+  EXPECT_EQ(console.ports[3].path, "/tmp/log");
+  EXPECT_EQ(console.ports[4].end, ConsolePortConfig::End::kNull);
+}
+
+TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAConsole) {
+  const auto fault_of = [&](std::initializer_list<std::string> texts) {
+    options_.consoles.clear();
+    for (const std::string& text : texts) options_.consoles.push_back(list(text));
+    return fault();
+  };
+  EXPECT_THAT(fault_of({"name=a"}), HasSubstr("one of stdio, pty, null, file=PATH"));
+  EXPECT_THAT(fault_of({"stdio,pty"}), HasSubstr("one of stdio, pty"));
+  EXPECT_THAT(fault_of({"file="}), HasSubstr("--console: file needs a value"));
+  EXPECT_THAT(fault_of({"tty"}), HasSubstr("unknown key 'tty'"));
+  EXPECT_THAT(fault_of({"stdio", "stdio,name=a"}), HasSubstr("stdio can be had by one port only"));
+  EXPECT_THAT(fault_of({"pty,name=a", "null,name=a"}), HasSubstr("name=a is given to two"));
+  EXPECT_THAT(fault_of({"file=x", "socket=x"}), HasSubstr("x is given to two ports"));
+  EXPECT_THAT(fault_of({"null,name=a b"}), HasSubstr("without blanks"));
+  EXPECT_THAT(fault_of({"null,name=" + std::string(65, 'a')}), HasSubstr("at most 64 bytes"));
+  EXPECT_THAT(fault_of({"null,id=a", "null,id=b"}), HasSubstr("must agree"));
+  EXPECT_THAT(fault_of({"null,notify=sync", "null,notify=ioeventfd"}), HasSubstr("must agree"));
+  EXPECT_THAT(fault_of({"null,iothread=none"}), HasSubstr("--console: iothread=none"));
+  options_.consoles.assign(32, list("null"));
+  EXPECT_THAT(fault(), HasSubstr("at most 31 ports"));
+}
+
+TEST_F(DeviceOptionsTest, Balloon) {
+  options_.balloons = {list("64M,deflate-on-oom,free-page-reporting=on,stats-interval=5", "size")};
+  MachineConfig config = good();
+  ASSERT_EQ(config.balloons.size(), 1U);
+  EXPECT_EQ(config.balloons[0].id, "balloon0");
+  EXPECT_EQ(config.balloons[0].size, std::uint64_t{64} << 20);
+  EXPECT_TRUE(config.balloons[0].deflate_on_oom);
+  EXPECT_TRUE(config.balloons[0].free_page_reporting);
+  EXPECT_EQ(config.balloons[0].stats_interval, std::chrono::seconds(5));
+  options_.balloons = {list("statistics=on")};
+  config = good();
+  EXPECT_EQ(config.balloons[0].size, 0U);
+  EXPECT_EQ(config.balloons[0].stats_interval, std::chrono::seconds(1));
+  options_.balloons = {list("")};
+  EXPECT_EQ(good().balloons[0].stats_interval, std::chrono::seconds(0));
+}
+
+TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithABalloon) {
+  const auto fault_of = [&](const std::string& text) {
+    options_.balloons = {list(text)};
+    return fault();
+  };
+  EXPECT_THAT(fault_of("size=1000"), HasSubstr("a multiple of 4K"));
+  EXPECT_THAT(fault_of("size=1G"), HasSubstr("more than the machine's memory"));
+  EXPECT_THAT(fault_of("stats-interval=0"), HasSubstr("--balloon: stats-interval=0"));
+  EXPECT_THAT(fault_of("statistics=off,stats-interval=5"), HasSubstr("needs statistics=on"));
+  EXPECT_THAT(fault_of("deflate-on-oom=yes"), HasSubstr("on or off"));
+  options_.balloons = {list(""), list("id=b")};
+  EXPECT_THAT(fault(), HasSubstr("one at most"));
+}
+
+TEST_F(DeviceOptionsTest, ConsolesAndBalloonInAFile) {
+  auto options = parse_options_text(
+      "console = [\"pty\", { socket = \"/run/s\", name = \"a\" }]\n"
+      "[balloon]\nsize = \"1M\"\n",
+      "f");
+  ASSERT_TRUE(options.has_value()) << options.error().message;
+  ASSERT_EQ(options->consoles.size(), 2U);
+  EXPECT_EQ(parse_console(options->consoles)->ports[1].path, "/run/s");
+  MachineOptions later;
+  later.balloons = {list("deflate-on-oom")};
+  options->merge(later);
+  ASSERT_EQ(options->balloons.size(), 1U);
+  const auto balloon = parse_balloon(options->balloons[0]);
+  EXPECT_EQ(balloon->size, std::uint64_t{1} << 20);
+  EXPECT_TRUE(balloon->deflate_on_oom);
+}
+
 }  // namespace
 }  // namespace bellhop

@@ -188,6 +188,14 @@ Status give_iothreads(MachineConfig& config) {
     if (rng.iothread.empty()) rng.iothread = next_name();
     if (auto there = need("--rng", rng.iothread); !there) return there;
   }
+  for (ConsoleConfig& console : config.consoles) {
+    if (console.iothread.empty()) console.iothread = next_name();
+    if (auto there = need("--console", console.iothread); !there) return there;
+  }
+  for (BalloonSettings& balloon : config.balloons) {
+    if (balloon.iothread.empty()) balloon.iothread = next_name();
+    if (auto there = need("--balloon", balloon.iothread); !there) return there;
+  }
   return {};
 }
 
@@ -240,6 +248,15 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_named(nics, later.nics, "id");
   merge_named(rngs, later.rngs, "id");
   merge_named(vsocks, later.vsocks, "id");
+  merge_named(consoles, later.consoles, "name");
+  // There is one at most, whatever it is called.
+  for (const PropertyList& balloon : later.balloons) {
+    if (balloons.size() == 1 && later.balloons.size() == 1) {
+      balloons.front().merge(balloon);
+    } else {
+      balloons.push_back(balloon);
+    }
+  }
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -387,6 +404,22 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (!vsock) return forward(vsock);
     if (vsock->id.empty()) vsock->id = "vsock0";
     config.vsocks.push_back(std::move(*vsock));
+  }
+  if (!options.consoles.empty()) {
+    auto console = parse_console(options.consoles);
+    if (!console) return forward(console);
+    if (console->id.empty()) console->id = "console0";
+    config.consoles.push_back(std::move(*console));
+  }
+  if (options.balloons.size() > 1) return fail("--balloon: a machine has one at most");
+  for (const PropertyList& properties : options.balloons) {
+    auto balloon = parse_balloon(properties);
+    if (!balloon) return forward(balloon);
+    if (balloon->id.empty()) balloon->id = "balloon0";
+    if (balloon->size > config.memory) {
+      return fail("--balloon: size is more than the machine's memory (see --memory)");
+    }
+    config.balloons.push_back(std::move(*balloon));
   }
   if (auto given = give_iothreads(config); !given) return forward(given);
   if (auto checked = check_disks(config.disks); !checked) return forward(checked);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct MachineOptions {
   std::vector<PropertyList> nics;
   std::vector<PropertyList> rngs;
   std::vector<PropertyList> vsocks;
+  std::vector<PropertyList> consoles;  ///< one for each port
+  std::vector<PropertyList> balloons;
   std::vector<PropertyList> iothreads;
 
   /// `later` wins: over scalars, and key by key over the device of the same `id` and the
@@ -56,6 +59,9 @@ Result<DiskConfig> parse_disk(const PropertyList& properties);
 Result<NicConfig> parse_net(const PropertyList& properties);
 Result<RngConfig> parse_rng(const PropertyList& properties);
 Result<VsockConfig> parse_vsock(const PropertyList& properties);
+/// All ports of the one device.
+Result<ConsoleConfig> parse_console(std::span<const PropertyList> ports);
+Result<BalloonSettings> parse_balloon(const PropertyList& properties);
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O

@@ -74,6 +74,10 @@ class OptionsReader {
         taken = list(node, key, "src", options.rngs);
       } else if (key == "vsock") {
         taken = list(node, key, {}, options.vsocks);
+      } else if (key == "console") {
+        taken = list(node, key, {}, options.consoles);
+      } else if (key == "balloon") {
+        taken = list(node, key, "size", options.balloons);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
       } else {

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "virtio/queue_runner.h"
+
+namespace bellhop {
+
+class BalloonDevice;
+
+/// What the guest says of its memory (virtio 1.3, 5.5.6.3 and 5.5.6.4). Written by its queue, read
+/// by any thread.
+class BalloonStats {
+ public:
+  /// Tags 0, 1, ... in their order.
+  static constexpr std::array<const char*, 10> kNames{
+      "guest_swap_in_bytes",     "guest_swap_out_bytes", "guest_major_faults",
+      "guest_minor_faults",      "guest_free_bytes",     "guest_total_bytes",
+      "guest_available_bytes",   "guest_cache_bytes",    "guest_huge_page_allocations",
+      "guest_huge_page_failures"};
+
+  /// Takes what is in the first `bytes` of `buffers`, as far as statistics can be long. False if
+  /// that is no whole number of entries, or too many. Tags that are unknown are left out.
+  [[nodiscard]] bool take(const BufferRun& buffers, std::size_t bytes) noexcept;
+  void clear() noexcept;
+  /// 0 as long as the guest has not told.
+  [[nodiscard]] std::uint64_t value(std::size_t tag) const noexcept {
+    return values_[tag].load(std::memory_order_relaxed);
+  }
+
+ private:
+  /// More tags than any driver has.
+  static constexpr std::size_t kMostEntries = 64;
+
+  std::array<std::atomic<std::uint64_t>, kNames.size()> values_{};
+};
+
+/// The statistics queue: a buffer of the driver's waits in the ring until its contents have become
+/// old. Giving it back is the question for new ones (5.5.6.3).
+///
+/// On the queue's I/O thread, or under the runner's baton.
+class BalloonStatsQueue final : public QueueHandler, private TimerHandler {
+ public:
+  BalloonStatsQueue(BalloonDevice& device, QueueRunner& runner) noexcept
+      : device_(device), runner_(runner) {}
+  ~BalloonStatsQueue();
+
+  void drain() noexcept override;
+  void submit() noexcept override {}
+
+ private:
+  void on_timer() noexcept override;
+  void wait() noexcept;
+
+  BalloonDevice& device_;
+  QueueRunner& runner_;
+  DescriptorChain chain_;
+  bool taken_ = false;            ///< the statistics of the next chain have been looked at
+  std::atomic<bool> old_{false};  ///< ... and are to be asked for again
+};
+
+}  // namespace bellhop

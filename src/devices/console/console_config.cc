@@ -1,0 +1,53 @@
+#include "devices/console/console_config.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "devices/console/console_device.h"
+
+namespace bellhop {
+
+namespace {
+
+Result<std::unique_ptr<ConsoleBackend>> make_backend(const ConsolePortConfig& port,
+                                                     int stdio_input) {
+  switch (port.end) {
+    case ConsolePortConfig::End::kStdio:
+      return make_stdio_console(stdio_input, STDOUT_FILENO);
+    case ConsolePortConfig::End::kFile:
+      return make_file_console(port.path);
+    case ConsolePortConfig::End::kSocket:
+      return make_socket_console(port.path);
+    case ConsolePortConfig::End::kPty:
+      return make_pty_console();
+    case ConsolePortConfig::End::kNull:
+      break;
+  }
+  return make_null_console();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VirtioDevice>> make_device(const ConsoleConfig& config) {
+  std::vector<ConsolePortOptions> ports;
+  for (const ConsolePortConfig& port : config.ports) {
+    auto backend = make_backend(port, config.stdio_input);
+    if (!backend) return forward(backend);
+    if (port.end == ConsolePortConfig::End::kPty) {
+      log::info("{}: port {}{}{} is at {}", config.id, ports.size(), port.name.empty() ? "" : ", ",
+                port.name, (*backend)->place());
+    }
+    if (port.end == ConsolePortConfig::End::kStdio && config.window) {
+      winsize size{};
+      if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+        config.window->set_size(size.ws_col, size.ws_row);
+      }
+    }
+    ports.push_back({.name = port.name, .backend = std::move(*backend)});
+  }
+  return std::make_unique<ConsoleDevice>(std::move(ports),
+                                         ConsoleOptions{.id = config.id, .window = config.window});
+}
+
+}  // namespace bellhop
