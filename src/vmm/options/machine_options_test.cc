@@ -118,11 +118,11 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
 TEST_F(MachineOptionsTest, KeepsIoEventFdsForVhost) {
   net("tap=a,queues=2,vhost=on");
   net("tap=b");
-  EXPECT_EQ(make()->reserved_ioeventfds, 4U);
+  EXPECT_EQ(make_machine_config(options_)->reserved_ioeventfds, 4U);
   options_.max_ioeventfds = "3";
-  EXPECT_EQ(make()->reserved_ioeventfds, 0U);
+  EXPECT_EQ(make_machine_config(options_)->reserved_ioeventfds, 0U);
   options_.reserve_ioeventfds = "1";
-  EXPECT_EQ(make()->reserved_ioeventfds, 1U);
+  EXPECT_EQ(make_machine_config(options_)->reserved_ioeventfds, 1U);
 }
 
 TEST_F(MachineOptionsTest, TakesUserModeNetworking) {
