@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "devices/vsock/vsock_config.h"
 #include "testing/allocation_counter.h"
 #include "testing/vsock_bench.h"
 
@@ -821,16 +820,6 @@ TEST(VsockSocketTest, IsRemovedAtTheEndAndOnlyOurs) {
               HasSubstr("1 to 96 characters"));
   EXPECT_THAT(VsockSocket::listen("").error().message, HasSubstr("1 to 96 characters"));
   std::filesystem::remove_all(folder);
-}
-
-TEST(VsockConfigTest, SaysWhatTheKernelsOneNeeds) {
-  VsockConfig config;
-  config.id = "vsock0";
-  config.cid = 3;
-  config.vhost = VsockVhost::kOn;
-  const auto made = make_device(config);
-  ASSERT_FALSE(made.has_value());
-  EXPECT_THAT(made.error().message, HasSubstr("uds=PATH"));
 }
 
 }  // namespace
