@@ -6,6 +6,9 @@ import bed
 from case import Case, OFF
 
 PASSWORD = "bellhop"
+# systemd gives the serial port's device 90 seconds to appear: less is done before that.
+CMDLINE = ("console=ttyS0 root=/dev/vda rw mitigations=off systemd.mask=e2scrub_reap.service "
+           "modprobe.blacklist=kvm_amd,kvm")
 
 
 def debian_folder():
@@ -39,7 +42,7 @@ def session(name, options="", work=(), **other):
         "mkfifo keys; disk b.img\n"
         f"({{ {'; '.join(typed)}; sleep 1000; }} > keys) &\n"
         "bellhop run --kernel /job/debian-vmlinuz --initrd /job/debian-initrd.img --memory 768M "
-        "--cmdline 'console=ttyS0 root=/dev/vda rw mitigations=off' --stats stats.json "
+        f"--cmdline '{CMDLINE}' --stats stats.json "
         f"--disk path=/dev/nvme2n1 --disk path=b.img {options} < keys > out 2>&1 &\n"
         "machine=$!; tail -f out & wait $machine; status=$?; sleep 1; echo; echo @status $status",
         [r"^answer 42 root on guest", *other.pop("want", [])], status=[OFF], limit=900,
