@@ -1,4 +1,4 @@
-# The AML of src/vmm/acpi/*.asl, as headers acpi/<name>.hex that define <name>_aml_code[].
+# The AML of src/vmm/acpi/*.asl, as headers <name>.hex that define <name>_aml_code[].
 find_program(BELLHOP_IASL iasl REQUIRED)
 
 function(bellhop_add_acpi target)
@@ -15,5 +15,5 @@ function(bellhop_add_acpi target)
       VERBATIM)
     target_sources(${target} PRIVATE ${folder}/${name}.hex)
   endforeach()
-  target_include_directories(${target} PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  target_include_directories(${target} PRIVATE ${folder})
 endfunction()

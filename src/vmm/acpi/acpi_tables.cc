@@ -15,8 +15,8 @@
 namespace bellhop {
 namespace {
 
-#include "acpi/dsdt.hex"
-#include "acpi/pci.hex"
+#include "dsdt.hex"
+#include "pci.hex"
 
 constexpr std::uint32_t kLapicAddress = 0xfee0'0000;
 constexpr std::uint32_t kIoapicAddress = 0xfec0'0000;
