@@ -28,7 +28,7 @@ TEST(EscapeKeysTest, OrdinaryKeysAreTheGuests) {
   const Typed typed = type(keys, "root\r\x03xph");
   EXPECT_EQ(typed.order, Order::kNone);
   EXPECT_EQ(typed.for_guest, "root\r\x03xph");
-  EXPECT_EQ(typed.taken, 8U);
+  EXPECT_EQ(typed.taken, 9U);
 }
 
 TEST(EscapeKeysTest, OrdersEndWhatIsTaken) {
