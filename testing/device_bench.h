@@ -44,8 +44,9 @@ class DeviceBench {
     std::unique_ptr<QueueRunner> runner;
   };
 
-  explicit DeviceBench(NotifyMode mode, GuestMemory guest_memory = make_memory())
-      : memory(std::move(guest_memory)), mode_(mode), thread(must(IoThread::start({}))) {}
+  explicit DeviceBench(NotifyMode mode, GuestMemory guest_memory = make_memory(),
+                       const IoThreadConfig& config = {})
+      : memory(std::move(guest_memory)), mode_(mode), thread(must(IoThread::start(config))) {}
   ~DeviceBench() { stop(); }
 
   static GuestAddress ring_address(unsigned queue) {

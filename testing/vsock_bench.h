@@ -11,44 +11,22 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "devices/vsock/vsock_device.h"
-#include "event/io_thread.h"
-#include "testing/fake_driver.h"
-#include "testing/test_memory.h"
-#include "virtio/abi/ring.h"
+#include "testing/device_bench.h"
 #include "virtio/abi/vsock.h"
 
 namespace bellhop::testing {
 
 /// A socket device with drivers before its queues and a folder for its sockets: the test is the
 /// guest and the host's programs. One thread.
-class VsockBench {
+class VsockBench : public DeviceBench {
  public:
-  static constexpr std::uint16_t kSize = 64;
   static constexpr std::uint32_t kSlotBytes = 160 * 1024;
-  static constexpr std::uint64_t kBuffers = 0x100000;
   static constexpr std::uint32_t kCid = 42;
 
-  struct Sink final : QueueFaultSink {
-    void queue_broken() noexcept override { ++broken; }
-    std::atomic<int> broken{0};
-  };
-  struct Queue {
-    explicit Queue(const GuestMemory& memory, GuestAddress at)
-        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}),
-          call(must(EventFd::create())) {
-      bell.point_at(&call);
-    }
-    FakeDriver driver;
-    EventFd call;
-    Bell bell;
-    std::unique_ptr<QueueRunner> runner;
-  };
   struct Packet {
     virtio::VsockHeader header;
     std::string payload;
@@ -56,19 +34,17 @@ class VsockBench {
 
   explicit VsockBench(NotifyMode mode, std::chrono::nanoseconds tick = std::chrono::seconds(1),
                       bool prefer_epoll = false)
-      : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
+      : DeviceBench(mode, make_memory(std::uint64_t{64} << 20),
+                    {.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}) {
     std::string name = (std::filesystem::temp_directory_path() / "vsockXXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     folder = name;
     path = name + "/v.sock";
-    device = std::make_unique<VsockDevice>(
+    auto made = std::make_unique<VsockDevice>(
         must(VsockSocket::listen(path)),
         VsockOptions{.id = "vsock0", .cid = kCid, .queue_size = kSize, .tick = tick});
-    for (unsigned i = 0; i < 3; ++i) {
-      Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));
-      queue.runner = must(QueueRunner::create(
-          {.thread = thread.get(), .mode = mode, .bell = &queue.bell, .faults = &sink}));
-    }
+    vsock = made.get();
+    serve(std::move(made));
   }
   ~VsockBench() {
     stop();
@@ -76,77 +52,8 @@ class VsockBench {
     std::filesystem::remove_all(folder);
   }
 
-  static GuestAddress ring_address(unsigned queue) {
-    return GuestAddress(0x1000 + std::uint64_t{queue} * 0x10000);
-  }
   static GuestAddress slot(unsigned queue, unsigned slot) {
     return GuestAddress(kBuffers + (std::uint64_t{queue} * kSize + slot % kSize) * kSlotBytes);
-  }
-
-  // ---- life ----
-
-  void start() {
-    std::vector<QueueRunner*> runners;
-    runners.reserve(queues.size());
-    for (const auto& queue : queues) runners.push_back(queue->runner.get());
-    must(device->activate(device->traits().features, runners));
-    running = true;
-    for (const auto& queue : queues) {
-      queue->runner->start(must(Virtqueue::activate(
-          memory, queue->driver.config(), queue->driver.features(), queue->runner->counters())));
-      queue->runner->kick_once();
-    }
-  }
-  void stop() {
-    if (!running) return;
-    running = false;
-    for (const auto& queue : queues) queue->runner->stop();
-    device->reset();
-  }
-  void restart() {
-    stop();
-    for (unsigned i = 0; i < queues.size(); ++i) {
-      queues[i]->driver =
-          FakeDriver(memory, ring_address(i), kSize, {.indirect = true, .event_idx = true});
-    }
-    start();
-  }
-  void pause_and_resume() {
-    std::vector<std::optional<Virtqueue>> rings;
-    rings.reserve(queues.size());
-    for (const auto& queue : queues) rings.push_back(queue->runner->stop());
-    for (std::size_t i = 0; i < rings.size(); ++i) {
-      queues[i]->runner->start(std::move(*rings[i]));
-      queues[i]->runner->kick_once();
-    }
-  }
-  void settle() {
-    for (int i = 0; i < 4; ++i) thread->run_sync([] {});
-  }
-
-  // ---- the driver ----
-
-  [[nodiscard]] FakeDriver& driver(unsigned queue) { return queues[queue]->driver; }
-  void kick(unsigned queue) {
-    QueueRunner& runner = *queues[queue]->runner;
-    if (runner.mode() == NotifyMode::kIoEventFd) {
-      runner.doorbell().signal();
-    } else {
-      runner.kick();
-    }
-  }
-  void offer(unsigned queue) {
-    if (driver(queue).offer()) kick(queue);
-  }
-  std::optional<FakeDriver::Used> wait_used(unsigned queue) {
-    std::optional<FakeDriver::Used> used;
-    EXPECT_TRUE(eventually([&] {
-      used = driver(queue).reap();
-      if (!used) (void)driver(queue).enable_interrupts();
-      return used.has_value();
-    })) << "queue "
-        << queue;
-    return used;
   }
 
   void give_buffers(unsigned count, std::uint32_t bytes = 4096) {
@@ -289,18 +196,18 @@ class VsockBench {
   // ---- both ----
 
   /// A connection that the guest asks for; the host's end of it.
-  UniqueFd connect_to_host(const UniqueFd& listener, std::uint32_t host_port,
+  UniqueFd connect_to_host(const UniqueFd& listening, std::uint32_t host_port,
                            std::uint32_t guest_port) {
     send_op(virtio::kVsockOpRequest, host_port, guest_port);
-    UniqueFd socket = accept_from(listener);
+    UniqueFd socket = accept_from(listening);
     EXPECT_EQ(receive().header.op, virtio::kVsockOpResponse);
     return socket;
   }
   /// After whatever a test did, a connection can be made and carries bytes both ways.
   bool works(std::uint32_t port = 7001) {
     (void)::unlink((path + "_" + std::to_string(port)).c_str());
-    const UniqueFd listener = listen_on(port);
-    const UniqueFd socket = connect_to_host(listener, port, 99);
+    const UniqueFd listening = listen_on(port);
+    const UniqueFd socket = connect_to_host(listening, port, 99);
     send_data(port, 99, "ping");
     if (read_some(socket, 4) != "ping") return false;
     write_all(socket, "pong");
@@ -310,15 +217,6 @@ class VsockBench {
     return at_end(socket);
   }
 
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
   static std::string pattern(std::size_t bytes, unsigned seed = 0) {
     std::string text(bytes, '\0');
     for (std::size_t i = 0; i < bytes; ++i) {
@@ -327,14 +225,9 @@ class VsockBench {
     return text;
   }
 
-  GuestMemory memory = make_memory(std::uint64_t{64} << 20);
   std::string folder;
   std::string path;
-  Sink sink;
-  std::unique_ptr<IoThread> thread;
-  std::vector<std::unique_ptr<Queue>> queues;
-  std::unique_ptr<VsockDevice> device;
-  bool running = false;
+  VsockDevice* vsock = nullptr;  ///< the bench's `device`
 
  private:
   unsigned rx_slot_ = 0;

@@ -256,7 +256,7 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
 
-  SignalWaiter signals([machine] { machine->stop(); });
+  SignalWaiter signals([machine] { machine->stop(); }, TerminalInput::put_terminal_back);
   std::optional<TerminalInput> terminal;
   if (serial->is_terminal() || keys->has_value()) {
     terminal.emplace(TerminalInput::Hooks{

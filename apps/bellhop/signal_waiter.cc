@@ -27,7 +27,8 @@ void SignalWaiter::block_signals() {
   ::signal(SIGPIPE, SIG_IGN);  // a reader of ours that goes away is an error, not our end
 }
 
-SignalWaiter::SignalWaiter(std::function<void()> stop) : stop_(std::move(stop)) {
+SignalWaiter::SignalWaiter(std::function<void()> stop, std::function<void()> give_up)
+    : stop_(std::move(stop)), give_up_(std::move(give_up)) {
   const sigset_t set = ending_signals();
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
   end_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
@@ -52,7 +53,10 @@ void SignalWaiter::wait() {
     if (fds[0].revents != 0 &&
         ::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       const int signal = static_cast<int>(info.ssi_signo);
-      if (signal_.exchange(signal) != 0) ::_exit(128 + signal);
+      if (signal_.exchange(signal) != 0) {
+        give_up_();
+        ::_exit(128 + signal);
+      }
       stop_();
     }
     if (fds[1].revents != 0) return;

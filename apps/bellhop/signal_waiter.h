@@ -9,13 +9,14 @@
 namespace bellhop {
 
 /// Waits on a thread of its own for the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP)
-/// and then calls `stop`, once. A second one ends the process at once.
+/// and then calls `stop`, once. A second one calls `give_up` and ends the process at once.
 class SignalWaiter {
  public:
   /// To be called before other threads are started; they inherit it.
   static void block_signals();
 
-  explicit SignalWaiter(std::function<void()> stop);
+  explicit SignalWaiter(
+      std::function<void()> stop, std::function<void()> give_up = [] {});
   ~SignalWaiter();
   SignalWaiter(const SignalWaiter&) = delete;
   SignalWaiter& operator=(const SignalWaiter&) = delete;
@@ -29,6 +30,7 @@ class SignalWaiter {
   void wait();
 
   std::function<void()> stop_;
+  std::function<void()> give_up_;
   UniqueFd signals_;
   UniqueFd end_;
   std::atomic<int> signal_{0};

@@ -2,9 +2,11 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,7 +16,11 @@ namespace bellhop {
 
 namespace {
 constexpr int kRetryMilliseconds = 5;
-}
+
+// A process has one standard input.
+termios cooked_terminal;
+std::atomic<bool> terminal_is_raw{false};
+}  // namespace
 
 TerminalInput::TerminalInput(Hooks hooks) : hooks_(std::move(hooks)) {
   end_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -30,16 +36,20 @@ TerminalInput::~TerminalInput() {
     ::eventfd_write(end_.get(), 1);
     thread_.join();
   }
-  if (cooked_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &*cooked_);
+  put_terminal_back();
+}
+
+void TerminalInput::put_terminal_back() noexcept {
+  if (terminal_is_raw.exchange(false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &cooked_terminal);
 }
 
 void TerminalInput::enter_raw_mode() {
-  termios cooked{};
-  if (::tcgetattr(STDIN_FILENO, &cooked) != 0) return;
-  termios raw = cooked;
+  if (::tcgetattr(STDIN_FILENO, &cooked_terminal) != 0) return;
+  termios raw = cooked_terminal;
   ::cfmakeraw(&raw);
   raw.c_oflag |= OPOST;  // our own messages still begin at the left
-  if (::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0) cooked_ = cooked;
+  raw_ = ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+  terminal_is_raw = raw_;
 }
 
 bool TerminalInput::ending(int milliseconds) const {
@@ -57,7 +67,7 @@ void TerminalInput::run() {
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return;  // the end of the input is no end of the machine
     const auto typed = std::span(bytes).first(static_cast<std::size_t>(got));
-    if (cooked_) {
+    if (raw_) {
       obey(typed);
     } else {
       pass_on(typed);

@@ -1,9 +1,6 @@
 #pragma once
 
-#include <termios.h>
-
 #include <functional>
-#include <optional>
 #include <span>
 #include <thread>
 
@@ -29,6 +26,9 @@ class TerminalInput {
   explicit TerminalInput(Hooks hooks);
   /// Stops reading and puts the terminal back.
   ~TerminalInput();
+  /// Puts the terminal back if it is in raw mode: for a process that ends without destructors. Any
+  /// thread.
+  static void put_terminal_back() noexcept;
   TerminalInput(const TerminalInput&) = delete;
   TerminalInput& operator=(const TerminalInput&) = delete;
 
@@ -42,7 +42,7 @@ class TerminalInput {
 
   Hooks hooks_;
   EscapeKeys keys_;
-  std::optional<termios> cooked_;
+  bool raw_ = false;
   UniqueFd end_;
   std::thread thread_;
 };

@@ -222,7 +222,7 @@ def build_root():
     put_modules(kernel, OUTER_MODULES, outer / "modules")
     put_modules(kernel, GUEST_MODULES, guest / "modules")
     cpio(guest, base)
-    for name in ("job", "guest", "work", "lib"):
+    for name in ("job", "guest", "scratch", "lib"):
         (outer / name).mkdir()
     # Programs of the job disk find their loader and libraries where they look for them.
     (outer / "lib64").symlink_to("/job/lib64")

@@ -20,7 +20,7 @@ class Case:
     """One test: a shell script in the outer machine (see outer-lib), and what must come of it.
 
     name    GROUP.WHAT
-    script  runs in /work; `machine JOB OPTION...` boots a guest
+    script  runs in /scratch; `machine JOB OPTION...` boots a guest
     want    patterns that the log must have
     never   patterns that it must not have, beyond NEVER
     allow   patterns of NEVER that are to be expected here

@@ -50,13 +50,13 @@ INSTANTIATE_TEST_SUITE_P(Modes, VsockDeviceTest,
 
 TEST_P(VsockDeviceTest, SaysWhichCidTheGuestHas) {
   VsockConfigSpace config{};
-  bench.device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+  bench.vsock->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
   EXPECT_EQ(config.guest_cid, VsockBench::kCid);
   std::byte part[4];
-  bench.device->read_config(4, part);
+  bench.vsock->read_config(4, part);
   EXPECT_EQ(part[0], std::byte{0});
-  bench.device->write_config(0, part);
-  EXPECT_EQ(bench.device->figures().back().value, 1U) << "it is not the guest's to write";
+  bench.vsock->write_config(0, part);
+  EXPECT_EQ(bench.vsock->figures().back().value, 1U) << "it is not the guest's to write";
 }
 
 TEST_P(VsockDeviceTest, TheGuestReachesTheHost) {
@@ -84,7 +84,7 @@ TEST_P(VsockDeviceTest, TheGuestReachesTheHost) {
   bench.send_op(kVsockOpShutdown, 1234, 5000, kBoth);
   EXPECT_EQ(bench.receive().header.op, kVsockOpRst);
   EXPECT_TRUE(VsockBench::at_end(socket));
-  EXPECT_EQ(bench.device->counters().guest_faults.get(), 0U);
+  EXPECT_EQ(bench.vsock->counters().guest_faults.get(), 0U);
 }
 
 TEST_P(VsockDeviceTest, TheHostReachesTheGuest) {
@@ -98,7 +98,7 @@ TEST_P(VsockDeviceTest, TheHostReachesTheGuest) {
   EXPECT_EQ(early.payload, "early");
   bench.send_data(port, 52, "late");
   EXPECT_EQ(VsockBench::read_some(socket, 4), "late");
-  EXPECT_EQ(bench.device->counters().from_host.get(), 1U);
+  EXPECT_EQ(bench.vsock->counters().from_host.get(), 1U);
 }
 
 TEST_P(VsockDeviceTest, TheLineMayComeInPieces) {
@@ -131,14 +131,14 @@ TEST_P(VsockDeviceTest, WhereNobodyListensIsARefusal) {
   EXPECT_EQ(answer.header.op, kVsockOpRst);
   EXPECT_EQ(answer.header.src_port, 1U);
   EXPECT_EQ(answer.header.dst_port, 5000U);
-  EXPECT_EQ(bench.device->counters().refused_by_host.get(), 1U);
+  EXPECT_EQ(bench.vsock->counters().refused_by_host.get(), 1U);
 
   const UniqueFd socket = bench.connect_to_guest();
   VsockBench::write_all(socket, "CONNECT 9\n");
   const auto request = bench.receive();
   bench.send_op(kVsockOpRst, request.header.src_port, 9);
   EXPECT_TRUE(VsockBench::at_end(socket));
-  EXPECT_EQ(bench.device->counters().refused_by_guest.get(), 1U);
+  EXPECT_EQ(bench.vsock->counters().refused_by_guest.get(), 1U);
   EXPECT_TRUE(bench.quiet()) << "a RST is not answered";
 }
 
@@ -186,7 +186,7 @@ TEST_P(VsockDeviceTest, TheGuestsCreditIsNotOverdrawn) {
   // What is older than what is known says nothing.
   update.fwd_cnt = 600;
   bench.send(update);
-  EXPECT_EQ(bench.device->counters().guest_faults.get(), 0U);
+  EXPECT_EQ(bench.vsock->counters().guest_faults.get(), 0U);
 }
 
 TEST_P(VsockDeviceTest, AHostThatDoesNotReadHoldsUpNobodyElse) {
@@ -301,7 +301,7 @@ TEST_P(VsockDeviceTest, Row30HeaderLengthMismatch) {
   const UniqueFd listener = bench.listen_on(1);
   const UniqueFd good = bench.connect_to_host(listener, 1, 9);
   std::uint64_t faults = 0;
-  const auto counted = [&] { return bench.device->counters().guest_faults.get() == ++faults; };
+  const auto counted = [&] { return bench.vsock->counters().guest_faults.get() == ++faults; };
   // More than there is: of a connection, and of none.
   for (const std::uint32_t len : {5U, 4096U, 0xffffffffU, 0xffffffd4U, 0x80000000U}) {
     const UniqueFd socket = bench.connect_to_host(listener, 1, 10);
@@ -419,14 +419,14 @@ TEST_P(VsockDeviceTest, Row30CreditOverflow) {
     }
     ASSERT_LT(sent, 8U << 20) << "kept without a bound";
   }
-  EXPECT_EQ(bench.device->counters().guest_faults.get(), 1U);
+  EXPECT_EQ(bench.vsock->counters().guest_faults.get(), 1U);
   // It says that it has taken more than it was sent.
   const UniqueFd liar = bench.connect_to_host(listener, 1, 11);
   auto head = VsockBench::header(kVsockOpCreditUpdate, 1, 11);
   head.fwd_cnt = 1;
   bench.send(head);
   EXPECT_EQ(bench.receive().header.op, kVsockOpRst);
-  EXPECT_EQ(bench.device->counters().guest_faults.get(), 2U);
+  EXPECT_EQ(bench.vsock->counters().guest_faults.get(), 2U);
   // Already with its first word.
   head = VsockBench::header(kVsockOpRequest, 1, 12);
   head.fwd_cnt = 5;
@@ -505,7 +505,7 @@ TEST_P(VsockDeviceTest, Row30AnswersThatNobodyFetchesAreBounded) {
     reap();
   }
   EXPECT_EQ(taken, Switchboard::kMostReplies);
-  EXPECT_GE(bench.device->counters().tx_blocked.get(), 1U);
+  EXPECT_GE(bench.vsock->counters().tx_blocked.get(), 1U);
   // Each of them is answered once there is room.
   for (unsigned i = 0; i < posted; ++i) {
     if (i % 32 == 0) bench.give_buffers(32);
@@ -554,7 +554,7 @@ TEST_P(VsockDeviceTest, TransportResetIsAnEvent) {
   start();
   const UniqueFd listener = bench.listen_on(1);
   const UniqueFd socket = bench.connect_to_host(listener, 1, 10);
-  bench.device->transport_reset();
+  bench.vsock->transport_reset();
   EXPECT_TRUE(VsockBench::at_end(socket));
   bench.settle();
   EXPECT_FALSE(bench.driver(2).reap().has_value()) << "it waits for a buffer";
@@ -574,7 +574,7 @@ TEST_P(VsockDeviceTest, TransportResetIsAnEvent) {
   bench.settle();
   EXPECT_FALSE(bench.driver(2).reap().has_value()) << "once";
   EXPECT_TRUE(bench.works());
-  bench.device->transport_reset();
+  bench.vsock->transport_reset();
   EXPECT_EQ(bench.wait_used(2)->length, sizeof(VsockEvent));
 }
 
@@ -599,7 +599,7 @@ TEST_P(VsockDeviceTest, ConnectionsAreBounded) {
   const UniqueFd caller = bench.connect_to_guest();
   VsockBench::write_all(caller, "CONNECT 1\n");
   EXPECT_TRUE(VsockBench::at_end(caller));
-  EXPECT_EQ(bench.device->counters().refused_too_many.get(), 2U);
+  EXPECT_EQ(bench.vsock->counters().refused_too_many.get(), 2U);
   // All of them work, and one that ends makes room.
   for (const auto& socket : sockets) VsockBench::write_all(socket, "x");
   for (std::size_t i = 0; i < sockets.size(); ++i) ASSERT_EQ(bench.receive().payload, "x");
@@ -703,9 +703,9 @@ TEST_P(VsockDeviceTest, ManyStreamsBothWaysArriveWhole) {
     (void)bench.driver(0).enable_interrupts();
     if (round % 64 == 63) bench.pause_and_resume();
   }
-  EXPECT_EQ(bench.device->counters().guest_faults.get(), 0U);
-  EXPECT_EQ(bench.device->counters().rx_bytes.get(), kStreams * kBytes);
-  EXPECT_EQ(bench.device->counters().tx_bytes.get(), kStreams * kBytes);
+  EXPECT_EQ(bench.vsock->counters().guest_faults.get(), 0U);
+  EXPECT_EQ(bench.vsock->counters().rx_bytes.get(), kStreams * kBytes);
+  EXPECT_EQ(bench.vsock->counters().tx_bytes.get(), kStreams * kBytes);
 }
 
 TEST(VsockPatience, EndsWhatHangsInTheAir) {
@@ -721,7 +721,7 @@ TEST(VsockPatience, EndsWhatHangsInTheAir) {
   EXPECT_EQ(bench.receive().header.op, kVsockOpRequest);
   EXPECT_TRUE(VsockBench::at_end(unheard));
   EXPECT_EQ(bench.receive().header.op, kVsockOpRst);
-  EXPECT_EQ(bench.device->counters().timed_out.get(), 2U);
+  EXPECT_EQ(bench.vsock->counters().timed_out.get(), 2U);
   // Nobody reads, nobody writes: the end of the host is seen all the same.
   const UniqueFd listener = bench.listen_on(1);
   UniqueFd half = bench.connect_to_host(listener, 1, 10);
