@@ -28,10 +28,11 @@ inline void must(const Status& status) {
 inline constexpr std::uint64_t kHighBase = std::uint64_t{1} << 32;
 
 inline GuestMemory make_memory(std::uint64_t low = std::uint64_t{16} << 20,
-                               std::uint64_t high = std::uint64_t{1} << 20) {
+                               std::uint64_t high = std::uint64_t{1} << 20,
+                               MemoryBacking backing = MemoryBacking::kShared) {
   const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), low},
                            GuestMemory::RegionSpec{GuestAddress(kHighBase), high}};
-  return must(GuestMemory::create(regions));
+  return must(GuestMemory::create(regions, backing));
 }
 
 }  // namespace bellhop::testing

@@ -299,7 +299,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--cmdline", options.cmdline, "Kernel command line", "TEXT");
   text("--cpus", options.cpus, "Number of vCPUs (1)", "N");
   text("--vcpu-affinity", options.vcpu_affinity, "Host CPUs of each vCPU: 0=0,1=2-3", "LIST");
-  text("--memory", arguments->memory, "Guest memory (512M)", "SIZE[,hugepages=on]");
+  text("--memory", arguments->memory, "Guest memory (512M)", "SIZE[,shared=on][,hugepages=on]");
   text("--transport", options.transport, "How the guest sees its devices (pci)",
        "pci|pci-transitional|mmio");
   text("--max-ioeventfds", options.max_ioeventfds,

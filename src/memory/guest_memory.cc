@@ -31,33 +31,65 @@ Status check_regions(std::span<const GuestMemory::RegionSpec> specs, std::uint64
   return {};
 }
 
+/// Address space for `size` bytes that lies within its huge page as `base` does in the guest's:
+/// only then can one page table entry map 2 MiB of both.
+std::byte* reserve(GuestAddress base, std::uint64_t size) noexcept {
+  const std::uint64_t room = size + kHugePage;
+  void* const got =
+      ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (got == MAP_FAILED) return nullptr;
+  auto* const begin = static_cast<std::byte*>(got);
+  const std::uint64_t before = (base.value() - reinterpret_cast<std::uintptr_t>(begin)) % kHugePage;
+  if (before != 0) ::munmap(begin, before);
+  ::munmap(begin + before + size, kHugePage - before);
+  return begin + before;
+}
+
 }  // namespace
 
-Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, PageSize pages) {
-  const bool huge = pages == PageSize::kHuge;
+Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, MemoryBacking backing) {
+  const bool huge = backing == MemoryBacking::kHugePages;
   if (auto good = check_regions(specs, huge ? kHugePage : kPage); !good) return forward(good);
 
   GuestMemory memory;
   memory.page_bytes_ = huge ? kHugePage : kPage;
-  memory.fd_ = UniqueFd(::memfd_create("bellhop-guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0u)));
-  if (!memory.fd_.valid()) return fail_errno("cannot create guest memory");
   std::uint64_t total = 0;
   for (const auto& spec : specs) total += spec.size;
-  if (::ftruncate(memory.fd_.get(), static_cast<off_t>(total)) != 0) {
-    return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", total));
+  if (backing != MemoryBacking::kPrivate) {
+    if (auto opened = memory.open_file(total, huge); !opened) return forward(opened);
   }
   std::uint64_t offset = 0;
   for (const auto& spec : specs) {
-    void* host = ::mmap(nullptr, spec.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                        memory.fd_.get(), static_cast<off_t>(offset));
-    if (host == MAP_FAILED) {
-      return fail_errno(fmt::format("cannot map {} bytes of guest memory{}", spec.size,
-                                    huge ? " in huge pages (see /proc/sys/vm/nr_hugepages)" : ""));
-    }
-    memory.regions_.push_back({spec.base, spec.size, static_cast<std::byte*>(host), offset});
+    if (auto mapped = memory.map(spec, offset); !mapped) return forward(mapped);
     offset += spec.size;
   }
   return memory;
+}
+
+Status GuestMemory::open_file(std::uint64_t size, bool huge) {
+  fd_ = UniqueFd(::memfd_create("bellhop-guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0u)));
+  if (!fd_.valid()) return fail_errno("cannot create guest memory");
+  if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
+    return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", size));
+  }
+  return {};
+}
+
+Status GuestMemory::map(const RegionSpec& spec, std::uint64_t offset) {
+  std::byte* const place = reserve(spec.base, spec.size);
+  const int kind = fd_.valid() ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  if (place == nullptr ||
+      ::mmap(place, spec.size, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd_.get(),
+             static_cast<off_t>(offset)) == MAP_FAILED) {
+    const Status failed = fail_errno(fmt::format(
+        "cannot map {} bytes of guest memory{}", spec.size,
+        page_bytes_ == kHugePage ? " in huge pages (see /proc/sys/vm/nr_hugepages)" : ""));
+    if (place != nullptr) ::munmap(place, spec.size);
+    return failed;
+  }
+  regions_.push_back({spec.base, spec.size, place, offset});
+  (void)::madvise(place, spec.size, MADV_HUGEPAGE);  // a wish: small pages do as well
+  return {};
 }
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
@@ -96,10 +128,19 @@ bool GuestMemory::read(GuestAddress address, std::span<std::byte> bytes) const n
   return true;
 }
 
+/// The host gets `begin` to `end` of a region, in whole pages of its own.
+bool GuestMemory::give_back(const Region& region, std::uint64_t begin,
+                            std::uint64_t end) const noexcept {
+  if (!fd_.valid()) return ::madvise(region.host + begin, end - begin, MADV_DONTNEED) == 0;
+  return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     static_cast<off_t>(region.file_offset + begin),
+                     static_cast<off_t>(end - begin)) == 0;
+}
+
 void GuestMemory::clear() const noexcept {
-  const auto size = static_cast<off_t>(total_size());
-  if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0) return;
-  for (const Region& region : regions_) std::memset(region.host, 0, region.size);
+  for (const Region& region : regions_) {
+    if (!give_back(region, 0, region.size)) std::memset(region.host, 0, region.size);
+  }
 }
 
 std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const noexcept {
@@ -113,11 +154,7 @@ std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const n
         (offset + std::min<std::uint64_t>(span.size(), region.size - offset)) / page_bytes_ *
         page_bytes_;
     if (begin >= end) return 0;
-    if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                    static_cast<off_t>(region.file_offset + begin),
-                    static_cast<off_t>(end - begin)) != 0) {
-      return std::nullopt;
-    }
+    if (!give_back(region, begin, end)) return std::nullopt;
     return end - begin;
   }
   return 0;

@@ -12,28 +12,36 @@
 
 namespace bellhop {
 
-enum class PageSize { kNormal, kHuge };
+/// What guest RAM is made of.
+enum class MemoryBacking {
+  /// The process's own. The host puts huge pages under it where it has them to spare (transparent
+  /// huge pages), which most hosts do for no other kind.
+  kPrivate,
+  /// A memfd, which another process can map as well.
+  kShared,
+  /// The same, of huge pages that were set aside (/proc/sys/vm/nr_hugepages).
+  kHugePages,
+};
 
-/// The map of guest RAM: regions in ascending order with holes between them, all backed by one
-/// memfd so that another process can be given them. Immutable once built, hence free to share
-/// between threads.
+/// The map of guest RAM: regions in ascending order with holes between them. Immutable once built,
+/// hence free to share between threads.
 class GuestMemory {
  public:
   struct RegionSpec {
     GuestAddress base;
-    std::uint64_t size = 0;  ///< bytes, a multiple of 4096 (of 2 MiB with kHuge)
+    std::uint64_t size = 0;  ///< bytes, a multiple of 4096 (of 2 MiB with kHugePages)
   };
   struct Region {
     GuestAddress base;
     std::uint64_t size = 0;
     std::byte* host = nullptr;      ///< where it is mapped in this process
-    std::uint64_t file_offset = 0;  ///< where it begins in fd()
+    std::uint64_t file_offset = 0;  ///< sizes of the regions before it: where it begins in fd()
   };
 
   /// Reserves and maps the regions; pages are taken from the host when they are first touched.
   /// Errors: overlapping, empty or unaligned regions, host memory or huge pages missing.
   static Result<GuestMemory> create(std::span<const RegionSpec> regions,
-                                    PageSize pages = PageSize::kNormal);
+                                    MemoryBacking backing = MemoryBacking::kPrivate);
 
   GuestMemory(GuestMemory&&) noexcept;
   GuestMemory& operator=(GuestMemory&&) noexcept;
@@ -65,15 +73,19 @@ class GuestMemory {
   /// read zero from now on, and are taken from the host anew when they are next touched. Returns
   /// how many bytes that was; nothing if the host refused.
   [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
-  /// Size of the host's pages under this memory.
+  /// Size of the pages in which the host takes memory back.
   [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
 
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
+  /// The memfd; invalid with kPrivate.
   [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }
 
  private:
   GuestMemory() = default;
+  Status open_file(std::uint64_t size, bool huge);
+  Status map(const RegionSpec& spec, std::uint64_t offset);
+  bool give_back(const Region& region, std::uint64_t begin, std::uint64_t end) const noexcept;
   void unmap() noexcept;
 
   UniqueFd fd_;

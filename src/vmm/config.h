@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "devices/devices.h"
 #include "event/io_thread.h"
+#include "memory/guest_memory.h"
 
 namespace bellhop {
 
@@ -36,7 +37,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   std::vector<CpuList> vcpu_affinity;  ///< vCPU i runs on [i]; missing or empty: anywhere
   std::uint64_t memory = std::uint64_t{512} << 20;  ///< bytes
-  bool huge_pages = false;
+  MemoryBacking backing = MemoryBacking::kPrivate;
   TransportKind transport = TransportKind::kPci;
   std::vector<IoThreadConfig> iothreads;  ///< at least one is made
   /// One list for each kind of device: `disks`, ...

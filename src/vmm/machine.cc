@@ -81,8 +81,7 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
 Status Machine::Impl::make_memory() {
   auto layout = ram_layout(config_.memory);
   if (!layout) return forward(layout);
-  auto memory =
-      GuestMemory::create(*layout, config_.huge_pages ? PageSize::kHuge : PageSize::kNormal);
+  auto memory = GuestMemory::create(*layout, config_.backing);
   if (!memory) return forward(memory);
   memory_ = std::move(*memory);
   return vm_->map_memory(*memory_);

@@ -445,7 +445,8 @@ TEST(BalloonHugePagesTest, OnlyWholePagesOfTheHostGo) {
   constexpr std::uint64_t kHuge = 2 * kMiB;
   constexpr std::uint32_t kPages = kHuge / kBalloonPageBytes;
   const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), 3 * kHuge}};
-  DeviceBench bench(NotifyMode::kIoEventFd, must(GuestMemory::create(regions, PageSize::kHuge)));
+  DeviceBench bench(NotifyMode::kIoEventFd,
+                    must(GuestMemory::create(regions, MemoryBacking::kHugePages)));
   bench.serve(
       std::make_unique<BalloonDevice>(bench.memory, BalloonOptions{.free_page_reporting = true}));
   bench.start();

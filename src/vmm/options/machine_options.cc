@@ -220,11 +220,15 @@ Status parse_affinity(const std::string& text, MachineConfig& config) {
 Status parse_memory(const PropertyList& properties, MachineConfig& config) {
   PropertyReader reader("--memory", properties);
   reader.size("size", config.memory, kMinMemory, kMaxMemory);
-  reader.flag("hugepages", config.huge_pages);
-  const std::uint64_t unit = config.huge_pages ? kHugePage : kPage;
-  if (config.memory % unit != 0) {
+  bool huge = false;
+  reader.flag("hugepages", huge);
+  bool shared = huge;
+  reader.flag("shared", shared);
+  if (huge && !shared) reader.wrong("shared", "off", "on with hugepages");
+  if (shared) config.backing = huge ? MemoryBacking::kHugePages : MemoryBacking::kShared;
+  if (config.memory % (huge ? kHugePage : kPage) != 0) {
     reader.wrong("size", properties.find("size")->value.value_or(""),
-                 config.huge_pages ? "a multiple of 2M with hugepages" : "a multiple of 4K");
+                 huge ? "a multiple of 2M with hugepages" : "a multiple of 4K");
   }
   return reader.finish();
 }

@@ -359,6 +359,19 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithTheMachine) {
   }
   options_.memory = *PropertyList::parse("17M,hugepages", "size");
   EXPECT_THAT(fault(), HasSubstr("a multiple of 2M"));
+  options_.memory = *PropertyList::parse("64M,hugepages,shared=off", "size");
+  EXPECT_THAT(fault(), HasSubstr("--memory: shared=off"));
+}
+
+TEST_F(MachineOptionsTest, MemoryIsPrivateUnlessAskedFor) {
+  const auto backing = [&](const char* text) {
+    options_.memory = *PropertyList::parse(text, "size");
+    return make_machine_config(options_)->backing;
+  };
+  EXPECT_EQ(backing("64M"), MemoryBacking::kPrivate);
+  EXPECT_EQ(backing("64M,shared"), MemoryBacking::kShared);
+  EXPECT_EQ(backing("64M,shared=off"), MemoryBacking::kPrivate);
+  EXPECT_EQ(backing("64M,hugepages"), MemoryBacking::kHugePages);
 }
 
 TEST_F(MachineOptionsTest, FileHasTheNamesOfTheCommandLine) {

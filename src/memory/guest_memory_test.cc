@@ -1,0 +1,125 @@
+#include "memory/guest_memory.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "testing/test_memory.h"
+
+namespace bellhop {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
+class GuestMemoryTest : public ::testing::TestWithParam<MemoryBacking> {
+ protected:
+  [[nodiscard]] bool is_resident(std::uint64_t address) const {
+    unsigned char page = 0;
+    const auto span = memory.span(GuestAddress(address), kPage);
+    EXPECT_EQ(::mincore(span->as_iovec().iov_base, kPage, &page), 0);
+    return (page & 1) != 0;
+  }
+  [[nodiscard]] std::byte byte_at(std::uint64_t address) const {
+    std::byte byte{0xff};
+    EXPECT_TRUE(memory.read(GuestAddress(address), std::span(&byte, 1)));
+    return byte;
+  }
+
+  GuestMemory memory = testing::make_memory(16 * kMiB, 4 * kMiB, GetParam());
+};
+
+TEST_P(GuestMemoryTest, SpansStayWithinTheirRegion) {
+  const std::uint64_t high = testing::kHighBase;
+  EXPECT_TRUE(memory.span(GuestAddress(0), 16 * kMiB));
+  EXPECT_FALSE(memory.span(GuestAddress(0), 16 * kMiB + 1));
+  EXPECT_FALSE(memory.span(GuestAddress(16 * kMiB), 1)) << "the hole";
+  EXPECT_FALSE(memory.span(GuestAddress(high - 1), 2)) << "into a region from below";
+  EXPECT_TRUE(memory.span(GuestAddress(high), 4 * kMiB));
+  EXPECT_FALSE(memory.span(GuestAddress(high + kPage), UINT64_MAX)) << "around the end of all";
+  EXPECT_TRUE(memory.span(GuestAddress(16 * kMiB), 0)) << "nothing lies anywhere";
+}
+
+TEST_P(GuestMemoryTest, OnlyWhatIsTouchedIsTakenFromTheHost) {
+  EXPECT_FALSE(is_resident(8 * kMiB));
+  memory.span(GuestAddress(8 * kMiB), kPage)->fill(std::byte{1});
+  EXPECT_TRUE(is_resident(8 * kMiB));
+  EXPECT_FALSE(is_resident(12 * kMiB));
+}
+
+TEST_P(GuestMemoryTest, ReleasedPagesReadZeroAndOthersKeepTheirBytes) {
+  for (const std::uint64_t base : {std::uint64_t{0}, testing::kHighBase}) {
+    memory.span(GuestAddress(base), 4 * kPage)->fill(std::byte{1});
+    // From the middle of the first page to the middle of the fourth: two whole ones.
+    const auto part = memory.span(GuestAddress(base + kPage / 2), 3 * kPage);
+    EXPECT_EQ(memory.release(*part), 2 * kPage);
+    EXPECT_EQ(byte_at(base + kPage - 1), std::byte{1});
+    EXPECT_EQ(byte_at(base + kPage), std::byte{0});
+    EXPECT_EQ(byte_at(base + 3 * kPage - 1), std::byte{0});
+    EXPECT_EQ(byte_at(base + 3 * kPage), std::byte{1});
+  }
+}
+
+TEST_P(GuestMemoryTest, ReleasedPagesLeaveTheHost) {
+  memory.span(GuestAddress(8 * kMiB), 4 * kMiB)->fill(std::byte{1});
+  EXPECT_EQ(memory.release(*memory.span(GuestAddress(8 * kMiB), 4 * kMiB)), 4 * kMiB);
+  EXPECT_FALSE(is_resident(8 * kMiB));
+  EXPECT_FALSE(is_resident(12 * kMiB - kPage));
+}
+
+TEST_P(GuestMemoryTest, ClearIsAsAfterPowerOn) {
+  memory.span(GuestAddress(0), kMiB)->fill(std::byte{1});
+  memory.span(GuestAddress(testing::kHighBase), kMiB)->fill(std::byte{1});
+  memory.clear();
+  EXPECT_FALSE(is_resident(0));
+  EXPECT_EQ(byte_at(kPage), std::byte{0});
+  EXPECT_EQ(byte_at(testing::kHighBase + kPage), std::byte{0});
+}
+
+TEST_P(GuestMemoryTest, LiesInItsHugePagesAsTheGuestSeesIt) {
+  const std::array odd{GuestMemory::RegionSpec{GuestAddress(3 * kPage), 8 * kMiB}};
+  GuestMemory other = testing::must(GuestMemory::create(odd, GetParam()));
+  for (const GuestMemory* each : std::array<const GuestMemory*, 2>{&memory, &other}) {
+    for (const auto& region : each->regions()) {
+      const auto host = reinterpret_cast<std::uintptr_t>(region.host);
+      EXPECT_EQ(host % (2 * kMiB), region.base.value() % (2 * kMiB));
+    }
+  }
+}
+
+TEST_P(GuestMemoryTest, OnlySharedMemoryCanBeMappedByOthers) {
+  if (GetParam() == MemoryBacking::kPrivate) {
+    EXPECT_FALSE(memory.fd().valid());
+    return;
+  }
+  const auto& region = memory.regions()[1];
+  void* const other = ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, memory.fd().get(),
+                             static_cast<off_t>(region.file_offset));
+  ASSERT_NE(other, MAP_FAILED);
+  memory.span(region.base, 1)->fill(std::byte{7});
+  EXPECT_EQ(*static_cast<const std::byte*>(other), std::byte{7});
+  ::munmap(other, kPage);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryTest,
+                         ::testing::Values(MemoryBacking::kPrivate, MemoryBacking::kShared),
+                         [](const auto& backing) {
+                           return backing.param == MemoryBacking::kPrivate ? "private" : "shared";
+                         });
+
+TEST(GuestMemoryRegionsTest, WrongOnesAreRefused) {
+  const auto made = [](std::initializer_list<GuestMemory::RegionSpec> specs) {
+    return GuestMemory::create(std::vector(specs)).has_value();
+  };
+  EXPECT_FALSE(made({}));
+  EXPECT_FALSE(made({{GuestAddress(0), 0}}));
+  EXPECT_FALSE(made({{GuestAddress(0), 100}}));
+  EXPECT_FALSE(made({{GuestAddress(1), kPage}}));
+  EXPECT_FALSE(made({{GuestAddress(0), 2 * kPage}, {GuestAddress(kPage), kPage}}));
+  EXPECT_TRUE(made({{GuestAddress(0), kPage}, {GuestAddress(kPage), kPage}}));
+}
+
+}  // namespace
+}  // namespace bellhop
