@@ -156,15 +156,20 @@ void DeviceCore::activate() {
   }
   auto started = start_device(*rings);
   if (!started && most == Carriage::kKernelIfPossible) {
-    if (!std::exchange(kernel_refusal_logged_, true)) {
-      log::warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id,
-                started.error().message);
-    }
+    const std::string why = started.error().message;
     for (Queue& queue : queues_) queue.runner->set_mode(wiring_.notify);
     started = start_device(*rings);
+    if (started && !std::exchange(kernel_refusal_logged_, true)) {
+      log::warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id, why);
+    }
   }
-  if (started) return;
-  log::error("{}: {}", traits().id, started.error().message);
+  if (!started) host_refuses(started.error().message);
+}
+
+/// The host's fault, or a driver that wants what cannot be: told once, since a driver can repeat
+/// it.
+void DeviceCore::host_refuses(const std::string& why) {
+  if (!std::exchange(host_fault_logged_, true)) log::error("{}: {}", traits().id, why);
   needs_reset();
 }
 
@@ -234,9 +239,13 @@ Status DeviceCore::arm_all() {
     auto armed = client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
     queue.armed = armed.has_value();
     // A device that runs already goes on: its exits are passed on by notify().
-    if (!armed && active_) continue;
-    if (!armed)
+    if (!armed && active_) {
+      log_refusal(i, "is notified by exits of its vCPUs", armed.error().message);
+      continue;
+    }
+    if (!armed) {
       return fail(fmt::format("queue {}: {}", i, armed.error().message), armed.error().code);
+    }
   }
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
@@ -246,15 +255,16 @@ Status DeviceCore::arm_all() {
     const auto armed = client_->arm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
     queue.armed = armed.has_value();
     if (queue.armed) continue;
-    if (!refusal_logged_) {
-      log::warn("{}: queue {} is notified synchronously: {}", traits().id, i,
-                armed.error().message);
-      refusal_logged_ = true;
-    }
+    log_refusal(i, "is notified synchronously", armed.error().message);
     // A queue that runs already keeps its thread: its exits are passed on by notify().
     if (!queue.runner->running()) queue.runner->set_mode(NotifyMode::kSync);
   }
   return {};
+}
+
+void DeviceCore::log_refusal(std::size_t queue, std::string_view so, std::string_view why) {
+  if (std::exchange(refusal_logged_, true)) return;
+  log::warn("{}: queue {} {}: {}", traits().id, queue, so, why);
 }
 
 void DeviceCore::disarm_all() noexcept {
@@ -325,9 +335,7 @@ void DeviceCore::go_on() {
   (void)arm_all();
   for (Queue& queue : queues_) {
     if (auto resumed = go_on(queue); !resumed) {
-      log::error("{}: the kernel cannot serve it any more: {}", traits().id,
-                 resumed.error().message);
-      needs_reset();
+      host_refuses("the kernel cannot serve it any more: " + resumed.error().message);
     }
     if (!queue.runner->running()) continue;
     // The driver may have rung, or missed our ring, while nobody was there.

@@ -180,6 +180,8 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   Status start_device(Rings& rings);
   void give_up_start(Rings& rings);
   Status go_on(Queue& queue);
+  void host_refuses(const std::string& why);
+  void log_refusal(std::size_t queue, std::string_view so, std::string_view why);
   void cannot_start(std::size_t queue, const std::string& why);
   void rest();
   void go_on();
@@ -202,6 +204,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   bool refusal_logged_ = false;
   bool start_fault_logged_ = false;
   bool kernel_refusal_logged_ = false;
+  bool host_fault_logged_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;
   std::atomic<std::uint64_t> guest_faults_{0};
 };

@@ -67,7 +67,8 @@ Status QueueRunner::carry(Virtqueue& ring) {
 std::optional<Virtqueue> QueueRunner::take_back() {
   thread_->run_sync([this] { thread_->loop().unwatch(fault_); });
   ring_->take_back(carrier_->stop());
-  (void)kernel_kicks();
+  // The carrier waited for its signals and left the counter alone.
+  (void)doorbell_.consume();
   running_.store(false, std::memory_order_release);
   return std::exchange(ring_, std::nullopt);
 }
@@ -79,12 +80,6 @@ void QueueRunner::FaultWatch::on_event(std::uint64_t /*count*/) noexcept {
 
 void QueueRunner::bell_changed() noexcept {
   if (running() && mode() == NotifyMode::kKernel) carrier_->call_changed(bell_->event());
-}
-
-std::uint64_t QueueRunner::kernel_kicks() const noexcept {
-  // The kernel waits for the eventfd's signals and leaves its counter alone.
-  if (mode() == NotifyMode::kKernel) kernel_kicks_.add(doorbell_.consume());
-  return kernel_kicks_.get();
 }
 
 std::optional<Virtqueue> QueueRunner::stop() {

@@ -100,9 +100,6 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[nodiscard]] const EventFd& doorbell() const noexcept { return doorbell_; }
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] QueueCounters& counters() noexcept { return counters_; }
-  /// Notifications that went past us to the carrier: the driver's, and one of ours at each start.
-  /// Any thread.
-  [[nodiscard]] std::uint64_t kernel_kicks() const noexcept;
 
   // ---- any thread ----
 
@@ -180,7 +177,6 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   EventFd fault_;  ///< made when first needed
   FaultWatch fault_watch_{*this};
   QueueCounters counters_;
-  mutable SharedCounter kernel_kicks_;
 
   std::optional<Virtqueue> ring_;
   bool serving_ = false;     ///< inside drain(), submit() or with_baton()

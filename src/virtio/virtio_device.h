@@ -24,9 +24,10 @@ struct DeviceTraits {
 
 /// Who is to serve a queue.
 enum class Carriage : std::uint8_t {
-  kOurs,              ///< the device, by a handler
-  kKernelIfPossible,  ///< the host's kernel, by a QueueCarrier; the device if that cannot be
-  kKernelOnly,        ///< the host's kernel, or the device does not start
+  kOurs,  ///< the device, by a handler
+  /// The host's kernel, by a QueueCarrier; the device if that cannot be when it starts.
+  kKernelIfPossible,
+  kKernelOnly,  ///< the host's kernel, or the device does not start
 };
 
 /// Told when a device has changed its configuration space by itself. Any thread.

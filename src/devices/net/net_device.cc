@@ -124,11 +124,14 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
   features_ = features;
   // 5.1.6.1: else the header has two bytes less than what the rings and the tap are made for here.
   if (!negotiated(kFeatureVersion1) && !negotiated(kNetFeatureMrgRxbuf)) {
-    return fail(traits_.id +
-                ": a legacy driver that takes no mergeable buffers (VIRTIO_NET_F_MRG_RXBUF) cannot "
-                "be served");
+    return fail(
+        "a legacy driver that takes no mergeable buffers (VIRTIO_NET_F_MRG_RXBUF) cannot be "
+        "served");
   }
-  if (kernel_) {
+  const bool carried = std::ranges::any_of(queues, [](const QueueRunner* queue) {
+    return queue != nullptr && queue->mode() == NotifyMode::kKernel;
+  });
+  if (carried) {
     if (auto begun = kernel_->begin(features); !begun) return begun;
   }
   to_host_ = host_offloads(features);
@@ -257,8 +260,14 @@ Status NetDevice::move_pairs(unsigned from, unsigned to) {
   if (kernel_ && to < from) {
     if (auto rested = kernel_->use_pairs(to); !rested) return rested;
   }
-  if (auto used = backend_->use_pairs(to); !used) return used;
-  return kernel_ ? kernel_->use_pairs(to) : Status();
+  Status used = backend_->use_pairs(to);
+  if (used && kernel_) used = kernel_->use_pairs(to);
+  if (!used && to > from) {
+    // The host would spread frames over queues that nobody serves.
+    if (kernel_) (void)kernel_->use_pairs(from);
+    (void)backend_->use_pairs(from);
+  }
+  return used;
 }
 
 bool NetDevice::use_pairs(unsigned count) noexcept {

@@ -140,6 +140,7 @@ TEST_F(NetVhostPairsTest, APairThatTheKernelRefusesIsRefused) {
   bench.start();
   bench.vhost.refuse(VHOST_NET_SET_BACKEND, EBUSY);
   EXPECT_EQ(use_pairs(2), kNetControlError);
+  EXPECT_EQ(bench.nic->pairs_in_use(), 1U) << "the host's frames come to the first pair";
   bench.vhost.refuse(VHOST_NET_SET_BACKEND, 0);
   EXPECT_TRUE(bench.works());
   EXPECT_EQ(use_pairs(2), kNetControlOk);

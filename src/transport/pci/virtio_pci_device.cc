@@ -374,14 +374,14 @@ void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
 
 void VirtioPciDevice::bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept {
   const bool memory = space == BarSpace::kMemory;
-  Bus& bus = memory ? *buses_.memory : *buses_.ports;
+  Bus* const bus = memory ? buses_.memory : buses_.ports;
   BusDevice& registers = memory ? static_cast<BusDevice&>(*this) : legacy_ports_;
   auto& at = addresses_[static_cast<unsigned>(space)];
   core_->with_doorbells_disarmed([&] {
-    if (at) bus.remove(*at);
+    if (at) bus->remove(*at);
     at.reset();
     if (!address) return;
-    if (bus.insert(*address, bar_bytes(space), registers)) {
+    if (bus->insert(*address, bar_bytes(space), registers)) {
       at = address;
     } else {
       core_->guest_fault("moves a BAR to where it cannot be");
@@ -461,6 +461,7 @@ void VirtioPciDevice::was_reset() noexcept {
   config().set(window_cap_ + offsetof(PciCap, offset), 8, 0);
   config().set(window_cap_ + offsetof(PciCfgCap, pci_cfg_data), 4, 0);
   msix_->reset();
+  update_delivery();
 }
 
 // ---- the core's client ----

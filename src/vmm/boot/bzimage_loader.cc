@@ -114,13 +114,14 @@ Result<Header> parse(std::span<const std::byte> file) {
   return header;
 }
 
-// The kernel's place: the one it prefers, or the lowest that fits if it can run elsewhere.
+// The kernel's place: the one it prefers, or the lowest if it prefers none and can run anywhere.
 Result<GuestSpan> place_kernel(const GuestMemory& memory, std::span<const std::byte> file,
                                Header& header) {
   auto room = header.load_address >= kLegacyEnd
                   ? memory.span(GuestAddress(header.load_address), header.init_size)
                   : std::nullopt;
-  if (!room && field<std::uint8_t>(file, kRelocatable) != 0) {
+  // One that lies below the place it prefers moves itself there, whatever is in its way.
+  if (header.load_address < kLegacyEnd && field<std::uint8_t>(file, kRelocatable) != 0) {
     const std::uint64_t alignment =
         std::max<std::uint64_t>(field<std::uint32_t>(file, kAlignment), kLegacyEnd);
     header.load_address = (kLegacyEnd + alignment - 1) / alignment * alignment;
@@ -202,9 +203,7 @@ Result<BootRegisters> load_bzimage(const GuestMemory& memory, const KernelBoot& 
   if (!header) return fail(fmt::format("kernel {} {}", boot.kernel, header.error().message));
   const auto room = place_kernel(memory, kernel, *header);
   if (!room) return fail(fmt::format("kernel {} {}", boot.kernel, room.error().message));
-  const auto code = kernel.subspan(header->code_offset);
-  room->copy_in(code);
-  room->part(code.size()).fill(std::byte{0});
+  room->copy_in(kernel.subspan(header->code_offset));
 
   BootParams params;
   params.copy(kHeaderBegin, kernel.subspan(kHeaderBegin, header->end - kHeaderBegin));

@@ -117,9 +117,9 @@ TEST_F(BzImageTest, PageTablesMapFourGiBAsTheyAre) {
   }
 }
 
-TEST_F(BzImageTest, MovesWhereItFitsIfItMay) {
+TEST_F(BzImageTest, IsPutLowIfItPrefersNoPlace) {
   const auto moved =
-      load_kernel_image(memory_, boot_, Image().set<std::uint64_t>(0x258, 1ULL << 40U).bytes_, {});
+      load_kernel_image(memory_, boot_, Image().set<std::uint64_t>(0x258, 0).bytes_, {});
   ASSERT_TRUE(moved) << moved.error().message;
   EXPECT_EQ(moved->rip, 0x20'0200U);
 }
@@ -136,6 +136,10 @@ TEST_F(BzImageTest, Row35DamagedFilesAreRefusedByName) {
               HasSubstr("more than the guest's RAM of 64M"));
   EXPECT_THAT(error(Image().set<std::uint8_t>(0x234, 0).set<std::uint64_t>(0x258, 1ULL << 63U)),
               HasSubstr("more than the guest's RAM"));
+  EXPECT_THAT(
+      error(Image().set<std::uint64_t>(0x258, 16U << 20U).set<std::uint32_t>(0x260, 52U << 20U)),
+      HasSubstr("wants 52M at 0x1000000: more than the guest's RAM of 64M"))
+      << "below 16 MiB it would fit, and then move itself there";
   const std::vector<std::byte> initrd(std::size_t{60} << 20U);
   EXPECT_THAT(error(Image(), initrd), HasSubstr("initrd initrd has 60M: with the kernel it does"));
 }

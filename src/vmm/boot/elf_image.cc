@@ -149,21 +149,10 @@ Result<ElfImage> parse(Bytes file) {
   return image;
 }
 
-bool is_bzimage(Bytes file) {
-  constexpr std::uint64_t kMagicOffset = 0x202;
-  const auto magic = part(file, kMagicOffset, 4);
-  return magic && std::memcmp(magic->data(), "HdrS", 4) == 0;
-}
-
 }  // namespace
 
 Result<ElfImage> parse_pvh_elf(Bytes file) {
   std::array<unsigned char, EI_NIDENT> ident{};
-  if (is_bzimage(file)) {
-    return fail(
-        "is a compressed bzImage: PVH needs the vmlinux inside it (the kernel's "
-        "scripts/extract-vmlinux takes it out)");
-  }
   if (!load(file, 0, ident) || std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0) {
     return fail("is not an ELF file");
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <string_view>
 
 #include "base/units.h"
@@ -21,8 +22,15 @@ constexpr std::uint64_t kPage = 4096;
 // A vmlinux with all its debug information has about a tenth of this.
 constexpr std::uint64_t kMaxKernelFile = std::uint64_t{4} << 30U;
 
-Result<std::vector<std::byte>> read_file(const std::string& what, const std::string& path,
-                                         std::uint64_t limit, const std::string& limit_text) {
+/// A file's bytes. A vector would write zeroes first, and a kernel has many pages.
+struct FileBytes {
+  std::unique_ptr<std::byte[]> bytes;
+  std::size_t size = 0;
+  [[nodiscard]] std::span<const std::byte> all() const noexcept { return {bytes.get(), size}; }
+};
+
+Result<FileBytes> read_file(const std::string& what, const std::string& path, std::uint64_t limit,
+                            const std::string& limit_text) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) return fail_errno(fmt::format("{} {}", what, path));
   struct stat status {};
@@ -33,17 +41,17 @@ Result<std::vector<std::byte>> read_file(const std::string& what, const std::str
     return fail(
         fmt::format("{} {} has {}, more than {}", what, path, format_size(size), limit_text));
   }
-  std::vector<std::byte> bytes(size);
-  std::uint64_t done = 0;
+  FileBytes file{std::make_unique_for_overwrite<std::byte[]>(size)};
+  std::uint64_t& done = file.size;
   while (done < size) {
-    const ssize_t n = ::pread(fd.get(), bytes.data() + done, size - done, static_cast<off_t>(done));
+    const ssize_t n =
+        ::pread(fd.get(), file.bytes.get() + done, size - done, static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno(fmt::format("{} {}", what, path));
     if (n == 0) break;  // someone makes it shorter: what is left is judged like any file
     done += static_cast<std::uint64_t>(n);
   }
-  bytes.resize(done);
-  return bytes;
+  return file;
 }
 
 bool contains(std::span<const std::byte> bytes, std::string_view text) {
@@ -68,7 +76,7 @@ Result<GuestAddress> place_initrd(const GuestMemory& memory, const std::string& 
 
 bool is_linux_kernel(const std::string& path) {
   const auto file = read_file("kernel", path, kMaxKernelFile, format_size(kMaxKernelFile));
-  return file && (is_bzimage(*file) || contains(*file, "Linux version "));
+  return file && (is_bzimage(file->all()) || contains(file->all(), "Linux version "));
 }
 
 Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelBoot& boot,
@@ -88,15 +96,15 @@ Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelB
 Result<BootRegisters> load_kernel(const GuestMemory& memory, const KernelBoot& boot) {
   const auto kernel = read_file("kernel", boot.kernel, kMaxKernelFile, format_size(kMaxKernelFile));
   if (!kernel) return forward(kernel);
-  std::vector<std::byte> initrd;
+  FileBytes initrd;
   if (!boot.initrd.empty()) {
     const std::uint64_t ram = memory.total_size();
     auto bytes = read_file("initrd", boot.initrd, ram, "the guest's RAM of " + format_size(ram));
     if (!bytes) return forward(bytes);
-    if (bytes->empty()) return fail(fmt::format("initrd {} is empty", boot.initrd));
+    if (bytes->size == 0) return fail(fmt::format("initrd {} is empty", boot.initrd));
     initrd = std::move(*bytes);
   }
-  return load_kernel_image(memory, boot, *kernel, initrd);
+  return load_kernel_image(memory, boot, kernel->all(), initrd.all());
 }
 
 }  // namespace bellhop

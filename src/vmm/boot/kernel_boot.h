@@ -40,7 +40,7 @@ Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelB
                                         std::span<const std::byte> initrd);
 
 /// Whether the file holds a Linux kernel, as stock distributions have it: a bzImage, or an ELF file
-/// with Linux' banner. False too if it cannot be read.
+/// with Linux' banner. False too if it cannot be read. Reads all of it.
 bool is_linux_kernel(const std::string& path);
 
 /// Where an initrd of `size` bytes goes: as high as can be in the RAM below `limit` (exclusive) and

@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "vmm/boot/elf_image.h"
 #include "vmm/boot/memory_layout.h"
+#include "vmm/boot/memory_map.h"
 #include "vmm/boot/start_info.h"
 
 namespace bellhop {
@@ -16,6 +17,12 @@ Status load_segments(const GuestMemory& memory, const std::string& path, const E
     if (segment.address < kPvhInfoEnd && segment.address + segment.memory_size > kPvhInfoBegin) {
       return fail(fmt::format("kernel {} wants {:#x}, where the boot information lies", path,
                               segment.address));
+    }
+    if (segment.address < kLegacyEnd && segment.address + segment.memory_size > kLegacyBegin) {
+      return fail(
+          fmt::format("kernel {} wants {:#x}, and reaches into the firmware's place below "
+                      "{:#x}",
+                      path, segment.address, kLegacyEnd));
     }
     const auto room = memory.span(GuestAddress(segment.address), segment.memory_size);
     if (!room) {
