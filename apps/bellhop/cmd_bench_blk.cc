@@ -182,7 +182,7 @@ int run_blk(const BlkArguments& arguments) {
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
-  SignalWaiter signals([&] { interrupt->signal(); });
+  SignalWaiter signals({.stop = [&] { interrupt->signal(); }});
 
   ProgressLine progress;
   const bench::BlkRunner machines(job->setting, job->launch, *interrupt);

@@ -140,7 +140,7 @@ int run_net(const NetArguments& arguments) {
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
-  SignalWaiter signals([&] { interrupt->signal(); });
+  SignalWaiter signals({.stop = [&] { interrupt->signal(); }});
 
   ProgressLine progress;
   auto result =

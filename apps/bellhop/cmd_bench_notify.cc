@@ -40,7 +40,7 @@ int run_notify(const NotifyArguments& arguments) {
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
-  SignalWaiter signals([&] { interrupt->signal(); });
+  SignalWaiter signals({.stop = [&] { interrupt->signal(); }});
   ProgressLine progress;
   auto result = bench::run_notify_bench(
       *options, *interrupt, [&](std::size_t number, std::size_t total, const std::string& what) {

@@ -1,10 +1,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -231,6 +233,15 @@ Result<std::optional<KeyPipe>> connect_keys(MachineConfig& config) {
   return keys;
 }
 
+/// Of the terminal, for a console at stdio.
+void tell_window_size(const MachineConfig& config) {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
+  for (const ConsoleConfig& console : config.consoles) {
+    if (console.window) console.window->set_size(size.ws_col, size.ws_row);
+  }
+}
+
 int run_machine(MachineConfig config, const RunArguments& arguments,
                 const MachineOptions& options) {
   SignalWaiter::block_signals();  // before any other thread is there to take them
@@ -260,7 +271,13 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
 
-  SignalWaiter signals([machine] { machine->stop(); }, TerminalInput::put_terminal_back);
+  const auto stop = [machine, &serial] {
+    serial->give_up();
+    machine->stop();
+  };
+  SignalWaiter signals({.stop = stop, .give_up = TerminalInput::put_terminal_back, .resized = [&] {
+                          if (keys->has_value()) tell_window_size(config);
+                        }});
   std::optional<TerminalInput> terminal;
   if (serial->is_terminal() || keys->has_value()) {
     terminal.emplace(TerminalInput::Hooks{
@@ -268,7 +285,7 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
             [machine, &keys](std::span<const std::byte> bytes) {
               return keys->has_value() ? (*keys)->put(bytes) : machine->serial_input(bytes);
             },
-        .quit = [machine] { machine->stop(); },
+        .quit = stop,
         .press_power_button = [machine] { machine->press_power_button(); }});
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());

@@ -16,14 +16,20 @@ class SerialOutput {
   /// anew). Errors: another word, a file that cannot be written.
   static Result<SerialOutput> open(const std::string& text);
 
-  /// Nobody who reads: the guest goes on all the same.
+  /// Nobody who reads: the guest goes on all the same. Somebody who does not read for now: it
+  /// waits.
   void write(std::span<const std::byte> data) const noexcept;
+  /// Nothing is waited for any more, and nothing written where it would have to be. Any thread.
+  void give_up() const noexcept { end_.signal(); }
   [[nodiscard]] bool is_terminal() const noexcept { return terminal_; }
 
  private:
   SerialOutput() = default;
+  [[nodiscard]] int descriptor() const noexcept;
 
   bool terminal_ = false;
+  bool may_block_ = false;
+  EventFd end_;
   UniqueFd file_;
 };
 

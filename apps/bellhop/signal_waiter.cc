@@ -12,24 +12,23 @@ namespace bellhop {
 
 namespace {
 
-sigset_t ending_signals() {
+sigset_t awaited_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH}) sigaddset(&set, signal);
   return set;
 }
 
 }  // namespace
 
 void SignalWaiter::block_signals() {
-  const sigset_t set = ending_signals();
+  const sigset_t set = awaited_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);  // a reader of ours that goes away is an error, not our end
 }
 
-SignalWaiter::SignalWaiter(std::function<void()> stop, std::function<void()> give_up)
-    : stop_(std::move(stop)), give_up_(std::move(give_up)) {
-  const sigset_t set = ending_signals();
+SignalWaiter::SignalWaiter(Hooks hooks) : hooks_(std::move(hooks)) {
+  const sigset_t set = awaited_signals();
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
   end_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
   thread_ = std::thread([this] { wait(); });
@@ -53,11 +52,15 @@ void SignalWaiter::wait() {
     if (fds[0].revents != 0 &&
         ::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       const int signal = static_cast<int>(info.ssi_signo);
+      if (signal == SIGWINCH) {
+        hooks_.resized();
+        continue;
+      }
       if (signal_.exchange(signal) != 0) {
-        give_up_();
+        hooks_.give_up();
         ::_exit(128 + signal);
       }
-      stop_();
+      hooks_.stop();
     }
     if (fds[1].revents != 0) return;
   }

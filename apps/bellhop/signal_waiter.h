@@ -9,28 +9,32 @@
 namespace bellhop {
 
 /// Waits on a thread of its own for the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP)
-/// and then calls `stop`, once. A second one calls `give_up` and ends the process at once.
+/// and then calls `stop`, once. A second one calls `give_up` and ends the process at once. Whenever
+/// the terminal's window changes its size (SIGWINCH), `resized` is called.
 class SignalWaiter {
  public:
+  /// Called on a thread of its own.
+  struct Hooks {
+    std::function<void()> stop;
+    std::function<void()> give_up = [] {};
+    std::function<void()> resized = [] {};
+  };
+
   /// To be called before other threads are started; they inherit it.
   static void block_signals();
 
-  explicit SignalWaiter(
-      std::function<void()> stop, std::function<void()> give_up = [] {});
+  explicit SignalWaiter(Hooks hooks);
   ~SignalWaiter();
   SignalWaiter(const SignalWaiter&) = delete;
   SignalWaiter& operator=(const SignalWaiter&) = delete;
 
   /// Stops waiting and returns the signal that came, or 0.
   int finish();
-  /// The signal that has come so far, or 0. Any thread.
-  [[nodiscard]] int caught() const noexcept { return signal_.load(); }
 
  private:
   void wait();
 
-  std::function<void()> stop_;
-  std::function<void()> give_up_;
+  Hooks hooks_;
   UniqueFd signals_;
   UniqueFd end_;
   std::atomic<int> signal_{0};

@@ -16,6 +16,7 @@ namespace bellhop {
 
 namespace {
 constexpr int kRetryMilliseconds = 5;
+constexpr unsigned kMostRetries = 1000 / kRetryMilliseconds;
 
 // A process has one standard input.
 termios cooked_terminal;
@@ -99,8 +100,13 @@ void TerminalInput::obey(std::span<const std::byte> typed) {
 }
 
 void TerminalInput::pass_on(std::span<const std::byte> bytes) {
+  unsigned refused = 0;
   while (!bytes.empty()) {
-    bytes = bytes.subspan(hooks_.input(bytes));
+    const std::size_t taken = hooks_.input(bytes);
+    bytes = bytes.subspan(taken);
+    refused = taken != 0 ? 0 : refused + 1;
+    // A guest that takes none for a while loses keys: an escape key may be behind them.
+    if (raw_ && refused > kMostRetries) return;
     if (!bytes.empty() && ending(kRetryMilliseconds)) return;
   }
 }

@@ -51,7 +51,8 @@ class Child {
   Status start(const std::vector<std::string>& arguments, const UniqueFd& socket);
   /// True once it has ended.
   bool ended() noexcept {
-    if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+    // -1: nobody waits for children here (SIGCHLD is ignored), and it has gone.
+    if (pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG) != 0) pid_ = 0;
     return pid_ == 0;
   }
   void end() noexcept;
@@ -60,7 +61,6 @@ class Child {
 
  private:
   pid_t pid_ = 0;
-  int status_ = 0;
   UniqueFd words_;
 };
 
@@ -113,7 +113,7 @@ void Child::end() noexcept {
   }
   if (pid_ == 0) return;
   (void)::kill(pid_, SIGKILL);
-  (void)::waitpid(pid_, &status_, 0);
+  (void)::waitpid(pid_, nullptr, 0);
   pid_ = 0;
 }
 

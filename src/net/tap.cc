@@ -243,7 +243,8 @@ Status Tap::set_up(const TapConfig& config) {
     }
   }
   limits_.pairs = static_cast<unsigned>(pairs_.size());
-  limits_.mtu = interface->mtu() ? *interface->mtu() : std::uint16_t{0};
+  const auto mtu = interface->mtu();
+  limits_.mtu = mtu ? *mtu : std::uint16_t{0};
   find_offloads();
   listen_to_links();
   return use_pairs(1);

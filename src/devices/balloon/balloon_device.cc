@@ -70,19 +70,21 @@ void BalloonDevice::read_config(std::uint32_t offset, std::span<std::byte> data)
 }
 
 void BalloonDevice::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
-  std::uint32_t value = 0;
-  if (data.size() == sizeof value) {
-    std::memcpy(&value, data.data(), sizeof value);
-    if (offset == offsetof(BalloonConfig, actual)) {
-      actual_pages_.store(value, std::memory_order_relaxed);
-      return;
-    }
-    if (offset == offsetof(BalloonConfig, poison_val) && offers(kBalloonFeaturePagePoison)) {
-      poison_.store(value, std::memory_order_relaxed);
+  // Whole (5.5.5), or byte by byte, as legacy drivers write.
+  const auto put = [&](std::size_t at, std::atomic<std::uint32_t>& field) {
+    if (offset < at || offset + data.size() > at + sizeof(std::uint32_t)) return false;
+    std::uint32_t value = field.load(std::memory_order_relaxed);
+    std::memcpy(reinterpret_cast<std::byte*>(&value) + (offset - at), data.data(), data.size());
+    field.store(value, std::memory_order_relaxed);
+    return true;
+  };
+  if (data.size() == 1 || data.size() == sizeof(std::uint32_t)) {
+    if (put(offsetof(BalloonConfig, actual), actual_pages_)) return;
+    if (offers(kBalloonFeaturePagePoison) && put(offsetof(BalloonConfig, poison_val), poison_)) {
       return;
     }
   }
-  // 5.5.5: the other fields are the host's, and fields are written whole.
+  // The other fields are the host's.
   counters_.guest_faults.add();
 }
 

@@ -254,6 +254,11 @@ TEST_P(BalloonDeviceTest, SizeAndConfigurationSpace) {
   bench.device->write_config(4, std::as_bytes(std::span(&actual, 1)));
   EXPECT_EQ(bench.config<BalloonConfig>().actual, 77U);
   EXPECT_EQ(bench.figure("actual_bytes"), 77 * kBalloonPageBytes);
+  const std::uint32_t by_bytes = 0x01020304;  // as a legacy driver writes
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    bench.device->write_config(4 + i, std::as_bytes(std::span(&by_bytes, 1)).subspan(i, 1));
+  }
+  EXPECT_EQ(bench.config<BalloonConfig>().actual, by_bytes);
   // The host's fields, parts of fields, and one that was not offered.
   for (const std::uint32_t offset : {0U, 8U, 12U}) {
     bench.device->write_config(offset, std::as_bytes(std::span(&actual, 1)));

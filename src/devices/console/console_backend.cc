@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -56,6 +57,13 @@ struct Opened {
 Result<Opened> open_again(int fd, int mode) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return fail_errno(fmt::format("--console stdio: descriptor {}", fd));
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+    // It never blocks, and where the next byte goes is shared with all who write into it.
+    UniqueFd same(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!same.valid()) return fail_errno(fmt::format("--console stdio: descriptor {}", fd));
+    return Opened{std::move(same), std::nullopt};
+  }
   const std::string path = fmt::format("/proc/self/fd/{}", fd);
   UniqueFd again(::open(path.c_str(), mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (again.valid()) {

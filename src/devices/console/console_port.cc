@@ -142,16 +142,19 @@ void ConsolePort::wait_for_peer(bool somebody_waits) noexcept {
 }
 
 void ConsolePort::on_arrival() noexcept {
+  bool came = false;
   {
     const std::lock_guard<std::mutex> hold(lock_);
     if (!backend_->connected()) {
-      if (backend_->connect()) {
+      came = backend_->connect();
+      if (came) {
         counters_.connects.add();
         attach();
         // Another one may come: he is seen when this one has left.
         if (backend_->arrival() == ConsoleBackend::Arrival::kListener) arm(arrival_watch_);
       } else {
-        wait_for_peer(false);
+        // By the timer: who could not be let in is still at the door.
+        wait_for_peer(true);
       }
     } else if (backend_->arrival() == ConsoleBackend::Arrival::kListener) {
       if (backend_->hung_up() && !failed_) {
@@ -163,7 +166,7 @@ void ConsolePort::on_arrival() noexcept {
       }
     }
   }
-  wake_queues();
+  if (came) wake_queues();
 }
 
 void ConsolePort::on_timer() noexcept {

@@ -17,8 +17,17 @@ namespace {
 class SocketConsole final : public ConsoleBackend {
  public:
   SocketConsole(std::string path, UniqueFd listener)
-      : path_(std::move(path)), listener_(std::move(listener)) {}
-  ~SocketConsole() override { ::unlink(path_.c_str()); }
+      : path_(std::move(path)), listener_(std::move(listener)) {
+    (void)::lstat(path_.c_str(), &made_);
+  }
+  ~SocketConsole() override {
+    // Somebody else may have put his own there.
+    struct stat info {};
+    if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == made_.st_dev &&
+        info.st_ino == made_.st_ino) {
+      ::unlink(path_.c_str());
+    }
+  }
 
   [[nodiscard]] std::string place() const override { return path_; }
   [[nodiscard]] bool connected() const noexcept override { return client_.valid(); }
@@ -56,6 +65,7 @@ class SocketConsole final : public ConsoleBackend {
 
  private:
   std::string path_;
+  struct stat made_ {};
   UniqueFd listener_;
   UniqueFd client_;
 };

@@ -60,6 +60,9 @@ class RngDevice final : public VirtioDevice {
   DeviceTraits traits_;
   RngCounters counters_;
   bool error_logged_ = false;
+  // A reset begins no new period.
+  std::uint64_t left_ = 0;  ///< of this period's bytes
+  std::chrono::steady_clock::time_point period_ends_{};
   std::unique_ptr<RngQueue> queue_;
 };
 

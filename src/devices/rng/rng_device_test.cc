@@ -166,6 +166,17 @@ TEST_P(RngDeviceTest, ALimitIsKept) {
   EXPECT_GE(counters().limited.get(), 2U);
 }
 
+TEST_P(RngDeviceTest, AResetIsNoWayRoundTheLimit) {
+  serve_urandom({.bytes = 100, .period = std::chrono::hours(1)});
+  EXPECT_EQ(request(64), 64U);
+  bench.restart();
+  EXPECT_EQ(request(64), 36U);
+  bench.restart();
+  bench.give(0, {{kRoom, 64, true}});
+  bench.settle();
+  EXPECT_FALSE(bench.try_used(0));
+}
+
 TEST_P(RngDeviceTest, ResetsUnderFire) {
   serve_urandom({.bytes = 1000, .period = std::chrono::milliseconds(1)});
   for (int i = 0; i < 500; ++i) {

@@ -42,12 +42,12 @@ void RngQueue::drain() noexcept {
       device_.counters_.limited.add();
       [[maybe_unused]] const bool back = runner_.rewind(chain_);
       assert(back);
-      return wait(period_ends_ - Clock::now());
+      return wait(device_.period_ends_ - Clock::now());
     }
     const ssize_t result = read(std::min(turn, allowed));
     if (result <= 0) return put_back_and_wait(result);
     const auto bytes = static_cast<std::size_t>(result);
-    if (device_.options_.limit.bytes != 0) left_ -= bytes;
+    if (device_.options_.limit.bytes != 0) device_.left_ -= bytes;
     turn -= std::min(turn, std::max(bytes, kLeastCost));
     device_.counters_.requests.add();
     device_.counters_.bytes.add(bytes);
@@ -61,11 +61,11 @@ std::size_t RngQueue::allowance() noexcept {
   const RngLimit& limit = device_.options_.limit;
   if (limit.bytes == 0) return SIZE_MAX;
   const auto now = Clock::now();
-  if (now >= period_ends_) {
-    left_ = limit.bytes;
-    period_ends_ = now + limit.period;
+  if (now >= device_.period_ends_) {
+    device_.left_ = limit.bytes;
+    device_.period_ends_ = now + limit.period;
   }
-  return left_;
+  return device_.left_;
 }
 
 /// Reads into the chain: bytes, or -errno.

@@ -36,8 +36,6 @@ class RngQueue final : public QueueHandler, private TimerHandler {
   QueueRunner& runner_;
   DescriptorChain chain_;
   std::array<iovec, kMaxChainBuffers> room_{};
-  std::uint64_t left_ = 0;  ///< of this period's bytes
-  Clock::time_point period_ends_{};
 };
 
 }  // namespace bellhop

@@ -17,9 +17,9 @@ struct VsockCounters {
   RelaxedCounter from_guest;        ///< ... and the guest
   RelaxedCounter refused_by_host;   ///< of the guest's: nobody listens there
   RelaxedCounter refused_by_guest;  ///< of the host's
-  RelaxedCounter refused_too_many;
-  RelaxedCounter timed_out;  ///< no answer from the guest, or no CONNECT line from the host
-  RelaxedCounter resets;     ///< RST packets sent to the guest
+  SharedCounter refused_too_many;   ///< by its door too
+  SharedCounter timed_out;          ///< no answer from the guest, or no CONNECT line from the host
+  RelaxedCounter resets;            ///< RST packets sent to the guest
   RelaxedCounter guest_faults;
   SharedCounter other_faults;  ///< configuration writes, buffers for events: by any thread
 };

@@ -8,7 +8,7 @@
 
 namespace bellhop {
 
-inline constexpr std::size_t kMaxDeviceId = 20;
+inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest
 
 /// The keys of every device with one I/O thread: id, notify, iothread.
 template <class Config>

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "base/split.h"
+#include "vmm/options/common_keys.h"
 
 namespace bellhop {
 
@@ -23,7 +23,6 @@ constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 40;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
-constexpr std::size_t kMaxDiskId = 20;      // virtio 1.3, 5.2.6: GET_ID answers with 20 bytes
 constexpr std::size_t kMaxThreadName = 15;  // what the kernel keeps
 
 template <class T>
@@ -47,6 +46,12 @@ void merge_named(std::vector<PropertyList>& lists, const std::vector<PropertyLis
       same->merge(list);
     }
   }
+}
+
+/// There is one at most, whatever it is called.
+void merge_only(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later) {
+  if (lists.size() == 1 && later.size() == 1) return lists.front().merge(later.front());
+  lists.insert(lists.end(), later.begin(), later.end());
 }
 
 /// Whether `path` is a file or block device that can be read; which file it is, in `out`.
@@ -251,16 +256,9 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_named(disks, later.disks, "id");
   merge_named(nics, later.nics, "id");
   merge_named(rngs, later.rngs, "id");
-  merge_named(vsocks, later.vsocks, "id");
+  merge_only(vsocks, later.vsocks);
   merge_named(consoles, later.consoles, "name");
-  // There is one at most, whatever it is called.
-  for (const PropertyList& balloon : later.balloons) {
-    if (balloons.size() == 1 && later.balloons.size() == 1) {
-      balloons.front().merge(balloon);
-    } else {
-      balloons.push_back(balloon);
-    }
-  }
+  merge_only(balloons, later.balloons);
   merge_named(iothreads, later.iothreads, "name");
 }
 
@@ -269,7 +267,6 @@ Result<DiskConfig> parse_disk(const PropertyList& properties) {
   PropertyReader reader("--disk", properties);
   reader.text("path", disk.file.path);
   reader.size("null", disk.null_bytes, 512, std::uint64_t{1} << 60);
-  reader.text("id", disk.id);
   reader.flag("readonly", disk.file.read_only);
   reader.choice<Cache>("cache", disk.file.cache,
                        {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
@@ -278,25 +275,12 @@ Result<DiskConfig> parse_disk(const PropertyList& properties) {
       {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
   reader.number("queues", disk.queues, 1, kMaxQueues);
   reader.number("queue-size", disk.queue_size, 2, kMaxQueueSize);
-  const Property* notify = properties.find("notify");
-  if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {
-    reader.wrong("notify", *notify->value,
-                 "sync or ioeventfd: this version has no polling of queues");
-  }
-  reader.choice<NotifyMode>("notify", disk.notify,
-                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"sync", NotifyMode::kSync}});
-  reader.text("iothread", disk.iothread);
-  if (disk.iothread == "auto") disk.iothread.clear();
-
+  read_common_keys(reader, properties, disk);
   if ((disk.queue_size & (disk.queue_size - 1)) != 0) {
     reader.wrong("queue-size", fmt::format("{}", disk.queue_size), "a power of two");
   }
   if (disk.null_bytes % 512 != 0) {
     reader.wrong("null", fmt::format("{}", disk.null_bytes), "a multiple of 512");
-  }
-  const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
-  if (disk.id.size() > kMaxDiskId || !std::ranges::all_of(disk.id, printable)) {
-    reader.wrong("id", disk.id, "at most 20 characters without spaces");
   }
   if (auto status = reader.finish(); !status) return forward(status);
   if (reader.has("path") == reader.has("null")) {
@@ -391,12 +375,6 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (nic->id.empty()) nic->id = fmt::format("net{}", config.nics.size());
     config.nics.push_back(std::move(*nic));
   }
-  if (!options.reserve_ioeventfds) {
-    const unsigned needed = needed_ioeventfds(config);
-    // Where they cannot all have one anyway, others need not go without.
-    const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
-    config.reserved_ioeventfds = enough ? needed : 0;
-  }
   for (const PropertyList& properties : options.rngs) {
     auto rng = parse_rng(properties);
     if (!rng) return forward(rng);
@@ -408,6 +386,12 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (!vsock) return forward(vsock);
     if (vsock->id.empty()) vsock->id = "vsock0";
     config.vsocks.push_back(std::move(*vsock));
+  }
+  if (!options.reserve_ioeventfds) {
+    const unsigned needed = needed_ioeventfds(config);
+    // Where they cannot all have one anyway, others need not go without.
+    const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
+    config.reserved_ioeventfds = enough ? needed : 0;
   }
   if (!options.consoles.empty()) {
     auto console = parse_console(options.consoles);

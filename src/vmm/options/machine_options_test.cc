@@ -125,6 +125,31 @@ TEST_F(MachineOptionsTest, KeepsIoEventFdsForVhost) {
   EXPECT_EQ(make_machine_config(options_)->reserved_ioeventfds, 1U);
 }
 
+TEST_F(MachineOptionsTest, KeepsIoEventFdsForVhostVsock) {
+  vsock("cid=3,vhost=on");
+  options_.max_ioeventfds = "4";
+  EXPECT_EQ(make_machine_config(options_)->reserved_ioeventfds, 2U);
+}
+
+TEST_F(MachineOptionsTest, TheOneVsockOfAFileCanBeChanged) {
+  auto file =
+      parse_options_text("kernel = '" + *options_.kernel + "'\n[vsock]\ncid = 3\nuds = 'a'\n", "f");
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  MachineOptions later;
+  later.vsocks.push_back(*PropertyList::parse("cid=7"));
+  file->merge(later);
+  const auto config = make_machine_config(*file);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  ASSERT_EQ(config->vsocks.size(), 1U);
+  EXPECT_EQ(config->vsocks[0].cid, 7U);
+  EXPECT_EQ(config->vsocks[0].uds, "a");
+}
+
+TEST_F(MachineOptionsTest, AnEmptyFileSaysNothing) {
+  EXPECT_TRUE(read_options_file("/dev/null").has_value());
+  EXPECT_FALSE(read_options_file(folder_ + "/absent").has_value());
+}
+
 TEST_F(MachineOptionsTest, TakesUserModeNetworking) {
   net("user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:5353-:53,mac=02:00:00:12:34:56,mtu=9000");
   const auto config = make_machine_config(options_);

@@ -152,7 +152,9 @@ Result<MachineOptions> parse_options_text(std::string_view text, const std::stri
 Result<MachineOptions> read_options_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  // Copying nothing counts as a failure there.
+  const bool empty = file && file.peek() == std::ifstream::traits_type::eof() && !file.bad();
+  if (!empty && (!file || !(text << file.rdbuf()))) {
     return fail_errno(fmt::format("--config: cannot read {}", path), errno != 0 ? errno : EIO);
   }
   return parse_options_text(text.str(), "--config: " + path);
