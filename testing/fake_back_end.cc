@@ -183,7 +183,7 @@ class FakeBackEnd::Session {
         return true;
       case Request::kGetVringBase:
         halt(state.index);
-        state.num = ring.next;
+        state.num = ring.next + owner_.base_shift_;
         reply(request, state);
         return true;
       default:

@@ -41,6 +41,8 @@ class FakeBackEnd {
     queues_ = queues;
   }
   void set_hook(Hook hook);
+  /// Says of every ring that rests that it got so much further.
+  void shift_bases(std::uint32_t by) { base_shift_ = by; }
 
   /// Rings that are started and enabled.
   [[nodiscard]] unsigned serving() const noexcept { return serving_; }
@@ -57,6 +59,7 @@ class FakeBackEnd {
   std::mutex mutex_;
   Hook hook_;  ///< under mutex_
   std::atomic<bool> refuse_{false};
+  std::atomic<std::uint32_t> base_shift_{0};
   std::atomic<std::uint64_t> features_{kAllFeatures};
   std::atomic<std::uint64_t> protocol_{kAllFeatures};
   std::atomic<std::uint64_t> queues_{4};

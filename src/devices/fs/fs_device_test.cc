@@ -258,7 +258,10 @@ TEST_F(FsDeviceTest, ABaseThatCannotBe) {
 TEST_F(FsDeviceTest, ABaseFarFromTheUsedIndex) {
   ASSERT_EQ(bring_up(), kUp);
   ASSERT_TRUE(answers(1));
-  pause_at(1, 5000);
+  back_end.shift_bases(5000);
+  core->pause();
+  back_end.shift_bases(0);
+  core->resume();
   EXPECT_EQ(back_end.connections(), 1U);
   EXPECT_FALSE(needs_reset());
   EXPECT_TRUE(answers(2));
