@@ -63,6 +63,10 @@ Keys of --vsock:
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
   id=NAME, notify=..., iothread=... as for --net
+Keys of --fs:
+  tag=NAME  socket=PATH    what the guest mounts it by; virtiofsd's socket
+  num-queues=N  queue-size=N   queues for requests (1), entries of each queue (1024)
+  id=NAME, iothread=...    as for --net
 Keys of --console, once for each port of one virtio-console:
   stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
   name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
@@ -92,6 +96,7 @@ struct RunArguments {
   std::vector<std::string> nics;
   std::vector<std::string> rngs;
   std::vector<std::string> vsocks;
+  std::vector<std::string> shares;
   std::vector<std::string> consoles;
   std::vector<std::string> balloons;
   std::vector<std::string> iothreads;
@@ -133,6 +138,11 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     auto vsock = parse_list("--vsock", text, {});
     if (!vsock) return forward(vsock);
     given.vsocks.push_back(std::move(*vsock));
+  }
+  for (const std::string& text : arguments.shares) {
+    auto share = parse_list("--fs", text, {});
+    if (!share) return forward(share);
+    given.shares.push_back(std::move(*share));
   }
   for (const std::string& text : arguments.consoles) {
     auto console = parse_list("--console", text, {});
@@ -349,6 +359,10 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->add_option("--vsock", arguments->vsocks, "Sockets between host and guest")
       ->allow_extra_args(false)
       ->type_name("cid=N,uds=PATH");
+  run->add_option("--fs", arguments->shares,
+                  "A folder of the host's, by virtiofsd; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("tag=NAME,socket=PATH");
   run->add_option("--console", arguments->consoles,
                   "A port of a virtio-console; may be given again")
       ->allow_extra_args(false)

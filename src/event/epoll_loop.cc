@@ -31,7 +31,9 @@ class OneShot final : public FdWatch {
   OneShot(EpollLoop& loop, UniqueFd fd, Readiness readiness, ReadyHandler& handler) noexcept
       : loop_(loop),
         fd_(std::move(fd)),
-        events_(readiness == Readiness::kReadable ? EPOLLIN : EPOLLOUT),
+        events_(readiness == Readiness::kReadable   ? EPOLLIN
+                : readiness == Readiness::kWritable ? EPOLLOUT
+                                                    : EPOLLRDHUP),
         handler_(handler) {
     watch_.one_shot = this;
   }

@@ -56,7 +56,11 @@ class ReadyHandler {
   ~ReadyHandler() = default;
 };
 
-enum class Readiness : std::uint8_t { kReadable, kWritable };
+enum class Readiness : std::uint8_t {
+  kReadable,
+  kWritable,
+  kHungUp,  ///< a socket's peer has gone; what it has written before does not count
+};
 
 /// A descriptor that is waited for, now and then: made by EventLoop::watch_fd(). Used, and
 /// destroyed, where the loop itself may be used. No call to the handler comes after the destructor.

@@ -76,7 +76,9 @@ class UringLoop::PollWatch final : public FdWatch {
     op_->done = [](IoOp& op, int result) noexcept { static_cast<PollOp&>(op).completed(result); };
     op_->handler = &handler;
     op_->fd = fd;
-    op_->events = readiness == Readiness::kReadable ? POLLIN : POLLOUT;
+    op_->events = readiness == Readiness::kReadable   ? POLLIN
+                  : readiness == Readiness::kWritable ? POLLOUT
+                                                      : POLLRDHUP;
   }
   ~PollWatch() override {
     if (!op_->armed || loop_.cancel(*op_)) return;

@@ -335,7 +335,7 @@ void DeviceCore::go_on() {
   (void)arm_all();
   for (Queue& queue : queues_) {
     if (auto resumed = go_on(queue); !resumed) {
-      host_refuses("the kernel cannot serve it any more: " + resumed.error().message);
+      host_refuses("it cannot be served any more: " + resumed.error().message);
     }
     if (!queue.runner->running()) continue;
     // The driver may have rung, or missed our ring, while nobody was there.

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "memory/guest_memory.h"
 #include "vhost/vhost_handle.h"
+#include "vhost/vhost_peer.h"
 #include "virtio/queue_carrier.h"
 
 namespace bellhop {
@@ -14,7 +15,7 @@ namespace bellhop {
 /// What every kind of vhost device of the kernel has: an owner, features, a map of guest memory,
 /// and rings. Errors name the device and what it refused. Control path; any thread, one call at a
 /// time for each ring.
-class VhostDevice {
+class VhostDevice final : public VhostPeer {
  public:
   /// Becomes the owner: the kernel makes the thread that will serve the rings ("vhost-PID"), in our
   /// name. `name` is for people. Errors: the kernel refuses; it lacks one of `needed`.
@@ -28,11 +29,11 @@ class VhostDevice {
   Status set_features(std::uint64_t features);
 
   /// Gives the kernel all that it must know of a ring. Not served yet: that takes the back end.
-  Status set_up(unsigned ring, const CarriedRing& lent);
+  Status set_up(unsigned ring, const CarriedRing& lent) override;
   /// Where the driver is told of a ring; null: nowhere.
-  Status set_call(unsigned ring, const EventFd* call);
+  Status set_call(unsigned ring, const EventFd* call) override;
   /// Forgets the events of a ring that is not served any more, and says how far it got.
-  Result<std::uint16_t> take_down(unsigned ring);
+  Result<std::uint16_t> take_down(unsigned ring) override;
 
   /// What only this kind of device has.
   Status control(unsigned long request, const char* what, void* argument);

@@ -7,16 +7,10 @@
 
 namespace bellhop {
 
-namespace {
-
-/// How far the ring got, if the kernel does not say: it gives back all that it takes before it lets
-/// go, so that is what was given back.
-std::uint16_t used_index(const CarriedRing& ring) noexcept {
+std::uint16_t VhostRing::used_index(const CarriedRing& ring) noexcept {
   auto* const index = reinterpret_cast<std::uint16_t*>(ring.used + virtio::kUsedIdxOffset);
   return std::atomic_ref<std::uint16_t>(*index).load(std::memory_order_acquire);
 }
-
-}  // namespace
 
 Status VhostRing::start(const CarriedRing& ring) {
   lent_ = ring;

@@ -3,40 +3,44 @@
 #include <cstdint>
 
 #include "base/result.h"
-#include "vhost/vhost_device.h"
+#include "vhost/vhost_peer.h"
 #include "virtio/queue_carrier.h"
 
 namespace bellhop {
 
-/// Told when the kernel knows a ring, and before it is to forget it: puts the device's back end to
-/// it, or takes it away.
+/// Told when the peer knows a ring, and before it is to forget it: has it served, or served no
+/// more.
 class VhostRingOwner {
  public:
-  /// Errors: the kernel refuses; the ring counts as not ready then.
+  /// Errors: the peer refuses; the ring counts as not ready then.
   virtual Status ring_ready(unsigned ring) = 0;
-  /// Returns when the kernel does not touch the ring any more.
+  /// Returns when the peer does not touch the ring any more.
   virtual void ring_leaves(unsigned ring) noexcept = 0;
 
  protected:
   ~VhostRingOwner() = default;
 };
 
-/// One ring of a vhost device, in a queue's place.
+/// One ring of a vhost peer, in a queue's place.
 class VhostRing final : public QueueCarrier {
  public:
-  /// `index` is the kernel's number. All outlive the ring.
-  VhostRing(VhostDevice& device, unsigned index, VhostRingOwner& owner, unsigned number) noexcept
+  /// `index` is the peer's number. All outlive the ring.
+  VhostRing(VhostPeer& device, unsigned index, VhostRingOwner& owner, unsigned number) noexcept
       : device_(device), index_(index), owner_(owner), number_(number) {}
 
   Status start(const CarriedRing& ring) override;
   std::uint16_t stop() noexcept override;
   void call_changed(const EventFd* call) noexcept override;
 
-  /// Has the kernel look at the ring, kicked or not. While started.
+  /// How far a ring got, if its peer does not say: he gives back all that he takes before he lets
+  /// go, so that is what was given back.
+  static std::uint16_t used_index(const CarriedRing& ring) noexcept;
+
+  /// Has the peer look at the ring, kicked or not. While started.
   void kick() const noexcept { lent_.kick->signal(); }
 
  private:
-  VhostDevice& device_;
+  VhostPeer& device_;
   unsigned index_;
   VhostRingOwner& owner_;
   unsigned number_;  ///< the owner's

@@ -25,7 +25,8 @@ struct CarriedRing {
   const EventFd* fault = nullptr;  ///< to be signalled if the ring cannot be believed
 };
 
-/// Somebody outside of this process who serves a queue in a device's place: the kernel's vhost.
+/// Somebody outside of this process who serves a queue in a device's place: the kernel's vhost, or
+/// another process.
 /// Between start() and stop() nobody else touches the ring. Control path: one call at a time for
 /// each queue, from any thread.
 class QueueCarrier {

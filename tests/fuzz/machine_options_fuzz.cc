@@ -34,6 +34,10 @@ void try_list(std::string_view text) {
       check(vsock->cid >= 3 && vsock->cid < 0xffffffff);
       check(vsock->uds.empty() == (vsock->vhost != bellhop::VsockVhost::kOff));
     }
+    if (const auto share = bellhop::parse_fs(*list)) {
+      check(!share->tag.empty() && share->tag.size() <= 36 && !share->socket.empty());
+      check((share->queue_size & (share->queue_size - 1)) == 0 && share->num_queues >= 1);
+    }
   }
   if (const auto list = PropertyList::parse(text, "name")) {
     if (const auto thread = bellhop::parse_iothread(*list)) check(!thread->name.empty());

@@ -38,8 +38,8 @@ PROGRAMS = {  # program: Debian package
 }
 OUTER_MODULES = ["kvm-amd", "tun", "vhost_net", "vhost_vsock"]
 GUEST_MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng",
-                 "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport", "button",
-                 "pvpanic-mmio"]
+                 "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport", "virtiofs",
+                 "button", "pvpanic-mmio"]
 OUTER_CMDLINE = ("console=ttyS0 quiet root=/dev/nvme0n1 rw init=/init panic=-1 mitigations=off "
                  "tsc=reliable no_timer_check")
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

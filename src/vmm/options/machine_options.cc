@@ -121,7 +121,8 @@ Status check_nics(const MachineConfig& config) {
   return {};
 }
 
-/// How many queues may go to the kernel's vhost, and cannot be notified synchronously there.
+/// How many queues may go to the kernel's vhost or by vhost-user, and cannot be notified
+/// synchronously there.
 unsigned needed_ioeventfds(const MachineConfig& config) {
   unsigned sum = 0;
   for (const NicConfig& nic : config.nics) {
@@ -130,6 +131,7 @@ unsigned needed_ioeventfds(const MachineConfig& config) {
   for (const VsockConfig& vsock : config.vsocks) {
     if (vsock.vhost != VsockVhost::kOff) sum += 2;
   }
+  for (const FsConfig& share : config.shares) sum += fs_queues(share);
   return sum;
 }
 
@@ -152,6 +154,27 @@ Status check_vsocks(const MachineConfig& config) {
   if (config.vsocks.size() > 1) {
     return fail("--vsock: a guest has one CID, and so one vsock device");
   }
+  return {};
+}
+
+/// Another process serves these: it must be able to map the guest's memory.
+Status share_memory(const PropertyList& memory, MachineConfig& config) {
+  for (std::size_t i = 0; i < config.shares.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (config.shares[j].tag == config.shares[i].tag) {
+        return fail(fmt::format("--fs: tag={} is given to two shares", config.shares[i].tag));
+      }
+      if (config.shares[j].socket == config.shares[i].socket) {
+        return fail(fmt::format("--fs: socket={} is used by two shares; each needs a virtiofsd",
+                                config.shares[i].socket));
+      }
+    }
+  }
+  if (config.shares.empty() || config.backing != MemoryBacking::kPrivate) return {};
+  if (memory.find("shared") != nullptr) {
+    return fail("--fs: virtiofsd maps the guest's memory; leave shared=off out of --memory");
+  }
+  config.backing = MemoryBacking::kShared;
   return {};
 }
 
@@ -182,6 +205,10 @@ Status give_iothreads(MachineConfig& config) {
   for (VsockConfig& vsock : config.vsocks) {
     if (vsock.iothread.empty()) vsock.iothread = next_name();
     if (auto there = need("--vsock", vsock.iothread); !there) return there;
+  }
+  for (FsConfig& share : config.shares) {
+    if (share.iothread.empty()) share.iothread = next_name();
+    if (auto there = need("--fs", share.iothread); !there) return there;
   }
   for (NicConfig& nic : config.nics) {
     if (nic.iothread.empty()) nic.iothread = next_name();
@@ -257,6 +284,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_named(nics, later.nics, "id");
   merge_named(rngs, later.rngs, "id");
   merge_only(vsocks, later.vsocks);
+  merge_named(shares, later.shares, "id");
   merge_named(consoles, later.consoles, "name");
   merge_only(balloons, later.balloons);
   merge_named(iothreads, later.iothreads, "name");
@@ -387,6 +415,13 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     if (vsock->id.empty()) vsock->id = "vsock0";
     config.vsocks.push_back(std::move(*vsock));
   }
+  for (const PropertyList& properties : options.shares) {
+    auto share = parse_fs(properties);
+    if (!share) return forward(share);
+    if (share->id.empty()) share->id = fmt::format("fs{}", config.shares.size());
+    config.shares.push_back(std::move(*share));
+  }
+  if (auto shared = share_memory(options.memory, config); !shared) return forward(shared);
   if (!options.reserve_ioeventfds) {
     const unsigned needed = needed_ioeventfds(config);
     // Where they cannot all have one anyway, others need not go without.

@@ -29,6 +29,7 @@ struct MachineOptions {
   std::vector<PropertyList> nics;
   std::vector<PropertyList> rngs;
   std::vector<PropertyList> vsocks;
+  std::vector<PropertyList> shares;    ///< --fs
   std::vector<PropertyList> consoles;  ///< one for each port
   std::vector<PropertyList> balloons;
   std::vector<PropertyList> iothreads;
@@ -59,6 +60,7 @@ Result<DiskConfig> parse_disk(const PropertyList& properties);
 Result<NicConfig> parse_net(const PropertyList& properties);
 Result<RngConfig> parse_rng(const PropertyList& properties);
 Result<VsockConfig> parse_vsock(const PropertyList& properties);
+Result<FsConfig> parse_fs(const PropertyList& properties);
 /// All ports of the one device.
 Result<ConsoleConfig> parse_console(std::span<const PropertyList> ports);
 Result<BalloonSettings> parse_balloon(const PropertyList& properties);

@@ -45,6 +45,11 @@ class MachineOptionsTest : public testing::Test {
     ASSERT_TRUE(list.has_value()) << text;
     options_.vsocks.push_back(std::move(*list));
   }
+  void share(const std::string& text) {
+    auto list = PropertyList::parse(text);
+    ASSERT_TRUE(list.has_value()) << text;
+    options_.shares.push_back(std::move(*list));
+  }
   void iothread(const std::string& text) {
     auto list = PropertyList::parse(text, "name");
     ASSERT_TRUE(list.has_value()) << text;
@@ -244,6 +249,61 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfAVsock) {
   const auto file = parse_options_text("[vsock]\ncid = 5\nuds = 'v'", "f");
   ASSERT_TRUE(file.has_value());
   EXPECT_EQ(file->vsocks.at(0).find("cid")->value, "5");
+}
+
+TEST_F(MachineOptionsTest, TakesEveryKeyOfAShare) {
+  iothread("left");
+  iothread("right");
+  options_.memory = *PropertyList::parse("64M", "size");
+  share("tag=home,socket=/run/fs.sock");
+  share("tag=123456789012345678901234567890123456,socket=s,num-queues=4,queue-size=64,id=big");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->shares.at(0).id, "fs0");
+  EXPECT_EQ(config->shares[0].tag, "home");
+  EXPECT_EQ(config->shares[0].socket, "/run/fs.sock");
+  EXPECT_EQ(config->shares[0].num_queues, 1U);
+  EXPECT_EQ(config->shares[0].queue_size, 1024U);
+  EXPECT_EQ(config->shares[0].iothread, "left");
+  EXPECT_EQ(config->shares.at(1).id, "big");
+  EXPECT_EQ(config->shares[1].num_queues, 4U);
+  EXPECT_EQ(config->shares[1].queue_size, 64U);
+  // Another process maps the memory, and no queue can do without an ioeventfd.
+  EXPECT_EQ(config->backing, MemoryBacking::kShared);
+  EXPECT_EQ(config->reserved_ioeventfds, 7U);
+  const auto file = parse_options_text("[fs]\ntag = 't'\nsocket = 's'", "f");
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(file->shares.at(0).find("tag")->value, "t");
+}
+
+TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAShare) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"socket=s", "tag=NAME is missing"},
+      {"tag=,socket=s", "tag"},
+      {"tag=1234567890123456789012345678901234567,socket=s", "1 to 36 bytes"},
+      {"tag=t", "socket=PATH is missing"},
+      {"tag=t,socket=s,num-queues=0", "num-queues=0 is wrong"},
+      {"tag=t,socket=s,queue-size=100", "a power of two"},
+      {"tag=t,socket=s,notify=sync", "notify=sync is wrong"},
+      {"tag=t,socket=s,iothread=io9", "iothread=io9 is not there"},
+      {"tag=t,socket=s,uds=s", "unknown key 'uds'"},
+  };
+  for (const auto& [text, expected] : cases) {
+    options_.shares.clear();
+    share(text);
+    EXPECT_THAT(fault(), testing::StartsWith("--fs: ")) << text;
+    EXPECT_THAT(fault(), HasSubstr(expected)) << text;
+  }
+  options_.shares.clear();
+  share("tag=t,socket=s");
+  options_.memory = *PropertyList::parse("64M,shared=off", "size");
+  EXPECT_THAT(fault(), HasSubstr("--fs: virtiofsd maps the guest's memory"));
+  options_.memory = *PropertyList::parse("64M", "size");
+  share("tag=t,socket=r");
+  EXPECT_THAT(fault(), HasSubstr("--fs: tag=t is given to two shares"));
+  options_.shares.pop_back();
+  share("tag=u,socket=s");
+  EXPECT_THAT(fault(), HasSubstr("--fs: socket=s is used by two shares"));
 }
 
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {

@@ -74,6 +74,8 @@ class OptionsReader {
         taken = list(node, key, "src", options.rngs);
       } else if (key == "vsock") {
         taken = list(node, key, {}, options.vsocks);
+      } else if (key == "fs") {
+        taken = list(node, key, {}, options.shares);
       } else if (key == "console") {
         taken = list(node, key, {}, options.consoles);
       } else if (key == "balloon") {

@@ -1,5 +1,8 @@
 """Entropy, console, balloon, vsock: each used for its purpose, in both notification modes."""
 
+import os
+
+import bed
 from case import Case
 
 
@@ -56,6 +59,31 @@ def vsock(notify):
     return check
 
 
+FS = (
+    # Both ways: the guest reads what the host has put there, and the host what the guest has.
+    "mkdir share; dd if=/dev/urandom of=share/down.bin bs=64k count=64 2>/dev/null\n"
+    "echo \"down-sent $(sha256sum < share/down.bin)\"\n"
+    "virtiofsd --socket-path=fs.sock -o source=/scratch/share -f > daemon 2>&1 &\n"
+    "until_true [ -S fs.sock ]\n"
+    "{}machine virtiofs --fs tag=shared,socket=fs.sock{}\n"
+    "sync; echo \"up-came $(sha256sum < share/up.bin)\"; ls share; sed 's/^/virtiofsd: /' daemon")
+
+
+def virtiofsd(stage):
+    """Debian's; in the package of what all of its QEMU's programs have in common."""
+    daemon = "/usr/lib/qemu/virtiofsd"
+    if not os.path.exists(daemon):
+        raise bed.Missing(f"{daemon} is missing: install the package qemu-system-common")
+    bed.add_program(stage, daemon, "/bin/virtiofsd")
+
+
+def fs(run):
+    vsock_streams(run)
+    figures = run.device("fs0")
+    assert figures["lost_connections"] == 0, figures
+    assert run.values(r"^virtiofs renamed (\w+)") == ["yes"]
+
+
 CASES = [
     Case("devices.rng", "machine rng --rng", RNG, check=kicks("rng0", "ioeventfd"), short=True),
     Case("devices.rng-sync", "machine rng --rng notify=sync", RNG, check=kicks("rng0", "sync")),
@@ -86,6 +114,15 @@ CASES = [
          [r"job vsock ok"], check=vsock("ioeventfd")),
     Case("devices.vsock-vhost", VSOCK.format(BY_VHOST, "vhost=on"), [r"job vsock ok"],
          check=vsock_streams),
+    Case("devices.fs", FS.format("", ""), [r"job virtiofs ok"], check=fs, extra=virtiofsd),
+    Case("devices.fs-mmio", FS.format("", " --transport mmio"), [r"job virtiofs ok"], check=fs,
+         extra=virtiofsd),
+    # The daemon goes while the guest holds its files: the machine stays.
+    Case("devices.fs-dies",
+         FS.format("(until_true grep -q '@guest has mounted' out; killall -9 virtiofsd) &\n"
+                   "WORDS=dies=yes ", " > out 2>&1; cat out"),
+         [r"fs0: the connection to its back end has ended", r"@guest goes on"],
+         extra=virtiofsd),
     Case("devices.all",
          "disk a.img; give_address tap0 10.9.0.1/24 & streams &\n"
          "WORDS=blocks=256 machine fs,rng,net --disk path=a.img --net tap=tap0 --rng "

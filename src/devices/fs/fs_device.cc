@@ -1,0 +1,75 @@
+#include "devices/fs/fs_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+/// All that a transport's core may agree on with a driver.
+constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
+                                        feature_mask(kFeatureIndirectDesc) |
+                                        feature_mask(kFeatureEventIdx);
+
+}  // namespace
+
+Result<std::unique_ptr<FsDevice>> FsDevice::create(const FsConfig& config,
+                                                   VhostUserFront::Connect connect,
+                                                   Patience patience) {
+  auto front = VhostUserFront::create({.name = config.id,
+                                       .queues = fs_queues(config),
+                                       .features = kRingFeatures,
+                                       .patience = patience},
+                                      std::move(connect));
+  if (!front) return forward(front);
+  return std::unique_ptr<FsDevice>(new FsDevice(config, std::move(*front)));
+}
+
+FsDevice::FsDevice(const FsConfig& config, std::unique_ptr<VhostUserFront> front)
+    : front_(std::move(front)) {
+  std::memcpy(space_.tag, config.tag.data(), std::min(config.tag.size(), sizeof space_.tag));
+  space_.num_request_queues = config.num_queues;
+  traits_ = {.type = DeviceType::kFs,
+             .id = config.id,
+             .features = 0,
+             .queue_count = static_cast<std::uint16_t>(fs_queues(config)),
+             .queue_max_size = config.queue_size,
+             .config_bytes = sizeof space_};
+}
+
+void FsDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
+  const auto bytes = std::as_bytes(std::span(&space_, 1));
+  std::memcpy(data.data(), bytes.data() + offset, data.size());
+}
+
+void FsDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {
+  // 5.11.4: read-only.
+}
+
+Carriage FsDevice::carriage(unsigned /*queue*/, std::uint64_t /*features*/) const noexcept {
+  return Carriage::kKernelOnly;
+}
+
+Status FsDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
+  if (auto begun = front_->begin(features); !begun) return begun;
+  QueueRunner* any = nullptr;
+  for (unsigned i = 0; i < queues.size(); ++i) {
+    if (queues[i] == nullptr) continue;
+    queues[i]->set_carrier(&front_->carrier(i));
+    any = queues[i];
+  }
+  return any != nullptr ? front_->watch(any->thread()) : Status();
+}
+
+void FsDevice::reset() noexcept { front_->unwatch(); }
+
+std::vector<DeviceFigure> FsDevice::figures() const {
+  return {{"vhost_user_queues", front_->served(), true}, {"lost_connections", front_->losses()}};
+}
+
+}  // namespace bellhop

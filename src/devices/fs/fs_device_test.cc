@@ -1,0 +1,302 @@
+#include "devices/fs/fs_device.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "testing/fake_back_end.h"
+#include "testing/fake_driver.h"
+#include "testing/fake_hypervisor.h"
+#include "testing/test_memory.h"
+#include "transport/device_core.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+namespace {
+
+using namespace virtio;
+using testing::FakeBackEnd;
+using testing::FakeDriver;
+using ::testing::HasSubstr;
+using testing::make_memory;
+using testing::must;
+using vhost_user::Channel;
+using vhost_user::Message;
+using vhost_user::Request;
+
+constexpr std::uint8_t kUp =
+    kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk;
+
+template <class Condition>
+bool soon(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+/// The device behind a transport's core, between a driver and a back end.
+struct FsDeviceTest : ::testing::Test, CoreClient {
+  static constexpr std::uint16_t kSize = 16;
+  static constexpr unsigned kQueues = 3;
+
+  Status arm_doorbell(unsigned, const EventFd&) override { return {}; }
+  void disarm_doorbell(unsigned, const EventFd&) noexcept override {}
+  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
+  void device_was_reset() noexcept override {}
+  void raise_config_interrupt() noexcept override {}
+
+  Result<std::unique_ptr<FsDevice>> make() {
+    const FsConfig config{
+        .id = "fs0", .tag = "shared", .socket = "s", .num_queues = kQueues - 1, .iothread = {}};
+    return FsDevice::create(
+        config, [this](Channel::Patience patience) { return back_end.connect(patience); },
+        Channel::Patience(200));
+  }
+  FsDeviceTest() {
+    CoreClient& client = *this;
+    core = must(DeviceCore::create(
+        must(make()),
+        {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}, client));
+  }
+  ~FsDeviceTest() override { core->write_status(0); }
+
+  std::uint8_t bring_up() {
+    core->write_status(0);
+    drivers.clear();
+    for (std::uint32_t i = 0; i < kQueues; ++i) {
+      // One of them lies above the hole.
+      const GuestAddress at{i == 1 ? testing::kHighBase : 0x10000 * std::uint64_t{i + 1}};
+      must(memory.write(at, std::vector<std::byte>(FakeDriver::bytes_needed(kSize)))
+               ? Status()
+               : fail("outside of memory"));
+      drivers.emplace_back(memory, at, kSize);
+      core->change_queue(i, [&](QueueConfig& config) { config = drivers.back().config(); });
+    }
+    core->write_status(kStatusAcknowledge | kStatusDriver);
+    core->set_driver_features(
+        0, core->device_features(0) & ~static_cast<std::uint32_t>(feature_mask(kFeatureEventIdx)));
+    core->set_driver_features(1, core->device_features(1));
+    core->write_status(kUp & ~kStatusDriverOk);
+    core->write_status(kUp);
+    return core->status();
+  }
+  bool answers(unsigned queue) {
+    const std::array<std::uint8_t, 4> sent{1, 2, 3, 4};
+    const GuestAddress request(0x100000);
+    const GuestAddress answer(testing::kHighBase + 0x80000);
+    if (!memory.write(request, std::as_bytes(std::span(sent)))) return false;
+    if (!drivers[queue].add({{request, 4, false}, {answer, 4, true}})) return false;
+    if (drivers[queue].offer()) core->notify(queue);
+    if (!soon([&] { return drivers[queue].reap().has_value(); })) return false;
+    std::array<std::uint8_t, 4> got{};
+    (void)memory.read(answer, std::as_writable_bytes(std::span(got)));
+    return got == std::array<std::uint8_t, 4>{2, 3, 4, 5};
+  }
+  /// Ring 1 is said to be elsewhere when it rests.
+  void pause_at(std::uint32_t index, std::uint32_t num) {
+    back_end.set_hook([=](const Message& message, Channel& channel) {
+      vhost_user::VringState asked;
+      if (message.request() != Request::kGetVringBase || !message.read(asked) || asked.index != 1) {
+        return false;
+      }
+      const vhost_user::VringState said{.index = index, .num = num};
+      (void)channel.send(message.request(), vhost_user::kReply, std::as_bytes(std::span(&said, 1)));
+      return true;
+    });
+    core->pause();
+    back_end.set_hook({});
+    core->resume();
+  }
+  bool needs_reset() { return (core->status() & kStatusNeedsReset) != 0; }
+  std::uint64_t losses() { return core->figures().at(1).value; }
+
+  GuestMemory memory = make_memory();
+  FakeBackEnd back_end;
+  std::unique_ptr<IoThread> thread = must(IoThread::start({}));
+  std::unique_ptr<DeviceCore> core;
+  std::vector<FakeDriver> drivers;
+};
+
+TEST_F(FsDeviceTest, TheBackEndServesAllQueues) {
+  EXPECT_EQ(bring_up(), kUp);
+  EXPECT_EQ(back_end.serving(), kQueues);
+  EXPECT_NE(back_end.acked_features() & feature_mask(kFeatureVersion1), 0U);
+  EXPECT_NE(back_end.acked_features() & feature_mask(vhost_user::kFeatureProtocol), 0U);
+  for (int i = 0; i < 50; ++i) {
+    for (unsigned queue = 0; queue < kQueues; ++queue) ASSERT_TRUE(answers(queue));
+  }
+  EXPECT_EQ(core->figures()[0].value, kQueues);
+  EXPECT_EQ(back_end.wrong_messages(), 0U);
+}
+
+TEST_F(FsDeviceTest, ShowsItsTagAndItsQueues) {
+  FsConfigSpace space{};
+  core->write_config(0, std::as_bytes(std::span(&space, 1)));
+  core->read_config(0, std::as_writable_bytes(std::span(&space, 1)));
+  EXPECT_STREQ(space.tag, "shared");
+  EXPECT_EQ(space.num_request_queues, kQueues - 1);
+}
+
+TEST_F(FsDeviceTest, WithoutAcknowledgementsItWorksAsWell) {
+  back_end.offer(FakeBackEnd::kAllFeatures, 1U << vhost_user::kProtocolMq, kQueues);
+  core->write_status(0);
+  back_end.hang_up();  // the next life begins with a new connection
+  EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
+  EXPECT_TRUE(bring_up() == kUp || bring_up() == kUp);
+  EXPECT_TRUE(answers(1));
+}
+
+TEST_F(FsDeviceTest, PausesAndStartsAnew) {
+  for (int life = 0; life < 5; ++life) {
+    ASSERT_EQ(bring_up(), kUp);
+    ASSERT_TRUE(answers(1));
+    core->pause();
+    EXPECT_EQ(back_end.serving(), 0U);
+    core->resume();
+    EXPECT_EQ(back_end.serving(), kQueues);
+    ASSERT_TRUE(answers(1));
+    ASSERT_TRUE(answers(2));
+  }
+  core->write_status(0);
+  EXPECT_EQ(back_end.serving(), 0U);
+  EXPECT_EQ(back_end.connections(), 1U);
+  EXPECT_EQ(back_end.wrong_messages(), 0U);
+}
+
+TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
+  for (int life = 1; life <= 3; ++life) {
+    ASSERT_EQ(bring_up(), kUp);
+    ASSERT_TRUE(answers(1));
+    back_end.hang_up();
+    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    EXPECT_EQ(losses(), static_cast<std::uint64_t>(life));
+    EXPECT_EQ(core->figures()[0].value, 0U);
+    core->notify(1);
+  }
+  back_end.refuse_connections(true);
+  EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
+  back_end.refuse_connections(false);
+  ASSERT_EQ(bring_up(), kUp);
+  EXPECT_TRUE(answers(1));
+}
+
+TEST_F(FsDeviceTest, ABackEndThatDiesWhilePaused) {
+  ASSERT_EQ(bring_up(), kUp);
+  core->pause();
+  back_end.hang_up();
+  core->resume();
+  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  ASSERT_EQ(bring_up(), kUp);
+  EXPECT_TRUE(answers(2));
+}
+
+// Whatever message it is, at the start of a life or at its end: the device needs a reset at most.
+TEST_F(FsDeviceTest, ABackEndThatDiesOrIsSilentAtAnyMessage) {
+  constexpr Request kAll[] = {Request::kSetFeatures,    Request::kSetMemTable,
+                              Request::kSetVringNum,    Request::kSetVringBase,
+                              Request::kSetVringAddr,   Request::kSetVringErr,
+                              Request::kSetVringCall,   Request::kSetVringKick,
+                              Request::kSetVringEnable, Request::kGetVringBase};
+  for (const bool dies : {true, false}) {
+    for (const Request which : kAll) {
+      SCOPED_TRACE(static_cast<unsigned>(which));
+      core->write_status(0);
+      back_end.hang_up();  // so that the memory is told again
+      (void)bring_up();
+      back_end.set_hook([=](const Message& message, Channel& channel) {
+        if (message.request() != which) return false;
+        if (dies) (void)::shutdown(channel.fd(), SHUT_RDWR);
+        return true;
+      });
+      (void)bring_up();
+      core->pause();
+      core->resume();
+      EXPECT_TRUE(soon([&] { return needs_reset(); }));
+      core->write_status(0);
+      back_end.set_hook({});
+      ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);
+      ASSERT_TRUE(answers(1));
+    }
+  }
+}
+
+TEST_F(FsDeviceTest, ABackEndThatRefusesAMessage) {
+  back_end.set_hook([](const Message& message, Channel& channel) {
+    if (message.request() != Request::kSetVringKick) return false;
+    const std::uint64_t refused = 1;
+    (void)channel.send(message.request(), vhost_user::kReply,
+                       std::as_bytes(std::span(&refused, 1)));
+    return true;
+  });
+  EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
+  back_end.set_hook({});
+  EXPECT_EQ(bring_up(), kUp);
+  EXPECT_TRUE(answers(1));
+  EXPECT_EQ(back_end.connections(), 1U);
+}
+
+TEST_F(FsDeviceTest, ABaseThatCannotBe) {
+  ASSERT_EQ(bring_up(), kUp);
+  ASSERT_TRUE(answers(1));
+  for (const vhost_user::VringState wrong :
+       {vhost_user::VringState{.index = 7, .num = 1}, {.index = 1, .num = 0x10001}}) {
+    pause_at(wrong.index, wrong.num);
+    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    ASSERT_EQ(bring_up(), kUp);
+    ASSERT_TRUE(answers(1));
+  }
+}
+
+// The guest may have spoilt the other number: what was given back is what was done.
+TEST_F(FsDeviceTest, ABaseFarFromTheUsedIndex) {
+  ASSERT_EQ(bring_up(), kUp);
+  ASSERT_TRUE(answers(1));
+  back_end.shift_bases(5000);
+  core->pause();
+  back_end.shift_bases(0);
+  core->resume();
+  EXPECT_EQ(back_end.connections(), 1U);
+  EXPECT_FALSE(needs_reset());
+  EXPECT_TRUE(answers(2));
+}
+
+TEST_F(FsDeviceTest, ABrokenRingNeedsAReset) {
+  ASSERT_EQ(bring_up(), kUp);
+  drivers[1].set_avail_idx(0x4000);
+  core->notify(1);
+  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_EQ(bring_up(), kUp);
+  EXPECT_TRUE(answers(1));
+}
+
+TEST_F(FsDeviceTest, SaysWhatABackEndLacks) {
+  const auto fault = [this] {
+    const auto made = make();
+    return made ? std::string("nothing") : made.error().message;
+  };
+  back_end.offer(feature_mask(kFeatureVersion1), ~0U, 4);
+  EXPECT_THAT(fault(), HasSubstr("vhost-user: the back end lacks features 0x70000000"));
+  back_end.offer(FakeBackEnd::kAllFeatures, 0, 4);
+  EXPECT_THAT(fault(), HasSubstr("lacks the protocol feature MQ"));
+  back_end.offer(FakeBackEnd::kAllFeatures, FakeBackEnd::kAllFeatures, 2);
+  EXPECT_THAT(fault(), HasSubstr("the back end has 2 queues, not 3"));
+}
+
+TEST(MakeFsDevice, SaysWhatIsMissing) {
+  FsConfig config{.id = "fs0", .tag = "t", .socket = "/nowhere/socket", .iothread = {}};
+  const GuestMemory shared = make_memory();
+  EXPECT_THAT(make_device(config, shared).error().message,
+              HasSubstr("--fs: cannot connect to /nowhere/socket: No such file"));
+  const GuestMemory own = make_memory(1U << 20, 1U << 20, MemoryBacking::kPrivate);
+  EXPECT_THAT(make_device(config, own).error().message, HasSubstr("memory is not shared"));
+}
+
+}  // namespace
+}  // namespace bellhop

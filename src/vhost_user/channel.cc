@@ -1,0 +1,155 @@
+#include "vhost_user/channel.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+namespace bellhop::vhost_user {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kControlBytes = CMSG_SPACE(kMaxFds * sizeof(int));
+
+Status wait_for(int socket, short events, Clock::time_point end) {
+  while (true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
+    pollfd wanted{.fd = socket, .events = events, .revents = 0};
+    const int ready = ::poll(&wanted, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
+    if (ready > 0) return {};
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return fail_errno("cannot wait for the peer");
+    return fail(events == POLLIN ? "the peer does not answer" : "the peer reads nothing",
+                ETIMEDOUT);
+  }
+}
+
+/// Descriptors are ours from here on, wanted or not.
+bool take_fds(msghdr& head, std::vector<UniqueFd>& fds) {
+  for (cmsghdr* one = CMSG_FIRSTHDR(&head); one != nullptr; one = CMSG_NXTHDR(&head, one)) {
+    if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(one) + i * sizeof fd, sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
+  return (head.msg_flags & MSG_CTRUNC) == 0 && fds.size() <= kMaxFds;
+}
+
+/// Fills `bytes`; descriptors that come beside them are added to `fds`.
+Status read_all(int socket, std::span<std::byte> bytes, std::vector<UniqueFd>& fds,
+                Clock::time_point end) {
+  while (!bytes.empty()) {
+    alignas(cmsghdr) std::array<std::byte, kControlBytes> control{};
+    iovec part{.iov_base = bytes.data(), .iov_len = bytes.size()};
+    msghdr head{};
+    head.msg_iov = &part;
+    head.msg_iovlen = 1;
+    head.msg_control = control.data();
+    head.msg_controllen = control.size();
+    const ssize_t got = ::recvmsg(socket, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got == 0) return fail("the peer has closed the connection", ECONNRESET);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) return fail_errno("cannot read from the peer", ECONNRESET);
+      if (auto waited = wait_for(socket, POLLIN, end); !waited) return waited;
+      continue;
+    }
+    if (!take_fds(head, fds)) return fail("the peer sends too many descriptors", EPROTO);
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Channel> Channel::connect(const std::string& path, Patience patience) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return fail(fmt::format("a socket's path has 1 to {} characters", sizeof address.sun_path - 1));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.valid()) return fail_errno("cannot make a socket");
+  const auto end = Clock::now() + patience;
+  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+         0) {
+    // EAGAIN: others wait in front of us, and nobody is told when there is room.
+    if (errno != EAGAIN && errno != EINTR) {
+      return fail_errno(fmt::format("cannot connect to {}", path));
+    }
+    if (Clock::now() >= end) {
+      return fail(fmt::format("cannot connect to {}: it takes no connection", path), ETIMEDOUT);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return Channel(std::move(socket), patience);
+}
+
+Status Channel::send(Request request, std::uint32_t flags, std::span<const std::byte> payload,
+                     std::span<const int> fds) {
+  const Header header{.request = static_cast<std::uint32_t>(request),
+                      .flags = kVersion | flags,
+                      .size = static_cast<std::uint32_t>(payload.size())};
+  std::array<std::byte, sizeof(Header) + kMaxPayload> bytes{};
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::ranges::copy(payload, bytes.data() + sizeof header);
+  std::span<const std::byte> left(bytes.data(), sizeof header + payload.size());
+
+  alignas(cmsghdr) std::array<std::byte, kControlBytes> control{};
+  const auto end = Clock::now() + patience_;
+  while (!left.empty()) {
+    iovec part{.iov_base = const_cast<std::byte*>(left.data()), .iov_len = left.size()};
+    msghdr head{};
+    head.msg_iov = &part;
+    head.msg_iovlen = 1;
+    if (!fds.empty()) {
+      head.msg_control = control.data();
+      head.msg_controllen = CMSG_SPACE(fds.size_bytes());
+      cmsghdr* const rights = CMSG_FIRSTHDR(&head);
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+      std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
+    }
+    const ssize_t sent = ::sendmsg(socket_.get(), &head, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) return fail_errno("cannot write to the peer", ECONNRESET);
+      if (auto waited = wait_for(socket_.get(), POLLOUT, end); !waited) return waited;
+      continue;
+    }
+    left = left.subspan(static_cast<std::size_t>(sent));
+    fds = {};  // they went with the first byte
+  }
+  return {};
+}
+
+Result<Message> Channel::receive() {
+  const auto end = Clock::now() + patience_;
+  Message message;
+  auto bytes = std::as_writable_bytes(std::span(&message.header, 1));
+  if (auto got = read_all(socket_.get(), bytes, message.fds, end); !got) return forward(got);
+  if ((message.header.flags & kVersionMask) != kVersion) {
+    return fail(fmt::format("the peer speaks version {} of the protocol",
+                            message.header.flags & kVersionMask),
+                EPROTO);
+  }
+  if (message.header.size > kMaxPayload) {
+    return fail(fmt::format("the peer sends a message of {} bytes", message.header.size), EPROTO);
+  }
+  const std::span payload(message.payload.data(), message.header.size);
+  if (auto got = read_all(socket_.get(), payload, message.fds, end); !got) return forward(got);
+  return message;
+}
+
+}  // namespace bellhop::vhost_user

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Layouts and numbers of the vhost-user protocol, the same for both of its ends: the front end, who
+// has the guest, and the back end, who serves its queues. In the host's byte order.
+namespace bellhop::vhost_user {
+
+/// Header::request of a message from the front end.
+enum class Request : std::uint32_t {
+  kGetFeatures = 1,
+  kSetFeatures = 2,
+  kSetOwner = 3,
+  kResetOwner = 4,
+  kSetMemTable = 5,
+  kSetVringNum = 8,
+  kSetVringAddr = 9,
+  kSetVringBase = 10,
+  kGetVringBase = 11,
+  kSetVringKick = 12,
+  kSetVringCall = 13,
+  kSetVringErr = 14,
+  kGetProtocolFeatures = 15,
+  kSetProtocolFeatures = 16,
+  kGetQueueNum = 17,
+  kSetVringEnable = 18,
+  kGetConfig = 24,
+  kSetConfig = 25,
+};
+
+// Header::flags.
+inline constexpr std::uint32_t kVersionMask = 3;
+inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kReply = 1U << 2;
+inline constexpr std::uint32_t kNeedReply = 1U << 3;
+
+/// Among the virtio features: there are protocol features to be agreed on, and rings are served
+/// only while they are enabled.
+inline constexpr unsigned kFeatureProtocol = 30;
+
+// Protocol features, bit numbers.
+inline constexpr unsigned kProtocolMq = 0;
+inline constexpr unsigned kProtocolReplyAck = 3;
+inline constexpr unsigned kProtocolConfig = 9;
+
+/// Precedes every message; `size` bytes follow.
+struct Header {
+  std::uint32_t request = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t size = 0;
+};
+static_assert(sizeof(Header) == 12);
+
+/// kSetVringNum, kSetVringBase, kGetVringBase and its reply, kSetVringEnable.
+struct VringState {
+  std::uint32_t index = 0;
+  std::uint32_t num = 0;
+};
+static_assert(sizeof(VringState) == 8);
+
+/// kSetVringAddr. Addresses are the front end's own, within a region's user_address.
+struct VringAddresses {
+  std::uint32_t index = 0;
+  std::uint32_t flags = 0;
+  std::uint64_t desc = 0;
+  std::uint64_t used = 0;
+  std::uint64_t avail = 0;
+  std::uint64_t log = 0;
+};
+static_assert(sizeof(VringAddresses) == 40);
+
+// The number of kSetVringKick, -Call and -Err: a ring, and whether no descriptor comes with it.
+inline constexpr std::uint64_t kVringIndexMask = 0xff;
+inline constexpr std::uint64_t kVringNoFd = 1U << 8;
+
+struct MemoryRegion {
+  std::uint64_t guest_address = 0;
+  std::uint64_t size = 0;
+  std::uint64_t user_address = 0;
+  std::uint64_t mmap_offset = 0;  ///< where it begins in its descriptor
+};
+static_assert(sizeof(MemoryRegion) == 32);
+
+inline constexpr std::size_t kMaxRegions = 8;
+/// kSetMemTable: one descriptor for each region.
+struct MemoryTable {
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+  MemoryRegion regions[kMaxRegions];  ///< the first `count` are sent
+};
+static_assert(sizeof(MemoryTable) == 8 + 32 * kMaxRegions);
+
+/// kGetConfig and its reply, kSetConfig: `size` bytes of the configuration space follow.
+struct ConfigHead {
+  std::uint32_t offset = 0;
+  std::uint32_t size = 0;
+  std::uint32_t flags = 0;
+};
+static_assert(sizeof(ConfigHead) == 12);
+
+/// More than any message has behind its header, and descriptors beside it.
+inline constexpr std::size_t kMaxPayload = 512;
+inline constexpr std::size_t kMaxFds = kMaxRegions;
+
+}  // namespace bellhop::vhost_user

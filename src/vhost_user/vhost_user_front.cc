@@ -1,0 +1,311 @@
+#include "vhost_user/vhost_user_front.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <utility>
+
+#include "base/log.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace vhost_user;
+
+namespace {
+
+constexpr std::uint64_t kProtocolBit = std::uint64_t{1} << kFeatureProtocol;
+
+constexpr std::uint64_t protocol_mask(unsigned bit) { return std::uint64_t{1} << bit; }
+
+std::uint64_t address_of(const std::byte* pointer) noexcept {
+  return std::bit_cast<std::uint64_t>(pointer);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VhostUserFront>> VhostUserFront::create(const Setup& setup,
+                                                               Connect connect) {
+  std::unique_ptr<VhostUserFront> front(new VhostUserFront(setup, std::move(connect)));
+  auto silent = EventFd::create();
+  if (!silent) return forward(silent);
+  front->silent_ = std::move(*silent);
+  front->lent_.resize(setup.queues);
+  front->faults_.resize(setup.queues);
+  for (unsigned i = 0; i < setup.queues; ++i) {
+    VhostPeer& peer = *front;
+    VhostRingOwner& owner = *front;
+    front->rings_.push_back(std::make_unique<VhostRing>(peer, i, owner, i));
+  }
+  const std::lock_guard<std::mutex> hold(front->mutex_);
+  if (auto opened = front->open(); !opened) return forward(opened);
+  return front;
+}
+
+VhostUserFront::~VhostUserFront() { unwatch(); }
+
+std::string VhostUserFront::named(std::string_view what) const {
+  return fmt::format("{}: {}", setup_.name, what);
+}
+
+/// A new connection, and what can be agreed on before there is a driver.
+Status VhostUserFront::open() {
+  connected_ = false;
+  acks_ = false;
+  memory_ = nullptr;
+  auto channel = connect_(setup_.patience);
+  if (!channel) return forward(channel);
+  channel_ = std::move(*channel);
+  connected_ = true;
+  {
+    const std::lock_guard<std::mutex> hold(faults_mutex_);
+    lost_ = false;
+  }
+  if (auto owned = tell(Request::kSetOwner, Bytes()); !owned) return owned;
+  const auto features = ask<std::uint64_t>(Request::kGetFeatures);
+  if (!features) return forward(features);
+  if (const auto missing = (setup_.features | kProtocolBit) & ~*features; missing != 0) {
+    return give_up({fmt::format("the back end lacks features {:#x}", missing), ENOTSUP});
+  }
+  const auto protocol = ask<std::uint64_t>(Request::kGetProtocolFeatures);
+  if (!protocol) return forward(protocol);
+  if ((*protocol & protocol_mask(kProtocolMq)) == 0) {
+    return give_up({"the back end lacks the protocol feature MQ", ENOTSUP});
+  }
+  const std::uint64_t agreed =
+      *protocol & (protocol_mask(kProtocolMq) | protocol_mask(kProtocolReplyAck));
+  if (auto set = tell(Request::kSetProtocolFeatures, agreed); !set) return set;
+  acks_ = (agreed & protocol_mask(kProtocolReplyAck)) != 0;
+  const auto queues = ask<std::uint64_t>(Request::kGetQueueNum);
+  if (!queues) return forward(queues);
+  if (*queues < setup_.queues) {
+    return give_up(
+        {fmt::format("the back end has {} queues, not {}", *queues, setup_.queues), ENOTSUP});
+  }
+  return {};
+}
+
+Status VhostUserFront::give_up(const Error& why) {
+  if (connected_) {
+    connected_ = false;
+    // Wakes the watch as the peer's own end would.
+    (void)::shutdown(channel_.fd(), SHUT_RDWR);
+  }
+  return fail("vhost-user: " + why.message, why.code);
+}
+
+Result<Message> VhostUserFront::reply_to(Request request) {
+  auto reply = channel_.receive();
+  if (!reply) return forward(give_up(reply.error()));
+  if (reply->request() != request || (reply->header.flags & kReply) == 0 || !reply->fds.empty()) {
+    return forward(give_up(
+        {fmt::format("message {} is answered by message {}, flags {:#x}",
+                     static_cast<unsigned>(request), reply->header.request, reply->header.flags),
+         EPROTO}));
+  }
+  return reply;
+}
+
+Status VhostUserFront::tell(Request request, Bytes payload, std::span<const int> fds) {
+  if (!connected_) return fail("vhost-user: there is no connection", ENOTCONN);
+  if (auto sent = channel_.send(request, acks_ ? kNeedReply : 0, payload, fds); !sent) {
+    return give_up(sent.error());
+  }
+  if (!acks_) return {};
+  const auto reply = reply_to(request);
+  if (!reply) return forward(reply);
+  std::uint64_t refused = 0;
+  if (!reply->read(refused)) {
+    return give_up({fmt::format("message {} is acknowledged by {} bytes",
+                                static_cast<unsigned>(request), reply->header.size),
+                    EPROTO});
+  }
+  if (refused == 0) return {};
+  return fail(
+      fmt::format("vhost-user: the back end refuses message {}", static_cast<unsigned>(request)),
+      EINVAL);
+}
+
+template <class T>
+Result<T> VhostUserFront::ask(Request request, Bytes payload) {
+  if (!connected_) return fail("vhost-user: there is no connection", ENOTCONN);
+  if (auto sent = channel_.send(request, 0, payload); !sent) {
+    return forward(give_up(sent.error()));
+  }
+  const auto reply = reply_to(request);
+  if (!reply) return forward(reply);
+  T value{};
+  if (!reply->read(value)) {
+    return forward(give_up({fmt::format("message {} is answered by {} bytes",
+                                        static_cast<unsigned>(request), reply->header.size),
+                            EPROTO}));
+  }
+  return value;
+}
+
+Status VhostUserFront::begin(std::uint64_t features) {
+  unwatch();  // of the connection that may end here
+  const std::lock_guard<std::mutex> hold(mutex_);
+  bool lost = false;
+  {
+    const std::lock_guard<std::mutex> faults(faults_mutex_);
+    lost = lost_;
+  }
+  if (lost || !connected_) {
+    if (auto opened = open(); !opened) return opened;
+    log::info("{}", named("connected to its back end again"));
+  }
+  return tell(Request::kSetFeatures, (features & setup_.features) | kProtocolBit);
+}
+
+/// Guest memory never changes once it is made: each peer is told once.
+Status VhostUserFront::set_memory(const GuestMemory& memory) {
+  if (memory_ == &memory) return {};
+  const auto regions = memory.regions();
+  if (regions.size() > kMaxRegions || !memory.fd().valid()) {
+    return fail("the guest's memory cannot be shared with another process", EINVAL);
+  }
+  MemoryTable table;
+  table.count = static_cast<std::uint32_t>(regions.size());
+  std::array<int, kMaxRegions> fds{};
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    table.regions[i] = {.guest_address = regions[i].base.value(),
+                        .size = regions[i].size,
+                        .user_address = address_of(regions[i].host),
+                        .mmap_offset = regions[i].file_offset};
+    fds[i] = memory.fd().get();
+  }
+  const auto bytes =
+      std::as_bytes(std::span(&table, 1))
+          .first(offsetof(MemoryTable, regions) + regions.size() * sizeof(MemoryRegion));
+  auto set = tell(Request::kSetMemTable, bytes, std::span(fds).first(regions.size()));
+  if (set) memory_ = &memory;
+  return set;
+}
+
+Status VhostUserFront::set_event(Request request, unsigned ring, const EventFd& event) {
+  const std::uint64_t index = ring;
+  const std::array fds{event.get()};
+  return tell(request, std::as_bytes(std::span(&index, 1)), fds);
+}
+
+Status VhostUserFront::set_up(unsigned ring, const CarriedRing& lent) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  lent_[ring] = lent;
+  if (auto set = set_memory(*lent.memory); !set) return set;
+  VringState state{.index = ring, .num = lent.size};
+  if (auto set = tell(Request::kSetVringNum, state); !set) return set;
+  state.num = lent.next_avail;
+  if (auto set = tell(Request::kSetVringBase, state); !set) return set;
+  const VringAddresses addresses{.index = ring,
+                                 .flags = 0,
+                                 .desc = address_of(lent.desc),
+                                 .used = address_of(lent.used),
+                                 .avail = address_of(lent.avail),
+                                 .log = 0};
+  if (auto set = tell(Request::kSetVringAddr, addresses); !set) return set;
+  if (auto set = set_event(Request::kSetVringErr, ring, *lent.fault); !set) return set;
+  const EventFd& call = lent.call != nullptr ? *lent.call : silent_;
+  if (auto set = set_event(Request::kSetVringCall, ring, call); !set) return set;
+  // Last: the ring counts as started from here.
+  return set_event(Request::kSetVringKick, ring, *lent.kick);
+}
+
+/// There is always an event: back ends take its lack for a fault, or poll.
+Status VhostUserFront::set_call(unsigned ring, const EventFd* call) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  if (!connected_) return {};
+  auto set = set_event(Request::kSetVringCall, ring, call != nullptr ? *call : silent_);
+  return set ? set : fail(named(set.error().message), set.error().code);
+}
+
+Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  const CarriedRing& lent = lent_[ring];
+  const std::uint16_t used = VhostRing::used_index(lent);
+  if (!connected_) return used;
+  const VringState asked{.index = ring, .num = 0};
+  const auto reply = ask<VringState>(Request::kGetVringBase, std::as_bytes(std::span(&asked, 1)));
+  if (!reply) return fail(named(reply.error().message), reply.error().code);
+  const auto base = static_cast<std::uint16_t>(reply->num);
+  if (reply->index != ring || reply->num != base) {
+    const auto given_up = give_up(
+        {fmt::format("ring {} is said to be at {} of ring {}", ring, reply->num, reply->index),
+         EPROTO});
+    return fail(named(given_up.error().message), EPROTO);
+  }
+  // No more can have been taken than there are entries. Either of both may be wrong, and the used
+  // index is the guest's to spoil: no reason to part.
+  return static_cast<std::uint16_t>(base - used) <= lent.size ? base : used;
+}
+
+Status VhostUserFront::ring_ready(unsigned ring) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  if (auto on = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 1}); !on) {
+    return on;
+  }
+  const std::lock_guard<std::mutex> faults(faults_mutex_);
+  faults_[ring] = lent_[ring].fault;
+  // It may have gone between the answer and now.
+  if (lost_) lent_[ring].fault->signal();
+  return {};
+}
+
+void VhostUserFront::ring_leaves(unsigned ring) noexcept {
+  {
+    const std::lock_guard<std::mutex> faults(faults_mutex_);
+    faults_[ring] = nullptr;
+  }
+  const std::lock_guard<std::mutex> hold(mutex_);
+  if (!connected_) return;
+  if (auto off = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 0}); !off) {
+    log::error("{}", named(off.error().message));
+  }
+}
+
+Status VhostUserFront::watch(IoThread& thread) {
+  unwatch();
+  Status watched;
+  thread.run_sync([&] {
+    ReadyHandler& handler = *this;
+    auto made = thread.loop().watch_fd(channel_.fd(), Readiness::kHungUp, handler);
+    if (!made) {
+      watched = forward(made);
+      return;
+    }
+    watch_ = std::move(*made);
+    watch_->arm();
+  });
+  thread_ = &thread;
+  return watched;
+}
+
+void VhostUserFront::unwatch() noexcept {
+  if (!watch_) return;
+  thread_->run_sync([this] { watch_.reset(); });
+}
+
+/// The peer has gone, or we gave it up. On the I/O thread: no exchange is waited for.
+void VhostUserFront::on_ready() noexcept {
+  const std::lock_guard<std::mutex> faults(faults_mutex_);
+  if (std::exchange(lost_, true)) return;
+  losses_.add();
+  log::error("{}", named("the connection to its back end has ended"));
+  for (const EventFd* const fault : faults_) {
+    if (fault != nullptr) fault->signal();
+  }
+}
+
+unsigned VhostUserFront::served() const noexcept {
+  const std::lock_guard<std::mutex> faults(faults_mutex_);
+  if (lost_) return 0;
+  return static_cast<unsigned>(
+      std::ranges::count_if(faults_, [](const EventFd* fault) { return fault != nullptr; }));
+}
+
+}  // namespace bellhop
