@@ -2,7 +2,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdlib>
 #include <memory>
+#include <sstream>
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
@@ -11,8 +14,10 @@
 #include "base/cpu_list.h"
 #include "bellhop_version.h"
 #include "guest/net_wire.h"
+#include "hypervisor/hypervisor.h"
 #include "vmm/bench/net_page.h"
 #include "vmm/bench/net_runner.h"
+#include "vmm/probe/floors.h"
 
 namespace bellhop {
 
@@ -23,6 +28,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop bench net --json figures.json --html report.html
   bellhop bench net --workload stream --direction host-to-guest --message-bytes 4096
   bellhop bench net --peer qemu --framing gso,mtu,jumbo --repeat 5
+  bellhop bench net --guest linux --linux linux-guest    TCP, between iperf3 in Linux and on the host
 
 Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, and a process
 with a UDP socket at the other end of its tap device, in a network namespace that is made for it and
@@ -46,6 +52,10 @@ struct NetArguments {
   std::string warmup;
   std::string transport = "pci";
   std::string guest;
+  std::string linux_folder;
+  std::string linux_kernel;
+  std::string linux_initrd;
+  std::string iperf = "iperf3";
   std::string qemu = "qemu-system-x86_64";
   std::string guest_words;
   bool quick = false;
@@ -98,15 +108,66 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
   return lists.status();
 }
 
-Result<NetJob> make_job(const NetArguments& arguments) {
-  if (arguments.guest == "linux") {
-    return fail(
-        "--guest linux: a stock Linux guest with TCP is not supported by this build yet; leave the "
-        "option out for the bench guest, whose stream is UDP");
+/// Where a program lies, as a shell would find it.
+bool is_installed(const std::string& program) {
+  if (program.find('/') != std::string::npos) return ::access(program.c_str(), X_OK) == 0;
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (::access((folder + "/" + program).c_str(), X_OK) == 0) return true;
   }
-  NetJob job;
-  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
-  if (auto read = read_setting(arguments, job); !read) return forward(read);
+  return false;
+}
+
+/// The rest of a job with the Linux guest: TCP knows neither other workloads nor framings.
+Status use_linux_guest(const NetArguments& arguments, NetJob& job) {
+  if (!arguments.workloads.empty() && arguments.workloads != "stream") {
+    return fail("--workload: with --guest linux there is the stream only");
+  }
+  if (!arguments.framings.empty()) {
+    return fail("--framing: with --guest linux TCP makes the frames; leave it out");
+  }
+  if (job.setting.seconds < 1 || job.setting.seconds != std::floor(job.setting.seconds)) {
+    return fail("--seconds: iperf3 measures whole seconds only (--guest linux)");
+  }
+  job.sweep.workloads = {bench::NetWorkload::kStream};
+  job.sweep.framings = {bench::Framing::kGso};
+  job.setting.linux_guest = true;
+  const std::string& folder = arguments.linux_folder;
+  job.launch.guest = arguments.linux_kernel.empty() ? folder + "/vmlinuz" : arguments.linux_kernel;
+  job.launch.initrd =
+      arguments.linux_initrd.empty() ? folder + "/initrd.img" : arguments.linux_initrd;
+  job.launch.iperf = arguments.iperf;
+  const bool named =
+      !folder.empty() || (!arguments.linux_kernel.empty() && !arguments.linux_initrd.empty());
+  for (const std::string& file : {job.launch.guest, job.launch.initrd}) {
+    if (named && ::access(file.c_str(), R_OK) == 0) continue;
+    return fail(fmt::format(
+        "--guest linux: {}; scripts/make-linux-guest.sh FOLDER makes a kernel and an initial RAM "
+        "disk, and --linux FOLDER names them",
+        named ? "cannot read " + file : "no kernel and initial RAM disk are named"));
+  }
+  if (!is_installed(arguments.iperf)) {
+    return fail(
+        fmt::format("--guest linux: {} is missing on this host: install iperf3", arguments.iperf));
+  }
+  return {};
+}
+
+/// Errors: no KVM, or one that cannot run a Linux guest.
+Status check_host_for_linux() {
+  auto hypervisor = open_kvm();
+  if (!hypervisor) return forward(hypervisor);
+  const auto ratio = measure_kernel_mode_ratio(**hypervisor);
+  if (!ratio || *ratio < kInterpretedRatio) return {};  // what else is wrong shows by itself
+  return fail(fmt::format(
+      "--guest linux: this host's KVM interprets guest kernel mode (an instruction takes {:.0f} "
+      "times as long as in user mode; some are unknown to it), so that Linux cannot run there. "
+      "Leave --guest out for the bench guest, or measure on a host with VMX or SVM",
+      *ratio));
+}
+
+Status use_bench_guest(const NetArguments& arguments, NetJob& job) {
   for (const unsigned bytes : job.sweep.message_bytes) {
     for (const bench::Framing framing : job.sweep.framings) {
       if (const wire::Cut cut{bytes, bench::datagram_bytes(framing)}; !cut.valid()) {
@@ -116,9 +177,19 @@ Result<NetJob> make_job(const NetArguments& arguments) {
       }
     }
   }
-  auto guest = find_bench_guest(arguments.guest);
+  auto guest = find_bench_guest(arguments.guest == "bench" ? "" : arguments.guest);
   if (!guest) return forward(guest);
   job.launch.guest = *guest;
+  return {};
+}
+
+Result<NetJob> make_job(const NetArguments& arguments) {
+  NetJob job;
+  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
+  if (auto read = read_setting(arguments, job); !read) return forward(read);
+  auto guest = arguments.guest == "linux" ? use_linux_guest(arguments, job)
+                                          : use_bench_guest(arguments, job);
+  if (!guest) return forward(guest);
   job.launch.qemu = arguments.qemu;
   job.launch.extra_cmdline = arguments.guest_words;
   job.setting.bellhop_version = BELLHOP_VERSION;
@@ -136,6 +207,9 @@ int run_net(const NetArguments& arguments) {
         {fmt::format("/dev/kvm cannot be used ({})", std::generic_category().message(errno)),
          errno},
         kFailed);
+  }
+  if (job->setting.linux_guest) {
+    if (auto able = check_host_for_linux(); !able) return report(able.error(), kFailed);
   }
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
@@ -188,7 +262,13 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
   text("--transport", arguments->transport,
        "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
-  text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
+  text("--guest", arguments->guest,
+       "bench (default), linux (TCP by iperf3), or the bench guest's file", "bench|linux|FILE");
+  text("--linux", arguments->linux_folder,
+       "What scripts/make-linux-guest.sh has made, for --guest linux", "FOLDER");
+  text("--linux-kernel", arguments->linux_kernel, "or its kernel", "FILE");
+  text("--linux-initrd", arguments->linux_initrd, "and its initial RAM disk", "FILE");
+  text("--iperf", arguments->iperf, "The host's iperf3, for --guest linux (iperf3)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");
   text("--qemu", arguments->qemu, "QEMU's program (qemu-system-x86_64)", "FILE");
@@ -201,14 +281,16 @@ void add_bench_net_end_command(CLI::App& bench, int& exit_status) {
   struct EndArguments {
     int control = -1;
     unsigned mtu = 1500;
+    std::string iperf;
   };
   CLI::App* end = bench.add_subcommand("net-end", "The host's end of a link of bench net");
   end->group("");  // started by bench net, not by people
   auto arguments = std::make_shared<EndArguments>();
   end->add_option("--control-fd", arguments->control)->required();
   end->add_option("--mtu", arguments->mtu);
+  end->add_option("--iperf", arguments->iperf);
   end->callback([arguments, &exit_status] {
-    const auto served = bench::serve_net_end(arguments->control, arguments->mtu);
+    const auto served = bench::serve_net_end(arguments->control, arguments->mtu, arguments->iperf);
     exit_status = served ? kDone : report(served.error(), kFailed);
   });
 }

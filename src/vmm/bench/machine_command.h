@@ -17,9 +17,11 @@ inline constexpr int kQmpFd = 102;
 struct Launch {
   std::string bellhop = "/proc/self/exe";
   std::string qemu = "qemu-system-x86_64";
-  std::string guest;          ///< bench-guest.elf
-  double warmup_s = 0.5;      ///< before the measured seconds
-  std::string extra_cmdline;  ///< further words for the guest
+  std::string guest;             ///< bench-guest.elf, or a Linux kernel
+  std::string initrd;            ///< a Linux guest's; empty for the bench guest
+  std::string iperf = "iperf3";  ///< for a Linux guest's stream
+  double warmup_s = 0.5;         ///< before the measured seconds
+  std::string extra_cmdline;     ///< further words for the guest
 };
 
 /// What the bench guest must be told to drive its devices this way; begins with a blank if not

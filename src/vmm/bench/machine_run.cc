@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::seconds;
 
-constexpr seconds kPatience{20};  // for a start, a boot and an end, beyond the measured seconds
+constexpr seconds kPatience{20};  // for a start
 constexpr seconds kEndPatience{5};
 
 double number_in(const json& object, const char* key) {
@@ -151,7 +151,7 @@ Result<MachineRunner::Observed> MachineRunner::observe(Child& child, const Machi
   bool ended = false;
   std::string complaint;
   const std::chrono::duration<double> expected(run.seconds);
-  const auto limit = Child::Clock::now() + kPatience +
+  const auto limit = Child::Clock::now() + run.patience +
                      std::chrono::duration_cast<Child::Clock::duration>(expected);
   while (true) {
     auto line = child.read_line(limit, interrupt_);
@@ -193,9 +193,9 @@ Result<MachineOutcome> MachineRunner::run_bellhop(const MachineRun& run) const {
   if (!child) return forward(child);
   auto observed = observe(*child, run);
   if (!observed) return forward(observed);
-  auto measurement = read_result(observed->result);
+  auto measurement = run.read(observed->result);
   if (!measurement) return forward(measurement);
-  const int status = child->wait(Child::Clock::now() + kEndPatience);
+  const int status = child->wait(Child::Clock::now() + run.patience);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     return fail("the machine did not end well: " + child->last_complaint());
   }
@@ -232,7 +232,7 @@ Result<MachineOutcome> MachineRunner::run_qemu(const MachineRun& run) const {
   if (auto resumed = control.resume(); !resumed) return forward(resumed);
   auto observed = observe(*child, run);
   if (!observed) return forward(observed);
-  auto measurement = read_result(observed->result);
+  auto measurement = run.read(observed->result);
   if (!measurement) return forward(measurement);
   child->wait(Child::Clock::now() + kEndPatience);
   add_cpu_use(*measurement, used_between(observed->begin, observed->end, *vcpus));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -14,14 +15,21 @@
 
 namespace bellhop::bench {
 
+/// The guest's "result" line as a measurement, without what only the host knows. Errors: fields
+/// that are missing, nothing done, or data that was not verified.
+Result<Measurement> read_result(const nlohmann::json& result);
+
 /// One machine to be run once.
 struct MachineRun {
   std::vector<std::string> command;
   /// Descriptors of ours and the numbers that they get there, besides those of the harness itself.
   std::vector<std::pair<int, int>> files;
   CpuPlan plan;
-  double seconds = 0;  ///< that the guest will take from its start on
-  pid_t other = -1;    ///< a process whose CPU time is sampled beside the machine's
+  double seconds = 0;                 ///< that the guest will take from its start on
+  pid_t other = -1;                   ///< a process whose CPU time is sampled beside the machine's
+  std::chrono::seconds patience{20};  ///< for a start, a boot and an end, beyond `seconds`
+  /// What the guest's "result" line means.
+  Result<Measurement> (*read)(const nlohmann::json& result) = read_result;
 };
 
 struct MachineOutcome {
@@ -56,9 +64,6 @@ class MachineRunner {
   const EventFd& interrupt_;
 };
 
-/// The guest's "result" line as a measurement, without what only the host knows. Errors: fields
-/// that are missing, nothing done, or data that was not verified.
-Result<Measurement> read_result(const nlohmann::json& result);
 /// The counters between the markers, and the ids of the vCPU threads, of `bellhop run --stats`.
 struct StatsFile {
   Counters counters;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace bellhop::bench {
 
 namespace {
@@ -22,9 +25,21 @@ const char* guest_workload(const NetCell& cell) {
   return "";
 }
 
+/// For scripts/linux-guest-init. iperf3 takes whole seconds only.
+std::string linux_cmdline(const NetCell& cell, const NetSetting& setting, const Launch& launch) {
+  const double warmup = std::max(std::ceil(launch.warmup_s), 1.0);
+  return fmt::format(
+      "console=ttyS0 quiet loglevel=1 panic=-1 message={} direction={} seconds={:.0f} "
+      "warmup={:.0f}{}{}",
+      cell.message_bytes, cell.direction == Direction::kGuestToHost ? "to-host" : "to-guest",
+      std::ceil(setting.seconds), warmup, launch.extra_cmdline.empty() ? "" : " ",
+      launch.extra_cmdline);
+}
+
 }  // namespace
 
 std::string guest_cmdline(const NetCell& cell, const NetSetting& setting, const Launch& launch) {
+  if (setting.linux_guest) return linux_cmdline(cell, setting, launch);
   std::string words = fmt::format("workload={}", guest_workload(cell));
   if (cell.workload != NetWorkload::kPing) {
     words += fmt::format(" message={} datagram={} uso={} direction={}", cell.message_bytes,

@@ -17,9 +17,10 @@ struct NetMeasurement : Measurement {
   std::uint64_t datagrams = 0;       ///< received in the measured time
   std::uint64_t datagrams_sent = 0;  ///< from the first on, like `lost`
   std::uint64_t lost = 0;
-  std::uint64_t frames = 0;  ///< that crossed the device in the measured time, both ways
-  double end_cpu_s = 0;      ///< of the host's end of the link, which is not the VMM's
-  bool offload = false;      ///< large frames were cut by offload in the stream's direction
+  std::uint64_t frames = 0;       ///< that crossed the device in the measured time, both ways
+  double end_cpu_s = 0;           ///< of the host's end of the link, which is not the VMM's
+  std::uint64_t retransmits = 0;  ///< segments that a Linux guest's TCP stream sent again
+  bool offload = false;           ///< large frames were cut by offload in the stream's direction
 
   [[nodiscard]] double megabits_per_s() const noexcept { return mb_per_s() * 8; }
   [[nodiscard]] double datagrams_per_s() const noexcept;
@@ -31,6 +32,7 @@ using NetRun = RunOf<NetCell, NetMeasurement>;
 
 /// What all runs of a report have in common.
 struct NetSetting {
+  bool linux_guest = false;  ///< TCP by iperf3 instead of the bench guest's datagrams
   TransportKind transport = TransportKind::kPci;
   double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;

@@ -1,11 +1,14 @@
 #include "vmm/bench/net_runner.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cpu_list.h"
+#include "guest/net_wire.h"
 #include "vmm/bench/net_end.h"
 #include "vmm/bench/net_link.h"
 
@@ -13,8 +16,12 @@ namespace bellhop::bench {
 
 namespace {
 
+using nlohmann::literals::operator""_json_pointer;
+
 constexpr int kLinkPatienceMs = 5000;
 constexpr std::chrono::seconds kQemuPatience{10};
+/// Its boot may take long, on a host that is itself emulated.
+constexpr std::chrono::seconds kLinuxPatience{120};
 
 std::uint64_t count_in(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
@@ -24,6 +31,20 @@ std::uint64_t count_in(const nlohmann::json& object, const char* key) {
 bool flag_in(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
+/// Returns only if there is no such program. What iperf3 prints for people nobody would read.
+Status become_iperf_server(const std::string& iperf) {
+  const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!nowhere.valid() || ::dup2(nowhere.get(), STDOUT_FILENO) < 0) {
+    return fail_errno("cannot open /dev/null");
+  }
+  in_addr address{};
+  address.s_addr = htonl(wire::kHostAddress);
+  char text[INET_ADDRSTRLEN] = {};
+  ::inet_ntop(AF_INET, &address, text, sizeof text);
+  ::execlp(iperf.c_str(), iperf.c_str(), "--server", "--bind", text, nullptr);
+  return fail_errno(fmt::format("cannot run {}", iperf));
 }
 
 /// Whether QEMU's virtio-net knows UDP segmentation at all.
@@ -40,10 +61,38 @@ bool knows_uso(const std::string& qemu, const EventFd& interrupt) {
 
 }  // namespace
 
-Status serve_net_end(int control, unsigned mtu) {
+Result<Measurement> read_iperf_result(const nlohmann::json& result) {
+  const auto report = result.find("iperf");
+  if (report == result.end() || !report->is_object()) return fail("no report of iperf3 came");
+  if (const auto error = report->find("error"); error != report->end() && error->is_string()) {
+    return fail("iperf3: " + error->get<std::string>());
+  }
+  const nlohmann::json::json_pointer received("/end/sum_received");
+  const nlohmann::json::json_pointer block("/start/test_start/blksize");
+  if (!report->contains(received) || !report->at(received).is_object() ||
+      !report->contains(block) || !report->at(block).is_number_unsigned()) {
+    return fail("iperf3's report does not say what was received");
+  }
+  const nlohmann::json& sum = report->at(received);
+  const auto seconds = sum.find("seconds");
+  Measurement m;
+  m.bytes = count_in(sum, "bytes");
+  m.seconds = seconds != sum.end() && seconds->is_number() ? seconds->get<double>() : 0;
+  const auto message = report->at(block).get<std::uint64_t>();
+  m.operations = message == 0 ? 0 : m.bytes / message;
+  if (m.operations == 0 || !(m.seconds > 0)) return fail("iperf3 received nothing");
+  return m;
+}
+
+Status serve_net_end(int control, unsigned mtu, const std::string& iperf) {
   if (auto entered = enter_network_namespace(); !entered) return entered;
   auto tap = make_tap(mtu);
   if (!tap) return forward(tap);
+  if (!iperf.empty()) {
+    if (auto sent = send_descriptor(control, tap->get()); !sent) return sent;
+    tap->reset();
+    return become_iperf_server(iperf);
+  }
   auto socket = make_link_socket();
   if (!socket) return forward(socket);
   if (auto sent = send_descriptor(control, tap->get()); !sent) return sent;
@@ -72,10 +121,18 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   }
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
-  auto end =
-      Child::spawn({launch_.bellhop, "bench", "net-end", "--control-fd", fmt::format("{}", kEndFd),
-                    "--mtu", fmt::format("{}", link_mtu(cell.framing))},
-                   {{theirs.get(), kEndFd}});
+  std::vector<std::string> other = {launch_.bellhop,
+                                    "bench",
+                                    "net-end",
+                                    "--control-fd",
+                                    fmt::format("{}", kEndFd),
+                                    "--mtu",
+                                    fmt::format("{}", link_mtu(cell.framing))};
+  if (setting_.linux_guest) {
+    other.emplace_back("--iperf");
+    other.push_back(launch_.iperf);
+  }
+  auto end = Child::spawn(other, {{theirs.get(), kEndFd}});
   if (!end) return forward(end);
   theirs.reset();
   auto tap = receive_descriptor(ours.get(), kLinkPatienceMs);
@@ -92,6 +149,10 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   run.plan = plan;
   run.seconds = setting_.seconds + launch_.warmup_s;
   run.other = end->pid();
+  if (setting_.linux_guest) {
+    run.patience = kLinuxPatience;
+    run.read = read_iperf_result;
+  }
   const auto outcome = qemu ? runner_.run_qemu(run) : runner_.run_bellhop(run);
   if (!outcome) {
     const std::string complaint = end->last_complaint();
@@ -101,7 +162,13 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   NetMeasurement measurement;
   static_cast<Measurement&>(measurement) = outcome->measurement;
   measurement.end_cpu_s = outcome->other_cpu_s;
-  read_net_result(outcome->result, measurement);
+  if (setting_.linux_guest) {
+    const auto report = outcome->result.find("iperf");
+    measurement.retransmits =
+        report->value("/end/sum_sent/retransmits"_json_pointer, std::uint64_t{0});
+  } else {
+    read_net_result(outcome->result, measurement);
+  }
   return measurement;
 }
 
@@ -114,7 +181,8 @@ std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_ha
   if (cell.notify == NetNotify::kVhost && ::access("/dev/vhost-net", F_OK) != 0) {
     return "/dev/vhost-net is missing on this host";
   }
-  const bool trains = cell.framing == Framing::kGso && cell.workload == NetWorkload::kStream &&
+  const bool trains = !setting.linux_guest && cell.framing == Framing::kGso &&
+                      cell.workload == NetWorkload::kStream &&
                       cell.message_bytes > datagram_bytes(cell.framing);
   if (qemu && trains && !qemu_has_uso) {
     return fmt::format("QEMU {} has no UDP segmentation offload; compare with --framing mtu,jumbo",

@@ -32,7 +32,13 @@ class NetRunner {
 
 /// The host's end of the link, `bellhop bench net-end`: makes namespace, tap device and socket,
 /// passes the tap device over the Unix socket `control`, and serves until that is closed.
-Status serve_net_end(int control, unsigned mtu);
+/// With `iperf`, the path of an iperf3, this process becomes its server instead, and ends only when
+/// it is ended.
+Status serve_net_end(int control, unsigned mtu, const std::string& iperf);
+
+/// The "result" line of the Linux guest, which has iperf3's report in it. `operations` are
+/// messages. Errors: what iperf3 complained of; nothing done.
+Result<Measurement> read_iperf_result(const nlohmann::json& result);
 
 /// What only the guest's "result" line of a network workload tells.
 void read_net_result(const nlohmann::json& result, NetMeasurement& measurement);

@@ -63,6 +63,7 @@ class View {
         driver_name(setting.transport), to_string(group_.placement), setting.repeats,
         setting.seconds);
   }
+  [[nodiscard]] bool tcp() const { return report_.setting.linux_guest; }
   [[nodiscard]] const char* framing() const {
     switch (group_.framing) {
       case Framing::kGso:
@@ -95,6 +96,10 @@ std::string loss(const NetRun* run) {
   return run == nullptr ? kNone : fmt::format("{:.2g} %", run->median.lost_share() * 100);
 }
 
+std::string sent_again(const NetRun* run) {
+  return run == nullptr ? kNone : fmt::format("{}", run->median.retransmits);
+}
+
 void add_ratio_columns(Table& table, const char* what) {
   for (const char* efficient : {"", " per CPU s"}) {
     for (const NetNotify notify : kUserNotify) {
@@ -120,14 +125,17 @@ Table stream_table(const View& view, Vmm vmm) {
   const bool ratios = !own && view.has(Vmm::kBellhop);
   Table table;
   table.caption =
-      fmt::format("{}: UDP stream, {}; {}", view.name(vmm), view.framing(), view.circumstances());
+      view.tcp() ? fmt::format("{}: TCP_STREAM between iperf3 in a Linux guest and on the host; {}",
+                               view.name(vmm), view.circumstances())
+                 : fmt::format("{}: UDP stream, {}; {}", view.name(vmm), view.framing(),
+                               view.circumstances());
   table.columns = {{"", "Direction", true}, {"", "Message"}};
   for (const NetNotify notify : kAllNotify) {
     table.columns.push_back({"today, Mb/s", to_string(notify)});
   }
   table.columns.push_back({"today, Mb/s", "gain"});
   table.columns.push_back({"today, Mb/s", "spread"});
-  table.columns.push_back({"today, Mb/s", "lost"});
+  table.columns.push_back({"today, Mb/s", view.tcp() ? "sent again" : "lost"});
   for (const NetNotify notify : kAllNotify) {
     table.columns.push_back({"MB per host CPU second", to_string(notify)});
   }
@@ -146,7 +154,8 @@ Table stream_table(const View& view, Vmm vmm) {
       cells.push_back(megabits(view.find(row, vmm, notify)));
     cells.push_back(gain(sync, event));
     cells.push_back(spread(sync) + " / " + spread(event));
-    cells.push_back(loss(sync) + " / " + loss(event));
+    cells.push_back(view.tcp() ? sent_again(sync) + " / " + sent_again(event)
+                               : loss(sync) + " / " + loss(event));
     for (const NetNotify notify : kAllNotify) {
       cells.push_back(efficiency(view.find(row, vmm, notify)));
     }
