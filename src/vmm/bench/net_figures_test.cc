@@ -173,6 +173,44 @@ TEST(NetResult, TakesWhatOnlyANetworkHas) {
   EXPECT_NEAR(m.lost_share(), 2.0 / 9, 1e-9);
 }
 
+TEST(IperfResult, IsWhatTheReceiverCounted) {
+  const nlohmann::json report = {
+      {"start", {{"test_start", {{"blksize", 4096U}}}}},
+      {"end",
+       {{"sum_sent", {{"bytes", 900'000U}, {"seconds", 1.9}, {"retransmits", 3U}}},
+        {"sum_received", {{"bytes", 819'200U}, {"seconds", 2.0}}}}}};
+  const auto m = read_iperf_result({{"iperf", report}});
+  ASSERT_TRUE(m);
+  EXPECT_EQ(m->bytes, 819'200U);
+  EXPECT_EQ(m->operations, 200U);
+  EXPECT_DOUBLE_EQ(m->seconds, 2);
+}
+
+TEST(IperfResult, IsNoFigureWithoutData) {
+  using nlohmann::json;
+  const auto fault = [](const json& result) {
+    const auto read = read_iperf_result(result);
+    return read ? std::string("a figure") : read.error().message;
+  };
+  EXPECT_THAT(fault(json::object()), HasSubstr("no report"));
+  EXPECT_THAT(fault({{"iperf", {{"error", "unable to connect"}}}}), HasSubstr("unable to connect"));
+  EXPECT_THAT(fault({{"iperf", {{"end", 1}}}}), HasSubstr("does not say"));
+  EXPECT_THAT(fault({{"iperf",
+                      {{"start", {{"test_start", {{"blksize", 0U}}}}},
+                       {"end", {{"sum_received", {{"bytes", 1U}, {"seconds", 1}}}}}}}}),
+              HasSubstr("nothing"));
+}
+
+TEST(NetTables, CallTheLinuxGuestsStreamTcp) {
+  NetReport report = fixed_report();
+  report.setting.linux_guest = true;
+  EXPECT_THAT(make_tables(report).front().caption,
+              AllOf(HasSubstr("TCP_STREAM"), Not(HasSubstr("UDP"))));
+  const auto run = to_json(report)["runs"][0];
+  EXPECT_EQ(run["guest"], "linux");
+  EXPECT_EQ(run["verified"], false);
+}
+
 TEST(MailNetFigures, AreThoseOfTheMail) {
   const MailNetFigure* figure = find_mail_figure(Direction::kHostToGuest, 4096);
   ASSERT_NE(figure, nullptr);

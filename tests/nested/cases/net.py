@@ -1,7 +1,12 @@
 """NICs on a tap: ping and checked streams both ways, several pairs of queues, the kernel's vhost."""
 
+import gzip
+import json
 import re
+import shutil
+import subprocess
 
+import bed
 from case import Case
 
 
@@ -55,6 +60,41 @@ def net(name, options="", setup="", job="net", **other):
         [r"job net ok", r" 0% packet loss", *other.pop("want", [])], **other)
 
 
+def linux_guest(folder):
+    """What scripts/make-linux-guest.sh makes, on the job disk; the iperf3 in its initial RAM disk
+    serves the outer machine too."""
+    made = bed.CACHE / "linux-guest"
+    if not (made / "initrd.img").exists():
+        bed.command(bed.PROJECT / "scripts/make-linux-guest.sh", made)
+    for name in ("vmlinuz", "initrd.img"):
+        shutil.copy(made / name, folder / f"linux-{name}")
+    files = bed.CACHE / "linux-files"
+    shutil.rmtree(files, ignore_errors=True)
+    files.mkdir()
+    subprocess.run([bed.program("cpio"), "-id", "--quiet"], cwd=files, check=True,
+                   input=gzip.decompress((made / "initrd.img").read_bytes()))
+    shutil.copy(files / "bin/iperf3", folder / "bin")
+    libraries = "lib/x86_64-linux-gnu"
+    for path in (files / libraries).iterdir():
+        if not (folder / libraries / path.name).exists():
+            shutil.copy(path, folder / libraries)
+    shutil.rmtree(files)
+
+
+def every_cell(run):
+    """Each cell has a figure, and what vhost should carry was not ours."""
+    figures = json.loads(run.values(r"^@figures (.*)$")[0])
+    assert not figures["not_run"], f"not run: {figures['not_run']}"
+    cells = {(one["direction"], one["message_bytes"], one["notify"]): one
+             for one in figures["runs"]}
+    assert len(cells) == 12, f"cells: {sorted(cells)}"
+    for cell, one in cells.items():
+        assert one["guest"] == "linux" and one["mb_per_s"] > 0, f"{cell}: no figure"
+        assert one["host_cpu_s"] > 0, f"{cell}: no CPU time"
+        kicks = one["counters"]["kicks"]
+        assert (kicks == 0) == (cell[2] == "vhost-net"), f"{cell}: {kicks} kicks in user space"
+
+
 VHOST = "watch_vhost &"
 
 CASES = [
@@ -75,4 +115,11 @@ CASES = [
     net("vhost-again", ",vhost=on", VHOST, job="net-again,net", check=by_vhost),
     net("vhost-missing", ",vhost=on", "rm /dev/vhost-net", check=fallback,
         want=[r"^bellhop: .*vhost"]),
+    Case("net.bench-linux",
+         "bellhop bench net --guest linux --linux-kernel /job/linux-vmlinuz "
+         "--linux-initrd /job/linux-initrd.img --quick --message-bytes 65536,1024 "
+         "--placement other-core --json figures.json\n"
+         "echo \"@status $?\"\n"
+         "echo \"@figures $(tr -d '\\n' < figures.json)\"",
+         [r"TCP_STREAM"], status=(0,), check=every_cell, limit=900, extra=linux_guest),
 ]
