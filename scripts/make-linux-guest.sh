@@ -13,7 +13,7 @@ die() {
 out=$1
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
-for program in apt-get:apt dpkg:dpkg depmod:kmod cpio:cpio gzip:gzip; do
+for program in apt-get:apt dpkg:dpkg depmod:kmod cpio:cpio gzip:gzip gcc:gcc; do
   command -v "${program%:*}" >/dev/null || die "${program%:*} is missing: install ${program#*:}"
 done
 mkdir -p "$out"
@@ -60,6 +60,7 @@ for name in libiperf.so.0 libssl.so.3 libcrypto.so.3 libsctp.so.1 libc.so.6 libm
 done
 cp -L "$(find "$work/unpacked" -path '*x86_64-linux-gnu/ld-linux-x86-64.so.2' | head -n 1)" \
   "$root/lib64/"
+gcc -static -O1 -o "$root/bin/mark" "$here/linux-guest-mark.c" || die "gcc needs libc6-dev"
 cp "$here/linux-guest-init" "$root/init"
 chmod 755 "$root/init" "$root/bin/busybox" "$root/bin/iperf3"
 (cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/initrd.img"
