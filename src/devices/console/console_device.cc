@@ -18,6 +18,7 @@ constexpr std::chrono::milliseconds kSizeRests{20};
 
 std::vector<ConsoleControl::Port> names_of(const std::vector<ConsolePortOptions>& ports) {
   std::vector<ConsoleControl::Port> names;
+  names.reserve(ports.size());
   for (const ConsolePortOptions& port : ports) names.push_back({port.name});
   return names;
 }

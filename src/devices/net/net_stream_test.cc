@@ -11,7 +11,6 @@
 namespace bellhop {
 namespace {
 
-using testing::FakeDriver;
 using testing::kManyFrames;
 using testing::NetBench;
 

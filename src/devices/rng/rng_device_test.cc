@@ -17,7 +17,6 @@ namespace bellhop {
 namespace {
 
 using testing::DeviceBench;
-using testing::must;
 
 constexpr GuestAddress kRoom{DeviceBench::kBuffers};
 
