@@ -1,6 +1,7 @@
 """NICs on a tap: ping and checked streams both ways, several pairs of queues, the kernel's vhost."""
 
 import gzip
+import hashlib
 import json
 import re
 import shutil
@@ -63,7 +64,9 @@ def net(name, options="", setup="", job="net", **other):
 def linux_guest(folder):
     """What scripts/make-linux-guest.sh makes, on the job disk; the iperf3 in its initial RAM disk
     serves the outer machine too."""
-    made = bed.CACHE / "linux-guest"
+    sources = sorted((bed.PROJECT / "scripts").glob("*linux-guest*"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    made = bed.CACHE / f"linux-guest-{digest[:12]}"
     if not (made / "initrd.img").exists():
         bed.command(bed.PROJECT / "scripts/make-linux-guest.sh", made)
     for name in ("vmlinuz", "initrd.img"):
@@ -87,7 +90,7 @@ def every_cell(run):
     assert not figures["not_run"], f"not run: {figures['not_run']}"
     cells = {(one["direction"], one["message_bytes"], one["notify"]): one
              for one in figures["runs"]}
-    assert len(cells) == 12, f"cells: {sorted(cells)}"
+    assert len(cells) == 6, f"cells: {sorted(cells)}"
     for cell, one in cells.items():
         assert one["guest"] == "linux" and one["mb_per_s"] > 0, f"{cell}: no figure"
         assert one["host_cpu_s"] > 0, f"{cell}: no CPU time"
@@ -117,7 +120,7 @@ CASES = [
         want=[r"^bellhop: .*vhost"]),
     Case("net.bench-linux",
          "bellhop bench net --guest linux --linux-kernel /job/linux-vmlinuz "
-         "--linux-initrd /job/linux-initrd.img --quick --message-bytes 65536,1024 "
+         "--linux-initrd /job/linux-initrd.img --quick --message-bytes 65536 "
          "--placement other-core --json figures.json\n"
          "echo \"@status $?\"\n"
          "echo \"@figures $(tr -d '\\n' < figures.json)\"",
