@@ -1,7 +1,10 @@
 #include "vmm/bench/blk_runner.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,6 +104,32 @@ TEST(CpuAccount, CountsThreadsAndProcess) {
   EXPECT_GE(use.io_s, 0);
   constexpr pid_t kOverTheKernelsLimit = (1 << 22) + 1;
   EXPECT_FALSE(CpuSample::take(kOverTheKernelsLimit).has_value());
+}
+
+TEST(CpuAccount, CountsVhostsThreads) {
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  const std::string name = "vhost-" + std::to_string(::getpid());
+  const pid_t worker = ::fork();
+  ASSERT_GE(worker, 0);
+  if (worker == 0) {
+    ::prctl(PR_SET_NAME, name.c_str());
+    volatile unsigned sink = 0;
+    for (unsigned i = 0; i < 20'000'000; ++i) sink = sink + i;
+    (void)!::write(ready[1], "x", 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const auto with = CpuSample::take(::getpid());
+  ::kill(worker, SIGKILL);
+  ::waitpid(worker, nullptr, 0);
+  const auto without = CpuSample::take(::getpid());
+  ::close(ready[0]);
+  ::close(ready[1]);
+  ASSERT_TRUE(with.has_value() && without.has_value());
+  EXPECT_GT(with->process_ns, without->process_ns) << "its 20 million additions are gone";
 }
 
 TEST(CpuAccount, CountsWakeUpsFromOtherCpusWhereTheKernelDoes) {

@@ -36,6 +36,23 @@ std::uint64_t read_context_switches(const std::filesystem::path& task) {
   return sum;
 }
 
+/// Of the kernel's threads that serve vhost devices: each is called "vhost-" and the number of the
+/// thread that made the device. Where they are threads of the process they are no entries here.
+std::uint64_t read_vhost_ns(const std::map<int, CpuSample::Thread>& threads) {
+  constexpr std::string_view kName = "vhost-";
+  std::uint64_t sum = 0;
+  std::error_code error;
+  for (const auto& process : std::filesystem::directory_iterator("/proc", error)) {
+    std::string name;
+    std::ifstream(process.path() / "comm") >> name;
+    if (!name.starts_with(kName)) continue;
+    int maker = 0;
+    std::from_chars(name.data() + kName.size(), name.data() + name.size(), maker);
+    if (threads.contains(maker)) sum += read_cpu_ns(process.path());
+  }
+  return sum;
+}
+
 std::string read_text(const std::filesystem::path& path) {
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
@@ -86,6 +103,7 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
         read_cpu_ns(task.path()), read_context_switches(task.path()),
         wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt};
   }
+  sample.process_ns += read_vhost_ns(sample.threads);
   return sample;
 }
 

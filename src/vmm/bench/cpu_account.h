@@ -13,7 +13,8 @@
 namespace bellhop::bench {
 
 /// The CPU time and context switches of a process at one moment, as the kernel's scheduler counts
-/// them: guest time, kernel and user time alike. io_uring's workers are threads of the process.
+/// them: guest time, kernel and user time alike. io_uring's workers are threads of the process;
+/// vhost's are of the kernel before Linux 6.4, and count with the process that they work for.
 struct CpuSample {
   struct Thread {
     std::uint64_t cpu_ns = 0;
@@ -22,7 +23,7 @@ struct CpuSample {
     /// Nothing where the kernel does not count them.
     std::optional<std::uint64_t> remote_wakeups;
   };
-  std::uint64_t process_ns = 0;  ///< with threads that have ended
+  std::uint64_t process_ns = 0;  ///< with threads that have ended, and with vhost's
   std::map<int, Thread> threads;
 
   /// Errors: no such process.
