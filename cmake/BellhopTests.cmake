@@ -48,8 +48,8 @@ function(bellhop_add_gtest)
   add_executable(${arg_NAME} ${arg_SOURCES})
   target_link_libraries(${arg_NAME} PRIVATE bellhop_testing ${arg_LIBRARIES} GTest::gmock
                         GTest::gtest_main)
-  # Most of a build is tests; what is hardly optimised compiles in half the time.
-  target_compile_options(${arg_NAME} PRIVATE $<IF:$<BOOL:${BELLHOP_SANITIZE}>,-O0,-O1>)
+  # Most of a build is tests; what is not optimised compiles in half the time.
+  target_compile_options(${arg_NAME} PRIVATE -O0)
   if("unit" IN_LIST arg_LABELS)
     add_dependencies(unit_tests ${arg_NAME})
   endif()
