@@ -25,7 +25,7 @@ run_tests() {
 }
 
 run_fuzz() {
-  local seconds=$1 target name corpus found=0
+  local seconds=$1 target name corpus report found=0 faults=0
   configure_and_build fuzz
   for target in build/fuzz/bin/*_fuzz; do
     [[ -x $target ]] || continue
@@ -35,14 +35,22 @@ run_fuzz() {
     mkdir -p "$corpus"
     seeds=()
     [[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
-    echo "fuzz: $name for $seconds s"
-    "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-      -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "$corpus" "${seeds[@]}"
+    report=build/fuzz/$name.log
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+      -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "$corpus" "${seeds[@]}" \
+      >"$report" 2>&1; then
+      echo "fuzz: $name: no fault in $(awk '/number_of_executed_units/ { print $2 }' "$report") runs"
+    else
+      tail -n 60 "$report"
+      echo "fuzz: $name: ***Failed, see $report"
+      faults=1
+    fi
   done
   if [[ $found -eq 0 ]]; then
     echo "test.sh: no fuzz target was built" >&2
     return 1
   fi
+  return "$faults"
 }
 
 case "${1-}" in
@@ -55,12 +63,15 @@ case "${1-}" in
     scripts/install-packages.sh build test
     echo "unit tests under asan"
     configure_and_build asan --target unit_tests
-    run_tests asan -L unit -LE tools
+    faults=0  # one run tells all
+    run_tests asan -L unit -LE tools || faults=1
     echo "rooms with threads under tsan"
     configure_and_build tsan --target "${threaded[@]}"
     for suite in "${threaded[@]}"; do
-      run_tests tsan -R "^$suite\\."  # one by one: a suite without tests is an error
+      # One by one: a suite without tests is an error.
+      run_tests tsan -R "^$suite\\." || faults=1
     done
+    exit "$faults"
     ;;
   --fuzz)
     scripts/install-packages.sh build lint

@@ -103,7 +103,7 @@ class NetBench {
   void start(std::uint64_t features) {
     std::vector<QueueRunner*> runners;
     runners.reserve(queues.size());
-    features |= kRingFeatures;
+    features |= virtio::kRingFeatures;
     for (const auto& queue : queues) {
       const auto number = static_cast<unsigned>(runners.size());
       const bool ours = device->carriage(number, features) == Carriage::kOurs;
@@ -319,11 +319,6 @@ class NetBench {
   bool running = false;
 
  private:
-  static constexpr std::uint64_t kRingFeatures =
-      virtio::feature_mask(virtio::kFeatureVersion1) |
-      virtio::feature_mask(virtio::kFeatureIndirectDesc) |
-      virtio::feature_mask(virtio::kFeatureEventIdx);
-
   static void run(Queue& queue, Virtqueue ring) {
     if (queue.runner->mode() == NotifyMode::kKernel) {
       must(queue.runner->carry(ring));

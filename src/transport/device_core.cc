@@ -15,10 +15,6 @@ using namespace virtio;
 
 namespace {
 
-constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
-                                        feature_mask(kFeatureIndirectDesc) |
-                                        feature_mask(kFeatureEventIdx);
-
 constexpr std::uint8_t kDriverBits =
     kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk | kStatusFailed;
 

@@ -15,9 +15,7 @@ namespace {
 
 /// What rings and frames look like. Offloads are between driver and tap, and everything else is the
 /// control queue's, which stays with the device. No VHOST_BACKEND_F_*: they are for IOMMUs.
-constexpr std::uint64_t kFeatures =
-    feature_mask(kFeatureVersion1) | feature_mask(kFeatureIndirectDesc) |
-    feature_mask(kFeatureEventIdx) | feature_mask(kNetFeatureMrgRxbuf);
+constexpr std::uint64_t kFeatures = kRingFeatures | feature_mask(kNetFeatureMrgRxbuf);
 
 }  // namespace
 

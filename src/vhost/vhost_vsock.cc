@@ -15,9 +15,6 @@ using namespace virtio;
 
 namespace {
 
-constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
-                                        feature_mask(kFeatureIndirectDesc) |
-                                        feature_mask(kFeatureEventIdx);
 /// VIRTIO_VSOCK_F_SEQPACKET (virtio 1.3, 5.10.3). Stream sockets need no bit.
 constexpr std::uint64_t kSocketFeatures = feature_mask(1);
 

@@ -85,10 +85,10 @@ Result<Channel> Channel::connect(const std::string& path, Patience patience) {
          0) {
     // EAGAIN: others wait in front of us, and nobody is told when there is room.
     if (errno != EAGAIN && errno != EINTR) {
-      return fail_errno(fmt::format("cannot connect to {}", path));
+      return fail_errno("cannot connect");
     }
     if (Clock::now() >= end) {
-      return fail(fmt::format("cannot connect to {}: it takes no connection", path), ETIMEDOUT);
+      return fail("cannot connect: it takes no connection", ETIMEDOUT);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }

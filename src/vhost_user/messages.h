@@ -12,7 +12,6 @@ enum class Request : std::uint32_t {
   kGetFeatures = 1,
   kSetFeatures = 2,
   kSetOwner = 3,
-  kResetOwner = 4,
   kSetMemTable = 5,
   kSetVringNum = 8,
   kSetVringAddr = 9,
@@ -25,8 +24,6 @@ enum class Request : std::uint32_t {
   kSetProtocolFeatures = 16,
   kGetQueueNum = 17,
   kSetVringEnable = 18,
-  kGetConfig = 24,
-  kSetConfig = 25,
 };
 
 // Header::flags.
@@ -42,7 +39,6 @@ inline constexpr unsigned kFeatureProtocol = 30;
 // Protocol features, bit numbers.
 inline constexpr unsigned kProtocolMq = 0;
 inline constexpr unsigned kProtocolReplyAck = 3;
-inline constexpr unsigned kProtocolConfig = 9;
 
 /// Precedes every message; `size` bytes follow.
 struct Header {
@@ -70,10 +66,6 @@ struct VringAddresses {
 };
 static_assert(sizeof(VringAddresses) == 40);
 
-// The number of kSetVringKick, -Call and -Err: a ring, and whether no descriptor comes with it.
-inline constexpr std::uint64_t kVringIndexMask = 0xff;
-inline constexpr std::uint64_t kVringNoFd = 1U << 8;
-
 struct MemoryRegion {
   std::uint64_t guest_address = 0;
   std::uint64_t size = 0;
@@ -90,14 +82,6 @@ struct MemoryTable {
   MemoryRegion regions[kMaxRegions];  ///< the first `count` are sent
 };
 static_assert(sizeof(MemoryTable) == 8 + 32 * kMaxRegions);
-
-/// kGetConfig and its reply, kSetConfig: `size` bytes of the configuration space follow.
-struct ConfigHead {
-  std::uint32_t offset = 0;
-  std::uint32_t size = 0;
-  std::uint32_t flags = 0;
-};
-static_assert(sizeof(ConfigHead) == 12);
 
 /// More than any message has behind its header, and descriptors beside it.
 inline constexpr std::size_t kMaxPayload = 512;

@@ -174,10 +174,13 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   // ---- bytes ----
 
   static constexpr unsigned rx_of(unsigned port) { return port == 0 ? kRx : 2 + 2 * port; }
+  /// In a place of its own: what went out before may still be on its way.
   void put_out(const std::string& text, unsigned port = 0) {
-    ASSERT_TRUE(bench.memory.write(GuestAddress(kOut), std::as_bytes(std::span(text))));
-    bench.give(rx_of(port) + 1,
-               {{GuestAddress(kOut), static_cast<std::uint32_t>(text.size()), false}});
+    if (next_out_ + text.size() > kControl - 0x1000) next_out_ = kOut;
+    const GuestAddress at(next_out_);
+    next_out_ += text.size();
+    ASSERT_TRUE(bench.memory.write(at, std::as_bytes(std::span(text))));
+    bench.give(rx_of(port) + 1, {{at, static_cast<std::uint32_t>(text.size()), false}});
   }
   void print(const std::string& text, unsigned port = 0) {
     put_out(text, port);
@@ -201,6 +204,7 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
 
  private:
   unsigned next_control_ = 0;
+  std::uint64_t next_out_ = kOut;
   std::array<unsigned, DeviceBench::kSize> control_slot_{};
 };
 
@@ -402,9 +406,6 @@ TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {
 }
 
 TEST_P(ConsoleDeviceTest, Row31ABlockedPortIsFreedByTheEndOfItsPeerAndByAReset) {
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "a guest that writes into buffers on their way";
-#endif
   add_port(make_null_console());
   add_socket("s", "p");
   serve();

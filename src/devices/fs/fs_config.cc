@@ -18,9 +18,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config,
         return vhost_user::Channel::connect(path, patience);
       });
   if (!device) {
-    const bool lacks = device.error().message.find(config.socket) == std::string::npos;
-    return fail(fmt::format("--fs: {}{}", lacks ? fmt::format("socket={}: ", config.socket) : "",
-                            device.error().message),
+    return fail(fmt::format("--fs: socket={}: {}", config.socket, device.error().message),
                 device.error().code);
   }
   return std::move(*device);

@@ -9,15 +9,6 @@ namespace bellhop {
 
 using namespace virtio;
 
-namespace {
-
-/// All that a transport's core may agree on with a driver.
-constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
-                                        feature_mask(kFeatureIndirectDesc) |
-                                        feature_mask(kFeatureEventIdx);
-
-}  // namespace
-
 Result<std::unique_ptr<FsDevice>> FsDevice::create(const FsConfig& config,
                                                    VhostUserFront::Connect connect,
                                                    Patience patience) {

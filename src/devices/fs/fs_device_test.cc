@@ -299,7 +299,7 @@ TEST(MakeFsDevice, SaysWhatIsMissing) {
   FsConfig config{.id = "fs0", .tag = "t", .socket = "/nowhere/socket", .iothread = {}};
   const GuestMemory shared = make_memory();
   EXPECT_THAT(make_device(config, shared).error().message,
-              HasSubstr("--fs: cannot connect to /nowhere/socket: No such file"));
+              HasSubstr("--fs: socket=/nowhere/socket: cannot connect: No such file"));
   const GuestMemory own = make_memory(1U << 20, 1U << 20, MemoryBacking::kPrivate);
   EXPECT_THAT(make_device(config, own).error().message, HasSubstr("memory is not shared"));
 }

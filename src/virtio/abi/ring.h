@@ -26,6 +26,11 @@ inline constexpr unsigned kFeatureAnyLayout = 27;
 /// The mask of a feature bit number.
 constexpr std::uint64_t feature_mask(unsigned bit) { return std::uint64_t{1} << bit; }
 
+/// What every device of ours offers of rings, whoever serves them.
+inline constexpr std::uint64_t kRingFeatures = feature_mask(kFeatureVersion1) |
+                                               feature_mask(kFeatureIndirectDesc) |
+                                               feature_mask(kFeatureEventIdx);
+
 // Descriptor flags (2.7.5 and 2.8.1).
 inline constexpr std::uint16_t kDescNext = 1;
 inline constexpr std::uint16_t kDescWrite = 2;
