@@ -50,6 +50,7 @@ function(bellhop_add_gtest)
                         GTest::gtest_main)
   # Most of a build is tests; what is not optimised compiles in half the time.
   target_compile_options(${arg_NAME} PRIVATE -O0)
+  bellhop_precompile(${arg_NAME} test)
   if("unit" IN_LIST arg_LABELS)
     add_dependencies(unit_tests ${arg_NAME})
   endif()
