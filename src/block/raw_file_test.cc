@@ -265,7 +265,7 @@ TEST_P(RawFileTest, SignalsDisturbNoRequest) {
     bench_->queue().submit();
     EXPECT_TRUE(bench_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
-    EXPECT_TRUE(std::ranges::all_of(ios, [](const TestIo& io) { return io.error == 0; }));
+    for (const TestIo& io : ios) EXPECT_EQ(io.error, 0) << io.scratch.retries << " retries";
     TestIo flush;
     flush.set_range(BlockOp::kFlush, 0, 0);
     EXPECT_EQ(bench_->run(flush), 0);

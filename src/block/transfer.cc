@@ -100,7 +100,8 @@ TransferStep next_step(BlockIo& io) noexcept {
 }
 
 TransferState advance(BlockIo& io, int result) noexcept {
-  if (result == -EINTR || result == -EAGAIN) {
+  // ECANCELED: nobody cancels here, but io_uring does when a signal keeps it from making a worker.
+  if (result == -EINTR || result == -EAGAIN || result == -ECANCELED) {
     return ++io.scratch.retries <= kMaxRetries ? TransferState::kMore : done(io, -EIO);
   }
   if (result < 0) return done(io, result);
