@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "base/cpu_list.h"
+#include "base/property_list.h"
 #include "base/units.h"
-#include "vmm/options/property_list.h"
 
 namespace bellhop {
 

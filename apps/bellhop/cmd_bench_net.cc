@@ -131,8 +131,7 @@ Status use_linux_guest(const NetArguments& arguments, NetJob& job) {
     return fail("--seconds: iperf3 measures whole seconds only (--guest linux)");
   }
   job.sweep.workloads = {bench::NetWorkload::kStream};
-  job.sweep.framings = {bench::Framing::kGso};
-  job.setting.linux_guest = true;
+  job.sweep.framings = {bench::Framing::kTcp};
   const std::string& folder = arguments.linux_folder;
   job.launch.guest = arguments.linux_kernel.empty() ? folder + "/vmlinuz" : arguments.linux_kernel;
   job.launch.initrd =
@@ -158,13 +157,9 @@ Status use_linux_guest(const NetArguments& arguments, NetJob& job) {
 Status check_host_for_linux() {
   auto hypervisor = open_kvm();
   if (!hypervisor) return forward(hypervisor);
-  const auto ratio = measure_kernel_mode_ratio(**hypervisor);
-  if (!ratio || *ratio < kInterpretedRatio) return {};  // what else is wrong shows by itself
-  return fail(fmt::format(
-      "--guest linux: this host's KVM interprets guest kernel mode (an instruction takes {:.0f} "
-      "times as long as in user mode; some are unknown to it), so that Linux cannot run there. "
-      "Leave --guest out for the bench guest, or measure on a host with VMX or SVM",
-      *ratio));
+  const auto reason = why_no_linux(**hypervisor);
+  if (!reason) return {};
+  return fail(fmt::format("--guest linux: {}", *reason));
 }
 
 Status use_bench_guest(const NetArguments& arguments, NetJob& job) {
@@ -208,7 +203,7 @@ int run_net(const NetArguments& arguments) {
          errno},
         kFailed);
   }
-  if (job->setting.linux_guest) {
+  if (arguments.guest == "linux") {
     if (auto able = check_host_for_linux(); !able) return report(able.error(), kFailed);
   }
   auto interrupt = EventFd::create();

@@ -35,48 +35,9 @@ constexpr const char* kExamples = R"(Examples:
       --disk path=a.img,id=a,notify=sync --disk null=1G,id=b,queues=2,iothread=io0
   bellhop run --kernel bench-guest.elf --net tap=tap0,mac=02:00:00:12:34:56
   bellhop run --config machine.toml --cpus 4        the command line wins over the file
+)";
 
-Keys of --disk:
-  path=FILE or null=SIZE   a raw image or block device; or a medium that keeps nothing
-  id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
-  readonly[=on|off]
-  cache=none|writeback     none: past the host's page cache (O_DIRECT)
-  aio=io_uring|native|threads
-  queues=N  queue-size=N   1 and 256 by default
-  notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
-  iothread=NAME|auto       auto: disks are spread over all I/O threads
-Keys of --net:
-  tap=NAME or fd=N[:N...]  a tap of the host, made if it is not there; or open ones, one a pair
-  user                     or a network without rights, by passt;
-  hostfwd=tcp:[ADDRESS]:PORT-:GUESTPORT   ... ports of the host's (or udp:); may be given again
-  id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
-  mtu=N                    set for the tap too; by default the tap's own
-  queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
-  vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
-                           force, or do not start (off)
-  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both
-Keys of --rng, which may be without any:
-  src=FILE                 where the bytes come from (/dev/urandom)
-  max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
-  id=, notify=, iothread=  as for --disk
-Keys of --vsock:
-  cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
-  vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
-  id=NAME, notify=..., iothread=... as for --net
-Keys of --fs:
-  tag=NAME  socket=PATH    what the guest mounts it by; virtiofsd's socket
-  num-queues=N  queue-size=N   queues for requests (1), entries of each queue (1024)
-  id=NAME, iothread=...    as for --net
-Keys of --console, once for each port of one virtio-console:
-  stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
-  name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
-  id=, notify=, iothread=  as for --disk, the same for all ports
-Keys of --balloon, which may be without any:
-  size=SIZE                what the guest is asked to give back (0)
-  deflate-on-oom[=on|off]  the guest may take it back before it runs out of memory
-  free-page-reporting[=on|off]   the guest gives back what it does not use
-  statistics[=on|off]  stats-interval=S        what the guest says of its memory, for --stats
-  id=, notify=, iothread=  as for --disk
+constexpr const char* kLastWords = R"(
 Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
 In a value, write a comma twice.
 
@@ -92,13 +53,7 @@ signal N.)";
 struct RunArguments {
   MachineOptions options;
   std::string memory;
-  std::vector<std::string> disks;
-  std::vector<std::string> nics;
-  std::vector<std::string> rngs;
-  std::vector<std::string> vsocks;
-  std::vector<std::string> shares;
-  std::vector<std::string> consoles;
-  std::vector<std::string> balloons;
+  std::vector<std::vector<std::string>> devices;  ///< of each kind: as device_kinds()
   std::vector<std::string> iothreads;
   std::string config;
   bool interpreted_allowed = false;
@@ -119,40 +74,13 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
     if (!memory) return forward(memory);
     given.memory = std::move(*memory);
   }
-  for (const std::string& text : arguments.disks) {
-    auto disk = parse_list("--disk", text, {});
-    if (!disk) return forward(disk);
-    given.disks.push_back(std::move(*disk));
-  }
-  for (const std::string& text : arguments.nics) {
-    auto nic = parse_list("--net", text, {});
-    if (!nic) return forward(nic);
-    given.nics.push_back(std::move(*nic));
-  }
-  for (const std::string& text : arguments.rngs) {
-    auto rng = parse_list("--rng", text, "src");
-    if (!rng) return forward(rng);
-    given.rngs.push_back(std::move(*rng));
-  }
-  for (const std::string& text : arguments.vsocks) {
-    auto vsock = parse_list("--vsock", text, {});
-    if (!vsock) return forward(vsock);
-    given.vsocks.push_back(std::move(*vsock));
-  }
-  for (const std::string& text : arguments.shares) {
-    auto share = parse_list("--fs", text, {});
-    if (!share) return forward(share);
-    given.shares.push_back(std::move(*share));
-  }
-  for (const std::string& text : arguments.consoles) {
-    auto console = parse_list("--console", text, {});
-    if (!console) return forward(console);
-    given.consoles.push_back(std::move(*console));
-  }
-  for (const std::string& text : arguments.balloons) {
-    auto balloon = parse_list("--balloon", text, "size");
-    if (!balloon) return forward(balloon);
-    given.balloons.push_back(std::move(*balloon));
+  for (std::size_t i = 0; i < arguments.devices.size(); ++i) {
+    const DeviceKind& kind = device_kinds()[i];
+    for (const std::string& text : arguments.devices[i]) {
+      auto device = parse_list(fmt::format("--{}", kind.option.name), text, kind.option.bare_key);
+      if (!device) return forward(device);
+      (given.*kind.list).push_back(std::move(*device));
+    }
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_list("--iothread", text, "name");
@@ -192,15 +120,10 @@ Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool inte
   constexpr std::uintmax_t kSmall = 1U << 20U;
   std::error_code none;
   if (interpreted_allowed || std::filesystem::file_size(config.kernel, none) < kSmall) return {};
-  const auto ratio = measure_kernel_mode_ratio(hypervisor);
-  if (!ratio || *ratio < kInterpretedRatio) return {};  // what else is wrong shows by itself
-  if (!is_linux_kernel(config.kernel)) return {};
-  return fail(fmt::format(
-      "--kernel: {} is a Linux kernel, and this host's KVM interprets guest kernel mode (an "
-      "instruction takes {:.0f} times as long as in user mode; some are unknown to it), so that it "
-      "cannot run there. The bench guest can (bellhop bench), and a host with VMX or SVM runs "
-      "both. --allow-interpreted-kvm tries all the same",
-      config.kernel, *ratio));
+  const auto reason = why_no_linux(hypervisor);
+  if (!reason || !is_linux_kernel(config.kernel)) return {};
+  return fail(fmt::format("--kernel: {} is a Linux kernel, and {} (--allow-interpreted-kvm tries)",
+                          config.kernel, *reason));
 }
 
 /// Until an end that the configuration does not answer with another start.
@@ -346,35 +269,21 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--stats", options.stats,
        "Write the machine's counters as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
-  run->add_option("--disk", arguments->disks, "A virtio-blk disk; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE,...");
-  run->add_option("--net", arguments->nics, "A virtio-net NIC; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE,...");
-  run->add_option("--rng", arguments->rngs, "A virtio-rng; may be given again")
-      ->expected(0, 1)
-      ->allow_extra_args(false)
-      ->type_name("[src=FILE,...]");
-  run->add_option("--vsock", arguments->vsocks, "Sockets between host and guest")
-      ->allow_extra_args(false)
-      ->type_name("cid=N,uds=PATH");
-  run->add_option("--fs", arguments->shares,
-                  "A folder of the host's, by virtiofsd; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("tag=NAME,socket=PATH");
-  run->add_option("--console", arguments->consoles,
-                  "A port of a virtio-console; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("stdio|pty|null|file=PATH|socket=PATH[,name=NAME]");
-  run->add_option("--balloon", arguments->balloons, "A virtio-balloon")
-      ->expected(0, 1)
-      ->allow_extra_args(false)
-      ->type_name("[size=SIZE,...]");
+  arguments->devices.resize(device_kinds().size());
+  std::string footer = kExamples;
+  for (std::size_t i = 0; i < device_kinds().size(); ++i) {
+    const DeviceOption& option = device_kinds()[i].option;
+    auto* const added = run->add_option(fmt::format("--{}", option.name), arguments->devices[i],
+                                        std::string(option.summary));
+    if (option.may_be_bare) added->expected(0, 1);
+    added->allow_extra_args(false)->type_name(std::string(option.value));
+    footer += fmt::format("\nKeys of --{}{}:{}", option.name,
+                          option.may_be_bare ? ", which may be without any" : "", option.keys);
+  }
   run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
       ->allow_extra_args(false)
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");
-  run->footer(kExamples);
+  run->footer(footer + kLastWords);
   run->callback([arguments, &exit_status] {
     const auto collected = collect(*arguments);
     if (!collected) {

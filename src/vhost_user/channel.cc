@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <thread>
+
+#include "base/unix_socket.h"
 
 namespace bellhop::vhost_user {
 
@@ -72,21 +73,15 @@ Status read_all(int socket, std::span<std::byte> bytes, std::vector<UniqueFd>& f
 }  // namespace
 
 Result<Channel> Channel::connect(const std::string& path, Patience patience) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return fail(fmt::format("a socket's path has 1 to {} characters", sizeof address.sun_path - 1));
+  if (path.empty() || path.size() > kMaxUnixPath) {
+    return fail(fmt::format("a socket's path has 1 to {} characters", kMaxUnixPath));
   }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd socket = make_unix_socket();
   if (!socket.valid()) return fail_errno("cannot make a socket");
   const auto end = Clock::now() + patience;
-  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
-         0) {
+  while (const int fault = connect_unix(socket.get(), path)) {
     // EAGAIN: others wait in front of us, and nobody is told when there is room.
-    if (errno != EAGAIN && errno != EINTR) {
-      return fail_errno("cannot connect");
-    }
+    if (fault != EAGAIN && fault != EINTR) return fail_errno("cannot connect", fault);
     if (Clock::now() >= end) {
       return fail("cannot connect: it takes no connection", ETIMEDOUT);
     }

@@ -14,9 +14,10 @@ namespace {
 
 /// How many queues in a row stay on one I/O thread when a device is spread over several.
 template <class Config>
-constexpr std::size_t kQueuesTogether = 1;
-template <>
-constexpr std::size_t kQueuesTogether<NicConfig> = 2;  // a pair's
+constexpr std::size_t queues_together() {
+  if constexpr (requires { Config::kQueuesTogether; }) return Config::kQueuesTogether;
+  return 1;
+}
 
 /// The I/O threads that `names` stands for: one, or several joined by ':'. Empty: the first.
 Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_view names,
@@ -49,7 +50,7 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
   if (!device) return forward(device);
   CoreWiring core{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
   for (IoThread* const thread : *threads) {
-    core.threads.insert(core.threads.end(), kQueuesTogether<Config>, thread);
+    core.threads.insert(core.threads.end(), queues_together<Config>(), thread);
   }
   return PreparedDevice{std::move(*device), std::move(core)};
 }

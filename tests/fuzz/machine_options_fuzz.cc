@@ -17,12 +17,12 @@ void try_list(std::string_view text) {
   using bellhop::PropertyList;
   if (const auto list = PropertyList::parse(text)) {
     check(!list->items().empty());
-    if (const auto disk = bellhop::parse_disk(*list)) {
+    if (const auto disk = bellhop::DiskConfig::parse(*list)) {
       check(disk->file.path.empty() != (disk->null_bytes == 0));
       check(disk->queues >= 1 && disk->queue_size >= 2 && disk->queue_size <= 32768);
       check((disk->queue_size & (disk->queue_size - 1)) == 0);
     }
-    if (const auto nic = bellhop::parse_net(*list)) {
+    if (const auto nic = bellhop::NicConfig::parse(*list)) {
       check(nic->user || nic->tap.name.empty() != nic->tap.fds.empty());
       for (const auto& one : nic->passt.forwards) check(one.host_port != 0 && one.guest_port != 0);
       check(nic->tap.name.size() <= 15 && nic->tap.pairs >= 1 && nic->tap.pairs <= 64);
@@ -30,11 +30,11 @@ void try_list(std::string_view text) {
     }
   }
   if (const auto list = PropertyList::parse(text)) {
-    if (const auto vsock = bellhop::parse_vsock(*list)) {
+    if (const auto vsock = bellhop::VsockConfig::parse(*list)) {
       check(vsock->cid >= 3 && vsock->cid < 0xffffffff);
       check(vsock->uds.empty() == (vsock->vhost != bellhop::VsockVhost::kOff));
     }
-    if (const auto share = bellhop::parse_fs(*list)) {
+    if (const auto share = bellhop::FsConfig::parse(*list)) {
       check(!share->tag.empty() && share->tag.size() <= 36 && !share->socket.empty());
       check((share->queue_size & (share->queue_size - 1)) == 0 && share->num_queues >= 1);
     }
@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try_list(text);
   if (const auto options = bellhop::parse_options_text(text, "input")) {
-    for (const auto& disk : options->disks) (void)bellhop::parse_disk(disk);
+    for (const auto& disk : options->disks) (void)bellhop::DiskConfig::parse(disk);
   }
   return 0;
 }

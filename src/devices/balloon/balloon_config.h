@@ -6,8 +6,8 @@
 #include <string>
 
 #include "base/result.h"
+#include "devices/device_option.h"
 #include "memory/guest_memory.h"
-#include "virtio/notify_mode.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -21,6 +21,10 @@ struct BalloonSettings {
   std::chrono::seconds stats_interval{0};  ///< between questions for statistics; 0: none
   NotifyMode notify = NotifyMode::kIoEventFd;
   std::string iothread;  ///< a name from the machine's; empty: the first
+
+  static const DeviceOption kOption;
+  static Result<BalloonSettings> parse(const PropertyList& properties);
+  [[nodiscard]] Status check_memory(std::uint64_t bytes) const;
 };
 
 /// Pages are given back from `memory`, which outlives the device.

@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/result.h"
 #include "block/raw_file.h"
-#include "virtio/notify_mode.h"
+#include "devices/device_option.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -20,6 +21,10 @@ struct DiskConfig {
   unsigned queue_size = 256;
   NotifyMode notify = NotifyMode::kIoEventFd;
   std::string iothread;  ///< a name from the machine's; empty: the first
+
+  static const DeviceOption kOption;
+  static Result<DiskConfig> parse(const PropertyList& properties);
+  static Status check_together(std::span<const DiskConfig> disks);
 };
 
 /// Errors: the file cannot be opened as asked.

@@ -3,11 +3,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "virtio/notify_mode.h"
+#include "devices/device_option.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -45,6 +46,10 @@ struct ConsoleConfig {
   std::string iothread;  ///< a name from the machine's; empty: the first
   std::shared_ptr<ConsoleWindow> window;
   int stdio_input = 0;  ///< what a port at stdio reads: standard input, or one who reads that first
+
+  static const DeviceOption kOption;
+  /// All ports.
+  static Result<ConsoleConfig> parse(std::span<const PropertyList> ports);
 };
 
 /// Prints where the pseudo terminals are. Errors: a back end that cannot be had as asked.

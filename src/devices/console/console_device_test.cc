@@ -668,29 +668,19 @@ TEST(ConsoleBackendTest, SaysWhatIsWrong) {
     return result ? std::string() : result.error().message;
   };
   EXPECT_NE(message(make_file_console(folder)).find("cannot write " + folder), std::string::npos);
-  EXPECT_NE(message(make_socket_console(std::string(200, 'x'))).find("at most 107 characters"),
+  EXPECT_NE(message(make_socket_console(std::string(200, 'x'))).find("1 to 107 characters"),
             std::string::npos);
-  EXPECT_NE(message(make_socket_console(folder + "/no/s")).find("cannot listen"),
+  EXPECT_NE(message(make_socket_console(folder + "/no/s")).find("cannot be made"),
             std::string::npos);
   std::ofstream(folder + "/f") << "x";
-  EXPECT_NE(message(make_socket_console(folder + "/f")).find("something else"), std::string::npos);
+  EXPECT_NE(message(make_socket_console(folder + "/f")).find("no socket"), std::string::npos);
   {
     const auto first = make_socket_console(folder + "/s");
     ASSERT_TRUE(first);
-    EXPECT_NE(message(make_socket_console(folder + "/s")).find("somebody listens"),
+    EXPECT_NE(message(make_socket_console(folder + "/s")).find("in use by another program"),
               std::string::npos);
   }
   EXPECT_NE(::access((folder + "/s").c_str(), F_OK), 0) << "removed at the end";
-  {
-    // Left behind by a program that died.
-    const UniqueFd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string path = folder + "/s";
-    std::memcpy(address.sun_path, path.data(), path.size());
-    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  }
-  EXPECT_TRUE(make_socket_console(folder + "/s"));
   EXPECT_NE(message(make_stdio_console(9999, 1)).find("9999"), std::string::npos);
   ::unlink((folder + "/f").c_str());
   ::rmdir(folder.c_str());

@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/result.h"
+#include "devices/device_option.h"
 #include "memory/guest_memory.h"
-#include "virtio/notify_mode.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -20,12 +21,14 @@ struct FsConfig {
   std::uint16_t queue_size = 1024;
   NotifyMode notify = NotifyMode::kIoEventFd;  ///< virtiofsd serves the queues: no other is there
   std::string iothread;                        ///< empty: the first. Looks whether virtiofsd lives
-};
 
-/// Queues in all.
-[[nodiscard]] inline unsigned fs_queues(const FsConfig& config) noexcept {
-  return config.num_queues + 1;
-}
+  static const DeviceOption kOption;
+  static Result<FsConfig> parse(const PropertyList& properties);
+  static Status check_together(std::span<const FsConfig> shares);
+  /// All queues.
+  [[nodiscard]] unsigned carried_queues() const noexcept { return num_queues + 1; }
+  static constexpr bool kSharesMemory = true;
+};
 
 /// Errors: memory that is not shared, no virtiofsd at the socket, or one that lacks something.
 Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config,

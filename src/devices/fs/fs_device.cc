@@ -13,7 +13,7 @@ Result<std::unique_ptr<FsDevice>> FsDevice::create(const FsConfig& config,
                                                    VhostUserFront::Connect connect,
                                                    Patience patience) {
   auto front = VhostUserFront::create({.name = config.id,
-                                       .queues = fs_queues(config),
+                                       .queues = config.carried_queues(),
                                        .features = kRingFeatures,
                                        .patience = patience},
                                       std::move(connect));
@@ -28,7 +28,7 @@ FsDevice::FsDevice(const FsConfig& config, std::unique_ptr<VhostUserFront> front
   traits_ = {.type = DeviceType::kFs,
              .id = config.id,
              .features = 0,
-             .queue_count = static_cast<std::uint16_t>(fs_queues(config)),
+             .queue_count = static_cast<std::uint16_t>(config.carried_queues()),
              .queue_max_size = config.queue_size,
              .config_bytes = sizeof space_};
 }

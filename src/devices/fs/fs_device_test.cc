@@ -4,23 +4,16 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <chrono>
 #include <cstring>
-#include <thread>
 
+#include "testing/carried_bench.h"
 #include "testing/fake_back_end.h"
-#include "testing/fake_driver.h"
-#include "testing/fake_hypervisor.h"
-#include "testing/test_memory.h"
-#include "transport/device_core.h"
-#include "virtio/abi/ring.h"
 
 namespace bellhop {
 namespace {
 
 using namespace virtio;
 using testing::FakeBackEnd;
-using testing::FakeDriver;
 using ::testing::HasSubstr;
 using testing::make_memory;
 using testing::must;
@@ -28,35 +21,15 @@ using vhost_user::Channel;
 using vhost_user::Message;
 using vhost_user::Request;
 
-constexpr std::uint8_t kUp =
-    kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk;
-
-template <class Condition>
-bool soon(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 /// The device behind a transport's core, between a driver and a back end.
-struct FsDeviceTest : ::testing::Test, CoreClient {
+struct FsDeviceTest : ::testing::Test, testing::CarriedBench {
   void SetUp() override {
 #ifdef __SANITIZE_THREAD__
     GTEST_SKIP()
         << "the back end has a mapping of its own, which the sanitizer takes for other memory";
 #endif
   }
-  static constexpr std::uint16_t kSize = 16;
   static constexpr unsigned kQueues = 3;
-
-  Status arm_doorbell(unsigned, const EventFd&) override { return {}; }
-  void disarm_doorbell(unsigned, const EventFd&) noexcept override {}
-  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
-  void device_was_reset() noexcept override {}
-  void raise_config_interrupt() noexcept override {}
 
   Result<std::unique_ptr<FsDevice>> make() {
     const FsConfig config{
@@ -65,42 +38,15 @@ struct FsDeviceTest : ::testing::Test, CoreClient {
         config, [this](Channel::Patience patience) { return back_end.connect(patience); },
         Channel::Patience(200));
   }
-  FsDeviceTest() {
-    CoreClient& client = *this;
-    core = must(DeviceCore::create(
-        must(make()),
-        {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}, client));
-  }
-  ~FsDeviceTest() override { core->write_status(0); }
+  FsDeviceTest() { serve(must(make())); }
+  ~FsDeviceTest() override { finish(); }
 
-  std::uint8_t bring_up() {
-    core->write_status(0);
-    drivers.clear();
-    for (std::uint32_t i = 0; i < kQueues; ++i) {
-      // One of them lies above the hole.
-      const GuestAddress at{i == 1 ? testing::kHighBase : 0x10000 * std::uint64_t{i + 1}};
-      must(memory.write(at, std::vector<std::byte>(FakeDriver::bytes_needed(kSize)))
-               ? Status()
-               : fail("outside of memory"));
-      drivers.emplace_back(memory, at, kSize);
-      core->change_queue(i, [&](QueueConfig& config) { config = drivers.back().config(); });
-    }
-    core->write_status(kStatusAcknowledge | kStatusDriver);
-    core->set_driver_features(
-        0, core->device_features(0) & ~static_cast<std::uint32_t>(feature_mask(kFeatureEventIdx)));
-    core->set_driver_features(1, core->device_features(1));
-    core->write_status(kUp & ~kStatusDriverOk);
-    core->write_status(kUp);
-    return core->status();
-  }
   bool answers(unsigned queue) {
     const std::array<std::uint8_t, 4> sent{1, 2, 3, 4};
     const GuestAddress request(0x100000);
     const GuestAddress answer(testing::kHighBase + 0x80000);
     if (!memory.write(request, std::as_bytes(std::span(sent)))) return false;
-    if (!drivers[queue].add({{request, 4, false}, {answer, 4, true}})) return false;
-    if (drivers[queue].offer()) core->notify(queue);
-    if (!soon([&] { return drivers[queue].reap().has_value(); })) return false;
+    if (!works(queue, {{request, 4, false}, {answer, 4, true}})) return false;
     std::array<std::uint8_t, 4> got{};
     (void)memory.read(answer, std::as_writable_bytes(std::span(got)));
     return got == std::array<std::uint8_t, 4>{2, 3, 4, 5};
@@ -120,14 +66,9 @@ struct FsDeviceTest : ::testing::Test, CoreClient {
     back_end.set_hook({});
     core->resume();
   }
-  bool needs_reset() { return (core->status() & kStatusNeedsReset) != 0; }
   std::uint64_t losses() { return core->figures().at(1).value; }
 
-  GuestMemory memory = make_memory();
   FakeBackEnd back_end;
-  std::unique_ptr<IoThread> thread = must(IoThread::start({}));
-  std::unique_ptr<DeviceCore> core;
-  std::vector<FakeDriver> drivers;
 };
 
 TEST_F(FsDeviceTest, TheBackEndServesAllQueues) {

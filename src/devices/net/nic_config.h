@@ -2,13 +2,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/result.h"
+#include "devices/device_option.h"
 #include "devices/net/rx_filter.h"
 #include "net/passt.h"
 #include "net/tap.h"
-#include "virtio/notify_mode.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -33,6 +34,12 @@ struct NicConfig {
   /// A name from the machine's, or several joined by ':', which carry the pairs in turn. Empty: the
   /// first.
   std::string iothread;
+
+  static const DeviceOption kOption;
+  static Result<NicConfig> parse(const PropertyList& properties);
+  static Status check_together(std::span<const NicConfig> nics);
+  [[nodiscard]] unsigned carried_queues() const noexcept;
+  static constexpr std::size_t kQueuesTogether = 2;  ///< a pair's
 };
 
 /// Errors: the tap or passt cannot be had as asked, or vhost-net although it must.

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "virtio/notify_mode.h"
+#include "devices/device_option.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -19,6 +19,9 @@ struct RngConfig {
   std::chrono::milliseconds period{1000};  ///< in which the guest gets `max_bytes` at most
   NotifyMode notify = NotifyMode::kIoEventFd;
   std::string iothread;  ///< a name from the machine's; empty: the first
+
+  static const DeviceOption kOption;
+  static Result<RngConfig> parse(const PropertyList& properties);
 };
 
 /// Errors: the source cannot be opened, or is nothing that can be read.

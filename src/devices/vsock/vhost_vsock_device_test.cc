@@ -4,85 +4,33 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cstring>
-#include <thread>
-
-#include "testing/fake_driver.h"
-#include "testing/fake_hypervisor.h"
+#include "testing/carried_bench.h"
 #include "testing/fake_vhost.h"
-#include "testing/test_memory.h"
-#include "transport/device_core.h"
 #include "vhost/vhost_abi.h"
-#include "virtio/abi/ring.h"
 
 namespace bellhop {
 namespace {
 
 using namespace virtio;
-using testing::FakeDriver;
 using testing::FakeVhost;
 using ::testing::HasSubstr;
-using testing::make_memory;
 using testing::must;
 
-constexpr std::uint8_t kUp =
-    kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk;
-
 /// The device behind a transport's core, before a driver.
-struct VhostVsockDeviceTest : ::testing::Test, CoreClient {
-  static constexpr std::uint16_t kSize = 16;
-
-  Status arm_doorbell(unsigned, const EventFd&) override { return {}; }
-  void disarm_doorbell(unsigned, const EventFd&) noexcept override {}
-  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
-  void device_was_reset() noexcept override {}
-  void raise_config_interrupt() noexcept override {}
-
+struct VhostVsockDeviceTest : ::testing::Test, testing::CarriedBench {
   VhostVsockDeviceTest() {
     auto vsock = must(VhostVsock::create(77, [this] { return kernel.open(); }));
-    CoreClient& client = *this;
-    core = must(DeviceCore::create(
-        std::make_unique<VhostVsockDevice>("vsock0", 77, std::move(vsock)),
-        {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}, client));
+    serve(std::make_unique<VhostVsockDevice>("vsock0", 77, std::move(vsock)));
   }
+  ~VhostVsockDeviceTest() override { finish(); }
 
-  std::uint8_t bring_up() {
-    core->write_status(0);
-    drivers.clear();
-    for (std::uint32_t i = 0; i < 3; ++i) {
-      const GuestAddress at{0x10000 * std::uint64_t{i + 1}};
-      must(memory.write(at, std::vector<std::byte>(FakeDriver::bytes_needed(kSize)))
-               ? Status()
-               : fail("outside of memory"));
-      drivers.emplace_back(memory, at, kSize);
-      core->change_queue(i, [&](QueueConfig& config) { config = drivers.back().config(); });
-    }
-    core->write_status(kStatusAcknowledge | kStatusDriver);
-    core->set_driver_features(
-        0, core->device_features(0) & ~static_cast<std::uint32_t>(feature_mask(kFeatureEventIdx)));
-    core->set_driver_features(1, core->device_features(1));
-    core->write_status(kUp & ~kStatusDriverOk);
-    core->write_status(kUp);
-    return core->status();
-  }
   bool sends(std::uint32_t bytes) {
     const std::uint64_t before = kernel.vsock_bytes();
-    EXPECT_TRUE(drivers[1].add({{GuestAddress(0x100000), bytes, false}}));
-    if (drivers[1].offer()) core->notify(1);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!drivers[1].reap()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
+    if (!works(1, {{GuestAddress(0x100000), bytes, false}})) return false;
     return kernel.vsock_bytes() == before + bytes;
   }
 
-  GuestMemory memory = make_memory();
   FakeVhost kernel{memory};
-  std::unique_ptr<IoThread> thread = must(IoThread::start({}));
-  std::unique_ptr<DeviceCore> core;
-  std::vector<FakeDriver> drivers;
 };
 
 TEST_F(VhostVsockDeviceTest, TheKernelServesTwoQueuesAndTheThirdIsOurs) {
@@ -136,11 +84,7 @@ TEST_F(VhostVsockDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
   core->notify(1);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while ((core->status() & kStatusNeedsReset) == 0 && std::chrono::steady_clock::now() < end) {
-    std::this_thread::yield();
-  }
-  EXPECT_NE(core->status() & kStatusNeedsReset, 0);
+  EXPECT_TRUE(soon([this] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(sends(44));
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "virtio/notify_mode.h"
+#include "devices/device_option.h"
 #include "virtio/virtio_device.h"
 
 namespace bellhop {
@@ -25,6 +25,10 @@ struct VsockConfig {
   VsockVhost vhost = VsockVhost::kOff;
   NotifyMode notify = NotifyMode::kIoEventFd;
   std::string iothread;  ///< empty: the first
+
+  static const DeviceOption kOption;
+  static Result<VsockConfig> parse(const PropertyList& properties);
+  [[nodiscard]] unsigned carried_queues() const noexcept;
 };
 
 /// Errors: the socket cannot be made, or vhost-vsock cannot be had.

@@ -785,7 +785,7 @@ TEST(VsockAllocation, PacketsOfAStandingConnectionMakeNone) {
 
 // ---- the socket's file ----
 
-TEST(VsockSocketTest, IsRemovedAtTheEndAndOnlyOurs) {
+TEST(VsockSocketTest, IsRemovedAtTheEnd) {
   std::string folder = (std::filesystem::temp_directory_path() / "vsockXXXXXX").string();
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   const std::string path = folder + "/s";
@@ -794,35 +794,9 @@ TEST(VsockSocketTest, IsRemovedAtTheEndAndOnlyOurs) {
     EXPECT_TRUE(std::filesystem::exists(path));
     const auto again = VsockSocket::listen(path);
     ASSERT_FALSE(again.has_value());
-    EXPECT_THAT(again.error().message, HasSubstr("in use by another program"));
+    EXPECT_EQ(again.error().message, "--vsock: uds=" + path + " is in use by another program");
   }
   EXPECT_FALSE(std::filesystem::exists(path));
-  {
-    auto first = testing::must(VsockSocket::listen(path));
-    std::filesystem::remove(path);
-    const auto second = testing::must(VsockSocket::listen(path));
-    first.reset();
-    EXPECT_TRUE(std::filesystem::exists(path)) << "that one is not ours";
-  }
-  // Left over from a program that was killed.
-  {
-    const UniqueFd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
-    const auto address = VsockBench::address_of(path);
-    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  }
-  auto made = VsockSocket::listen(path);
-  ASSERT_FALSE(made.has_value());
-  EXPECT_THAT(made.error().message, HasSubstr("left over"));
-  EXPECT_THAT(made.error().message, HasSubstr("--vsock: uds=" + path));
-  std::filesystem::remove(path);
-  // No socket at all.
-  std::filesystem::create_directory(path);
-  made = VsockSocket::listen(path);
-  ASSERT_FALSE(made.has_value());
-  EXPECT_THAT(made.error().message, HasSubstr("no socket"));
-  // Nowhere, too long, empty.
-  EXPECT_THAT(VsockSocket::listen(folder + "/absent/s").error().message,
-              HasSubstr("cannot make uds="));
   EXPECT_THAT(VsockSocket::listen("/tmp/" + std::string(92, 'x')).error().message,
               HasSubstr("1 to 96 characters"));
   EXPECT_THAT(VsockSocket::listen("").error().message, HasSubstr("1 to 96 characters"));

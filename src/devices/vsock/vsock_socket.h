@@ -1,13 +1,12 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "base/unix_socket.h"
 #include "devices/vsock/switchboard.h"
 
 namespace bellhop {
@@ -19,23 +18,15 @@ class VsockSocket final : public VsockDialer {
   /// Of PATH: with "_4294967295" behind it, it must fit into an address.
   static constexpr std::size_t kMostPath = 96;
 
-  /// Errors name the option: a path that is too long, is there already, or cannot be made.
+  /// Errors name the option; otherwise as UnixListener::listen().
   static Result<std::unique_ptr<VsockSocket>> listen(const std::string& path);
-  /// Removes the file, unless somebody has put another one in its place.
-  ~VsockSocket();
-  VsockSocket(const VsockSocket&) = delete;
-  VsockSocket& operator=(const VsockSocket&) = delete;
-
-  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  [[nodiscard]] int fd() const noexcept { return listener_.fd(); }
   UniqueFd dial(std::uint32_t port) noexcept override;
 
  private:
-  VsockSocket() = default;
+  explicit VsockSocket(UnixListener listener) : listener_(std::move(listener)) {}
 
-  std::string path_;
-  UniqueFd socket_;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
+  UnixListener listener_;
 };
 
 }  // namespace bellhop

@@ -71,6 +71,8 @@ const char* to_string(Framing framing) noexcept {
       return "mtu";
     case Framing::kJumbo:
       return "jumbo";
+    case Framing::kTcp:
+      return "tcp";
   }
   return "";
 }

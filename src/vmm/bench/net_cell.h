@@ -22,6 +22,7 @@ enum class Framing : std::uint8_t {
   kGso,    ///< trains of up to 64 KiB, which offload cuts into datagrams of 1472 bytes
   kMtu,    ///< each datagram of 1472 bytes
   kJumbo,  ///< each datagram of up to 64 KiB, on a link of that MTU
+  kTcp,    ///< what the TCP of a Linux guest makes of the stream
 };
 
 /// One cell of a sweep of `bellhop bench net`. One vCPU, one pair of queues, one flow.

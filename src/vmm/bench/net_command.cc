@@ -39,7 +39,7 @@ std::string linux_cmdline(const NetCell& cell, const NetSetting& setting, const 
 }  // namespace
 
 std::string guest_cmdline(const NetCell& cell, const NetSetting& setting, const Launch& launch) {
-  if (setting.linux_guest) return linux_cmdline(cell, setting, launch);
+  if (cell.framing == Framing::kTcp) return linux_cmdline(cell, setting, launch);
   std::string words = fmt::format("workload={}", guest_workload(cell));
   if (cell.workload != NetWorkload::kPing) {
     words += fmt::format(" message={} datagram={} uso={} direction={}", cell.message_bytes,

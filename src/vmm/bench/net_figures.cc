@@ -16,10 +16,11 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
   const NetMeasurement& m = run.median;
   const bool is_qemu = cell.vmm == Vmm::kQemu;
   const bool is_ping = cell.workload == NetWorkload::kPing;
+  const bool is_tcp = cell.framing == Framing::kTcp;
   Json json{
       {"vmm", to_string(cell.vmm)},
       {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
-      {"guest", setting.linux_guest ? "linux" : "bench"},
+      {"guest", is_tcp ? "linux" : "bench"},
       {"vcpus", 1},
       {"device", "net"},
       {"transport", driver_name(setting.transport)},
@@ -37,7 +38,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"placement", to_string(cell.placement)},
   };
   add_measurement(json, m, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
-  if (setting.linux_guest) {
+  if (is_tcp) {
     json["net"] = {
         {"protocol", "tcp"}, {"retransmits", m.retransmits}, {"host_end_cpu_s", m.end_cpu_s}};
     json["verified"] = false;  // iperf3 does not look at what it receives

@@ -32,7 +32,6 @@ using NetRun = RunOf<NetCell, NetMeasurement>;
 
 /// What all runs of a report have in common.
 struct NetSetting {
-  bool linux_guest = false;  ///< TCP by iperf3 instead of the bench guest's datagrams
   TransportKind transport = TransportKind::kPci;
   double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;

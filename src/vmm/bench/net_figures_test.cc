@@ -184,6 +184,7 @@ TEST(IperfResult, IsWhatTheReceiverCounted) {
   EXPECT_EQ(m->bytes, 819'200U);
   EXPECT_EQ(m->operations, 200U);
   EXPECT_DOUBLE_EQ(m->seconds, 2);
+  EXPECT_EQ(iperf_retransmits({{"iperf", report}}), 3U);
 }
 
 TEST(IperfResult, IsNoFigureWithoutData) {
@@ -193,6 +194,9 @@ TEST(IperfResult, IsNoFigureWithoutData) {
     return read ? std::string("a figure") : read.error().message;
   };
   EXPECT_THAT(fault(json::object()), HasSubstr("no report"));
+  EXPECT_EQ(iperf_retransmits(json::object()), 0U);
+  EXPECT_EQ(iperf_retransmits({{"iperf", {{"end", {{"sum_sent", 7}}}}}}), 0U);
+  EXPECT_EQ(iperf_retransmits({{"iperf", {{"end", {{"sum_sent", {{"retransmits", "x"}}}}}}}}), 0U);
   EXPECT_THAT(fault({{"iperf", {{"error", "unable to connect"}}}}), HasSubstr("unable to connect"));
   EXPECT_THAT(fault({{"iperf", {{"end", 1}}}}), HasSubstr("does not say"));
   EXPECT_THAT(fault({{"iperf",
@@ -203,7 +207,7 @@ TEST(IperfResult, IsNoFigureWithoutData) {
 
 TEST(NetTables, CallTheLinuxGuestsStreamTcp) {
   NetReport report = fixed_report();
-  report.setting.linux_guest = true;
+  for (NetRun& run : report.runs) run.cell.framing = Framing::kTcp;
   EXPECT_THAT(make_tables(report).front().caption,
               AllOf(HasSubstr("TCP_STREAM"), Not(HasSubstr("UDP"))));
   const auto run = to_json(report)["runs"][0];

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <tuple>
 
@@ -79,10 +80,11 @@ std::vector<BarChart> make_charts(const NetReport& report) {
 }  // namespace
 
 Page make_page(const NetReport& report) {
+  const bool is_tcp = std::ranges::any_of(
+      report.runs, [](const NetRun& run) { return run.cell.framing == Framing::kTcp; });
   return {"Bellhop: virtio-net, sync against ioeventfd",
           "Virtqueue notification: synchronous against ioeventfd",
-          report.setting.linux_guest ? kTcpIntroduction : kIntroduction, make_tables(report),
-          make_charts(report)};
+          is_tcp ? kTcpIntroduction : kIntroduction, make_tables(report), make_charts(report)};
 }
 
 }  // namespace bellhop::bench

@@ -84,6 +84,13 @@ Result<Measurement> read_iperf_result(const nlohmann::json& result) {
   return m;
 }
 
+std::uint64_t iperf_retransmits(const nlohmann::json& result) {
+  const nlohmann::json::json_pointer sent("/iperf/end/sum_sent");
+  return result.contains(sent) && result.at(sent).is_object()
+             ? count_in(result.at(sent), "retransmits")
+             : 0;
+}
+
 Status serve_net_end(int control, unsigned mtu, const std::string& iperf) {
   if (auto entered = enter_network_namespace(); !entered) return entered;
   auto tap = make_tap(mtu);
@@ -128,7 +135,8 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
                                     fmt::format("{}", kEndFd),
                                     "--mtu",
                                     fmt::format("{}", link_mtu(cell.framing))};
-  if (setting_.linux_guest) {
+  const bool is_tcp = cell.framing == Framing::kTcp;
+  if (is_tcp) {
     other.emplace_back("--iperf");
     other.push_back(launch_.iperf);
   }
@@ -149,7 +157,7 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   run.plan = plan;
   run.seconds = setting_.seconds + launch_.warmup_s;
   run.other = end->pid();
-  if (setting_.linux_guest) {
+  if (is_tcp) {
     run.patience = kLinuxPatience;
     run.read = read_iperf_result;
   }
@@ -162,10 +170,8 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   NetMeasurement measurement;
   static_cast<Measurement&>(measurement) = outcome->measurement;
   measurement.end_cpu_s = outcome->other_cpu_s;
-  if (setting_.linux_guest) {
-    const auto report = outcome->result.find("iperf");
-    measurement.retransmits =
-        report->value("/end/sum_sent/retransmits"_json_pointer, std::uint64_t{0});
+  if (is_tcp) {
+    measurement.retransmits = iperf_retransmits(outcome->result);
   } else {
     read_net_result(outcome->result, measurement);
   }
@@ -181,8 +187,7 @@ std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_ha
   if (cell.notify == NetNotify::kVhost && ::access("/dev/vhost-net", F_OK) != 0) {
     return "/dev/vhost-net is missing on this host";
   }
-  const bool trains = !setting.linux_guest && cell.framing == Framing::kGso &&
-                      cell.workload == NetWorkload::kStream &&
+  const bool trains = cell.framing == Framing::kGso && cell.workload == NetWorkload::kStream &&
                       cell.message_bytes > datagram_bytes(cell.framing);
   if (qemu && trains && !qemu_has_uso) {
     return fmt::format("QEMU {} has no UDP segmentation offload; compare with --framing mtu,jumbo",

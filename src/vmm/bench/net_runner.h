@@ -39,6 +39,8 @@ Status serve_net_end(int control, unsigned mtu, const std::string& iperf);
 /// The "result" line of the Linux guest, which has iperf3's report in it. `operations` are
 /// messages. Errors: what iperf3 complained of; nothing done.
 Result<Measurement> read_iperf_result(const nlohmann::json& result);
+/// Segments that the sender sent again; 0 where the report does not say.
+std::uint64_t iperf_retransmits(const nlohmann::json& result);
 
 /// What only the guest's "result" line of a network workload tells.
 void read_net_result(const nlohmann::json& result, NetMeasurement& measurement);

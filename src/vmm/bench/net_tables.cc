@@ -63,7 +63,7 @@ class View {
         driver_name(setting.transport), to_string(group_.placement), setting.repeats,
         setting.seconds);
   }
-  [[nodiscard]] bool tcp() const { return report_.setting.linux_guest; }
+  [[nodiscard]] bool tcp() const { return group_.framing == Framing::kTcp; }
   [[nodiscard]] const char* framing() const {
     switch (group_.framing) {
       case Framing::kGso:
@@ -73,6 +73,8 @@ class View {
         return "a frame for each datagram of 1472 bytes, no segmentation offload";
       case Framing::kJumbo:
         return "a frame for each datagram of up to 64 KiB, on a link of that MTU";
+      case Framing::kTcp:
+        return "the frames of a Linux guest's TCP";
     }
     return "";
   }

@@ -1,10 +1,12 @@
 // Options of the devices that need no file and no network: rng, console, balloon.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 
 #include "vmm/options/machine_options.h"
 
@@ -82,7 +84,7 @@ TEST_F(DeviceOptionsTest, RngInAFile) {
   ASSERT_TRUE(options.has_value()) << options.error().message;
   ASSERT_EQ(options->rngs.size(), 2U);
   EXPECT_TRUE(options->rngs[0].items().empty());
-  EXPECT_EQ(parse_rng(options->rngs[1])->source, "/dev/hwrng");
+  EXPECT_EQ(RngConfig::parse(options->rngs[1])->source, "/dev/hwrng");
 }
 
 TEST_F(DeviceOptionsTest, Consoles) {
@@ -166,14 +168,44 @@ TEST_F(DeviceOptionsTest, ConsolesAndBalloonInAFile) {
       "f");
   ASSERT_TRUE(options.has_value()) << options.error().message;
   ASSERT_EQ(options->consoles.size(), 2U);
-  EXPECT_EQ(parse_console(options->consoles)->ports[1].path, "/run/s");
+  EXPECT_EQ(ConsoleConfig::parse(options->consoles)->ports[1].path, "/run/s");
   MachineOptions later;
   later.balloons = {list("deflate-on-oom")};
   options->merge(later);
   ASSERT_EQ(options->balloons.size(), 1U);
-  const auto balloon = parse_balloon(options->balloons[0]);
+  const auto balloon = BalloonSettings::parse(options->balloons[0]);
   EXPECT_EQ(balloon->size, std::uint64_t{1} << 20);
   EXPECT_TRUE(balloon->deflate_on_oom);
+}
+
+TEST(DeviceKinds, SayWhatTheyAre) {
+  std::set<std::string_view> names;
+  for (const DeviceKind& kind : device_kinds()) {
+    EXPECT_TRUE(names.insert(kind.option.name).second) << kind.option.name;
+    EXPECT_FALSE(kind.option.summary.empty() || kind.option.value.empty()) << kind.option.name;
+    EXPECT_THAT(kind.option.keys, testing::StartsWith("\n  ")) << kind.option.name;
+    const auto file = fmt::format("[[{}]]\n", kind.option.name);
+    const auto options = parse_options_text(file, "f");
+    ASSERT_TRUE(options.has_value()) << options.error().message;
+    EXPECT_EQ((*options.*kind.list).size(), 1U);
+  }
+}
+
+TEST(DeviceKinds, OfTheCommandLineWinOverThoseOfTheFile) {
+  for (const DeviceKind& kind : device_kinds()) {
+    SCOPED_TRACE(kind.option.name);
+    const auto list = [&](const char* text) { return *PropertyList::parse(text); };
+    MachineOptions file;
+    (file.*kind.list) = {list("name=a,id=a,iothread=x")};
+    MachineOptions given;
+    (given.*kind.list) = {list("name=a,id=a,iothread=y")};
+    file.merge(given);
+    ASSERT_EQ((file.*kind.list).size(), 1U);
+    EXPECT_EQ((file.*kind.list)[0].find("iothread")->value, "y");
+    (given.*kind.list) = {list("name=b,id=b"), list("name=b,id=b")};
+    file.merge(given);
+    EXPECT_EQ((file.*kind.list).size(), 3U) << "two of the command line stay two";
+  }
 }
 
 }  // namespace

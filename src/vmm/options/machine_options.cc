@@ -1,14 +1,12 @@
 #include "vmm/options/machine_options.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "base/input_file.h"
 #include "base/split.h"
-#include "vmm/options/common_keys.h"
 
 namespace bellhop {
 
@@ -16,8 +14,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kLongestPoll{10};
 constexpr unsigned kMaxCpus = 64;
-constexpr unsigned kMaxQueues = 64;
-constexpr unsigned kMaxQueueSize = 32768;  // virtio 1.3, 2.7: "Queue Size ... maximum is 32768"
 constexpr unsigned kMaxIoEventFds = 65536;
 constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 40;
@@ -30,17 +26,20 @@ void take_later(std::optional<T>& value, const std::optional<T>& later) {
   if (later) value = later;
 }
 
-void merge_named(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later,
+/// `key` tells which of `lists` a later one is meant for; empty: there is one at most, so it is.
+void merge_lists(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later,
                  std::string_view key) {
-  const auto name_of = [key](const PropertyList& list) {
-    const Property* property = list.find(key);
-    return property == nullptr ? std::nullopt : property->value;
-  };
+  const std::size_t before = lists.size();
   for (const PropertyList& list : later) {
-    const auto name = name_of(list);
-    const auto same = std::ranges::find_if(
-        lists, [&](const PropertyList& other) { return name && name_of(other) == name; });
-    if (same == lists.end()) {
+    const auto is_meant = [&](const PropertyList& other) {
+      if (key.empty()) return before == 1 && later.size() == 1;
+      const Property* name = list.find(key);
+      const Property* others = other.find(key);
+      return name != nullptr && others != nullptr && name->value == others->value;
+    };
+    const auto end = lists.begin() + static_cast<std::ptrdiff_t>(before);
+    const auto same = std::find_if(lists.begin(), end, is_meant);
+    if (same == end) {
       lists.push_back(list);
     } else {
       same->merge(list);
@@ -48,91 +47,63 @@ void merge_named(std::vector<PropertyList>& lists, const std::vector<PropertyLis
   }
 }
 
-/// There is one at most, whatever it is called.
-void merge_only(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later) {
-  if (lists.size() == 1 && later.size() == 1) return lists.front().merge(later.front());
-  lists.insert(lists.end(), later.begin(), later.end());
-}
-
-/// Whether `path` is a file or block device that can be read; which file it is, in `out`.
-Status check_file(std::string_view option, const std::string& path, struct stat& out) {
-  if (::stat(path.c_str(), &out) != 0) {
-    return fail_errno(fmt::format("{}: cannot open {}", option, path));
+/// The devices of one kind.
+template <class Config>
+Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& devices) {
+  constexpr bool kOneOfAll = requires { Config::parse(lists); };
+  const DeviceOption& option = Config::kOption;
+  if constexpr (kOneOfAll) {
+    if (lists.empty()) return {};
+    auto device = Config::parse(lists);
+    if (!device) return forward(device);
+    devices.push_back(std::move(*device));
+  } else {
+    for (const PropertyList& list : lists) {
+      auto device = Config::parse(list);
+      if (!device) return forward(device);
+      devices.push_back(std::move(*device));
+    }
+    if (option.same_by.empty() && devices.size() > 1) {
+      return fail(fmt::format("--{}: a machine has one at most", option.name));
+    }
   }
-  if (!S_ISREG(out.st_mode) && !S_ISBLK(out.st_mode)) {
-    return fail(fmt::format("{}: {} is neither a file nor a block device", option, path));
-  }
-  if (::access(path.c_str(), R_OK) != 0) {
-    return fail_errno(fmt::format("{}: cannot read {}", option, path));
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].id.empty()) devices[i].id = fmt::format("{}{}", option.name, i);
   }
   return {};
 }
 
-Status check_disks(const std::vector<DiskConfig>& disks) {
-  std::vector<struct stat> files(disks.size());
-  for (std::size_t i = 0; i < disks.size(); ++i) {
-    const DiskConfig& disk = disks[i];
+/// What is between devices of one kind, and between them and the machine.
+template <class Config>
+Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
+                     MachineConfig& config) {
+  const DeviceOption& option = Config::kOption;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      if (disks[j].id == disk.id) {
-        return fail(fmt::format("--disk: id={} is given to two disks; ids must differ", disk.id));
+      if (devices[j].id == devices[i].id) {
+        return fail(
+            fmt::format("--{}: id={} is given twice; ids must differ", option.name, devices[i].id));
       }
     }
-    if (disk.file.path.empty()) continue;
-    if (auto checked = check_file("--disk", disk.file.path, files[i]); !checked) return checked;
-    if (!disk.file.read_only && ::access(disk.file.path.c_str(), W_OK) != 0) {
-      return fail_errno(
-          fmt::format("--disk: cannot write {} (readonly would do without)", disk.file.path));
+    if constexpr (requires { devices[i].check_memory(config.memory); }) {
+      if (auto checked = devices[i].check_memory(config.memory); !checked) return checked;
     }
-    for (std::size_t j = 0; j < i; ++j) {
-      const bool same = !disks[j].file.path.empty() && files[j].st_dev == files[i].st_dev &&
-                        files[j].st_ino == files[i].st_ino;
-      if (same && !(disk.file.read_only && disks[j].file.read_only)) {
-        return fail(fmt::format("--disk: {} is used by two disks; both must be readonly for that",
-                                disk.file.path));
+  }
+  if constexpr (requires { Config::check_together(devices); }) {
+    if (auto checked = Config::check_together(devices); !checked) return checked;
+  }
+  if constexpr (requires { Config::kSharesMemory; }) {
+    if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {
+      if (memory.find("shared") != nullptr) {
+        return fail(
+            fmt::format("--{}: another process maps the guest's memory; leave shared=off "
+                        "out of --memory",
+                        option.name));
       }
+      config.backing = MemoryBacking::kShared;
     }
   }
   return {};
-}
-
-Status check_nics(const MachineConfig& config) {
-  const std::vector<NicConfig>& nics = config.nics;
-  for (std::size_t i = 0; i < nics.size(); ++i) {
-    if (std::ranges::find(config.disks, nics[i].id, &DiskConfig::id) != config.disks.end()) {
-      return fail(fmt::format("--net: id={} is a disk's already; ids must differ", nics[i].id));
-    }
-    for (std::size_t j = 0; j < i; ++j) {
-      if (nics[j].id == nics[i].id) {
-        return fail(fmt::format("--net: id={} is given to two NICs; ids must differ", nics[i].id));
-      }
-      if (!nics[i].tap.name.empty() && nics[j].tap.name == nics[i].tap.name) {
-        return fail(fmt::format("--net: tap={} is used by two NICs", nics[i].tap.name));
-      }
-      for (const int fd : nics[i].tap.fds) {
-        if (std::ranges::find(nics[j].tap.fds, fd) != nics[j].tap.fds.end()) {
-          return fail(fmt::format("--net: fd={} is used by two NICs", fd));
-        }
-      }
-      if (nics[i].mac != 0 && nics[j].mac == nics[i].mac) {
-        return fail(fmt::format("--net: {} and {} have the same mac", nics[j].id, nics[i].id));
-      }
-    }
-  }
-  return {};
-}
-
-/// How many queues may go to the kernel's vhost or by vhost-user, and cannot be notified
-/// synchronously there.
-unsigned needed_ioeventfds(const MachineConfig& config) {
-  unsigned sum = 0;
-  for (const NicConfig& nic : config.nics) {
-    if (nic.vhost != Vhost::kOff) sum += 2 * nic.tap.pairs;
-  }
-  for (const VsockConfig& vsock : config.vsocks) {
-    if (vsock.vhost != VsockVhost::kOff) sum += 2;
-  }
-  for (const FsConfig& share : config.shares) sum += fs_queues(share);
-  return sum;
 }
 
 /// Of all devices together: figures and messages name them by their ids.
@@ -150,35 +121,17 @@ Status check_ids(const MachineConfig& config) {
   return {};
 }
 
-Status check_vsocks(const MachineConfig& config) {
-  if (config.vsocks.size() > 1) {
-    return fail("--vsock: a guest has one CID, and so one vsock device");
+/// How many queues others serve, which cannot be notified synchronously there.
+template <class Config>
+unsigned carried_queues(const std::vector<Config>& devices) {
+  unsigned sum = 0;
+  if constexpr (requires(const Config& device) { device.carried_queues(); }) {
+    for (const Config& device : devices) sum += device.carried_queues();
   }
-  return {};
+  return sum;
 }
 
-/// Another process serves these: it must be able to map the guest's memory.
-Status share_memory(const PropertyList& memory, MachineConfig& config) {
-  for (std::size_t i = 0; i < config.shares.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (config.shares[j].tag == config.shares[i].tag) {
-        return fail(fmt::format("--fs: tag={} is given to two shares", config.shares[i].tag));
-      }
-      if (config.shares[j].socket == config.shares[i].socket) {
-        return fail(fmt::format("--fs: socket={} is used by two shares; each needs a virtiofsd",
-                                config.shares[i].socket));
-      }
-    }
-  }
-  if (config.shares.empty() || config.backing != MemoryBacking::kPrivate) return {};
-  if (memory.find("shared") != nullptr) {
-    return fail("--fs: virtiofsd maps the guest's memory; leave shared=off out of --memory");
-  }
-  config.backing = MemoryBacking::kShared;
-  return {};
-}
-
-Status give_iothreads(MachineConfig& config) {
+Status check_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (config.iothreads[i].name == config.iothreads[j].name) {
@@ -188,45 +141,22 @@ Status give_iothreads(MachineConfig& config) {
     }
   }
   if (config.iothreads.empty()) config.iothreads.emplace_back();
-  std::size_t next = 0;
-  const auto need = [&](std::string_view option, std::string_view name) -> Status {
-    if (std::ranges::find(config.iothreads, name, &IoThreadConfig::name) !=
-        config.iothreads.end()) {
-      return {};
+  return {};
+}
+
+/// Devices that name no I/O thread get all of them in turn, beginning with `next`.
+template <class Config>
+Status give_iothreads(std::vector<Config>& devices, std::span<const IoThreadConfig> threads,
+                      std::size_t& next) {
+  for (Config& device : devices) {
+    if (device.iothread.empty()) device.iothread = threads[next++ % threads.size()].name;
+    std::vector<std::string_view> names = {device.iothread};
+    if constexpr (requires { Config::kQueuesTogether; }) names = split(device.iothread, ':');
+    for (const std::string_view name : names) {
+      if (std::ranges::find(threads, name, &IoThreadConfig::name) != threads.end()) continue;
+      return fail(fmt::format("--{}: iothread={} is not there; name it by --iothread {}",
+                              Config::kOption.name, name, name));
     }
-    return fail(
-        fmt::format("{}: iothread={} is not there; name it by --iothread {}", option, name, name));
-  };
-  const auto next_name = [&] { return config.iothreads[next++ % config.iothreads.size()].name; };
-  for (DiskConfig& disk : config.disks) {
-    if (disk.iothread.empty()) disk.iothread = next_name();
-    if (auto there = need("--disk", disk.iothread); !there) return there;
-  }
-  for (VsockConfig& vsock : config.vsocks) {
-    if (vsock.iothread.empty()) vsock.iothread = next_name();
-    if (auto there = need("--vsock", vsock.iothread); !there) return there;
-  }
-  for (FsConfig& share : config.shares) {
-    if (share.iothread.empty()) share.iothread = next_name();
-    if (auto there = need("--fs", share.iothread); !there) return there;
-  }
-  for (NicConfig& nic : config.nics) {
-    if (nic.iothread.empty()) nic.iothread = next_name();
-    for (const std::string_view name : split(nic.iothread, ':')) {
-      if (auto there = need("--net", name); !there) return there;
-    }
-  }
-  for (RngConfig& rng : config.rngs) {
-    if (rng.iothread.empty()) rng.iothread = next_name();
-    if (auto there = need("--rng", rng.iothread); !there) return there;
-  }
-  for (ConsoleConfig& console : config.consoles) {
-    if (console.iothread.empty()) console.iothread = next_name();
-    if (auto there = need("--console", console.iothread); !there) return there;
-  }
-  for (BalloonSettings& balloon : config.balloons) {
-    if (balloon.iothread.empty()) balloon.iothread = next_name();
-    if (auto there = need("--balloon", balloon.iothread); !there) return there;
   }
   return {};
 }
@@ -265,6 +195,31 @@ Status parse_memory(const PropertyList& properties, MachineConfig& config) {
   return reader.finish();
 }
 
+/// One of a few words, if it was given.
+template <class T>
+Status parse_word(std::string_view option, const std::optional<std::string>& text, T& out,
+                  std::initializer_list<std::pair<std::string_view, T>> words) {
+  if (!text) return {};
+  std::string all;
+  for (const auto& [word, meaning] : words) {
+    if (*text == word) {
+      out = meaning;
+      return {};
+    }
+    all += (all.empty() ? "" : ", ") + std::string(word);
+  }
+  return fail(fmt::format("{}: '{}' is unknown; it must be one of {}", option, *text, all));
+}
+
+Status parse_number(std::string_view option, const std::optional<std::string>& text, unsigned& out,
+                    unsigned least, unsigned most) {
+  if (!text) return {};
+  const auto number = parse_count(option, *text, least, most);
+  if (!number) return forward(number);
+  out = *number;
+  return {};
+}
+
 }  // namespace
 
 void MachineOptions::merge(const MachineOptions& later) {
@@ -280,41 +235,19 @@ void MachineOptions::merge(const MachineOptions& later) {
   take_later(serial, later.serial);
   take_later(on_reset, later.on_reset);
   memory.merge(later.memory);
-  merge_named(disks, later.disks, "id");
-  merge_named(nics, later.nics, "id");
-  merge_named(rngs, later.rngs, "id");
-  merge_only(vsocks, later.vsocks);
-  merge_named(shares, later.shares, "id");
-  merge_named(consoles, later.consoles, "name");
-  merge_only(balloons, later.balloons);
-  merge_named(iothreads, later.iothreads, "name");
+  merge_lists(iothreads, later.iothreads, "name");
+  for (const DeviceKind& kind : device_kinds()) {
+    merge_lists(this->*kind.list, later.*kind.list, kind.option.same_by);
+  }
 }
 
-Result<DiskConfig> parse_disk(const PropertyList& properties) {
-  DiskConfig disk;
-  PropertyReader reader("--disk", properties);
-  reader.text("path", disk.file.path);
-  reader.size("null", disk.null_bytes, 512, std::uint64_t{1} << 60);
-  reader.flag("readonly", disk.file.read_only);
-  reader.choice<Cache>("cache", disk.file.cache,
-                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
-  reader.choice<Aio>(
-      "aio", disk.file.aio,
-      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
-  reader.number("queues", disk.queues, 1, kMaxQueues);
-  reader.number("queue-size", disk.queue_size, 2, kMaxQueueSize);
-  read_common_keys(reader, properties, disk);
-  if ((disk.queue_size & (disk.queue_size - 1)) != 0) {
-    reader.wrong("queue-size", fmt::format("{}", disk.queue_size), "a power of two");
-  }
-  if (disk.null_bytes % 512 != 0) {
-    reader.wrong("null", fmt::format("{}", disk.null_bytes), "a multiple of 512");
-  }
-  if (auto status = reader.finish(); !status) return forward(status);
-  if (reader.has("path") == reader.has("null")) {
-    return fail("--disk: either path=FILE or null=SIZE is needed, and not both");
-  }
-  return disk;
+std::span<const DeviceKind> device_kinds() {
+#define BELLHOP_DEVICE(Config, list) {Config::kOption, &MachineOptions::list},
+  static const DeviceKind kinds[] = {
+#include "devices/devices.def"
+  };
+#undef BELLHOP_DEVICE
+  return kinds;
 }
 
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
@@ -336,23 +269,20 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
 
 Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   MachineConfig config;
-  struct stat info {};
   if (!options.kernel || options.kernel->empty()) {
     return fail("--kernel is missing: name a PVH kernel, --kernel FILE");
   }
   config.kernel = *options.kernel;
-  if (auto checked = check_file("--kernel", config.kernel, info); !checked) return forward(checked);
+  if (auto checked = check_input_file("--kernel", config.kernel); !checked) return forward(checked);
   if (options.initrd) {
     config.initrd = *options.initrd;
-    if (auto checked = check_file("--initrd", config.initrd, info); !checked) {
+    if (auto checked = check_input_file("--initrd", config.initrd); !checked) {
       return forward(checked);
     }
   }
   config.cmdline = options.cmdline.value_or("");
-  if (options.cpus) {
-    const auto cpus = parse_count("--cpus", *options.cpus, 1, kMaxCpus);
-    if (!cpus) return forward(cpus);
-    config.cpus = *cpus;
+  if (auto parsed = parse_number("--cpus", options.cpus, config.cpus, 1, kMaxCpus); !parsed) {
+    return forward(parsed);
   }
   if (options.vcpu_affinity) {
     if (auto parsed = parse_affinity(*options.vcpu_affinity, config); !parsed) {
@@ -360,95 +290,55 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
     }
   }
   if (auto parsed = parse_memory(options.memory, config); !parsed) return forward(parsed);
-  if (options.transport == "mmio") {
-    config.transport = TransportKind::kMmio;
-  } else if (options.transport == "pci-transitional") {
-    config.transport = TransportKind::kPciTransitional;
-  } else if (options.transport && options.transport != "pci") {
-    return fail(
-        fmt::format("--transport: '{}' is unknown; it must be pci, pci-transitional or mmio",
-                    *options.transport));
+  if (auto parsed = parse_word("--transport", options.transport, config.transport,
+                               {{"pci", TransportKind::kPci},
+                                {"pci-transitional", TransportKind::kPciTransitional},
+                                {"mmio", TransportKind::kMmio}});
+      !parsed) {
+    return forward(parsed);
   }
-  if (options.on_reset == "restart") {
-    config.on_reset = OnReset::kRestart;
-  } else if (options.on_reset && options.on_reset != "exit") {
-    return fail(
-        fmt::format("--on-reset: '{}' is unknown; it must be exit or restart", *options.on_reset));
+  if (auto parsed = parse_word("--on-reset", options.on_reset, config.on_reset,
+                               {{"exit", OnReset::kExit}, {"restart", OnReset::kRestart}});
+      !parsed) {
+    return forward(parsed);
   }
-  if (options.max_ioeventfds) {
-    const auto count = parse_count("--max-ioeventfds", *options.max_ioeventfds, 1, kMaxIoEventFds);
-    if (!count) return forward(count);
-    config.max_ioeventfds = *count;
-  }
-  if (options.reserve_ioeventfds) {
-    const auto count =
-        parse_count("--reserve-ioeventfds", *options.reserve_ioeventfds, 0, kMaxIoEventFds);
-    if (!count) return forward(count);
-    config.reserved_ioeventfds = *count;
+  if (auto parsed = parse_number("--max-ioeventfds", options.max_ioeventfds, config.max_ioeventfds,
+                                 1, kMaxIoEventFds);
+      !parsed) {
+    return forward(parsed);
   }
   for (const PropertyList& properties : options.iothreads) {
     auto thread = parse_iothread(properties);
     if (!thread) return forward(thread);
     config.iothreads.push_back(std::move(*thread));
   }
-  for (const PropertyList& properties : options.disks) {
-    auto disk = parse_disk(properties);
-    if (!disk) return forward(disk);
-    if (disk->id.empty()) disk->id = fmt::format("disk{}", config.disks.size());
-    config.disks.push_back(std::move(*disk));
-  }
-  for (const PropertyList& properties : options.nics) {
-    auto nic = parse_net(properties);
-    if (!nic) return forward(nic);
-    if (nic->id.empty()) nic->id = fmt::format("net{}", config.nics.size());
-    config.nics.push_back(std::move(*nic));
-  }
-  for (const PropertyList& properties : options.rngs) {
-    auto rng = parse_rng(properties);
-    if (!rng) return forward(rng);
-    if (rng->id.empty()) rng->id = fmt::format("rng{}", config.rngs.size());
-    config.rngs.push_back(std::move(*rng));
-  }
-  for (const PropertyList& properties : options.vsocks) {
-    auto vsock = parse_vsock(properties);
-    if (!vsock) return forward(vsock);
-    if (vsock->id.empty()) vsock->id = "vsock0";
-    config.vsocks.push_back(std::move(*vsock));
-  }
-  for (const PropertyList& properties : options.shares) {
-    auto share = parse_fs(properties);
-    if (!share) return forward(share);
-    if (share->id.empty()) share->id = fmt::format("fs{}", config.shares.size());
-    config.shares.push_back(std::move(*share));
-  }
-  if (auto shared = share_memory(options.memory, config); !shared) return forward(shared);
-  if (!options.reserve_ioeventfds) {
-    const unsigned needed = needed_ioeventfds(config);
-    // Where they cannot all have one anyway, others need not go without.
-    const bool enough = config.max_ioeventfds == 0 || needed <= config.max_ioeventfds;
-    config.reserved_ioeventfds = enough ? needed : 0;
-  }
-  if (!options.consoles.empty()) {
-    auto console = parse_console(options.consoles);
-    if (!console) return forward(console);
-    if (console->id.empty()) console->id = "console0";
-    config.consoles.push_back(std::move(*console));
-  }
-  if (options.balloons.size() > 1) return fail("--balloon: a machine has one at most");
-  for (const PropertyList& properties : options.balloons) {
-    auto balloon = parse_balloon(properties);
-    if (!balloon) return forward(balloon);
-    if (balloon->id.empty()) balloon->id = "balloon0";
-    if (balloon->size > config.memory) {
-      return fail("--balloon: size is more than the machine's memory (see --memory)");
-    }
-    config.balloons.push_back(std::move(*balloon));
-  }
-  if (auto given = give_iothreads(config); !given) return forward(given);
-  if (auto checked = check_disks(config.disks); !checked) return forward(checked);
-  if (auto checked = check_nics(config); !checked) return forward(checked);
+  if (auto checked = check_iothreads(config); !checked) return forward(checked);
+
+  unsigned carried = 0;
+  std::size_t next_thread = 0;
+#define BELLHOP_DEVICE(Config, list)                                                     \
+  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                 \
+    return forward(parsed);                                                              \
+  }                                                                                      \
+  if (auto checked = check_devices(config.list, options.memory, config); !checked) {     \
+    return forward(checked);                                                             \
+  }                                                                                      \
+  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) { \
+    return forward(given);                                                               \
+  }                                                                                      \
+  carried += carried_queues(config.list);
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
   if (auto checked = check_ids(config); !checked) return forward(checked);
-  if (auto checked = check_vsocks(config); !checked) return forward(checked);
+
+  // Where those queues cannot all have one anyway, others need not go without.
+  const bool enough = config.max_ioeventfds == 0 || carried <= config.max_ioeventfds;
+  config.reserved_ioeventfds = enough ? carried : 0;
+  if (auto parsed = parse_number("--reserve-ioeventfds", options.reserve_ioeventfds,
+                                 config.reserved_ioeventfds, 0, kMaxIoEventFds);
+      !parsed) {
+    return forward(parsed);
+  }
   return config;
 }
 

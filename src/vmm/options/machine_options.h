@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/property_list.h"
 #include "base/result.h"
 #include "vmm/config.h"
-#include "vmm/options/property_list.h"
 
 namespace bellhop {
 
@@ -25,19 +25,24 @@ struct MachineOptions {
   std::optional<std::string> serial;
   std::optional<std::string> on_reset;
   PropertyList memory;
-  std::vector<PropertyList> disks;
-  std::vector<PropertyList> nics;
-  std::vector<PropertyList> rngs;
-  std::vector<PropertyList> vsocks;
-  std::vector<PropertyList> shares;    ///< --fs
-  std::vector<PropertyList> consoles;  ///< one for each port
-  std::vector<PropertyList> balloons;
   std::vector<PropertyList> iothreads;
+  /// Of every kind of device, as in MachineConfig: `disks`, ...
+#define BELLHOP_DEVICE(Config, list) std::vector<PropertyList> list;
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
 
-  /// `later` wins: over scalars, and key by key over the device of the same `id` and the
-  /// I/O thread of the same `name`. Others are added.
+  /// `later` wins: over scalars, and key by key over the same device (DeviceOption::same_by) and
+  /// the I/O thread of the same `name`. Others are added.
   void merge(const MachineOptions& later);
 };
+
+/// A kind of device, and where its options are.
+struct DeviceKind {
+  const DeviceOption& option;
+  std::vector<PropertyList> MachineOptions::*list;
+};
+/// All of them, in the order of devices.def.
+std::span<const DeviceKind> device_kinds();
 
 /// Reads a TOML file that has the names of the command line:
 ///
@@ -56,14 +61,6 @@ Result<MachineOptions> read_options_file(const std::string& path);
 /// The same from text; `name` is what errors call it.
 Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name);
 
-Result<DiskConfig> parse_disk(const PropertyList& properties);
-Result<NicConfig> parse_net(const PropertyList& properties);
-Result<RngConfig> parse_rng(const PropertyList& properties);
-Result<VsockConfig> parse_vsock(const PropertyList& properties);
-Result<FsConfig> parse_fs(const PropertyList& properties);
-/// All ports of the one device.
-Result<ConsoleConfig> parse_console(std::span<const PropertyList> ports);
-Result<BalloonSettings> parse_balloon(const PropertyList& properties);
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O

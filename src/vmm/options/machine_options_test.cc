@@ -297,7 +297,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAShare) {
   options_.shares.clear();
   share("tag=t,socket=s");
   options_.memory = *PropertyList::parse("64M,shared=off", "size");
-  EXPECT_THAT(fault(), HasSubstr("--fs: virtiofsd maps the guest's memory"));
+  EXPECT_THAT(fault(), HasSubstr("--fs: another process maps the guest's memory"));
   options_.memory = *PropertyList::parse("64M", "size");
   share("tag=t,socket=r");
   EXPECT_THAT(fault(), HasSubstr("--fs: tag=t is given to two shares"));
@@ -329,7 +329,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
   options_.vsocks.clear();
   vsock("cid=3,uds=v");
   vsock("cid=4,uds=w,id=other");
-  EXPECT_THAT(fault(), HasSubstr("one vsock device"));
+  EXPECT_THAT(fault(), HasSubstr("--vsock: a machine has one at most"));
   options_.vsocks.pop_back();
   options_.vsocks[0].set({"id", "a"});
   disk("null=1M,id=a");
@@ -413,7 +413,7 @@ TEST_F(MachineOptionsTest, RefusesOneFileTwiceForWriting) {
 TEST_F(MachineOptionsTest, RefusesIdsAndNamesGivenTwice) {
   disk("null=1M,id=a");
   disk("null=1M,id=a");
-  EXPECT_THAT(fault(), HasSubstr("--disk: id=a is given to two disks"));
+  EXPECT_THAT(fault(), HasSubstr("--disk: id=a is given twice"));
   options_.disks.clear();
   iothread("a");
   iothread("a");

@@ -66,22 +66,12 @@ class OptionsReader {
         if (!*slot->second) taken = wrong(node, key, "a string or a number");
       } else if (key == "memory") {
         taken = properties(node, key, "size", options.memory);
-      } else if (key == "disk") {
-        taken = list(node, key, {}, options.disks);
-      } else if (key == "net") {
-        taken = list(node, key, {}, options.nics);
-      } else if (key == "rng") {
-        taken = list(node, key, "src", options.rngs);
-      } else if (key == "vsock") {
-        taken = list(node, key, {}, options.vsocks);
-      } else if (key == "fs") {
-        taken = list(node, key, {}, options.shares);
-      } else if (key == "console") {
-        taken = list(node, key, {}, options.consoles);
-      } else if (key == "balloon") {
-        taken = list(node, key, "size", options.balloons);
       } else if (key == "iothread") {
         taken = list(node, key, "name", options.iothreads);
+      } else if (const auto kind = std::ranges::find(
+                     device_kinds(), key, [](const DeviceKind& one) { return one.option.name; });
+                 kind != device_kinds().end()) {
+        taken = list(node, key, kind->option.bare_key, options.*kind->list);
       } else {
         taken = fail(fmt::format("{}:{}: unknown name '{}'", name_, line(node), key));
       }

@@ -312,6 +312,16 @@ Result<double> measure_kernel_mode_ratio(Hypervisor& hypervisor) {
   return *floors.kernel_mode_ratio;
 }
 
+std::optional<std::string> why_no_linux(Hypervisor& hypervisor) {
+  const auto ratio = measure_kernel_mode_ratio(hypervisor);
+  if (!ratio || *ratio < kInterpretedRatio) return std::nullopt;  // else wrong: shows by itself
+  return fmt::format(
+      "this host's KVM interprets guest kernel mode (an instruction takes {:.0f} times as long as "
+      "in user mode; some are unknown to it), so that Linux cannot run there. The bench guest can, "
+      "and a host with VMX or SVM runs both",
+      *ratio);
+}
+
 Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
                               std::vector<std::string>& notes) {
   const CpuList mine = cpus.empty() ? allowed_cpus() : cpus;

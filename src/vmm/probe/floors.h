@@ -50,6 +50,9 @@ Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
 /// How much slower an instruction is in guest kernel mode than in guest user mode, in some
 /// milliseconds. To be compared with kInterpretedRatio.
 Result<double> measure_kernel_mode_ratio(Hypervisor& hypervisor);
+/// Why Linux cannot run on this host, to be put behind the option at fault; nothing where it can,
+/// or where that cannot be measured.
+std::optional<std::string> why_no_linux(Hypervisor& hypervisor);
 /// The part that needs no KVM.
 void measure_wakes(Floors& floors, const CpuList& cpus, std::vector<std::string>& notes);
 

@@ -1,8 +1,7 @@
 #include <fmt/format.h>
 
+#include "devices/vsock/vsock_config.h"
 #include "virtio/abi/vsock.h"
-#include "vmm/options/common_keys.h"
-#include "vmm/options/machine_options.h"
 
 namespace bellhop {
 
@@ -13,7 +12,18 @@ constexpr unsigned kMostCid = virtio::kVsockCidAny - 1;
 
 }  // namespace
 
-Result<VsockConfig> parse_vsock(const PropertyList& properties) {
+const DeviceOption VsockConfig::kOption = {
+    .name = "vsock",
+    .summary = "Sockets between host and guest",
+    .value = "cid=N,uds=PATH",
+    .keys = R"(
+  cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
+  vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
+  id=NAME, notify=..., iothread=... as for --net)",
+    .same_by = {},  // a guest has one CID
+};
+
+Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   VsockConfig vsock;
   PropertyReader reader("--vsock", properties);
   reader.number("cid", vsock.cid, kLeastCid, kMostCid);
@@ -34,6 +44,10 @@ Result<VsockConfig> parse_vsock(const PropertyList& properties) {
     return fail("--vsock: uds=PATH goes with vhost=off only: the kernel has sockets of its own");
   }
   return vsock;
+}
+
+unsigned VsockConfig::carried_queues() const noexcept {
+  return vhost == VsockVhost::kOff ? 0 : 2;  // the events are ours
 }
 
 }  // namespace bellhop

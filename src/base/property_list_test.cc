@@ -1,4 +1,4 @@
-#include "vmm/options/property_list.h"
+#include "base/property_list.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,24 +2,21 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <optional>
 #include <string_view>
 
 #include "base/split.h"
+#include "devices/net/nic_config.h"
 #include "net/interface.h"
-#include "vmm/options/machine_options.h"
 
 namespace bellhop {
 
 namespace {
 
 constexpr unsigned kMaxPairs = 64;
-constexpr unsigned kMaxQueueSize = 32768;  // virtio 1.3, 2.7
-constexpr unsigned kLeastMtu = 68;         // virtio 1.3, 5.1.4.1
-constexpr unsigned kMostMtu = 65521;       // what a tap takes
-constexpr std::size_t kMaxId = 20;
+constexpr unsigned kLeastMtu = 68;    // virtio 1.3, 5.1.4.1
+constexpr unsigned kMostMtu = 65521;  // what a tap takes
 
 template <class T>
 std::optional<T> number(std::string_view text, int base) {
@@ -83,7 +80,23 @@ Status parse_user(NicConfig& nic, const std::vector<std::string>& forwards) {
 
 }  // namespace
 
-Result<NicConfig> parse_net(const PropertyList& properties) {
+const DeviceOption NicConfig::kOption = {
+    .name = "net",
+    .summary = "A virtio-net NIC; may be given again",
+    .value = "KEY=VALUE,...",
+    .keys = R"(
+  tap=NAME or fd=N[:N...]  a tap of the host, made if it is not there; or open ones, one a pair
+  user                     or a network without rights, by passt;
+  hostfwd=tcp:[ADDRESS]:PORT-:GUESTPORT   ... ports of the host's (or udp:); may be given again
+  id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
+  mtu=N                    set for the tap too; by default the tap's own
+  queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
+  vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
+                           force, or do not start (off)
+  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)",
+};
+
+Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   NicConfig nic;
   PropertyReader reader("--net", properties);
   reader.text("tap", nic.tap.name);
@@ -92,29 +105,17 @@ Result<NicConfig> parse_net(const PropertyList& properties) {
   reader.flag("user", nic.user);
   std::vector<std::string> forwards;
   reader.texts("hostfwd", forwards);
-  reader.text("id", nic.id);
   std::string mac;
   reader.text("mac", mac);
   unsigned mtu = 0;
   reader.number("mtu", mtu, kLeastMtu, kMostMtu);
   reader.number("queues", nic.tap.pairs, 1, kMaxPairs);
-  reader.number("queue-size", nic.queue_size, 2, kMaxQueueSize);
+  read_queue_size(reader, nic.queue_size);
   reader.choice<Vhost>("vhost", nic.vhost,
                        {{"off", Vhost::kOff}, {"on", Vhost::kOn}, {"force", Vhost::kForce}});
-  const Property* notify = properties.find("notify");
-  if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {
-    reader.wrong("notify", *notify->value,
-                 "sync or ioeventfd: this version has no polling of queues");
-  }
-  reader.choice<NotifyMode>("notify", nic.notify,
-                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"sync", NotifyMode::kSync}});
-  reader.text("iothread", nic.iothread);
-  if (nic.iothread == "auto") nic.iothread.clear();
+  read_common_keys(reader, properties, nic);
 
   nic.tap.mtu = nic.passt.mtu = static_cast<std::uint16_t>(mtu);
-  if ((nic.queue_size & (nic.queue_size - 1)) != 0) {
-    reader.wrong("queue-size", fmt::format("{}", nic.queue_size), "a power of two");
-  }
   if (reader.has("tap") && !Interface::is_name(nic.tap.name)) {
     reader.wrong("tap", nic.tap.name,
                  fmt::format("the name of an interface: 1 to {} characters without blanks, '/', "
@@ -137,10 +138,6 @@ Result<NicConfig> parse_net(const PropertyList& properties) {
       nic.tap.fds = *parsed;
     }
   }
-  const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
-  if (nic.id.size() > kMaxId || !std::ranges::all_of(nic.id, printable)) {
-    reader.wrong("id", nic.id, "at most 20 characters without spaces");
-  }
   if (auto status = reader.finish(); !status) return forward(status);
   if (int{reader.has("tap")} + int{reader.has("fd")} + int{nic.user} != 1) {
     return fail("--net: one of tap=NAME, fd=N and user is needed, and no two of them");
@@ -156,6 +153,29 @@ Result<NicConfig> parse_net(const PropertyList& properties) {
     nic.tap.pairs = count;
   }
   return nic;
+}
+
+Status NicConfig::check_together(std::span<const NicConfig> nics) {
+  for (std::size_t i = 0; i < nics.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!nics[i].tap.name.empty() && nics[j].tap.name == nics[i].tap.name) {
+        return fail(fmt::format("--net: tap={} is used by two NICs", nics[i].tap.name));
+      }
+      for (const int fd : nics[i].tap.fds) {
+        if (std::ranges::find(nics[j].tap.fds, fd) != nics[j].tap.fds.end()) {
+          return fail(fmt::format("--net: fd={} is used by two NICs", fd));
+        }
+      }
+      if (nics[i].mac != 0 && nics[j].mac == nics[i].mac) {
+        return fail(fmt::format("--net: {} and {} have the same mac", nics[j].id, nics[i].id));
+      }
+    }
+  }
+  return {};
+}
+
+unsigned NicConfig::carried_queues() const noexcept {
+  return vhost == Vhost::kOff ? 0 : 2 * tap.pairs;
 }
 
 }  // namespace bellhop

@@ -1,8 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/units.h"
-#include "vmm/options/common_keys.h"
-#include "vmm/options/machine_options.h"
+#include "devices/balloon/balloon_config.h"
 
 namespace bellhop {
 
@@ -14,7 +13,22 @@ constexpr unsigned kLongestInterval = 86'400;  // a day
 
 }  // namespace
 
-Result<BalloonSettings> parse_balloon(const PropertyList& properties) {
+const DeviceOption BalloonSettings::kOption = {
+    .name = "balloon",
+    .summary = "A virtio-balloon",
+    .value = "[size=SIZE,...]",
+    .keys = R"(
+  size=SIZE                what the guest is asked to give back (0)
+  deflate-on-oom[=on|off]  the guest may take it back before it runs out of memory
+  free-page-reporting[=on|off]   the guest gives back what it does not use
+  statistics[=on|off]  stats-interval=S        what the guest says of its memory, for --stats
+  id=, notify=, iothread=  as for --disk)",
+    .bare_key = "size",
+    .may_be_bare = true,
+    .same_by = {},
+};
+
+Result<BalloonSettings> BalloonSettings::parse(const PropertyList& properties) {
   BalloonSettings balloon;
   PropertyReader reader("--balloon", properties);
   reader.size("size", balloon.size, 0, kMost);
@@ -34,6 +48,11 @@ Result<BalloonSettings> parse_balloon(const PropertyList& properties) {
   }
   balloon.stats_interval = std::chrono::seconds(statistics ? interval : 0);
   return balloon;
+}
+
+Status BalloonSettings::check_memory(std::uint64_t bytes) const {
+  if (size <= bytes) return {};
+  return fail("--balloon: size is more than the machine's memory (see --memory)");
 }
 
 }  // namespace bellhop

@@ -1,5 +1,4 @@
-#include "vmm/options/common_keys.h"
-#include "vmm/options/machine_options.h"
+#include "devices/rng/rng_config.h"
 
 namespace bellhop {
 
@@ -10,7 +9,19 @@ constexpr unsigned kMostPeriod = 3'600'000;  // an hour
 
 }  // namespace
 
-Result<RngConfig> parse_rng(const PropertyList& properties) {
+const DeviceOption RngConfig::kOption = {
+    .name = "rng",
+    .summary = "A virtio-rng; may be given again",
+    .value = "[src=FILE,...]",
+    .keys = R"(
+  src=FILE                 where the bytes come from (/dev/urandom)
+  max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
+  id=, notify=, iothread=  as for --disk)",
+    .bare_key = "src",
+    .may_be_bare = true,
+};
+
+Result<RngConfig> RngConfig::parse(const PropertyList& properties) {
   RngConfig rng;
   PropertyReader reader("--rng", properties);
   reader.text("src", rng.source);

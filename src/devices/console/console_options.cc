@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
+#include "devices/console/console_config.h"
 #include "devices/console/console_control.h"
 #include "devices/console/console_device.h"
-#include "vmm/options/common_keys.h"
-#include "vmm/options/machine_options.h"
 
 namespace bellhop {
 
@@ -61,7 +60,18 @@ Status read_end(PropertyReader& reader, ConsolePortConfig& port) {
 
 }  // namespace
 
-Result<ConsoleConfig> parse_console(std::span<const PropertyList> ports) {
+const DeviceOption ConsoleConfig::kOption = {
+    .name = "console",
+    .summary = "A port of a virtio-console; may be given again",
+    .value = "stdio|pty|null|file=PATH|socket=PATH[,name=NAME]",
+    .keys = R"(
+  stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
+  name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
+  id=, notify=, iothread=  as for --disk; the same for all, since all are ports of one device)",
+    .same_by = "name",
+};
+
+Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) {
   ConsoleConfig console;
   bool id_given = false;
   bool notify_given = false;

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace bellhop {
+
+/// Characters that a Unix socket's path may have.
+inline constexpr std::size_t kMaxUnixPath = 107;
+
+/// A stream socket that does not block; invalid if the process has no descriptor left (errno).
+[[nodiscard]] UniqueFd make_unix_socket() noexcept;
+/// 0 or an errno value. A Unix socket is connected at once or not at all: EAGAIN is a full backlog.
+[[nodiscard]] int connect_unix(int socket, std::string_view path) noexcept;
+
+/// A socket that listens, and its file. The file is removed at the end, unless somebody has put
+/// another one in its place.
+class UnixListener {
+ public:
+  /// Takes the place of a socket whose program has ended. Errors, without the path: it has no
+  /// character or too many, somebody listens there, something else is there, it cannot be made.
+  static Result<UnixListener> listen(const std::string& path);
+  UnixListener(UnixListener&& other) noexcept = default;
+  UnixListener& operator=(UnixListener&& other) = delete;
+  ~UnixListener();
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// The next client, which does not block either; invalid if there is none.
+  [[nodiscard]] UniqueFd accept() const noexcept;
+
+ private:
+  UnixListener(UniqueFd socket, std::string path) noexcept
+      : socket_(std::move(socket)), path_(std::move(path)) {}
+
+  UniqueFd socket_;  ///< not valid: moved from
+  std::string path_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace bellhop

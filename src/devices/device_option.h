@@ -1,0 +1,75 @@
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/property_list.h"
+#include "virtio/notify_mode.h"
+
+namespace bellhop {
+
+/// How users ask for a device: `--disk path=a.img,...`, `[[disk]]` in a file. A configuration has
+/// one as `kOption`, and reads what was written:
+///
+///     static Result<FooConfig> parse(const PropertyList&);              one device an option, or
+///     static Result<FooConfig> parse(std::span<const PropertyList>);    all options one device
+///
+/// It may also have
+///
+///     static Status check_together(std::span<const FooConfig>);   what two may not share
+///     Status check_memory(std::uint64_t bytes) const;             of the machine
+///     unsigned carried_queues() const;      how many others serve: they cannot do without
+///     ioeventfds static constexpr bool kSharesMemory;  true: another process maps the guest's
+///     memory static constexpr std::size_t kQueuesTogether;   the device may be spread over several
+///     I/O
+///                                           threads (iothread=A:B), so many queues in a row on
+///                                           each
+struct DeviceOption {
+  std::string_view name;           ///< "disk"; also how ids begin that nobody gave
+  std::string_view summary;        ///< its line in --help
+  std::string_view value;          ///< what --help says it takes
+  std::string_view keys;           ///< lines of --help
+  std::string_view bare_key = {};  ///< the key of a first item without '=': --rng FILE
+  bool may_be_bare = false;        ///< --rng alone
+  /// The command line's device is the file's if this key has the same value. Empty: there is one at
+  /// most, so it is.
+  std::string_view same_by = "id";
+};
+
+inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest
+
+/// The keys of every device: id, notify, iothread.
+template <class Config>
+void read_common_keys(PropertyReader& reader, const PropertyList& properties, Config& config) {
+  reader.text("id", config.id);
+  const Property* notify = properties.find("notify");
+  if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {
+    reader.wrong("notify", *notify->value,
+                 "sync or ioeventfd: this version has no polling of queues");
+  }
+  reader.choice<NotifyMode>("notify", config.notify,
+                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"sync", NotifyMode::kSync}});
+  reader.text("iothread", config.iothread);
+  if (config.iothread == "auto") config.iothread.clear();
+  const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
+  if (config.id.size() > kMaxDeviceId || !std::ranges::all_of(config.id, printable)) {
+    reader.wrong("id", config.id, "at most 20 characters without spaces");
+  }
+}
+
+/// queue-size, of all queues (virtio 1.3, 2.7: a power of two, at most 32768).
+template <class Size>
+void read_queue_size(PropertyReader& reader, Size& size) {
+  unsigned entries = size;
+  reader.number("queue-size", entries, 2, 32768);
+  if (!std::has_single_bit(entries)) {
+    reader.wrong("queue-size", std::to_string(entries), "a power of two");
+  }
+  size = static_cast<Size>(entries);
+}
+
+}  // namespace bellhop

@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+
+#include "base/unix_socket.h"
+#include "devices/fs/fs_config.h"
+#include "virtio/abi/fs.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr unsigned kMaxQueues = 64;
+
+}  // namespace
+
+const DeviceOption FsConfig::kOption = {
+    .name = "fs",
+    .summary = "A folder of the host's, by virtiofsd; may be given again",
+    .value = "tag=NAME,socket=PATH",
+    .keys = R"(
+  tag=NAME  socket=PATH    what the guest mounts it by; virtiofsd's socket
+  num-queues=N  queue-size=N   queues for requests (1), entries of each queue (1024)
+  id=NAME, iothread=...    as for --net)",
+};
+
+Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
+  FsConfig share;
+  PropertyReader reader("--fs", properties);
+  reader.text("tag", share.tag);
+  reader.text("socket", share.socket);
+  reader.number("num-queues", share.num_queues, 1, kMaxQueues);
+  read_queue_size(reader, share.queue_size);
+  read_common_keys(reader, properties, share);
+  if (share.notify == NotifyMode::kSync) {
+    reader.wrong("notify", "sync", "ioeventfd: virtiofsd serves the queues");
+  }
+  if (share.tag.size() > virtio::kFsTagBytes || share.tag.find('\0') != std::string::npos) {
+    reader.wrong("tag", share.tag, "1 to 36 bytes");
+  }
+  if (share.socket.size() > kMaxUnixPath) {
+    reader.wrong("socket", share.socket, fmt::format("at most {} characters", kMaxUnixPath));
+  }
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (share.tag.empty()) {
+    return fail("--fs: tag=NAME is missing: the name by which the guest mounts it");
+  }
+  if (share.socket.empty()) {
+    return fail("--fs: socket=PATH is missing: where virtiofsd listens (its --socket-path)");
+  }
+  return share;
+}
+
+Status FsConfig::check_together(std::span<const FsConfig> shares) {
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (shares[j].tag == shares[i].tag) {
+        return fail(fmt::format("--fs: tag={} is given to two shares", shares[i].tag));
+      }
+      if (shares[j].socket == shares[i].socket) {
+        return fail(fmt::format("--fs: socket={} is used by two shares; each needs a virtiofsd",
+                                shares[i].socket));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace bellhop
