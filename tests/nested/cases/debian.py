@@ -54,5 +54,7 @@ FIO = ("fio --name=v --filename=/dev/vdb --size=8M --rw=randwrite --bs=4k --dire
 
 CASES = [
     session("login"),
-    session("fio", "--cpus 2", [FIO], want=[r"err= 0"]),
+    # One vCPU: the bed's two processors, emulated on two, starve one of two guests' now and then,
+    # whoever the VMM is.
+    session("fio", work=[FIO], want=[r"err= 0"]),
 ]
