@@ -30,7 +30,8 @@ bool agree(const PropertyReader& reader, std::string_view key, const T& value, b
   return same;
 }
 
-Status read_end(PropertyReader& reader, ConsolePortConfig& port) {
+/// How many ends the port was given: one is right.
+int read_ends(PropertyReader& reader, ConsolePortConfig& port) {
   int ends = 0;
   const std::pair<std::string_view, End> words[] = {
       {"stdio", End::kStdio}, {"pty", End::kPty}, {"null", End::kNull}};
@@ -54,8 +55,7 @@ Status read_end(PropertyReader& reader, ConsolePortConfig& port) {
     reader.wrong("name", port.name,
                  fmt::format("at most {} bytes without blanks", ConsoleControl::kMaxName));
   }
-  if (ends == 1) return {};
-  return fail("--console: one of stdio, pty, null, file=PATH and socket=PATH is needed");
+  return ends;
 }
 
 }  // namespace
@@ -79,11 +79,13 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   for (const PropertyList& properties : ports) {
     PropertyReader reader("--console", properties);
     ConsolePortConfig port;
-    const auto end = read_end(reader, port);
+    const int ends = read_ends(reader, port);
     DeviceKeys keys;
     read_common_keys(reader, properties, keys);
     if (auto status = reader.finish(); !status) return forward(status);
-    if (!end) return forward(end);
+    if (ends != 1) {
+      return fail("--console: one of stdio, pty, null, file=PATH and socket=PATH is needed");
+    }
     if (!agree(reader, "id", keys.id, id_given, console.id) ||
         !agree(reader, "notify", keys.notify, notify_given, console.notify) ||
         !agree(reader, "iothread", keys.iothread, iothread_given, console.iothread)) {
