@@ -56,7 +56,7 @@ class NetBench {
   };
 
   /// Who carries frames between rings and wires.
-  enum class Carrier { kDevice, kFakeVhost };
+  enum class Carrier { kDevice, kFakeVhost, kVhost };
 
   explicit NetBench(NotifyMode mode, unsigned pairs = 1, NetOptions options = {},
                     Carrier carrier = Carrier::kDevice)
@@ -74,10 +74,12 @@ class NetBench {
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
     std::unique_ptr<VhostNet> kernel;
-    if (carrier == Carrier::kFakeVhost) {
+    if (carrier != Carrier::kDevice) {
       std::vector<int> wires;
       for (unsigned i = 0; i < pairs; ++i) wires.push_back(backend->pair(i).kernel_fd());
-      kernel = must(VhostNet::create(wires, [this] { return vhost.open(); }));
+      kernel = must(carrier == Carrier::kVhost
+                        ? VhostNet::create(wires)
+                        : VhostNet::create(wires, [this] { return vhost.open(); }));
     }
     device = std::make_unique<NetDevice>(std::move(backend), options, std::move(kernel));
     device->set_config_listener(&listener);

@@ -245,16 +245,16 @@ def build_initrd(folder, image):
     image.with_suffix(".part").unlink()
 
 
-def build_job(name, monitor, script, extra=None):
-    """The second disk: the monitor, the guest's initial RAM disk, the job. Returns its path.
-    extra(root) may add more to it."""
+def build_job(name, programs, script, extra=None):
+    """The second disk: programs (their paths here by their names there), the guest's initial RAM
+    disk, the job. Returns its path. extra(root) may add more to it."""
     stage, image = CACHE / f"job-{name}", CACHE / f"job-{name}.img"
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "bin").mkdir(parents=True)
     for folder in ("lib64", "lib/x86_64-linux-gnu", "usr/bin"):
         (stage / folder).mkdir(parents=True)
-    if monitor:
-        add_program(stage, monitor, "/bin/bellhop")
+    for to, path in programs.items():
+        add_program(stage, path, f"/bin/{to}")
     guest = stage / "initrd-files"
     shutil.copytree(HERE / "guest", guest)
     for path in (guest / "init", *(guest / "jobs").glob("*")):

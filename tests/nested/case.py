@@ -29,6 +29,7 @@ class Case:
     limit   seconds for all of it, on a busy host
     short   one of the group that scripts/test.sh runs
     needs   an option that bellhop must have; without it the case is left out, and that is said
+    beside  programs built beside bellhop that it runs; left out without them, as above
     extra   extra(folder) puts more files on the job disk
     outer_disks   returns images for the outer machine, /dev/nvme2n1 and on; it has its own then
     """
@@ -42,12 +43,18 @@ class Case:
     limit: int = 240
     short: bool = False
     needs: str = ""
+    beside: typing.Sequence[str] = ()
     extra: typing.Callable | None = None
     outer_disks: typing.Callable | None = None
 
     @property
     def group(self):
         return self.name.partition(".")[0]
+
+    @property
+    def alone(self):
+        """It has an outer machine of its own, with its own files or disks."""
+        return bool(self.extra or self.outer_disks or self.beside)
 
 
 class Run:

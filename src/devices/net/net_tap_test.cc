@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -56,11 +57,20 @@ UniqueFd packet_socket(const std::string& name) {
   return socket;
 }
 
+/// NotifyMode::kKernel: the kernel's vhost-net carries the frames.
 class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
+  void SetUp() override {
+    if (by_kernel() && ::access(VhostNet::kDevice, R_OK | W_OK) != 0) {
+      GTEST_SKIP() << "this host has no " << VhostNet::kDevice;
+    }
+  }
+  static bool by_kernel() { return GetParam() == NotifyMode::kKernel; }
   void start() {
     bench = std::make_unique<NetBench>(
-        GetParam(), must(open_tap({.name = "bell0", .fds = {}, .pairs = 1, .mtu = 0})));
+        by_kernel() ? NotifyMode::kIoEventFd : GetParam(),
+        must(open_tap({.name = "bell0", .fds = {}, .pairs = 1, .mtu = 0})), NetOptions{},
+        by_kernel() ? NetBench::Carrier::kVhost : NetBench::Carrier::kDevice);
     host = packet_socket("bell0");
     bench->start();
   }
@@ -174,8 +184,8 @@ TEST_P(NetTapTest, AMillionFramesEachWayInOrder) {
     EXPECT_EQ(received, kManyFrames);
     EXPECT_EQ(got, kManyFrames);
     const NetTotals totals = bench->device->totals();
-    EXPECT_GE(totals.rx_frames, kManyFrames);
-    EXPECT_EQ(totals.tx_frames, kManyFrames);
+    EXPECT_GE(totals.rx_frames, by_kernel() ? 0 : kManyFrames);
+    EXPECT_EQ(totals.tx_frames, by_kernel() ? 0 : kManyFrames);
     EXPECT_EQ(totals.guest_faults + totals.tx_dropped_error + totals.rx_dropped_no_room, 0U);
   });
 }
@@ -184,12 +194,31 @@ TEST_P(NetTapTest, PausesLoseNothing) {
   in_namespace([this] {
     start();
     run(kManyFrames / 10, 16);
-    EXPECT_EQ(bench->device->totals().tx_frames, kManyFrames / 10);
+    EXPECT_EQ(bench->device->totals().tx_frames, by_kernel() ? 0 : kManyFrames / 10);
   });
 }
 
+TEST_P(NetTapTest, LinkFlapsAndDriversThatStartAnew) {
+  in_namespace([this] {
+    start();
+    for (std::uint64_t frames = 1000; frames <= 20'000; frames += 1000) {
+      run(frames, 0);
+      bench->device->set_link(false);
+      EXPECT_FALSE(driver_sees_link());
+      bench->device->set_link(true);
+      EXPECT_TRUE(driver_sees_link());
+      if (frames % 3000 != 0) continue;
+      bench->restart(bench->device->traits().features);
+      in_ring = 0;
+    }
+    EXPECT_EQ(bench->sink.broken, 0);
+  });
+}
+
+class NetTapRemovedTest : public NetTapTest {};
+
 // Row 28: the interface goes while frames are under way.
-TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
+TEST_P(NetTapRemovedTest, Row28TheInterfaceIsRemoved) {
   in_namespace([this] {
     start();
     run(1000, 0);
@@ -221,6 +250,10 @@ TEST_P(NetTapTest, Row28TheInterfaceIsRemoved) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, NetTapTest,
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
+                                           NotifyMode::kKernel),
+                         [](const auto& which) { return to_string(which.param); });
+INSTANTIATE_TEST_SUITE_P(Modes, NetTapRemovedTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
                          [](const auto& which) { return to_string(which.param); });
 

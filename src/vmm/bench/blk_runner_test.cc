@@ -147,12 +147,27 @@ TEST(CpuAccount, CountsWakeUpsFromOtherCpusWhereTheKernelDoes) {
   EXPECT_FALSE(find_remote_wakeups("nr_wakeups_remote : many").has_value());
 }
 
+TEST(CpuAccount, FindsTheSystemTimeBehindAnyName) {
+  EXPECT_EQ(find_system_ticks("42 (io0) S 1 42 42 0 -1 4194304 90 0 0 0 700 311 0 0 20 0 3"), 311U);
+  EXPECT_EQ(find_system_ticks("42 (a ) b) R 1 42 42 0 -1 4194304 90 0 0 0 700 12 0 0 20"), 12U);
+  EXPECT_EQ(find_system_ticks("42 (io0) S 1 42"), 0U);
+  EXPECT_EQ(find_system_ticks(""), 0U);
+}
+
+TEST(CpuAccount, TellsTheKernelsShareOfThoseThatAreNoVcpus) {
+  CpuSample begin;
+  begin.threads = {{1, {0, 0, {}, 50}}, {2, {0, 0, {}, 1'000'000'000}}};
+  CpuSample end;
+  end.threads = {{1, {9, 0, {}, 90}}, {2, {9, 0, {}, 3'000'000'000}}, {3, {9, 0, {}, 500'000'000}}};
+  EXPECT_DOUBLE_EQ(used_between(begin, end, {1}).io_system_s, 2.5);
+}
+
 TEST(CpuAccount, SumsTheWakeUpsOfAllThreads) {
   CpuSample begin;
-  begin.threads = {{1, {10, 5, 100}}, {2, {10, 5, 7}}, {3, {10, 5, 50}}};
+  begin.threads = {{1, {10, 5, 100, 0}}, {2, {10, 5, 7, 0}}, {3, {10, 5, 50, 0}}};
   CpuSample end;
   end.process_ns = 1000;
-  end.threads = {{1, {20, 6, 130}}, {2, {20, 6, 8}}, {4, {5, 1, 3}}};
+  end.threads = {{1, {20, 6, 130, 0}}, {2, {20, 6, 8, 0}}, {4, {5, 1, 3, 0}}};
   const CpuUse use = used_between(begin, end, {1});
   EXPECT_EQ(use.remote_wakeups, 30U + 1U + 3U) << "a new thread counts, one that ended does not";
   EXPECT_EQ(use.context_switches, 3U);

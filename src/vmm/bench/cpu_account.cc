@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -59,7 +60,25 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+std::uint64_t read_system_ns(const std::filesystem::path& task) {
+  static const auto ticks_per_s = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return find_system_ticks(read_text(task / "stat")) * 1'000'000'000 / ticks_per_s;
+}
+
 }  // namespace
+
+std::uint64_t find_system_ticks(const std::string& stat) {
+  // "42 (a name) S 1 ...": a name may hold anything, so that fields are counted behind it.
+  constexpr int kFieldsBefore = 12;  // from the state, the third field, to utime, the fourteenth
+  const auto name = stat.rfind(')');
+  if (name == std::string::npos) return 0;
+  std::istringstream fields(stat.substr(name + 1));
+  std::string skipped;
+  for (int i = 0; i < kFieldsBefore; ++i) fields >> skipped;
+  std::uint64_t ticks = 0;
+  fields >> ticks;
+  return fields ? ticks : 0;
+}
 
 std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched) {
   // "nr_wakeups_remote                            :                  123", after a prefix.
@@ -101,7 +120,8 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
     std::from_chars(name.data(), name.data() + name.size(), tid);
     sample.threads[tid] = {
         read_cpu_ns(task.path()), read_context_switches(task.path()),
-        wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt};
+        wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt,
+        read_system_ns(task.path())};
   }
   sample.process_ns += read_vhost_ns(sample.threads);
   return sample;
@@ -121,6 +141,8 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
     }
     if (std::ranges::find(vcpus, tid) != vcpus.end()) {
       use.vcpu_s += static_cast<double>(now.cpu_ns - start.cpu_ns) * 1e-9;
+    } else {
+      use.io_system_s += static_cast<double>(now.system_ns - start.system_ns) * 1e-9;
     }
   }
   use.io_s = std::max(0.0, use.total_s - use.vcpu_s);

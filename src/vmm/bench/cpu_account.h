@@ -22,6 +22,8 @@ struct CpuSample {
     /// Times that it was woken by somebody on another CPU than the one on which it then ran.
     /// Nothing where the kernel does not count them.
     std::optional<std::uint64_t> remote_wakeups;
+    /// Of cpu_ns, in the kernel: its tick's estimate, in hundredths of a second.
+    std::uint64_t system_ns = 0;
   };
   std::uint64_t process_ns = 0;  ///< with threads that have ended, and with vhost's
   std::map<int, Thread> threads;
@@ -35,11 +37,14 @@ struct CpuUse {
   double total_s = 0;
   double vcpu_s = 0;                   ///< of the threads named
   double io_s = 0;                     ///< of all others: I/O threads, their workers, main thread
+  double io_system_s = 0;              ///< of these, in the kernel (threads that lived at the end)
   std::uint64_t context_switches = 0;  ///< of all threads that lived at both ends
   std::optional<std::uint64_t> remote_wakeups;  ///< of the same; nothing where not counted
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);
 
+/// The system time, in clock ticks, of a /proc/PID/task/TID/stat; 0 if it is not in there.
+std::uint64_t find_system_ticks(const std::string& stat);
 /// nr_wakeups_remote of a /proc/PID/task/TID/sched; nothing if it is not in there.
 std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched);
 /// Whether the kernel counts wake-ups now (kernel.sched_schedstats=1, and built with them).

@@ -91,7 +91,8 @@ TEST(Json, HasTheSharedSchema) {
                            "notify",        "placement",   "repeat",      "seconds",
                            "operations",    "bytes",       "mb_per_s",    "iops",
                            "host_cpu_s",    "vcpu_cpu_s",  "io_cpu_s",    "bytes_per_host_cpu_s",
-                           "latency_us",    "counters",    "verified",    "spread"}) {
+                           "latency_us",    "counters",    "verified",    "spread",
+                           "io_system_s"}) {
     EXPECT_TRUE(run.contains(name)) << name;
   }
   EXPECT_EQ(run["notify"], "ioeventfd");

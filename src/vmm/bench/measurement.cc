@@ -12,8 +12,9 @@ constexpr int kSchema = 1;
 
 double ratio(double above, double below) noexcept { return below > 0 ? above / below : 0; }
 
-Json or_null(const std::optional<std::uint64_t>& count) {
-  return count ? Json(*count) : Json(nullptr);
+template <class Value>
+Json or_null(const std::optional<Value>& value) {
+  return value ? Json(*value) : Json(nullptr);
 }
 
 /// Names joined with dots, and the values under them.
@@ -74,6 +75,7 @@ void add_measurement(Json& run, const Measurement& m, unsigned repeats, double l
   run["host_cpu_s"] = m.host_cpu_s;
   run["vcpu_cpu_s"] = m.vcpu_cpu_s;
   run["io_cpu_s"] = m.io_cpu_s;
+  run["io_system_s"] = or_null(m.io_system_s);
   run["bytes_per_host_cpu_s"] = m.bytes_per_host_cpu_s();
   run["latency_us"] = {{"p50", m.latency.p50},
                        {"p99", m.latency.p99},

@@ -40,6 +40,7 @@ struct Measurement {
   double host_cpu_s = 0;
   double vcpu_cpu_s = 0;
   double io_cpu_s = 0;
+  std::optional<double> io_system_s;  ///< of io_cpu_s, in the kernel
   Latency latency;
   Counters counters;
 

@@ -211,6 +211,13 @@ Table ping_table(const View& view) {
   return table;
 }
 
+/// How much of what the I/O threads spend is the kernel's; not said of threads that hardly ran.
+std::string kernel_share(const NetMeasurement& m) {
+  constexpr double kTooLittle = 0.1;  // seconds: ticks are hundredths
+  if (!m.io_system_s || m.io_cpu_s < kTooLittle) return kNone;
+  return fmt::format("{:.0f} %", *m.io_system_s / m.io_cpu_s * 100);
+}
+
 Table packet_table(const View& view) {
   const bool ratios = view.has(Vmm::kBellhop) && view.has(Vmm::kQemu);
   Table table;
@@ -219,7 +226,7 @@ Table packet_table(const View& view) {
                    {"", "Notification", true},      {"thousand a second", "received"},
                    {"thousand a second", "spread"}, {"thousand a second", "lost"},
                    {"host CPU", "us each"},         {"host CPU", "thousand a CPU s"},
-                   {"", "system calls each"}};
+                   {"", "system calls each"},       {"I/O threads", "in the kernel"}};
   if (ratios) {
     table.columns.push_back({"bellhop / qemu", "rate"});
     table.columns.push_back({"bellhop / qemu", "per CPU s"});
@@ -241,7 +248,8 @@ Table packet_table(const View& view) {
             quotient(m.host_cpu_s * 1e6, count),
             quotient(count * 1e-3, m.host_cpu_s),
             m.counters.system_calls ? quotient(static_cast<double>(*m.counters.system_calls), count)
-                                    : kNone};
+                                    : kNone,
+            kernel_share(m)};
         if (ratios) {
           const NetRun* peer = vmm == Vmm::kBellhop ? view.find(row, Vmm::kQemu, notify) : nullptr;
           cells.push_back(throughput_ratio(peer == nullptr ? nullptr : run, peer));

@@ -1,5 +1,6 @@
 """Debian itself: the root disk of scripts/make-debian-disk.sh, a login, and work as its user."""
 
+import functools
 import shutil
 
 import bed
@@ -11,25 +12,25 @@ CMDLINE = ("console=ttyS0 root=/dev/vda rw mitigations=off systemd.mask=e2scrub_
            "modprobe.blacklist=kvm_amd,kvm")
 
 
-def debian_folder():
+def debian_folder(suite):
     """The disk, made when it is not there yet or its script has changed."""
-    folder, script = bed.CACHE / "debian", bed.PROJECT / "scripts/make-debian-disk.sh"
+    folder, script = bed.CACHE / f"debian-{suite}", bed.PROJECT / "scripts/make-debian-disk.sh"
     mark, now = folder / "mark", bed.fingerprint(script.read_bytes())
     if mark.exists() and mark.read_text() == now:
         return folder
     bed.program("mmdebstrap")
-    bed.say("nested: making a Debian disk (some minutes)")
-    bed.command(script, "--password", PASSWORD, "--packages", "fio", folder)
+    bed.say(f"nested: making a disk of Debian {suite} (some minutes)")
+    bed.command(script, "--suite", suite, "--password", PASSWORD, "--packages", "fio", folder)
     mark.write_text(now)
     return folder
 
 
-def add_kernel(stage):
+def add_kernel(suite, stage):
     for name in ("vmlinuz", "initrd.img"):
-        shutil.copy(debian_folder() / name, stage / f"debian-{name}")
+        shutil.copy(debian_folder(suite) / name, stage / f"{suite}-{name}")
 
 
-def session(name, options="", work=(), **other):
+def session(name, options="", work=(), suite="bookworm", **other):
     """Logs in over the serial port, does some work, and switches the machine off."""
     typed = ["type_after 'login:' root", f"type_after 'Password:' {PASSWORD}"]
     typed += [f"type_after '~# $' '{line}'" for line in work]
@@ -41,20 +42,30 @@ def session(name, options="", work=(), **other):
         f"debian.{name}",
         "mkfifo keys; : > out; disk b.img\n"
         f"({{ {'; '.join(typed)}; sleep 1000; }} > keys) &\n"
-        "bellhop run --kernel /job/debian-vmlinuz --initrd /job/debian-initrd.img --memory 768M "
+        f"bellhop run --kernel /job/{suite}-vmlinuz --initrd /job/{suite}-initrd.img --memory 768M "
         f"--cmdline '{CMDLINE}' --stats stats.json "
         f"--disk path=/dev/nvme2n1 --disk path=b.img {options} < keys > out 2>&1 &\n"
         "machine=$!; tail -f out & wait $machine; status=$?; sleep 1; echo; echo @status $status",
         [r"answer 42 root on guest", *other.pop("want", [])], status=[OFF], limit=900,
-        extra=add_kernel, outer_disks=lambda: [debian_folder() / "debian.img"], **other)
+        extra=functools.partial(add_kernel, suite),
+        outer_disks=lambda: [debian_folder(suite) / "debian.img"], **other)
 
 
 FIO = ("fio --name=v --filename=/dev/vdb --size=8M --rw=randwrite --bs=4k --direct=1 "
        "--ioengine=libaio --iodepth=16 --verify=crc32c --output=fio.txt; grep -E err fio.txt")
+
+FILES = ("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && head -c 4M /dev/urandom > /mnt/b && "
+         "sha256sum /mnt/b > sum && umount /mnt && mount /dev/vdb /mnt && sha256sum -c sum; "
+         "umount /mnt")
 
 CASES = [
     session("login"),
     # One vCPU: the bed's two processors, emulated on two, starve one of two guests' now and then,
     # whoever the VMM is.
     session("fio", work=[FIO], want=[r"err= 0"]),
+    # The next release, whose kernel is the one that backports have for bookworm.
+    session("trixie", suite="trixie", options="--rng", work=[
+        "echo kernel $(uname -r)", FILES,
+        "echo random $(dd if=/dev/hwrng bs=64 count=1 status=none | wc -c)", FIO],
+            want=[r"kernel 6\.(1[2-9]|[2-9]\d)\.", r"/mnt/b: OK", r"random 64\b", r"err= 0"]),
 ]
