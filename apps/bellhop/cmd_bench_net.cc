@@ -50,6 +50,7 @@ struct NetArguments {
   std::string seconds;
   std::string repeats;
   std::string warmup;
+  std::string end_cpus;
   std::string transport = "pci";
   std::string guest;
   std::string linux_folder;
@@ -105,7 +106,11 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
                                {"mmio", TransportKind::kMmio}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
-  return lists.status();
+  if (!lists.status() || arguments.end_cpus.empty()) return lists.status();
+  auto cpus = parse_cpu_list(arguments.end_cpus);
+  if (!cpus) return fail("--end-cpus: " + cpus.error().message);
+  job.setting.end_cpus = std::move(*cpus);
+  return {};
 }
 
 /// Where a program lies, as a shell would find it.
@@ -249,6 +254,8 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--notify", arguments->notify, "sync,ioeventfd,vhost (all)", "LIST");
   text("--placement", arguments->placements,
        "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  text("--end-cpus", arguments->end_cpus,
+       "Host CPUs of the process at the other end (the scheduler's choice)", "LIST");
   text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
   text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
   text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");

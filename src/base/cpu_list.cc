@@ -73,12 +73,12 @@ CpuList allowed_cpus() {
   return cpus;
 }
 
-Status pin_this_thread(const CpuList& cpus) {
+Status pin_thread(int tid, const CpuList& cpus) {
   if (cpus.empty()) return {};
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const unsigned cpu : cpus) CPU_SET(cpu, &set);
-  if (::sched_setaffinity(0, sizeof set, &set) != 0) {
+  if (::sched_setaffinity(tid, sizeof set, &set) != 0) {
     return fail_errno(fmt::format("cannot run on CPUs {}", format_cpu_list(cpus)));
   }
   return {};

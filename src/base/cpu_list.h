@@ -17,7 +17,8 @@ std::string format_cpu_list(const CpuList& cpus);
 
 /// CPUs that this process may run on.
 CpuList allowed_cpus();
-/// Pins the calling thread; an empty list leaves it as it is.
-Status pin_this_thread(const CpuList& cpus);
+/// Pins a thread; an empty list leaves it as it is.
+Status pin_thread(int tid, const CpuList& cpus);
+inline Status pin_this_thread(const CpuList& cpus) { return pin_thread(0, cpus); }
 
 }  // namespace bellhop

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -94,12 +93,9 @@ void IoThread::run_sync(const std::function<void()>& work) {
 
 Status IoThread::set_cpus(const CpuList& cpus) {
   if (cpus.empty()) return {};
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const unsigned cpu : cpus) CPU_SET(cpu, &set);
-  if (::sched_setaffinity(tid_, sizeof set, &set) != 0) {
-    return fail_errno(
-        fmt::format("I/O thread {} cannot run on CPUs {}", config_.name, format_cpu_list(cpus)));
+  if (auto pinned = pin_thread(tid_, cpus); !pinned) {
+    return fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
+                pinned.error().code);
   }
   config_.cpus = cpus;
   return {};

@@ -76,7 +76,10 @@ Status VcpuState::restore(int fd) const {
   VcpuState copy = *this;
   if (::ioctl(fd, KVM_SET_SREGS, &copy.sregs_) < 0) return fail_errno("KVM_SET_SREGS");
   if (::ioctl(fd, KVM_SET_REGS, &copy.regs_) < 0) return fail_errno("KVM_SET_REGS");
-  if (::ioctl(fd, KVM_SET_XCRS, &copy.xcrs_) < 0) return fail_errno("KVM_SET_XCRS");
+  // A host without XSAVE has none, and takes none.
+  if (copy.xcrs_.nr_xcrs != 0 && ::ioctl(fd, KVM_SET_XCRS, &copy.xcrs_) < 0) {
+    return fail_errno("KVM_SET_XCRS");
+  }
   if (::ioctl(fd, kvm_request::kSetXsave, copy.xsave_.data()) < 0)
     return fail_errno("KVM_SET_XSAVE");
   if (::ioctl(fd, KVM_SET_DEBUGREGS, &copy.debugregs_) < 0) return fail_errno("KVM_SET_DEBUGREGS");

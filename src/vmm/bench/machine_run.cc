@@ -1,7 +1,6 @@
 #include "vmm/bench/machine_run.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -9,6 +8,7 @@
 
 #include <array>
 
+#include "base/cpu_list.h"
 #include "vmm/bench/machine_command.h"
 #include "vmm/bench/qmp_client.h"
 
@@ -54,17 +54,6 @@ std::string faults_in(const json& result) {
   return text.empty() ? "it does not say what" : text;
 }
 
-Status pin(int tid, const CpuList& cpus) {
-  if (cpus.empty()) return {};
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const unsigned cpu : cpus) CPU_SET(cpu, &set);
-  if (::sched_setaffinity(tid, sizeof set, &set) != 0) {
-    return fail_errno(fmt::format("cannot pin thread {}", tid));
-  }
-  return {};
-}
-
 void add_cpu_use(Measurement& measurement, const CpuUse& use) {
   measurement.host_cpu_s = use.total_s;
   measurement.vcpu_cpu_s = use.vcpu_s;
@@ -92,12 +81,12 @@ Status place_qemu(QmpClient& control, pid_t pid, const CpuPlan& plan,
   const auto iothreads = control.iothread_tids();
   if (!iothreads) return forward(iothreads);
   for (std::size_t i = 0; i < vcpus.size() && i < plan.vcpus.size(); ++i) {
-    if (auto pinned = pin(vcpus[i], plan.vcpus[i]); !pinned) return pinned;
+    if (auto pinned = pin_thread(vcpus[i], plan.vcpus[i]); !pinned) return pinned;
   }
   for (const int tid : *iothreads) {
-    if (auto pinned = pin(tid, plan.io); !pinned) return pinned;
+    if (auto pinned = pin_thread(tid, plan.io); !pinned) return pinned;
   }
-  return iothreads->empty() ? pin(pid, plan.io) : Status{};
+  return iothreads->empty() ? pin_thread(pid, plan.io) : Status{};
 }
 
 }  // namespace

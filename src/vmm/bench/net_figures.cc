@@ -38,9 +38,13 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"placement", to_string(cell.placement)},
   };
   add_measurement(json, m, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
+  const Json end_cpus =
+      setting.end_cpus.empty() ? Json(nullptr) : Json(format_cpu_list(setting.end_cpus));
   if (is_tcp) {
-    json["net"] = {
-        {"protocol", "tcp"}, {"retransmits", m.retransmits}, {"host_end_cpu_s", m.end_cpu_s}};
+    json["net"] = {{"protocol", "tcp"},
+                   {"retransmits", m.retransmits},
+                   {"host_end_cpu_s", m.end_cpu_s},
+                   {"host_end_cpus", end_cpus}};
     json["verified"] = false;  // iperf3 does not look at what it receives
     return json;
   }
@@ -52,7 +56,8 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
                  {"datagrams_sent", m.datagrams_sent},
                  {"lost", m.lost},
                  {"frames", m.frames},
-                 {"host_end_cpu_s", m.end_cpu_s}};
+                 {"host_end_cpu_s", m.end_cpu_s},
+                 {"host_end_cpus", end_cpus}};
   json["verified"] = true;
   return json;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_list.h"
 #include "vmm/bench/measurement.h"
 #include "vmm/bench/net_cell.h"
 #include "vmm/config.h"
@@ -35,6 +36,7 @@ struct NetSetting {
   TransportKind transport = TransportKind::kPci;
   double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;
+  CpuList end_cpus;  ///< of the process at the other end
   std::string bellhop_version;
   std::string qemu_version;
 };

@@ -81,6 +81,11 @@ TEST(NetFigures, FollowTheSchema) {
   EXPECT_EQ(run.at("notify"), "ioeventfd");
   EXPECT_DOUBLE_EQ(run.at("mb_per_s").get<double>(), 250);
   EXPECT_EQ(run.at("net").at("lost"), 5);
+  EXPECT_TRUE(run.at("net").at("host_end_cpus").is_null());
+  NetReport pinned = fixed_report();
+  pinned.setting.end_cpus = {0, 1};
+  EXPECT_EQ(to_json(pinned).at("runs").at(1).at("net").at("host_end_cpus"), "0-1");
+  EXPECT_THAT(to_text(make_tables(pinned)[0]), HasSubstr("other end on CPU 0-1"));
   EXPECT_EQ(run.at("verified"), true);
   EXPECT_TRUE(json.at("runs").at(4).at("direction").is_null());
   EXPECT_THAT(to_csv(fixed_report()), HasSubstr("net.framing"));

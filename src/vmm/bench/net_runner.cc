@@ -143,6 +143,9 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
   auto end = Child::spawn(other, {{theirs.get(), kEndFd}});
   if (!end) return forward(end);
   theirs.reset();
+  if (auto pinned = pin_thread(end->pid(), setting_.end_cpus); !pinned) {
+    return fail("the other end " + pinned.error().message, pinned.error().code);
+  }
   auto tap = receive_descriptor(ours.get(), kLinkPatienceMs);
   if (!tap) {
     end->wait(Child::Clock::now());

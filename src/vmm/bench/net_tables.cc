@@ -58,10 +58,11 @@ class View {
   [[nodiscard]] std::string circumstances() const {
     const NetSetting& setting = report_.setting;
     return fmt::format(
-        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues, placement {}; median of "
+        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues, placement {}{}; median of "
         "{} x {:g} s",
-        driver_name(setting.transport), to_string(group_.placement), setting.repeats,
-        setting.seconds);
+        driver_name(setting.transport), to_string(group_.placement),
+        setting.end_cpus.empty() ? "" : ", other end on CPU " + format_cpu_list(setting.end_cpus),
+        setting.repeats, setting.seconds);
   }
   [[nodiscard]] bool tcp() const { return group_.framing == Framing::kTcp; }
   [[nodiscard]] const char* framing() const {
