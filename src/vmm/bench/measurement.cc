@@ -22,7 +22,7 @@ void flatten(const Json& json, const std::string& name,
              std::vector<std::pair<std::string, Json>>& out) {
   if (json.is_object()) {
     for (const auto& [key, value] : json.items()) {
-      flatten(value, name.empty() ? key : name + "." + key, out);
+      flatten(value, name.empty() ? key : fmt::format("{}.{}", name, key), out);
     }
   } else if (json.is_array()) {  // the spread
     for (std::size_t i = 0; i < json.size(); ++i) {

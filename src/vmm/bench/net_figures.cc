@@ -64,6 +64,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
 
 std::vector<Json> runs_of(const NetReport& report) {
   std::vector<Json> runs;
+  runs.reserve(report.runs.size());
   for (const NetRun& run : report.runs) runs.push_back(run_to_json(run, report.setting));
   return runs;
 }

@@ -16,8 +16,6 @@ namespace bellhop::bench {
 
 namespace {
 
-using nlohmann::literals::operator""_json_pointer;
-
 constexpr int kLinkPatienceMs = 5000;
 constexpr std::chrono::seconds kQemuPatience{10};
 /// Its boot may take long, on a host that is itself emulated.

@@ -17,7 +17,6 @@ class NetRunner {
   NetRunner(NetSetting setting, Launch launch, const EventFd& interrupt)
       : setting_(std::move(setting)),
         launch_(std::move(launch)),
-        interrupt_(interrupt),
         runner_(interrupt) {}
 
   /// Errors: as those of MachineRunner; no rights for a network namespace or a tap device.
@@ -26,7 +25,6 @@ class NetRunner {
  private:
   NetSetting setting_;
   Launch launch_;
-  const EventFd& interrupt_;
   MachineRunner runner_;
 };
 

@@ -25,7 +25,7 @@ class MachineOptionsTest : public testing::Test {
   }
 
   std::string file(const std::string& name) {
-    const std::string path = folder_ + "/" + name;
+    std::string path = folder_ + "/" + name;
     std::ofstream(path) << "x";
     files_.push_back(path);
     return path;

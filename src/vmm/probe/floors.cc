@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -352,7 +353,7 @@ nlohmann::ordered_json to_json(const Floors& floors) {
   const auto put = [&](const char* name, const std::optional<double>& value) {
     // Nanoseconds are as fine as these can be trusted.
     if (value) {
-      json[name] = static_cast<double>(static_cast<std::int64_t>(*value * 1000 + 0.5)) / 1000;
+      json[name] = static_cast<double>(std::llround(*value * 1000)) / 1000;
     } else {
       json[name] = nullptr;
     }

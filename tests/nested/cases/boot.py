@@ -98,7 +98,8 @@ CASES = [
     Case("boot.peer", PEER, status=[], check=no_slower, limit=900, extra=bed.add_qemu),
     Case("boot.memory-of-its-own",
          "disk a.img\n"
-         "machine '' --disk path=a.img --net tap=tap0 > out 2>&1 &\n"
+         "MEMORY=256M,shared=on machine '' --disk path=a.img --net tap=tap0 --rng --console null "
+         "--balloon size=0 --vsock cid=42,uds=v.sock > out 2>&1 &\n"
          "until_true grep -q '@guest ready' out; grep Rss /proc/$(pidof bellhop)/status; wait; "
          "cat out", check=small),
     Case("boot.look", "machine look --cpus 2 --disk null=64M --net tap=tap0"),
