@@ -13,7 +13,10 @@ function(bellhop_add_acpi target)
       DEPENDS ${source}
       COMMENT "Compiling ${name}.asl"
       VERBATIM)
-    target_sources(${target} PRIVATE ${folder}/${name}.hex)
+    list(APPEND headers ${folder}/${name}.hex)
   endforeach()
+  target_sources(${target} PRIVATE ${headers})
+  add_custom_target(bellhop_acpi DEPENDS ${headers})  # for clang-tidy, which needs no more
+  add_dependencies(${target} bellhop_acpi)
   target_include_directories(${target} PRIVATE ${folder})
 endfunction()

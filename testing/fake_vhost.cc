@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "vhost/vhost_abi.h"
@@ -100,11 +101,12 @@ class FakeVhost::Handle final : public VhostHandle {
   }
 
   int set_memory(const void* argument) {
-    vhost_memory head{};
-    std::memcpy(&head, argument, sizeof head);
+    const auto* bytes = static_cast<const std::byte*>(argument);
+    std::uint32_t count = 0;
+    std::memcpy(&count, bytes + offsetof(vhost_memory, nregions), sizeof count);
     const auto regions = kernel_.memory_->regions();
-    if (head.nregions != regions.size()) return -EINVAL;
-    const auto* const bytes = static_cast<const std::byte*>(argument) + sizeof head;
+    if (count != regions.size()) return -EINVAL;
+    bytes += sizeof(vhost_memory);
     for (std::size_t i = 0; i < regions.size(); ++i) {
       vhost_memory_region region{};
       std::memcpy(&region, bytes + i * sizeof region, sizeof region);

@@ -347,7 +347,7 @@ void UringLoop::dispatch() noexcept {
       }
       continue;
     }
-    auto* const op = reinterpret_cast<IoOp*>(completion.user_data);
+    auto* const op = reinterpret_cast<IoOp*>(completion.user_data);  // NOLINT: our own pointer
     op->done(*op, completion.result);
   }
   ready_.clear();

@@ -81,7 +81,7 @@ Status GuestMemory::map(const RegionSpec& spec, std::uint64_t offset) {
   if (place == nullptr ||
       ::mmap(place, spec.size, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd_.get(),
              static_cast<off_t>(offset)) == MAP_FAILED) {
-    const Status failed = fail_errno(fmt::format(
+    Status failed = fail_errno(fmt::format(
         "cannot map {} bytes of guest memory{}", spec.size,
         page_bytes_ == kHugePage ? " in huge pages (see /proc/sys/vm/nr_hugepages)" : ""));
     if (place != nullptr) ::munmap(place, spec.size);

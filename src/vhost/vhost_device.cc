@@ -51,10 +51,9 @@ Status VhostDevice::set_memory(const GuestMemory& memory) {
   if (memory_ == &memory) return {};
   const auto regions = memory.regions();
   std::vector<std::byte> bytes(sizeof(vhost_memory) + regions.size() * sizeof(vhost_memory_region));
-  vhost_memory head{};
-  head.nregions = static_cast<std::uint32_t>(regions.size());
-  std::memcpy(bytes.data(), &head, sizeof head);
-  std::size_t at = sizeof head;
+  const auto count = static_cast<std::uint32_t>(regions.size());
+  std::memcpy(bytes.data() + offsetof(vhost_memory, nregions), &count, sizeof count);
+  std::size_t at = sizeof(vhost_memory);
   for (const GuestMemory::Region& region : regions) {
     const vhost_memory_region entry{.guest_phys_addr = region.base.value(),
                                     .memory_size = region.size,

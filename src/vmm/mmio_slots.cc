@@ -54,6 +54,7 @@ class MmioSlots final : public DeviceSlots {
  protected:
   [[nodiscard]] std::vector<DeviceCore*> cores() const override {
     std::vector<DeviceCore*> cores;
+    cores.reserve(devices_.size());
     for (const auto& device : devices_) cores.push_back(&device->core());
     return cores;
   }

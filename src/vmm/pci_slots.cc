@@ -42,6 +42,7 @@ class PciSlots final : public DeviceSlots {
  protected:
   [[nodiscard]] std::vector<DeviceCore*> cores() const override {
     std::vector<DeviceCore*> cores;
+    cores.reserve(devices_.size());
     for (const auto& device : devices_) cores.push_back(&device->core());
     return cores;
   }

@@ -11,7 +11,7 @@ using namespace virtio;
 
 namespace {
 
-constexpr std::uint64_t kBarFlags = 0xf;
+[[maybe_unused]] constexpr std::uint64_t kBarFlags = 0xf;
 
 constexpr std::uint16_t command_bit(BarSpace space) noexcept {
   return space == BarSpace::kMemory ? kPciCommandMemory : kPciCommandIo;

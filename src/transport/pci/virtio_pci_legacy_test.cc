@@ -8,7 +8,6 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
-using testing::FakeDriver;
 using testing::TransportBench;
 
 constexpr std::uint8_t kUp = kStatusAcknowledge | kStatusDriver | kStatusDriverOk;

@@ -52,7 +52,7 @@ class AcpiTablesTest : public ::testing::Test {
     EXPECT_EQ(sum(bytes(rsdp, 36)), 0U);
     const auto take = [&](std::uint64_t address) {
       auto table = bytes(address, at<std::uint32_t>(address + 4));
-      const std::string name(table.begin(), table.begin() + 4);
+      std::string name(table.begin(), table.begin() + 4);
       EXPECT_EQ(sum(table), 0U) << name;
       found[name] = std::move(table);
       return name;

@@ -40,6 +40,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
 
 std::vector<Json> runs_of(const BlkReport& report) {
   std::vector<Json> runs;
+  runs.reserve(report.runs.size());
   for (const Run& run : report.runs) runs.push_back(run_to_json(run, report.setting));
   return runs;
 }
