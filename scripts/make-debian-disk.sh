@@ -73,7 +73,7 @@ mmdebstrap --quiet --variant=minbase --setup-hook="sh '$work/before' \"\$1\"" \
   --customize-hook="sh '$work/after' \"\$1\"" --aptopt='Apt::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' \
-  --include="linux-image-cloud-amd64,initramfs-tools,zstd,systemd-sysv,udev,kmod,dbus,\
+  --include="linux-image-cloud-amd64,initramfs-tools,zstd,systemd-sysv,udev,kmod,dbus,e2fsprogs,\
 login,passwd,iproute2,iputils-ping,procps,less,nano$packages" \
   "$suite" "$work/root.tar"
 

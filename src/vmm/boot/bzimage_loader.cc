@@ -93,7 +93,8 @@ struct Header {
   std::size_t end = 0;  ///< of the header, offset in the file
 };
 
-Result<Header> parse(std::span<const std::byte> file) {
+/// `file` is the first part of a file of `file_bytes`, with all of its setup header.
+Result<Header> parse(std::span<const std::byte> file, std::uint64_t file_bytes) {
   if (file.size() < kHeaderNeeded) return fail("is cut short: its setup header is not all there");
   const auto version = field<std::uint16_t>(file, kVersion);
   if (version < kFirstWith64Bits || (field<std::uint16_t>(file, kXloadFlags) & kXlfKernel64) == 0) {
@@ -104,12 +105,12 @@ Result<Header> parse(std::span<const std::byte> file) {
   Header header;
   const auto sectors = field<std::uint8_t>(file, kSetupSects);
   header.code_offset = (std::uint64_t{sectors == 0 ? std::uint8_t{4} : sectors} + 1) * kSector;
-  if (header.code_offset >= file.size()) return fail("is cut short: there is no code in it");
+  if (header.code_offset >= file_bytes) return fail("is cut short: there is no code in it");
   header.end = std::min(
       {std::size_t{kMagic} + field<std::uint8_t>(file, kJumpLength), kHeaderMost, file.size()});
   header.load_address = field<std::uint64_t>(file, kPreferredAddress);
   header.init_size = std::max<std::uint64_t>(field<std::uint32_t>(file, kInitSize),
-                                             file.size() - header.code_offset);
+                                             file_bytes - header.code_offset);
   header.initrd_limit = std::uint64_t{field<std::uint32_t>(file, kInitrdLimit)} + 1;
   return header;
 }
@@ -161,13 +162,11 @@ void write_memory_map(BootParams& params, const GuestMemory& memory, const Kerne
 }
 
 Status write_initrd(BootParams& params, const GuestMemory& memory, const KernelBoot& boot,
-                    const Header& header, std::span<const std::byte> initrd) {
+                    const Header& header, const BootBytes& initrd) {
   const auto where = place_initrd(memory, boot.initrd, initrd.size(),
                                   header.load_address + header.init_size, header.initrd_limit);
   if (!where) return forward(where);
-  if (!memory.write(*where, initrd)) {
-    return fail(fmt::format("initrd {} does not fit into RAM", boot.initrd));
-  }
+  if (auto put = put_initrd(memory, boot.initrd, initrd, *where); !put) return put;
   // Below 4 GiB: the upper halves of both stay zero.
   params.set(kInitrdAddress, static_cast<std::uint32_t>(where->value()));
   params.set(kInitrdSize, static_cast<std::uint32_t>(initrd.size()));
@@ -197,21 +196,27 @@ bool is_bzimage(std::span<const std::byte> file) noexcept {
 }
 
 Result<BootRegisters> load_bzimage(const GuestMemory& memory, const KernelBoot& boot,
-                                   std::span<const std::byte> kernel,
-                                   std::span<const std::byte> initrd) {
-  auto header = parse(kernel);
+                                   const BootBytes& kernel, const BootBytes& initrd) {
+  std::vector<std::byte> head(std::min<std::uint64_t>(kernel.size(), kHeaderMost));
+  if (!kernel.read(0, std::span(head))) {
+    return fail(fmt::format("kernel {} cannot be read", boot.kernel));
+  }
+  auto header = parse(head, kernel.size());
   if (!header) return fail(fmt::format("kernel {} {}", boot.kernel, header.error().message));
-  const auto room = place_kernel(memory, kernel, *header);
+  const auto room = place_kernel(memory, head, *header);
   if (!room) return fail(fmt::format("kernel {} {}", boot.kernel, room.error().message));
-  room->copy_in(kernel.subspan(header->code_offset));
+  const std::uint64_t code_bytes = kernel.size() - header->code_offset;
+  if (!kernel.place(header->code_offset, room->part(0, code_bytes))) {
+    return fail(fmt::format("kernel {} cannot be read to its end", boot.kernel));
+  }
 
   BootParams params;
-  params.copy(kHeaderBegin, kernel.subspan(kHeaderBegin, header->end - kHeaderBegin));
+  params.copy(kHeaderBegin, std::span(head).subspan(kHeaderBegin, header->end - kHeaderBegin));
   params.set(kLoaderType, kLoaderUnknown);
   params.set(kCommandLineAddress, static_cast<std::uint32_t>(kCommandLine));
   if (boot.rsdp) params.set(kRsdpAddress, boot.rsdp->value());
   write_memory_map(params, memory, boot);
-  if (!initrd.empty()) {
+  if (initrd.size() != 0) {
     if (auto put = write_initrd(params, memory, boot, *header, initrd); !put) return forward(put);
   }
   const bool written =

@@ -19,7 +19,6 @@ bool is_bzimage(std::span<const std::byte> file) noexcept;
 /// prefers to be, and the initrd. load_kernel_image() for such a file; its bytes may be anything.
 /// Errors: cut short, without a 64-bit entry (older than 3.8, or for 32 bits), more than RAM holds.
 Result<BootRegisters> load_bzimage(const GuestMemory& memory, const KernelBoot& boot,
-                                   std::span<const std::byte> kernel,
-                                   std::span<const std::byte> initrd);
+                                   const BootBytes& kernel, const BootBytes& initrd);
 
 }  // namespace bellhop

@@ -19,6 +19,8 @@ constexpr std::uint32_t kNotePhys32Entry = 18;  // XEN_ELFNOTE_PHYS32_ENTRY
 constexpr std::string_view kNoteOwner("Xen\0", 4);
 // Linux has about five; a table of thousands is not a kernel.
 constexpr std::size_t kMaxHeaders = 256;
+// Linux has half a kilobyte of them.
+constexpr std::uint64_t kMaxNoteBytes = 1U << 20U;
 
 struct Elf32 {
   using Header = Elf32_Ehdr;
@@ -67,9 +69,9 @@ std::optional<std::uint64_t> find_entry_note(Bytes notes, std::uint64_t alignmen
   return std::nullopt;
 }
 
-Status add_segment(ElfImage& image, Bytes file, const ElfImage::Segment& segment) {
+Status add_segment(ElfImage& image, const BootBytes& file, const ElfImage::Segment& segment) {
   if (segment.memory_size == 0 && segment.file_size == 0) return {};
-  if (!part(file, segment.file_offset, segment.file_size)) {
+  if (!file.holds(segment.file_offset, segment.file_size)) {
     return fail(fmt::format("is cut short: a segment of {} bytes at offset {} goes past its end",
                             segment.file_size, segment.file_offset));
   }
@@ -98,9 +100,9 @@ Status check_segments(ElfImage& image) {
 }
 
 template <class Elf>
-Result<ElfImage> parse(Bytes file) {
+Result<ElfImage> parse(const BootBytes& file) {
   typename Elf::Header header{};
-  if (!load(file, 0, header)) return fail("is cut short within its ELF header");
+  if (!file.load(0, header)) return fail("is cut short within its ELF header");
   if (header.e_machine != EM_X86_64 && header.e_machine != EM_386) {
     return fail(fmt::format("is for machine {}, not for x86", header.e_machine));
   }
@@ -114,11 +116,8 @@ Result<ElfImage> parse(Bytes file) {
   std::optional<std::uint64_t> entry;
   for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
     typename Elf::ProgramHeader program{};
-    const std::uint64_t offset = i * sizeof program;
-    // Taken in two steps, since e_phoff may be anything.
-    const auto table = part(file, header.e_phoff,
-                            file.size() - std::min<std::uint64_t>(header.e_phoff, file.size()));
-    if (!table || !load(*table, offset, program)) {
+    // e_phoff may be anything: no sum before it is known to be in the file.
+    if (header.e_phoff > file.size() || !file.load(header.e_phoff + i * sizeof program, program)) {
       return fail("is cut short within its program headers");
     }
     if (program.p_type == PT_LOAD) {
@@ -126,11 +125,16 @@ Result<ElfImage> parse(Bytes file) {
           image, file, {program.p_offset, program.p_filesz, program.p_paddr, program.p_memsz});
       if (!status) return forward(status);
     } else if (program.p_type == PT_NOTE && !entry) {
-      const auto notes = part(file, program.p_offset, program.p_filesz);
-      if (!notes) return fail("is cut short: its notes go past its end");
-      entry = find_entry_note(*notes, program.p_align == 8 ? 8 : 4);
+      if (program.p_filesz > kMaxNoteBytes) {
+        return fail(fmt::format("has {} bytes of notes", program.p_filesz));
+      }
+      std::vector<std::byte> notes(program.p_filesz);
+      if (!file.read(program.p_offset, std::span(notes))) {
+        return fail("is cut short: its notes go past its end");
+      }
+      entry = find_entry_note(notes, program.p_align == 8 ? 8 : 4);
       // Some linkers say 8 of notes that are aligned to 4.
-      if (!entry && program.p_align == 8) entry = find_entry_note(*notes, 4);
+      if (!entry && program.p_align == 8) entry = find_entry_note(notes, 4);
     }
   }
   if (auto status = check_segments(image); !status) return forward(status);
@@ -151,9 +155,9 @@ Result<ElfImage> parse(Bytes file) {
 
 }  // namespace
 
-Result<ElfImage> parse_pvh_elf(Bytes file) {
+Result<ElfImage> parse_pvh_elf(const BootBytes& file) {
   std::array<unsigned char, EI_NIDENT> ident{};
-  if (!load(file, 0, ident) || std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0) {
+  if (!file.load(0, ident) || std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0) {
     return fail("is not an ELF file");
   }
   if (ident[EI_DATA] != ELFDATA2LSB) return fail("is not a little-endian ELF file");

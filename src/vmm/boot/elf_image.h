@@ -2,10 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/boot/boot_file.h"
 
 namespace bellhop {
 
@@ -24,6 +24,6 @@ struct ElfImage {
 /// Parses an x86 ELF file, 32 or 64 bits wide, with the note XEN_ELFNOTE_PHYS32_ENTRY that makes it
 /// a PVH kernel. The bytes may be anything. Errors: what is wrong with them, to be put after the
 /// name of the file.
-Result<ElfImage> parse_pvh_elf(std::span<const std::byte> file);
+Result<ElfImage> parse_pvh_elf(const BootBytes& file);
 
 }  // namespace bellhop

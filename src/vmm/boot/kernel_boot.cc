@@ -1,15 +1,11 @@
 #include "vmm/boot/kernel_boot.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <memory>
 #include <string_view>
+#include <vector>
 
 #include "base/units.h"
 #include "vmm/boot/bzimage_loader.h"
@@ -22,40 +18,28 @@ constexpr std::uint64_t kPage = 4096;
 // A vmlinux with all its debug information has about a tenth of this.
 constexpr std::uint64_t kMaxKernelFile = std::uint64_t{4} << 30U;
 
-/// A file's bytes. A vector would write zeroes first, and a kernel has many pages.
-struct FileBytes {
-  std::unique_ptr<std::byte[]> bytes;
-  std::size_t size = 0;
-  [[nodiscard]] std::span<const std::byte> all() const noexcept { return {bytes.get(), size}; }
-};
-
-Result<FileBytes> read_file(const std::string& what, const std::string& path, std::uint64_t limit,
-                            const std::string& limit_text) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) return fail_errno(fmt::format("{} {}", what, path));
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail_errno(fmt::format("{} {}", what, path));
-  if (!S_ISREG(status.st_mode)) return fail(fmt::format("{} {} is not a file", what, path));
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > limit) {
-    return fail(
-        fmt::format("{} {} has {}, more than {}", what, path, format_size(size), limit_text));
-  }
-  FileBytes file{std::make_unique_for_overwrite<std::byte[]>(size)};
-  std::uint64_t& done = file.size;
-  while (done < size) {
-    const ssize_t n =
-        ::pread(fd.get(), file.bytes.get() + done, size - done, static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(fmt::format("{} {}", what, path));
-    if (n == 0) break;  // someone makes it shorter: what is left is judged like any file
-    done += static_cast<std::uint64_t>(n);
-  }
-  return file;
+Result<BootFile> open_kernel(const std::string& path) {
+  return BootFile::open("kernel", path, kMaxKernelFile, format_size(kMaxKernelFile));
 }
 
-bool contains(std::span<const std::byte> bytes, std::string_view text) {
-  return ::memmem(bytes.data(), bytes.size(), text.data(), text.size()) != nullptr;
+/// The first bytes of a file, as many as any format needs to be recognised.
+std::vector<std::byte> head_of(const BootBytes& file) {
+  std::vector<std::byte> head(std::min<std::uint64_t>(file.size(), kPage));
+  if (!file.read(0, std::span(head))) head.clear();
+  return head;
+}
+
+bool contains(const BootBytes& file, std::string_view text) {
+  constexpr std::uint64_t kAtOnce = 1U << 20U;
+  std::vector<std::byte> window(kAtOnce);
+  // Windows overlap, for what lies across the end of one.
+  for (std::uint64_t at = 0; file.holds(at, text.size()); at += kAtOnce - text.size()) {
+    const auto part =
+        std::span(window).first(std::min<std::uint64_t>(kAtOnce, file.size() - at));
+    if (!file.read(at, part)) return false;
+    if (::memmem(part.data(), part.size(), text.data(), text.size()) != nullptr) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -74,14 +58,21 @@ Result<GuestAddress> place_initrd(const GuestMemory& memory, const std::string& 
   return GuestAddress(begin);
 }
 
+Status put_initrd(const GuestMemory& memory, const std::string& path, const BootBytes& initrd,
+                  GuestAddress where) {
+  const auto room = memory.span(where, initrd.size());
+  if (!room) return fail(fmt::format("initrd {} does not fit into RAM", path));
+  if (!initrd.place(0, *room)) return fail(fmt::format("initrd {} cannot be read to its end", path));
+  return {};
+}
+
 bool is_linux_kernel(const std::string& path) {
-  const auto file = read_file("kernel", path, kMaxKernelFile, format_size(kMaxKernelFile));
-  return file && (is_bzimage(file->all()) || contains(file->all(), "Linux version "));
+  const auto file = open_kernel(path);
+  return file && (is_bzimage(head_of(*file)) || contains(*file, "Linux version "));
 }
 
 Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelBoot& boot,
-                                        std::span<const std::byte> kernel,
-                                        std::span<const std::byte> initrd) {
+                                        const BootBytes& kernel, const BootBytes& initrd) {
   if (boot.cmdline.size() > kMaxCommandLine) {
     return fail(fmt::format("the command line has {} bytes, kernels take {}", boot.cmdline.size(),
                             kMaxCommandLine));
@@ -89,22 +80,20 @@ Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelB
   if (boot.cmdline.find('\0') != std::string::npos) {
     return fail("the command line holds a zero byte");
   }
-  return is_bzimage(kernel) ? load_bzimage(memory, boot, kernel, initrd)
-                            : load_pvh_image(memory, boot, kernel, initrd);
+  return is_bzimage(head_of(kernel)) ? load_bzimage(memory, boot, kernel, initrd)
+                                     : load_pvh_image(memory, boot, kernel, initrd);
 }
 
 Result<BootRegisters> load_kernel(const GuestMemory& memory, const KernelBoot& boot) {
-  const auto kernel = read_file("kernel", boot.kernel, kMaxKernelFile, format_size(kMaxKernelFile));
+  const auto kernel = open_kernel(boot.kernel);
   if (!kernel) return forward(kernel);
-  FileBytes initrd;
-  if (!boot.initrd.empty()) {
-    const std::uint64_t ram = memory.total_size();
-    auto bytes = read_file("initrd", boot.initrd, ram, "the guest's RAM of " + format_size(ram));
-    if (!bytes) return forward(bytes);
-    if (bytes->size == 0) return fail(fmt::format("initrd {} is empty", boot.initrd));
-    initrd = std::move(*bytes);
-  }
-  return load_kernel_image(memory, boot, kernel->all(), initrd.all());
+  if (boot.initrd.empty()) return load_kernel_image(memory, boot, *kernel, BytesInMemory({}));
+  const std::uint64_t ram = memory.total_size();
+  const auto initrd =
+      BootFile::open("initrd", boot.initrd, ram, "the guest's RAM of " + format_size(ram));
+  if (!initrd) return forward(initrd);
+  if (initrd->size() == 0) return fail(fmt::format("initrd {} is empty", boot.initrd));
+  return load_kernel_image(memory, boot, *kernel, *initrd);
 }
 
 }  // namespace bellhop

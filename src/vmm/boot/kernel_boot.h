@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "hypervisor/hypervisor.h"
 #include "memory/guest_memory.h"
+#include "vmm/boot/boot_file.h"
 #include "vmm/boot/memory_map.h"
 
 namespace bellhop {
@@ -34,10 +35,15 @@ struct KernelBoot {
 /// file: it cannot be read, is of no known kind, is damaged, or does not fit.
 Result<BootRegisters> load_kernel(const GuestMemory& memory, const KernelBoot& boot);
 
-/// The same from bytes in memory; `boot`'s paths are used in messages only. No initrd if empty.
+/// The same from bytes that are there already; `boot`'s paths are used in messages only. No initrd
+/// if empty.
 Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelBoot& boot,
-                                        std::span<const std::byte> kernel,
-                                        std::span<const std::byte> initrd);
+                                        const BootBytes& kernel, const BootBytes& initrd);
+inline Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelBoot& boot,
+                                               std::span<const std::byte> kernel,
+                                               std::span<const std::byte> initrd) {
+  return load_kernel_image(memory, boot, BytesInMemory(kernel), BytesInMemory(initrd));
+}
 
 /// Whether the file holds a Linux kernel, as stock distributions have it: a bzImage, or an ELF file
 /// with Linux' banner. False too if it cannot be read. Reads all of it.
@@ -49,5 +55,9 @@ bool is_linux_kernel(const std::string& path);
 Result<GuestAddress> place_initrd(const GuestMemory& memory, const std::string& path,
                                   std::uint64_t size, std::uint64_t kernel_end,
                                   std::uint64_t limit);
+
+/// Copies it there. Errors: it cannot be read; it does not fit.
+Status put_initrd(const GuestMemory& memory, const std::string& path, const BootBytes& initrd,
+                  GuestAddress where);
 
 }  // namespace bellhop

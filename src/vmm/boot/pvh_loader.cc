@@ -12,7 +12,7 @@ namespace bellhop {
 namespace {
 
 Status load_segments(const GuestMemory& memory, const std::string& path, const ElfImage& image,
-                     std::span<const std::byte> file) {
+                     const BootBytes& file) {
   for (const ElfImage::Segment& segment : image.segments) {
     if (segment.address < kPvhInfoEnd && segment.address + segment.memory_size > kPvhInfoBegin) {
       return fail(fmt::format("kernel {} wants {:#x}, where the boot information lies", path,
@@ -30,7 +30,9 @@ Status load_segments(const GuestMemory& memory, const std::string& path, const E
                               path, format_size(segment.memory_size), segment.address,
                               format_size(memory.total_size())));
     }
-    room->copy_in(file.subspan(segment.file_offset, segment.file_size));
+    if (!file.place(segment.file_offset, room->part(0, segment.file_size))) {
+      return fail(fmt::format("kernel {} cannot be read to its end", path));
+    }
     room->part(segment.file_size).fill(std::byte{0});
   }
   return {};
@@ -39,8 +41,7 @@ Status load_segments(const GuestMemory& memory, const std::string& path, const E
 }  // namespace
 
 Result<BootRegisters> load_pvh_image(const GuestMemory& memory, const KernelBoot& boot,
-                                     std::span<const std::byte> kernel,
-                                     std::span<const std::byte> initrd) {
+                                     const BootBytes& kernel, const BootBytes& initrd) {
   const auto image = parse_pvh_elf(kernel);
   if (!image) return fail(fmt::format("kernel {} {}", boot.kernel, image.error().message));
   if (auto status = load_segments(memory, boot.kernel, *image, kernel); !status) {
@@ -50,14 +51,12 @@ Result<BootRegisters> load_pvh_image(const GuestMemory& memory, const KernelBoot
   content.cmdline = boot.cmdline;
   content.rsdp = boot.rsdp.value_or(GuestAddress()).value();
   content.reserved = boot.reserved;
-  if (!initrd.empty()) {
+  if (initrd.size() != 0) {
     const ElfImage::Segment& last = image->segments.back();
     const auto where = place_initrd(memory, boot.initrd, initrd.size(),
                                     last.address + last.memory_size, kRamHoleBegin);
     if (!where) return forward(where);
-    if (!memory.write(*where, initrd)) {
-      return fail(fmt::format("initrd {} does not fit into RAM", boot.initrd));
-    }
+    if (auto put = put_initrd(memory, boot.initrd, initrd, *where); !put) return forward(put);
     content.module = {where->value(), initrd.size()};
   }
   const auto info = write_start_info(memory, content);

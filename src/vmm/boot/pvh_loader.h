@@ -17,7 +17,6 @@ inline constexpr std::uint64_t kPvhInfoEnd = 0x8000;
 /// Puts an ELF kernel with a PVH entry, the initrd and hvm_start_info (version 1, with a memory
 /// map) into guest RAM: load_kernel_image() for such a file.
 Result<BootRegisters> load_pvh_image(const GuestMemory& memory, const KernelBoot& boot,
-                                     std::span<const std::byte> kernel,
-                                     std::span<const std::byte> initrd);
+                                     const BootBytes& kernel, const BootBytes& initrd);
 
 }  // namespace bellhop

@@ -61,7 +61,7 @@ qemu_pci() { qemu_with on pci ,romfile=; }
 disk a.img
 for round in $(seq ROUNDS); do
   for name in bellhop_mmio qemu_mmio bellhop_pci qemu_pci; do
-    echo > $trace/trace
+    echo > $trace/trace; : > out
     begin=$(uptime)
     ($name > out 2>&1 < /dev/null) & machine=$!
     until_true grep -q '@guest userland' out
