@@ -15,9 +15,7 @@ namespace bellhop::bench {
 class NetRunner {
  public:
   NetRunner(NetSetting setting, Launch launch, const EventFd& interrupt)
-      : setting_(std::move(setting)),
-        launch_(std::move(launch)),
-        runner_(interrupt) {}
+      : setting_(std::move(setting)), launch_(std::move(launch)), runner_(interrupt) {}
 
   /// Errors: as those of MachineRunner; no rights for a network namespace or a tap device.
   Result<NetMeasurement> run(const NetCell& cell, const CpuPlan& plan) const;

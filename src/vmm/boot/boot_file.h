@@ -12,8 +12,8 @@
 
 namespace bellhop {
 
-/// The bytes of a kernel or an initrd, wherever they are: they go to guest RAM without a stop on the
-/// way.
+/// The bytes of a kernel or an initrd, wherever they are: they go to guest RAM without a stop on
+/// the way.
 class BootBytes {
  public:
   virtual ~BootBytes() = default;
@@ -51,8 +51,8 @@ class BytesInMemory final : public BootBytes {
 /// A file of the user's. Its size is what it was when it was opened; somebody may make it shorter.
 class BootFile final : public BootBytes {
  public:
-  /// `what` is "kernel" or "initrd". Errors, with both: it cannot be opened, is no file, or has more
-  /// than `limit` bytes, for which `limit_text` stands.
+  /// `what` is "kernel" or "initrd". Errors, with both: it cannot be opened, is no file, or has
+  /// more than `limit` bytes, for which `limit_text` stands.
   static Result<BootFile> open(const std::string& what, const std::string& path,
                                std::uint64_t limit, const std::string& limit_text);
 

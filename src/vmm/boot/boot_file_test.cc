@@ -65,8 +65,9 @@ TEST_F(BootFileTest, Row35AFileThatShrinks) {
 
   const auto kernel = ElfBuilder::tiny_kernel();
   const GuestMemory memory = testing::make_memory();
-  const auto loaded = load_kernel_image(memory, {.kernel = "vmlinux", .initrd = "initrd"},
-                                        BytesInMemory(kernel), file);
+  KernelBoot boot;
+  boot.initrd = "initrd";
+  const auto loaded = load_kernel_image(memory, boot, BytesInMemory(kernel), file);
   ASSERT_FALSE(loaded.has_value());
   EXPECT_THAT(loaded.error().message, HasSubstr("initrd initrd cannot be read to its end"));
 }

@@ -34,8 +34,7 @@ bool contains(const BootBytes& file, std::string_view text) {
   std::vector<std::byte> window(kAtOnce);
   // Windows overlap, for what lies across the end of one.
   for (std::uint64_t at = 0; file.holds(at, text.size()); at += kAtOnce - text.size()) {
-    const auto part =
-        std::span(window).first(std::min<std::uint64_t>(kAtOnce, file.size() - at));
+    const auto part = std::span(window).first(std::min<std::uint64_t>(kAtOnce, file.size() - at));
     if (!file.read(at, part)) return false;
     if (::memmem(part.data(), part.size(), text.data(), text.size()) != nullptr) return true;
   }
@@ -62,7 +61,8 @@ Status put_initrd(const GuestMemory& memory, const std::string& path, const Boot
                   GuestAddress where) {
   const auto room = memory.span(where, initrd.size());
   if (!room) return fail(fmt::format("initrd {} does not fit into RAM", path));
-  if (!initrd.place(0, *room)) return fail(fmt::format("initrd {} cannot be read to its end", path));
+  if (!initrd.place(0, *room))
+    return fail(fmt::format("initrd {} cannot be read to its end", path));
   return {};
 }
 
