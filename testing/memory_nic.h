@@ -44,6 +44,8 @@ class MemoryNic final : public NetBackend {
   void hang_up(unsigned pair = 0) { (void)::shutdown(pairs_[pair]->far.get(), SHUT_WR); }
   /// The next sends and receives of all pairs fail with -error; 0: no more.
   void fail_with(int error) { error_ = error; }
+  /// Frames longer than this are refused with EINVAL.
+  void refuse_longer_than(std::size_t bytes) { most_bytes_ = bytes; }
   /// Calls of the host are refused.
   void refuse_settings(bool on) { refuse_ = on; }
   [[nodiscard]] NetLimits& mutable_limits() noexcept { return limits_; }
@@ -58,6 +60,7 @@ class MemoryNic final : public NetBackend {
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
   [[nodiscard]] NetPair& pair(unsigned index) noexcept override {
     pairs_[index]->error = &error_;
+    pairs_[index]->most_bytes = &most_bytes_;
     return *pairs_[index];
   }
   Status use_pairs(unsigned count) override {
@@ -84,6 +87,9 @@ class MemoryNic final : public NetBackend {
     }
     ssize_t send(std::span<const iovec> frame) noexcept override {
       if (const int code = error->load(); code != 0) return -code;
+      std::size_t bytes = 0;
+      for (const iovec& part : frame) bytes += part.iov_len;
+      if (bytes > most_bytes->load()) return -EINVAL;
       const ssize_t done = ::writev(near.get(), frame.data(), static_cast<int>(frame.size()));
       return done < 0 ? -errno : done;
     }
@@ -98,12 +104,14 @@ class MemoryNic final : public NetBackend {
     UniqueFd near;
     UniqueFd far;
     std::atomic<int>* error = nullptr;
+    std::atomic<std::size_t>* most_bytes = nullptr;
   };
 
   std::string name_ = "memory";
   NetLimits limits_;
   std::vector<std::unique_ptr<Pair>> pairs_;
   std::atomic<int> error_{0};
+  std::atomic<std::size_t> most_bytes_{SIZE_MAX};
   std::atomic<bool> refuse_{false};
   std::atomic<unsigned> in_use_{1};
   std::atomic<unsigned> offloads_{0};

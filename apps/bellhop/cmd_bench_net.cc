@@ -53,6 +53,7 @@ struct NetArguments {
   std::string warmup;
   std::string end_cpus;
   std::string transport = "pci";
+  std::string gro = "on";
   std::string guest;
   std::string linux_folder;
   std::string linux_kernel;
@@ -105,6 +106,7 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
                               {{"pci", TransportKind::kPci},
                                {"legacy", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
+  lists.choice<bool>("--gro", arguments.gro, job.setting.gro, {{"on", true}, {"off", false}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
   if (!lists.status() || arguments.end_cpus.empty()) return lists.status();
@@ -255,6 +257,7 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--notify", arguments->notify, "sync,ioeventfd,vhost (all)", "LIST");
   text("--placement", arguments->placements,
        "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  text("--gro", arguments->gro, "on (default) or off: bellhop run's --net gro=", "on|off");
   text("--end-cpus", arguments->end_cpus,
        "Host CPUs of the process at the other end (the scheduler's choice)", "LIST");
   text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");

@@ -22,6 +22,7 @@ struct alignas(64) NetRxCounters {
 struct alignas(64) NetTxCounters {
   RelaxedCounter frames;
   RelaxedCounter bytes;
+  RelaxedCounter joined;             ///< frames that left behind another one, as part of a train
   RelaxedCounter blocked;            ///< times the host had no room: frames waited
   RelaxedCounter dropped_link_down;  ///< ... or the host's interface was
   RelaxedCounter dropped_error;      ///< the host refused them

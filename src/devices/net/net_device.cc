@@ -240,6 +240,12 @@ void NetDevice::show_link() noexcept {
                   up ? std::uint16_t{0} : kNetStatusLinkUp);
 }
 
+bool NetDevice::joins_frames() const noexcept {
+  const Offloads taken = backend_->limits().to_host;
+  return options_.join_frames && taken.has(Offload::kCsum) && taken.has(Offload::kUso4) &&
+         taken.has(Offload::kUso6);
+}
+
 void NetDevice::announce() noexcept {
   if (!negotiated(kNetFeatureGuestAnnounce) || !negotiated(kNetFeatureCtrlVq)) return;
   set_status_bits(kNetStatusAnnounce, 0);
@@ -311,6 +317,7 @@ NetTotals NetDevice::totals() const noexcept {
   for (const NetTxCounters& tx : tx_counters_) {
     sum.tx_frames += tx.frames.get();
     sum.tx_bytes += tx.bytes.get();
+    sum.tx_joined += tx.joined.get();
     sum.tx_blocked += tx.blocked.get();
     sum.tx_dropped_link_down += tx.dropped_link_down.get();
     sum.tx_dropped_error += tx.dropped_error.get();
@@ -332,6 +339,7 @@ std::vector<DeviceFigure> NetDevice::figures() const {
           {"rx_dropped_error", sum.rx_dropped_error},
           {"tx_frames", sum.tx_frames},
           {"tx_bytes", sum.tx_bytes},
+          {"tx_joined", sum.tx_joined},
           {"tx_blocked", sum.tx_blocked},
           {"tx_dropped_link_down", sum.tx_dropped_link_down},
           {"tx_dropped_error", sum.tx_dropped_error},

@@ -21,6 +21,7 @@ struct NetOptions {
   MacAddress mac = 0;
   std::uint16_t mtu = 0;  ///< told to the driver; 0: not told
   std::uint16_t queue_size = 256;
+  bool join_frames = true;  ///< what goes together leaves as one: see FrameTrain
   /// Where the kernel can carry frames: whether the device does without it.
   Carriage kernel = Carriage::kKernelIfPossible;
 };
@@ -36,6 +37,7 @@ struct NetTotals {
   std::uint64_t rx_dropped_error = 0;
   std::uint64_t tx_frames = 0;
   std::uint64_t tx_bytes = 0;
+  std::uint64_t tx_joined = 0;
   std::uint64_t tx_blocked = 0;
   std::uint64_t tx_dropped_link_down = 0;
   std::uint64_t tx_dropped_error = 0;
@@ -89,6 +91,8 @@ class NetDevice final : public VirtioDevice {
   [[nodiscard]] bool in_use(unsigned pair) const noexcept {
     return pair < pairs_in_use_.load(std::memory_order_acquire);
   }
+  /// Whether the back end takes trains of datagrams, of both IP versions.
+  [[nodiscard]] bool joins_frames() const noexcept;
   Status activate_queues(std::span<QueueRunner* const> queues);
   Status watch_link(std::span<QueueRunner* const> queues);
   /// The host's end of the wire may have changed. False: it is gone for good. I/O thread.

@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "net/tap.h"
 #include "testing/net_bench.h"
+#include "testing/udp_frames.h"
 
 namespace bellhop {
 namespace {
@@ -212,6 +213,59 @@ TEST_P(NetTapTest, LinkFlapsAndDriversThatStartAnew) {
       in_ring = 0;
     }
     EXPECT_EQ(bench->sink.broken, 0);
+  });
+}
+
+/// A socket of the host's at 192.0.2.1, port 7011, to which datagrams of `UdpFlow` come.
+UniqueFd udp_socket() {
+  EXPECT_EQ(std::system("ip addr add 192.0.2.1/24 dev bell0"), 0);  // NOLINT: in the namespace
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int bytes = 4 << 20;
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(testing::UdpFlow{}.to_port);
+  EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  return socket;
+}
+
+// A program that knows nothing of trains gets the datagrams that the guest has sent.
+TEST_P(NetTapTest, DatagramsThatTravelTogetherArriveOneByOne) {
+  in_namespace([this] {
+    start();
+    const UniqueFd socket = udp_socket();
+    constexpr std::uint64_t kRounds = 50;
+    constexpr std::size_t kBatch = 40;
+    std::uint64_t number = 0;
+    for (std::uint64_t round = 0; round < kRounds; ++round) {
+      const std::size_t payload = 16 + round * 29;  // the last of each batch is shorter
+      for (std::size_t i = 0; i < kBatch; ++i, ++number) {
+        const auto frame = testing::udp_frame({}, payload - i / (kBatch - 1), number);
+        const GuestAddress at = NetBench::slot(1, static_cast<unsigned>(i));
+        ASSERT_TRUE(bench->memory.write(at, frame));
+        const auto bytes = static_cast<std::uint32_t>(frame.size());
+        ASSERT_TRUE(bench->driver(1).add({{at, bytes, false}}));
+      }
+      bench->offer(1);
+      for (std::size_t i = 0; i < kBatch; ++i) ASSERT_TRUE(bench->wait_used(1).has_value());
+      for (std::size_t i = 0; i < kBatch; ++i) {
+        const auto whole = testing::udp_frame({}, payload - i / (kBatch - 1), number - kBatch + i);
+        const auto right = std::span(whole).subspan(kNetHeaderBytes + testing::header_bytes({}));
+        std::array<std::byte, 2048> data{};
+        ssize_t bytes = -1;
+        ASSERT_TRUE(NetBench::eventually([&] {
+          return (bytes = ::recv(socket.get(), data.data(), data.size(), 0)) >= 0;
+        })) << "lost: "
+            << i << " of " << kBatch << " of " << payload;
+        ASSERT_TRUE(
+            std::ranges::equal(std::span(data).first(static_cast<std::size_t>(bytes)), right));
+      }
+    }
+    const NetTotals totals = bench->device->totals();
+    EXPECT_EQ(totals.tx_frames, by_kernel() ? 0 : kRounds * kBatch);
+    const std::uint64_t offered = bench->device->traits().features;
+    const bool takes_trains = (offered & virtio::feature_mask(virtio::kNetFeatureHostUso)) != 0;
+    EXPECT_EQ(totals.tx_joined != 0, takes_trains && !by_kernel());
   });
 }
 

@@ -13,16 +13,18 @@ namespace {
 /// Frames before the other queues of the thread get their turn.
 constexpr unsigned kFramesInOneTurn = 64;
 /// Frames after which a driver that waits for room in its ring gets some back.
-constexpr unsigned kShowEvery = 16;
+constexpr std::size_t kShowAfter = 16;
 
 }  // namespace
 
-NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner) noexcept
+NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner)
     : device_(device),
       index_(pair),
       pair_(device.backend_->pair(pair)),
       runner_(runner),
-      counters_(device.tx_counters_[pair]) {}
+      counters_(device.tx_counters_[pair]),
+      joins_(device.joins_frames()),
+      chains_(std::make_unique<DescriptorChain[]>(kMostChains)) {}
 
 Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -46,8 +48,16 @@ NetTx::~NetTx() {
 
 void NetTx::drain() noexcept {
   for (unsigned frames = 0; frames < kFramesInOneTurn; ++frames) {
-    if (runner_.pop(chain_) != Pop::kChain) return flush();
-    if (!send()) return wait_for_room();
+    const bool taken = runner_.pop(chain(held_)) == Pop::kChain;
+    if (taken) ++held_;
+    const Sent sent = taken ? take() : send();
+    if (sent == Sent::kAll && !taken) return flush();
+    if (sent != Sent::kAll) put_back();
+    if (sent == Sent::kNoRoom) return wait_for_room();
+  }
+  if (const Sent sent = send(); sent != Sent::kAll) {
+    put_back();
+    if (sent == Sent::kNoRoom) return wait_for_room();
   }
   flush();
   runner_.yield();
@@ -65,62 +75,97 @@ void NetTx::flush() noexcept {
   }
 }
 
-/// False: no room, and the chain is in the ring again.
-bool NetTx::send() noexcept {
-  const std::size_t bytes = chain_.readable_bytes();
-  NetHeader header{};
-  if (bytes < sizeof header) {
-    counters_.guest_faults.add();
-    give_back();
-    return true;
-  }
-  const std::size_t frame_bytes = bytes - sizeof header;
-  BufferRun(chain_.readable()).copy_out(0, std::as_writable_bytes(std::span(&header, 1)));
-  if (!check_sent_header(header, frame_bytes, device_.to_host_) || !device_.in_use(index_)) {
-    counters_.guest_faults.add();
-    give_back();
-    return true;
-  }
-  if (!device_.link_up()) {
-    counters_.dropped_link_down.add();
-    give_back();
-    return true;
-  }
-  frame_[0] = {&header, sizeof header};
-  std::size_t count = 1;
-  std::size_t skip = sizeof header;  // framing is the driver's choice: it may share a buffer
-  for (const GuestSpan& buffer : chain_.readable()) {
-    if (buffer.size() <= skip) {
-      skip -= buffer.size();
-      continue;
+/// Makes the frame in the last chain the train's next, after the train has left if it does not go
+/// with it.
+NetTx::Sent NetTx::take() noexcept {
+  DescriptorChain& last = chain(held_ - 1);
+  FrameTrain::Frame frame;
+  RelaxedCounter* const dropped = look_at(last, frame);
+  if (dropped != nullptr || !train_.add(frame, joins_)) {
+    if (const Sent sent = send(); sent != Sent::kAll) return sent;
+    if (dropped != nullptr) {
+      dropped->add();
+      give_back(1);
+      return Sent::kAll;
     }
-    frame_[count++] = buffer.part(skip).as_iovec();
-    skip = 0;
+    [[maybe_unused]] const bool first = train_.add(frame, joins_);
+    assert(first);
   }
+  // What nothing can join need not wait for what follows.
+  return train_.is_open() ? Sent::kAll : send();
+}
+
+/// What of a frame is looked at. Not null: it goes nowhere, and counts there.
+RelaxedCounter* NetTx::look_at(DescriptorChain& chain, FrameTrain::Frame& frame) noexcept {
+  const std::size_t bytes = chain.readable_bytes();
+  if (bytes < sizeof frame.header) return &counters_.guest_faults;
+  frame.bytes = bytes - sizeof frame.header;
+  frame.buffers = chain.readable();
+  const BufferRun run(frame.buffers);
+  run.copy_out(0, std::as_writable_bytes(std::span(&frame.header, 1)));
+  if (!check_sent_header(frame.header, frame.bytes, device_.to_host_) || !device_.in_use(index_)) {
+    return &counters_.guest_faults;
+  }
+  if (!device_.link_up()) return &counters_.dropped_link_down;
+  if (joins_) run.copy_out(sizeof frame.header, frame.head);
+  return nullptr;
+}
+
+/// Lets the train leave.
+NetTx::Sent NetTx::send() noexcept {
+  if (train_.frames() == 0) return Sent::kAll;
+  const std::span<const iovec> parts = train_.finish();
   ssize_t result = 0;
   do {
-    result = pair_.send({frame_.data(), count});
+    result = pair_.send(parts);
     runner_.counters().system_calls.add();
   } while (result == -EINTR);
-  if (result == -EAGAIN) {
-    [[maybe_unused]] const bool back = runner_.rewind(chain_);
-    assert(back);
-    return false;
+  if (result == -EAGAIN) return Sent::kNoRoom;
+  if (result == -EINVAL && train_.frames() > 1) {
+    joins_ = false;
+    return Sent::kSingly;
   }
-  judge(result, frame_bytes);
-  give_back();
-  return true;
+  judge(result);
+  give_back(train_.frames());
+  train_.clear();
+  return Sent::kAll;
 }
 
-void NetTx::give_back() noexcept {
-  const bool show = ++given_back_ % kShowEvery == 0;
-  runner_.complete(chain_, 0, show ? Batch::kMayEnd : Batch::kGoesOn);
+/// The first `chains` at hand to the driver.
+void NetTx::give_back(std::size_t chains) noexcept {
+  unshown_ += chains;
+  const Batch last = unshown_ >= kShowAfter ? Batch::kMayEnd : Batch::kGoesOn;
+  if (last == Batch::kMayEnd) unshown_ = 0;
+  for (std::size_t i = 0; i < chains; ++i) {
+    runner_.complete(chain(i), 0, i + 1 < chains ? Batch::kGoesOn : last);
+  }
+  first_ = (first_ + chains) % kMostChains;
+  held_ -= chains;
 }
 
-void NetTx::judge(ssize_t result, std::size_t frame_bytes) noexcept {
+/// All chains at hand to the ring.
+void NetTx::put_back() noexcept {
+  train_.clear();
+  for (; held_ != 0; --held_) {
+    DescriptorChain& last = chain(held_ - 1);
+    if (runner_.rewind(last)) continue;
+    // Chains that made no sense were between.
+    counters_.guest_faults.add();
+    runner_.complete(last, 0);
+  }
+}
+
+DescriptorChain& NetTx::chain(std::size_t i) noexcept {
+  return chains_[(first_ + i) % kMostChains];
+}
+
+/// What became of the train.
+void NetTx::judge(ssize_t result) noexcept {
+  const std::uint64_t frames = train_.frames();
   if (result >= 0) {
-    counters_.frames.add();
-    counters_.bytes.add(frame_bytes);
+    counters_.frames.add(frames);
+    counters_.joined.add(frames - 1);
+    counters_.bytes.add(train_.frame_bytes());
     return;
   }
   switch (result) {
@@ -129,16 +174,16 @@ void NetTx::judge(ssize_t result, std::size_t frame_bytes) noexcept {
       return;
     case -EIO:
     case -ENETDOWN:
-      counters_.dropped_link_down.add();
+      counters_.dropped_link_down.add(frames);
       return;
     case -EBADFD:
-      counters_.dropped_link_down.add();
+      counters_.dropped_link_down.add(frames);
       if (device_.in_use(index_)) {
         device_.backend_gone(runner_.thread(), static_cast<int>(-result));
       }
       return;
     default:
-      counters_.dropped_error.add();
+      counters_.dropped_error.add(frames);
       return;
   }
 }

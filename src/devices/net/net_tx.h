@@ -1,16 +1,18 @@
 #pragma once
 
-#include <array>
+#include <cstdint>
 #include <memory>
 
+#include "devices/net/frame_train.h"
 #include "devices/net/net_counters.h"
 #include "devices/net/net_device.h"
 
 namespace bellhop {
 
 /// A transmit queue (virtio 1.3, 5.1.6.2): frames go from guest memory to the back end where they
-/// lie, but for their header, of which a checked copy is sent. If the back end has no room the
-/// frame goes back to the ring until there is some.
+/// lie, but for their heads, of which a checked copy is sent. Frames of a batch that go together
+/// leave as a train. If the back end has no room the frames go back to the ring until there is
+/// some.
 ///
 /// On the queue's I/O thread, or under the runner's baton.
 class NetTx final : public QueueHandler, private ReadyHandler {
@@ -24,11 +26,24 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   void submit() noexcept override {}
 
  private:
-  NetTx(NetDevice& device, unsigned pair, QueueRunner& runner) noexcept;
+  static constexpr std::size_t kMostChains = FrameTrain::kMostFrames + 1;
+  static_assert((kMostChains & (kMostChains - 1)) == 0);
+
+  enum class Sent : std::uint8_t {
+    kAll,
+    kNoRoom,  ///< nothing left; all chains at hand are to go back to the ring for now
+    kSingly,  ///< the same: the host refuses a train, and is to get its frames one by one
+  };
+
+  NetTx(NetDevice& device, unsigned pair, QueueRunner& runner);
   void on_ready() noexcept override { runner_.wake(); }
-  bool send() noexcept;
-  void give_back() noexcept;
-  void judge(ssize_t result, std::size_t frame_bytes) noexcept;
+  [[nodiscard]] DescriptorChain& chain(std::size_t i) noexcept;
+  Sent take() noexcept;
+  [[nodiscard]] RelaxedCounter* look_at(DescriptorChain& chain, FrameTrain::Frame& frame) noexcept;
+  Sent send() noexcept;
+  void give_back(std::size_t chains) noexcept;
+  void put_back() noexcept;
+  void judge(ssize_t result) noexcept;
   void wait_for_room() noexcept;
   void flush() noexcept;
   void arm() noexcept;
@@ -39,9 +54,13 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   QueueRunner& runner_;
   NetTxCounters& counters_;
   std::unique_ptr<FdWatch> watch_;
-  DescriptorChain chain_;
-  unsigned given_back_ = 0;
-  std::array<iovec, kMaxChainBuffers + 1> frame_;
+  bool joins_;  ///< frames to trains
+
+  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMostChains
+  std::size_t first_ = 0;
+  std::size_t held_ = 0;  ///< chains at hand: the train's, and then the one that is looked at
+  FrameTrain train_;
+  std::size_t unshown_ = 0;  ///< given back since some were shown to the driver
 };
 
 }  // namespace bellhop

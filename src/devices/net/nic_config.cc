@@ -60,6 +60,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
                            .mac = mac,
                            .mtu = (*backend)->limits().mtu,
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
+                           .join_frames = config.gro,
                            .kernel = config.vhost == Vhost::kForce ? Carriage::kKernelOnly
                                                                    : Carriage::kKernelIfPossible};
   return std::make_unique<NetDevice>(std::move(*backend), options, std::move(kernel));

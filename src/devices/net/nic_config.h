@@ -29,6 +29,7 @@ struct NicConfig {
   PasstConfig passt;
   MacAddress mac = 0;  ///< 0: made up, another one on each start
   unsigned queue_size = 256;
+  bool gro = true;  ///< datagrams that the guest sends one after the other leave as one frame
   Vhost vhost = Vhost::kOff;
   NotifyMode notify = NotifyMode::kIoEventFd;
   /// A name from the machine's, or several joined by ':', which carry the pairs in turn. Empty: the

@@ -91,6 +91,8 @@ const DeviceOption NicConfig::kOption = {
   id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
   mtu=N                    set for the tap too; by default the tap's own
   queues=N  queue-size=N   pairs of queues (1), entries of each queue (256)
+  gro=on|off               the guest's UDP datagrams of one flow and size reach the host's stack as
+                           one frame where they come together (on)
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
   notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)",
@@ -111,6 +113,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   reader.number("mtu", mtu, kLeastMtu, kMostMtu);
   reader.number("queues", nic.tap.pairs, 1, kMaxPairs);
   read_queue_size(reader, nic.queue_size);
+  reader.flag("gro", nic.gro);
   reader.choice<Vhost>("vhost", nic.vhost,
                        {{"off", Vhost::kOff}, {"on", Vhost::kOn}, {"force", Vhost::kForce}});
   read_common_keys(reader, properties, nic);

@@ -58,9 +58,10 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
       bellhop_machine(launch, plan, 1, setting.transport, guest_cmdline(cell, setting, launch));
   const bool vhost = cell.notify == NetNotify::kVhost;
   command.emplace_back("--net");
-  command.push_back(fmt::format(
-      "fd={},mac={},queue-size={},iothread=io0,notify={},vhost={}", kTapFd, kGuestMac, kQueueSize,
-      cell.notify == NetNotify::kSync ? "sync" : "ioeventfd", vhost ? "force" : "off"));
+  command.push_back(fmt::format("fd={},mac={},queue-size={},iothread=io0,gro={},notify={},vhost={}",
+                                kTapFd, kGuestMac, kQueueSize, setting.gro ? "on" : "off",
+                                cell.notify == NetNotify::kSync ? "sync" : "ioeventfd",
+                                vhost ? "force" : "off"));
   return command;
 }
 

@@ -51,6 +51,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
   json["net"] = {{"framing", to_string(cell.framing)},
                  {"datagram_bytes", datagram_bytes(cell.framing)},
                  {"offload", m.offload},
+                 {"gro", is_qemu ? Json(nullptr) : Json(setting.gro)},
                  {"datagrams", m.datagrams},
                  {"datagrams_per_s", m.datagrams_per_s()},
                  {"datagrams_sent", m.datagrams_sent},

@@ -36,6 +36,7 @@ struct NetSetting {
   TransportKind transport = TransportKind::kPci;
   double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;
+  bool gro = true;   ///< of Bellhop's NIC: the guest's datagrams are joined
   CpuList end_cpus;  ///< of the process at the other end
   std::string bellhop_version;
   std::string qemu_version;

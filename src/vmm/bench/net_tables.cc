@@ -58,9 +58,9 @@ class View {
   [[nodiscard]] std::string circumstances() const {
     const NetSetting& setting = report_.setting;
     return fmt::format(
-        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues, placement {}{}; median of "
+        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues{}, placement {}{}; median of "
         "{} x {:g} s",
-        driver_name(setting.transport), to_string(group_.placement),
+        driver_name(setting.transport), setting.gro ? "" : ", gro=off", to_string(group_.placement),
         setting.end_cpus.empty() ? "" : ", other end on CPU " + format_cpu_list(setting.end_cpus),
         setting.repeats, setting.seconds);
   }

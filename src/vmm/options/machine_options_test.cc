@@ -95,6 +95,7 @@ TEST_F(MachineOptionsTest, FillsInDefaultsOfANic) {
   EXPECT_EQ(nic.tap.mtu, 0U);
   EXPECT_EQ(nic.mac, 0U);
   EXPECT_EQ(nic.queue_size, 256U);
+  EXPECT_TRUE(nic.gro);
   EXPECT_EQ(nic.vhost, Vhost::kOff);
   EXPECT_EQ(nic.notify, NotifyMode::kIoEventFd);
   EXPECT_EQ(nic.iothread, config->iothreads[0].name);
@@ -105,7 +106,7 @@ TEST_F(MachineOptionsTest, FillsInDefaultsOfANic) {
 TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   iothread("left");
   iothread("right");
-  net("tap=tap0,id=lan,mac=02:00:00:12:34:56,mtu=9000,queues=4,queue-size=1024,vhost=on,"
+  net("tap=tap0,id=lan,mac=02:00:00:12:34:56,mtu=9000,queues=4,queue-size=1024,gro=off,vhost=on,"
       "notify=sync,iothread=right:left");
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config.has_value()) << config.error().message;
@@ -115,6 +116,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   EXPECT_EQ(nic.tap.mtu, 9000U);
   EXPECT_EQ(nic.tap.pairs, 4U);
   EXPECT_EQ(nic.queue_size, 1024U);
+  EXPECT_FALSE(nic.gro);
   EXPECT_EQ(nic.vhost, Vhost::kOn);
   EXPECT_EQ(nic.notify, NotifyMode::kSync);
   EXPECT_EQ(nic.iothread, "right:left");
