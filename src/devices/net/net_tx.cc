@@ -139,8 +139,9 @@ void NetTx::give_back(std::size_t chains) noexcept {
   for (std::size_t i = 0; i < chains; ++i) {
     runner_.complete(chain(i), 0, i + 1 < chains ? Batch::kGoesOn : last);
   }
-  first_ = (first_ + chains) % kMostChains;
   held_ -= chains;
+  // From the same place again, where the next one may be in a cache still.
+  first_ = held_ == 0 ? 0 : (first_ + chains) % kMostChains;
 }
 
 /// All chains at hand to the ring.

@@ -1,5 +1,6 @@
 """NICs on a tap: ping and checked streams both ways, several pairs of queues, the kernel's vhost."""
 
+import functools
 import gzip
 import hashlib
 import json
@@ -84,21 +85,46 @@ def linux_guest(folder):
     shutil.rmtree(files)
 
 
-def every_cell(run):
-    """Each cell has a figure, and what vhost should carry was not ours."""
+def linux_guest_and_peer(folder):
+    linux_guest(folder)
+    bed.add_qemu(folder)
+
+
+def bench(options):
+    return (f"bellhop bench net {options} --quick --placement other-core --json figures.json\n"
+            "echo \"@status $?\"\n"
+            "echo \"@figures $(tr -d '\\n' < figures.json)\"")
+
+
+def every_cell(run, guest, count, vmms=("bellhop",)):
+    """Each cell has a figure, and what vhost should carry was not ours. Notes Bellhop's throughput
+    over its peer's."""
     figures = json.loads(run.values(r"^@figures (.*)$")[0])
     assert not figures["not_run"], f"not run: {figures['not_run']}"
-    cells = {(one["direction"], one["message_bytes"], one["notify"]): one
-             for one in figures["runs"]}
-    assert len(cells) == 6, f"cells: {sorted(cells)}"
+    cells = {(one["vmm"], one["workload"], one["direction"], one["message_bytes"], one["notify"]):
+             one for one in figures["runs"]}
+    assert len(cells) == count * len(vmms), f"cells: {sorted(map(str, cells))}"
+    notes = []
     for cell, one in cells.items():
-        assert one["guest"] == "linux" and one["mb_per_s"] > 0, f"{cell}: no figure"
+        assert one["guest"] == guest and one["operations"] > 0, f"{cell}: no figure"
         assert one["host_cpu_s"] > 0, f"{cell}: no CPU time"
+        assert guest == "linux" or one["verified"], f"{cell}: not verified"
+        if cell[0] != "bellhop":
+            continue
         kicks = one["counters"]["kicks"]
-        assert (kicks == 0) == (cell[2] == "vhost-net"), f"{cell}: {kicks} kicks in user space"
+        assert (kicks == 0) == (cell[4] == "vhost-net"), f"{cell}: {kicks} kicks in user space"
+        words = " ".join(str(word) for word in cell[1:] if word)
+        notes.append(f"{words}: {one['mb_per_s'] * 8:.2f} Mb/s")
+        peer = cells.get(("qemu", *cell[1:]))
+        if peer:
+            efficiency = one["bytes_per_host_cpu_s"] / peer["bytes_per_host_cpu_s"]
+            notes[-1] += (f", {one['mb_per_s'] / peer['mb_per_s']:.2f} times QEMU's, for each CPU "
+                          f"second {efficiency:.2f}")
+    return "\n    ".join(["", *notes])
 
 
 VHOST = "watch_vhost &"
+LINUX = "--guest linux --linux-kernel /job/linux-vmlinuz --linux-initrd /job/linux-initrd.img"
 
 CASES = [
     net("tap", short=True),
@@ -123,12 +149,25 @@ CASES = [
     Case("net.vhost-frames",
          "devices_test --gtest_brief=1 --gtest_color=no --gtest_filter='*NetTap*/vhost'\n"
          "echo \"@status $?\"",
-         [r"PASSED  \] 3 tests"], never=["SKIPPED"], status=(0,), limit=600, beside=["devices_test"]),
-    Case("net.bench-linux",
-         "bellhop bench net --guest linux --linux-kernel /job/linux-vmlinuz "
-         "--linux-initrd /job/linux-initrd.img --quick --message-bytes 65536 "
-         "--placement other-core --json figures.json\n"
-         "echo \"@status $?\"\n"
-         "echo \"@figures $(tr -d '\\n' < figures.json)\"",
-         [r"TCP_STREAM"], status=(0,), check=every_cell, limit=900, extra=linux_guest),
+         [r"PASSED  \] 4 tests"], never=["SKIPPED"], status=(0,), limit=600, beside=["devices_test"]),
+    # The bench guest over the kernel's vhost: every byte of the streams is checked.
+    Case("net.bench-vhost", bench("--notify ioeventfd,vhost --message-bytes 65536,1024"),
+         status=(0,), check=functools.partial(every_cell, guest="bench", count=14), limit=900,
+         beside=["bench-guest.elf"]),
+    Case("net.bench-linux", bench(f"{LINUX} --message-bytes 65536"), [r"TCP_STREAM"], status=(0,),
+         check=functools.partial(every_cell, guest="linux", count=6), limit=900,
+         extra=linux_guest),
+    Case("net.bench-linux-peer", bench(f"{LINUX} --peer qemu"), [r"TCP_STREAM"], status=(0,),
+         check=functools.partial(every_cell, guest="linux", count=24, vmms=("bellhop", "qemu")),
+         limit=3600, extra=linux_guest_and_peer),
+    # No rights, no tap: an address from passt, the host by its own ports, and back by one of ours.
+    Case("net.user",
+         "mkdir -p /etc; echo nobody:x:65534:65534::/:/bin/false > /etc/passwd\n"
+         "tunctl -t tapup > /dev/null; ip addr add 10.7.0.1/24 dev tapup; ip link set tapup up\n"
+         "ip route add default via 10.7.0.2\n"
+         "streams &\n"
+         "while sleep 2; do echo hello | bedtool tcp-connect 127.0.0.1 2222; done 2>/dev/null &\n"
+         "machine net-user --net user,hostfwd=tcp::2222-:22",
+         [r"job net-user ok", r"^address 10\.7\.0\.1/24", r"^heard: hello$"], check=by_eventfd,
+         extra=lambda folder: bed.add_program(folder, bed.program("passt"), "/bin/passt")),
 ]
