@@ -47,16 +47,13 @@ NetTx::~NetTx() {
 }
 
 void NetTx::drain() noexcept {
-  for (unsigned frames = 0; frames < kFramesInOneTurn; ++frames) {
+  // A turn does not end within a train.
+  for (unsigned frames = 0; frames < kFramesInOneTurn || train_.is_open(); ++frames) {
     const bool taken = runner_.pop(chain(held_)) == Pop::kChain;
     if (taken) ++held_;
     const Sent sent = taken ? take() : send();
     if (sent == Sent::kAll && !taken) return flush();
     if (sent != Sent::kAll) put_back();
-    if (sent == Sent::kNoRoom) return wait_for_room();
-  }
-  if (const Sent sent = send(); sent != Sent::kAll) {
-    put_back();
     if (sent == Sent::kNoRoom) return wait_for_room();
   }
   flush();
