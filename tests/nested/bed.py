@@ -200,7 +200,7 @@ def build_root():
     mark = CACHE / "root.mark"
     now = fingerprint(release, pathlib.Path(program("busybox")).read_bytes(),
                       *((HERE / name).read_bytes() for name in ("bed.py", "outer-init",
-                                                                "bedtool.cc", "hold_kvm.cc")))
+                                                                "bedtool.cc")))
     if mark.exists() and mark.read_text() == now and root.exists():
         return
     say(f"nested: making the images of kernel {release}")
@@ -210,15 +210,13 @@ def build_root():
     vmlinux.write_bytes(elf_kernel(vmlinuz))
     outer, guest = stage / "outer", stage / "guest"
     stage.mkdir()
-    tool, holder = stage / "bedtool", stage / "hold-kvm"
-    for to, source in ((tool, "bedtool.cc"), (holder, "hold_kvm.cc")):
-        command(program("g++"), "-std=c++20", "-O2", "-static", "-o", to, HERE / source)
+    tool = stage / "bedtool"
+    command(program("g++"), "-std=c++20", "-O2", "-static", "-o", tool, HERE / "bedtool.cc")
     for folder in (outer, guest):
         for name in ("bin", "dev", "proc", "sys", "tmp"):
             (folder / name).mkdir(parents=True)
         shutil.copy(program("busybox"), folder / "bin/busybox")
         shutil.copy(tool, folder / "bin/bedtool")
-    shutil.copy(holder, outer / "bin/hold-kvm")
     for name in ("mke2fs", "e2fsck"):
         add_program(guest, program(name), f"/sbin/{name}")
     put_modules(kernel, OUTER_MODULES, outer / "modules")
