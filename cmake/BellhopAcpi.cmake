@@ -1,10 +1,10 @@
-# The AML of src/vmm/acpi/*.asl, as headers <name>.hex that define <name>_aml_code[].
+# The AML of src/machine/acpi/*.asl, as headers <name>.hex that define <name>_aml_code[].
 find_program(BELLHOP_IASL iasl REQUIRED)
 
 function(bellhop_add_acpi target)
   set(folder ${CMAKE_BINARY_DIR}/generated/acpi)
   file(MAKE_DIRECTORY ${folder})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/vmm/acpi/*.asl)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/acpi/*.asl)
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)
     add_custom_command(

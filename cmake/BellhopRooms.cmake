@@ -3,7 +3,7 @@
 # looked at again by every build.
 set(BELLHOP_LAYERS_FILE ${CMAKE_SOURCE_DIR}/tools/layers.txt)
 set(BELLHOP_SRC_ROOMS base memory event bus virtio block net vhost transport devices vhost_user
-                      hypervisor vmm)
+                      hypervisor config machine probe bench)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${BELLHOP_LAYERS_FILE})
 
 # Sets BELLHOP_MAY_<room> and BELLHOP_TEST_LINKS_<room> in the caller's scope.
@@ -63,19 +63,12 @@ function(bellhop_add_rooms)
   endforeach()
 endfunction()
 
-# The driver's end of a ring in ordinary memory. As with bellhop_testing, whoever links it brings the
-# rooms that it needs.
-function(bellhop_add_fake_driver)
-  bellhop_add_library(bellhop_fake_driver ${CMAKE_SOURCE_DIR}/testing/fake_driver.cc)
-endfunction()
-
 # Everything under apps/bellhop but main.cc is a library, so that tests can reach it.
 function(bellhop_add_application)
   set(folder ${CMAKE_SOURCE_DIR}/apps/bellhop)
   bellhop_glob_code(${folder} sources tests kvm_tests)
   list(REMOVE_ITEM sources ${folder}/main.cc)
-  # bench --host inprocess puts the fake driver in a guest's place; of testing/ no more than that.
-  bellhop_add_library(bellhop_app "${sources}" bellhop_fake_driver bellhop_vmm bellhop_version
+  bellhop_add_library(bellhop_app "${sources}" bellhop_machine bellhop_bench bellhop_version
                       CLI11::CLI11)
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_app "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_app "${kvm_tests}")

@@ -12,12 +12,10 @@ set(BELLHOP_TEST_TIMEOUT 300)
 add_custom_target(unit_tests)
 
 # The library of fakes. It names no room: each test program brings the rooms that it needs, so a
-# room can be tested while another one does not compile. The fake driver is the application's as
-# well, hence a library of its own (see BellhopRooms.cmake).
+# room can be tested while another one does not compile.
 function(bellhop_add_testing_library)
   bellhop_glob_code(${CMAKE_SOURCE_DIR}/testing sources tests kvm_tests)
-  list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/testing/fake_driver.cc)
-  bellhop_add_library(bellhop_testing "${sources}" bellhop_fake_driver)
+  bellhop_add_library(bellhop_testing "${sources}")
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_testing "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_testing "${kvm_tests}")
 endfunction()
@@ -82,5 +80,5 @@ function(bellhop_add_all_unit_tests)
     bellhop_add_unit_tests(${room} ${libraries})
   endforeach()
   bellhop_add_unit_tests(app bellhop_app)
-  bellhop_add_unit_tests(testing bellhop_vmm)
+  bellhop_add_unit_tests(testing bellhop_machine)
 endfunction()

@@ -15,7 +15,7 @@ std::uint32_t run_notify(Disk* disk, const Options& options);
 /// Halted vCPUs for `seconds=`: what an idle machine costs its host.
 std::uint32_t run_idle(const Options& options, std::uint32_t vcpus);
 
-/// misbehave=NAME or all: after each misdeed a reset and an honest read.
-std::uint32_t run_misbehave(Disk* disk, const Options& options, std::uint32_t vcpus);
+/// hostile=NAME or all: after each misdeed a reset and an honest read.
+std::uint32_t run_hostile(Disk* disk, const Options& options, std::uint32_t vcpus);
 
 }  // namespace bellhop::guest

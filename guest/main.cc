@@ -45,8 +45,8 @@ void bsp_main(std::uint64_t /*cpu*/) {
       leave(run_idle(options, vcpus));
     case Workload::kNotify:
       leave(run_notify(&disk, options));
-    case Workload::kMisbehave:
-      leave(run_misbehave(&disk, options, vcpus));
+    case Workload::kHostile:
+      leave(run_hostile(&disk, options, vcpus));
     case Workload::kNetSend:
     case Workload::kNetReceive:
     case Workload::kNetPing:

@@ -13,7 +13,7 @@ namespace bellhop::guest {
 /// Runs netsend, netrecv, netping or netpps on vCPU 0 and prints the result; the exit status.
 std::uint32_t run_net(const Options& options, std::uint32_t vcpus);
 
-class NetBench final : public DatagramSink {
+class NetFixture final : public DatagramSink {
  public:
   /// The error text, or null if all is well.
   const char* create(const NetOptions& options);

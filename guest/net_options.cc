@@ -21,12 +21,12 @@ NetOptions parse_net_options(const Options& common) {
   NetOptions o;
   o.common = &common;
   const bool packets = common.workload == Workload::kNetPackets;
-  o.wishes.event_idx = common.event_idx;
+  o.features.event_idx = common.event_idx;
   // One descriptor holds a whole frame; tables are for who asks for them.
-  o.wishes.indirect = cmdline_value("ring").present() && common.indirect;
-  o.wishes.csum = cmdline_choice("csum", kSwitch) == 0;
-  o.wishes.uso = cmdline_choice("uso", kSwitch) == 0;
-  o.wishes.mergeable = cmdline_choice("mergeable", kSwitch) == 0;
+  o.features.indirect = cmdline_value("ring").present() && common.indirect;
+  o.features.csum = cmdline_choice("csum", kSwitch) == 0;
+  o.features.uso = cmdline_choice("uso", kSwitch) == 0;
+  o.features.mergeable = cmdline_choice("mergeable", kSwitch) == 0;
   o.cut.message_bytes =
       number32("message", packets ? kSmallestMessage : 65536, 1, 16 * 1024 * 1024);
   o.cut.datagram_bytes = number32("datagram", kDatagramBytes, 1, wire::kMaxDatagramBytes);

@@ -11,7 +11,7 @@ namespace bellhop::guest {
 
 struct NetOptions {
   const Options* common = nullptr;
-  NicWishes wishes;
+  NicFeatures features;
   wire::Cut cut;
   bool to_guest = false;
   std::uint32_t nic = 0;

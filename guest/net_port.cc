@@ -42,7 +42,7 @@ struct Nobody final : DatagramSink {
 const char* NetPort::create(Nic* nic, const NetOptions& options) {
   nic_ = nic;
   common_ = options.common;
-  if (const char* error = nic->negotiate(options.wishes); error != nullptr) return error;
+  if (const char* error = nic->negotiate(options.features); error != nullptr) return error;
   mergeable_ = nic->has(kNetFeatureMrgRxbuf);
   partial_ = nic->has(kNetFeatureCsum);
   event_idx_ = nic->has(kFeatureEventIdx);

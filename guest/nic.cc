@@ -12,22 +12,22 @@ bool Nic::find(unsigned index) {
   return transport_ != nullptr;
 }
 
-const char* Nic::negotiate(const NicWishes& wishes) {
+const char* Nic::negotiate(const NicFeatures& features) {
   std::uint64_t wanted = feature_mask(kFeatureVersion1) | feature_mask(kNetFeatureMac) |
                          feature_mask(kNetFeatureMtu) | feature_mask(kFeatureAccessPlatform);
-  if (wishes.event_idx) wanted |= feature_mask(kFeatureEventIdx);
-  if (wishes.indirect) wanted |= feature_mask(kFeatureIndirectDesc);
-  if (wishes.mergeable) wanted |= feature_mask(kNetFeatureMrgRxbuf);
+  if (features.event_idx) wanted |= feature_mask(kFeatureEventIdx);
+  if (features.indirect) wanted |= feature_mask(kFeatureIndirectDesc);
+  if (features.mergeable) wanted |= feature_mask(kNetFeatureMrgRxbuf);
   // A driver must not take segmentation without checksums (5.1.3.1).
   const std::uint64_t offered = transport_->device_features();
-  if (wishes.csum && (offered & feature_mask(kNetFeatureCsum)) != 0) {
+  if (features.csum && (offered & feature_mask(kNetFeatureCsum)) != 0) {
     wanted |= feature_mask(kNetFeatureCsum);
-    if (wishes.uso) wanted |= feature_mask(kNetFeatureHostUso);
+    if (features.uso) wanted |= feature_mask(kNetFeatureHostUso);
   }
-  if (wishes.csum && (offered & feature_mask(kNetFeatureGuestCsum)) != 0) {
+  if (features.csum && (offered & feature_mask(kNetFeatureGuestCsum)) != 0) {
     wanted |= feature_mask(kNetFeatureGuestCsum);
     // Some hosts have the two together or not at all. Nobody sends IPv6 here.
-    if (wishes.uso) {
+    if (features.uso) {
       wanted |= feature_mask(kNetFeatureGuestUso4) | feature_mask(kNetFeatureGuestUso6);
     }
   }

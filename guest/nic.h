@@ -12,7 +12,7 @@ namespace bellhop::guest {
 inline constexpr std::uint32_t kMacBytes = virtio::kNetMacBytes;
 
 /// What the driver would like to have.
-struct NicWishes {
+struct NicFeatures {
   bool event_idx = true;
   bool indirect = false;
   bool csum = true;  ///< checksums left to the device, both ways
@@ -32,7 +32,7 @@ class Nic {
   /// The `index`-th network device; false if there is none.
   bool find(unsigned index);
   /// Resets the device and brings it to FEATURES_OK (3.1.1). Null, or what went wrong.
-  const char* negotiate(const NicWishes& wishes);
+  const char* negotiate(const NicFeatures& features);
 
   Transport* transport() { return transport_; }
   bool has(unsigned feature) const { return (features_ & virtio::feature_mask(feature)) != 0; }

@@ -8,8 +8,8 @@
 namespace bellhop::guest {
 namespace {
 
-constexpr const char* kWorkloads[] = {"idle",    "create",  "seqread", "randread",  "randwrite",
-                                      "prepare", "verify",  "notify",  "misbehave", "netsend",
+constexpr const char* kWorkloads[] = {"idle",    "create",  "seqread", "randread", "randwrite",
+                                      "prepare", "verify",  "notify",  "hostile",  "netsend",
                                       "netrecv", "netping", "netpps",  nullptr};
 constexpr const char* kRings[] = {"indirect", "direct", nullptr};
 constexpr const char* kSwitch[] = {"on", "off", nullptr};
@@ -54,10 +54,10 @@ Options parse_options() {
   const unsigned workload = cmdline_choice("workload", kWorkloads);
   o.workload = static_cast<Workload>(workload);
   o.workload_name = kWorkloads[workload];
-  o.misbehave = cmdline_value("misbehave");
-  if (o.misbehave.present()) {
-    o.workload = Workload::kMisbehave;
-    o.workload_name = "misbehave";
+  o.hostile = cmdline_value("hostile");
+  if (o.hostile.present()) {
+    o.workload = Workload::kHostile;
+    o.workload_name = "hostile";
   }
   const bool large = !o.timed();
   o.threads = number32("threads", large ? 4 : 1, 1, 1024);

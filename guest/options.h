@@ -16,7 +16,7 @@ enum class Workload {
   kPrepare,
   kVerify,
   kNotify,
-  kMisbehave,
+  kHostile,
   kNetSend,
   kNetReceive,
   kNetPing,
@@ -26,7 +26,7 @@ enum class Workload {
 struct Options {
   Workload workload = Workload::kIdle;
   const char* workload_name = "idle";
-  Text misbehave;
+  Text hostile;
   std::uint32_t threads = 1;
   std::uint32_t block_bytes = 4096;
   std::uint64_t milliseconds = 1000;
@@ -45,7 +45,7 @@ struct Options {
   bool event_idx = true;
   bool spin = false;
   bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause
-  bool witness = false;      ///< misbehave: vCPU 1 works on the next disk meanwhile
+  bool witness = false;      ///< hostile: vCPU 1 works on the next disk meanwhile
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }

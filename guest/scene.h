@@ -5,7 +5,7 @@
 #include "guest/disk.h"
 #include "guest/options.h"
 
-// The stage on which the guest misbehaves: one queue, one request, raw access to both.
+// The stage on which the guest is hostile: one queue, one request, raw access to both.
 namespace bellhop::guest {
 
 /// Writes to a queue's ring what an honest driver never would.
@@ -104,15 +104,15 @@ class Scene {
 };
 
 /// A misdeed: its name on the command line, its row of the list of bad inputs, and the deed.
-struct Misdeed {
+struct HostileCase {
   const char* name;
   std::uint32_t row;
   void (*act)(Scene& scene);
 };
 
 /// The lists end with a null name.
-extern const Misdeed kRingMisdeeds[];
-extern const Misdeed kRegisterMisdeeds[];
-extern const Misdeed kBlockMisdeeds[];
+extern const HostileCase kHostileRing[];
+extern const HostileCase kHostileRegisters[];
+extern const HostileCase kHostileBlock[];
 
 }  // namespace bellhop::guest

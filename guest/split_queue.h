@@ -47,8 +47,8 @@ class SplitQueue {
   void publish() {
     if (avail_next_ == avail_published_) return;
     store_release(&avail_->idx, avail_next_);
-    // The index must be visible before the device's wish is read; pairs with the device's fence
-    // between enabling notifications and its last look at the ring.
+    // The index must be visible before the device's suppression state is read; pairs with the
+    // device's fence between enabling notifications and its last look at the ring.
     full_fence();
     const bool wanted =
         event_idx_ ? virtio::need_event(load_relaxed(avail_event_), avail_next_, avail_published_)
@@ -87,8 +87,8 @@ class SplitQueue {
     } else {
       store_relaxed(&avail_->flags, std::uint16_t{0});
     }
-    // The wish must be visible before the last look; pairs with the device's fence between
-    // publishing used.idx and reading the wish.
+    // The suppression state must be visible before the last look; pairs with the device's fence
+    // between publishing used.idx and reading the suppression state.
     full_fence();
     return has_finished();
   }
@@ -104,7 +104,7 @@ class SplitQueue {
   }
 
  private:
-  friend class RingVandal;  // misbehaviour writes nonsense into the ring
+  friend class RingVandal;  // hostile cases write nonsense into the ring
 
   virtio::Desc* desc_ = nullptr;
   virtio::AvailHeader* avail_ = nullptr;

@@ -116,7 +116,7 @@ class PciTransport final : public Transport {
   void acknowledge() override {}
   std::uint32_t max_vectors() const override { return vectors_; }
 
-  // For misbehaviour only.
+  // For hostile cases only.
   PciFunction function() const { return function_; }
   std::uint64_t common() const { return common_; }
   std::uint64_t notify() const { return notify_; }
@@ -205,7 +205,7 @@ class MmioTransport final : public Transport {
   void acknowledge() override;
   std::uint32_t max_vectors() const override { return 1; }
 
-  // For misbehaviour only.
+  // For hostile cases only.
   std::uint64_t base() const { return base_; }
 
  private:

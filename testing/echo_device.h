@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "testing/ring_worker.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop::testing {
 
@@ -95,10 +95,10 @@ class EchoDevice final : public VirtioDevice {
   }
 
   /// In the kernel's place.
-  class Carrier final : public QueueCarrier {
+  class Carrier final : public QueueBackEnd {
    public:
     explicit Carrier(EchoDevice& device) : device_(device) {}
-    Status start(const CarriedRing& ring) override {
+    Status start(const OffloadedRing& ring) override {
       if (device_.refuse_to_carry && device_.carried_ == 1) return fail("the kernel is busy");
       ++device_.carried_;
       worker_ = std::make_unique<RingWorker>(*ring.memory, ring, RingFeatures{},
@@ -138,7 +138,7 @@ class EchoDevice final : public VirtioDevice {
     void release() {
       runner_->thread().run_sync([this] {
         // Without requests in flight the ring may be gone.
-        if (count_ != 0) runner_->with_baton([this] { finish(); });
+        if (count_ != 0) runner_->with_queue_lock([this] { finish(); });
       });
     }
 

@@ -220,13 +220,13 @@ class FakeBackEnd::Session {
     std::byte* const avail = by(ring.at.avail, &MemoryRegion::user_address);
     std::byte* const used = by(ring.at.used, &MemoryRegion::user_address);
     const int kick = ::fcntl(ring.kick.get(), F_DUPFD_CLOEXEC, 0);
-    const EventFd bell{UniqueFd(kick)};
+    const EventFd interrupt{UniqueFd(kick)};
     while (true) {
-      std::array<pollfd, 2> wanted{pollfd{.fd = bell.get(), .events = POLLIN, .revents = 0},
+      std::array<pollfd, 2> wanted{pollfd{.fd = interrupt.get(), .events = POLLIN, .revents = 0},
                                    pollfd{.fd = ring.end->get(), .events = POLLIN, .revents = 0}};
       (void)::poll(wanted.data(), wanted.size(), -1);
       if (wanted[1].revents != 0) return;
-      (void)bell.consume();
+      (void)interrupt.consume();
       auto index = index_at(avail + kAvailIdxOffset);
       if (static_cast<std::uint16_t>(index.load() - ring.next) > ring.size) {
         const std::lock_guard<std::mutex> hold(rings_mutex_);

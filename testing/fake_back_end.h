@@ -17,7 +17,7 @@ namespace bellhop::testing {
 
 /// The back end of vhost-user on threads of this process: it knows the guest's memory only by the
 /// descriptors that it was sent, and serves rings there. A request's readable bytes come back in
-/// its writable ones, each plus one. It misbehaves as told.
+/// its writable ones, each plus one. It is hostile as told.
 class FakeBackEnd {
  public:
   static constexpr std::uint64_t kAllFeatures = ~std::uint64_t{0};

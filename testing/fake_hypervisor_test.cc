@@ -52,24 +52,24 @@ TEST_F(FakeVmTest, IoeventfdCollisionsAndLimits) {
 }
 
 TEST_F(FakeVmTest, IrqfdsFollowTheirRoutes) {
-  const EventFd bell = event();
+  const EventFd interrupt = event();
   const MsiMessage old_message{0xfee00000, 0x41};
   const MsiMessage new_message{0xfee01000, 0x42};
   const unsigned gsi = vm_.allocate_msi_route().value();
   EXPECT_GE(gsi, 24U);
   ASSERT_TRUE(vm_.set_msi_route(gsi, old_message));
-  ASSERT_TRUE(vm_.attach_irqfd(bell, gsi));
-  EXPECT_EQ(vm_.attach_irqfd(bell, gsi).error().code, EBUSY);
-  bell.signal();
+  ASSERT_TRUE(vm_.attach_irqfd(interrupt, gsi));
+  EXPECT_EQ(vm_.attach_irqfd(interrupt, gsi).error().code, EBUSY);
+  interrupt.signal();
   ASSERT_TRUE(vm_.set_msi_route(gsi, new_message));
-  bell.signal();
-  bell.signal();
+  interrupt.signal();
+  interrupt.signal();
   EXPECT_EQ(vm_.deliver_interrupts(), 1U);
   EXPECT_THAT(vm_.delivered(), ElementsAre(old_message, new_message));
-  ASSERT_TRUE(vm_.detach_irqfd(bell, gsi));
-  bell.signal();
+  ASSERT_TRUE(vm_.detach_irqfd(interrupt, gsi));
+  interrupt.signal();
   EXPECT_EQ(vm_.deliver_interrupts(), 0U);
-  EXPECT_EQ(bell.consume(), 1U) << "a detached irqfd is nobody's";
+  EXPECT_EQ(interrupt.consume(), 1U) << "a detached irqfd is nobody's";
   vm_.free_msi_route(gsi);
   EXPECT_FALSE(vm_.set_msi_route(gsi, old_message));
   EXPECT_EQ(vm_.routes(), 0U);

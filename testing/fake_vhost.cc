@@ -54,7 +54,7 @@ class FakeVhost::Handle final : public VhostHandle {
 
  private:
   struct Ring {
-    CarriedRing lent;
+    OffloadedRing lent;
     EventFd kick;
     EventFd call;
     EventFd fault;
@@ -164,7 +164,7 @@ class FakeVhost::Handle final : public VhostHandle {
   int set_addresses(const vhost_vring_addr& addresses) {
     if (addresses.index >= rings_.size()) return -ENOBUFS;
     if (addresses.flags != 0) return -EOPNOTSUPP;
-    CarriedRing& lent = rings_[addresses.index].lent;
+    OffloadedRing& lent = rings_[addresses.index].lent;
     lent.desc = pointer(addresses.desc_user_addr);
     lent.avail = pointer(addresses.avail_user_addr);
     lent.used = pointer(addresses.used_user_addr);

@@ -21,7 +21,7 @@ GuestAddress guest_address(const GuestMemory& memory, const std::byte* at) {
   std::abort();
 }
 
-QueueConfig config_of(const GuestMemory& memory, const CarriedRing& ring) {
+QueueConfig config_of(const GuestMemory& memory, const OffloadedRing& ring) {
   QueueConfig config;
   config.size = ring.size;
   config.ready = true;
@@ -47,7 +47,7 @@ void wait_for(const UniqueFd& epoll, int fd) {
 
 }  // namespace
 
-RingWorker::RingWorker(const GuestMemory& memory, const CarriedRing& ring, RingFeatures features,
+RingWorker::RingWorker(const GuestMemory& memory, const OffloadedRing& ring, RingFeatures features,
                        Serve serve, int also)
     : serve_(std::move(serve)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
@@ -55,7 +55,7 @@ RingWorker::RingWorker(const GuestMemory& memory, const CarriedRing& ring, RingF
       fault_(copy_of(ring.fault)),
       end_(must(EventFd::create())),
       call_(copy_of(ring.call)),
-      queue_(must(Virtqueue::activate(memory, config_of(memory, ring), features, counters_))) {
+      queue_(must(SplitRing::activate(memory, config_of(memory, ring), features, counters_))) {
   queue_.take_back(ring.next_avail);
   if (kick_.valid()) wait_for(epoll_, kick_.get());
   if (also >= 0) wait_for(epoll_, also);

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "base/unique_fd.h"
-#include "virtio/queue_carrier.h"
-#include "virtio/virtqueue.h"
+#include "virtio/queue/queue_back_end.h"
+#include "virtio/ring/split_ring.h"
 
 namespace bellhop::testing {
 
@@ -23,8 +23,8 @@ class RingWorker {
 
   /// `ring` is checked as the kernel would: null pointers and areas outside of memory abort.
   /// `also`: a descriptor that is waited for besides the kick; -1: none.
-  RingWorker(const GuestMemory& memory, const CarriedRing& ring, RingFeatures features, Serve serve,
-             int also = -1);
+  RingWorker(const GuestMemory& memory, const OffloadedRing& ring, RingFeatures features,
+             Serve serve, int also = -1);
   ~RingWorker() { (void)stop(); }
   RingWorker(const RingWorker&) = delete;
   RingWorker& operator=(const RingWorker&) = delete;
@@ -45,7 +45,7 @@ class RingWorker {
   std::mutex mutex_;
   UniqueFd call_;  ///< under mutex_
   QueueCounters counters_;
-  Virtqueue queue_;
+  SplitRing queue_;
   DescriptorChain chain_;
   std::atomic<bool> ending_{false};
   std::thread thread_;

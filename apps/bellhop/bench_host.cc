@@ -1,6 +1,6 @@
 #include "apps/bellhop/bench_output.h"
 #include "bellhop_version.h"
-#include "vmm/probe/probe.h"
+#include "probe/probe.h"
 
 namespace bellhop {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "vmm/bench/machine_cell.h"
+#include "bench/harness/machine_cell.h"
 
 namespace bellhop {
 

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "base/result.h"
-#include "vmm/bench/html_report.h"
-#include "vmm/bench/measurement.h"
+#include "bench/harness/measurement.h"
+#include "bench/report/html_report.h"
 
 namespace bellhop {
 

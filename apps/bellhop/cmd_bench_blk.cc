@@ -10,14 +10,14 @@
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
-#include "apps/bellhop/inprocess.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "base/units.h"
 #include "bellhop_version.h"
-#include "vmm/bench/bench_image.h"
-#include "vmm/bench/blk_page.h"
-#include "vmm/bench/blk_runner.h"
-#include "vmm/bench/blk_sweep.h"
+#include "bench/blk/blk_page.h"
+#include "bench/blk/blk_runner.h"
+#include "bench/blk/blk_sweep.h"
+#include "bench/blk/inprocess_runner.h"
+#include "bench/harness/bench_image.h"
 
 namespace bellhop {
 
@@ -186,7 +186,7 @@ int run_blk(const BlkArguments& arguments) {
 
   ProgressLine progress;
   const bench::BlkRunner machines(job->setting, job->launch, *interrupt);
-  const InprocessRunner engine(job->setting, job->launch.warmup_s, *interrupt);
+  const bench::InprocessRunner engine(job->setting, job->launch.warmup_s, *interrupt);
   auto result = bench::run_blk_sweep(
       job->sweep, job->setting, job->images,
       [&](const bench::BlkCell& cell, const bench::CpuPlan& plan, int image) {

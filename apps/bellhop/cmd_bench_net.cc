@@ -14,11 +14,11 @@
 #include "apps/bellhop/signal_waiter.h"
 #include "base/cpu_list.h"
 #include "bellhop_version.h"
+#include "bench/net/net_page.h"
+#include "bench/net/net_runner.h"
 #include "guest/net_wire.h"
 #include "hypervisor/hypervisor.h"
-#include "vmm/bench/net_page.h"
-#include "vmm/bench/net_runner.h"
-#include "vmm/probe/floors.h"
+#include "probe/floors.h"
 
 namespace bellhop {
 

@@ -6,8 +6,8 @@
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "bellhop_version.h"
-#include "vmm/bench/notify_page.h"
-#include "vmm/probe/host_facts.h"
+#include "bench/notify/notify_page.h"
+#include "probe/host_facts.h"
 
 namespace bellhop {
 

@@ -6,7 +6,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "bellhop_version.h"
-#include "vmm/probe/probe.h"
+#include "probe/probe.h"
 
 namespace bellhop {
 namespace {

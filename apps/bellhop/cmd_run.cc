@@ -16,11 +16,11 @@
 #include "apps/bellhop/serial_output.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "apps/bellhop/terminal_input.h"
+#include "config/machine_options.h"
 #include "hypervisor/hypervisor.h"
-#include "vmm/boot/kernel_boot.h"
-#include "vmm/machine.h"
-#include "vmm/options/machine_options.h"
-#include "vmm/probe/floors.h"
+#include "machine/boot/kernel_boot.h"
+#include "machine/machine.h"
+#include "probe/floors.h"
 
 namespace bellhop {
 

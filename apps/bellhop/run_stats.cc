@@ -13,7 +13,7 @@ constexpr std::pair<const char*, Member> kMembers[] = {
     {"userspace_exits", &MachineCounters::userspace_exits},
     {"kicks", &MachineCounters::kicks},
     {"kicks_by_exit", &MachineCounters::kicks_by_exit},
-    {"kicks_in_vain", &MachineCounters::kicks_in_vain},
+    {"spurious_kicks", &MachineCounters::spurious_kicks},
     {"interrupts", &MachineCounters::interrupts},
     {"interrupts_saved", &MachineCounters::interrupts_saved},
     {"chains", &MachineCounters::chains},
@@ -26,14 +26,14 @@ constexpr std::pair<const char*, Member> kMembers[] = {
 nlohmann::ordered_json difference(const MachineCounters& end, const MachineCounters& begin) {
   nlohmann::ordered_json json;
   for (const auto& [name, member] : kMembers) json[name] = end.*member - begin.*member;
-  // A device has the same figures in the same order each time; at the beginning of all, none.
+  // A device has the same stats in the same order each time; at the beginning of all, none.
   for (std::size_t i = 0; i < end.devices.size(); ++i) {
-    const auto& [id, figures] = end.devices[i];
-    for (std::size_t k = 0; k < figures.size(); ++k) {
+    const auto& [id, stats] = end.devices[i];
+    for (std::size_t k = 0; k < stats.size(); ++k) {
       const bool had =
-          i < begin.devices.size() && k < begin.devices[i].figures.size() && !figures[k].level;
-      json["devices"][id][figures[k].name] =
-          figures[k].value - (had ? begin.devices[i].figures[k].value : 0);
+          i < begin.devices.size() && k < begin.devices[i].stats.size() && !stats[k].level;
+      json["devices"][id][stats[k].name] =
+          stats[k].value - (had ? begin.devices[i].stats[k].value : 0);
     }
   }
   return json;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "vmm/machine.h"
+#include "machine/machine.h"
 
 namespace bellhop {
 

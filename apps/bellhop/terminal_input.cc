@@ -16,7 +16,7 @@ namespace bellhop {
 
 namespace {
 constexpr int kRetryMilliseconds = 5;
-constexpr unsigned kMostRetries = 1000 / kRetryMilliseconds;
+constexpr unsigned kMaxRetries = 1000 / kRetryMilliseconds;
 
 // A process has one standard input.
 termios cooked_terminal;
@@ -106,7 +106,7 @@ void TerminalInput::pass_on(std::span<const std::byte> bytes) {
     bytes = bytes.subspan(taken);
     refused = taken != 0 ? 0 : refused + 1;
     // A guest that takes none for a while loses keys: an escape key may be behind them.
-    if (raw_ && refused > kMostRetries) return;
+    if (raw_ && refused > kMaxRetries) return;
     if (!bytes.empty() && ending(kRetryMilliseconds)) return;
   }
 }

@@ -200,13 +200,13 @@ TEST_F(QemuTest, RefusesWhatItDoesNotUnderstand) {
   EXPECT_EQ(boot("workload=randread bs=1000").exit_status, 5);
 }
 
-TEST_F(QemuTest, RecoversFromItsOwnMisdeeds) {
+TEST_F(QemuTest, RecoversFromItsOwnHostileCases) {
   prepare_on_host();
   for (const char* name : {"next-out-of-range", "indirect-odd", "sector-overflow", "kick-early"}) {
-    const GuestRun run = boot(std::string("misbehave=") + name);
+    const GuestRun run = boot(std::string("hostile=") + name);
     EXPECT_EQ(run.exit_status, 1) << name;
-    ASSERT_NE(run.find("misbehaved"), nullptr) << name;
-    EXPECT_EQ(run.find("misbehaved")->at("recovered"), true) << name;
+    ASSERT_NE(run.find("hostile"), nullptr) << name;
+    EXPECT_EQ(run.find("hostile")->at("recovered"), true) << name;
   }
 }
 

@@ -100,10 +100,10 @@ TEST(EventFdTest, IsNotInheritedAndDoesNotBlock) {
 TEST(EventFdTest, AFullCounterIsSignalledAlready) {
   const auto event = EventFd::create();
   ASSERT_TRUE(event);
-  constexpr std::uint64_t kMost = UINT64_MAX - 1;
-  ASSERT_EQ(::write(event->get(), &kMost, sizeof kMost), static_cast<ssize_t>(sizeof kMost));
+  constexpr std::uint64_t kMax = UINT64_MAX - 1;
+  ASSERT_EQ(::write(event->get(), &kMax, sizeof kMax), static_cast<ssize_t>(sizeof kMax));
   event->signal();
-  EXPECT_EQ(event->consume(), kMost);
+  EXPECT_EQ(event->consume(), kMax);
 }
 
 TEST(EventFdTest, TakesOverAPeersDescriptor) {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 #include "testing/count_allocations.h"
 
 namespace bellhop {
@@ -19,7 +19,7 @@ constexpr unsigned kDepth = 32;
 /// Keeps kDepth requests going until `left` have been done, without allocating itself.
 class Driver {
  public:
-  Driver(QueueBench& bench, const Pages& memory, std::size_t shift) : bench_(bench) {
+  Driver(QueueFixture& fixture, const Pages& memory, std::size_t shift) : fixture_(fixture) {
     for (std::size_t i = 0; i < kDepth; ++i) {
       Request& request = requests_[i];
       request.driver = this;
@@ -38,10 +38,10 @@ class Driver {
     to_start_ = count;
     running_ = 0;
     for (Request& request : requests_) next(request, true);
-    bench_.queue().submit();
+    fixture_.queue().submit();
     while (running_ != 0) {
-      bench_.loop().run_once(std::chrono::milliseconds(100));
-      bench_.queue().submit();
+      fixture_.loop().run_once(std::chrono::milliseconds(100));
+      fixture_.queue().submit();
     }
   }
 
@@ -57,10 +57,10 @@ class Driver {
     ++running_;
     request.op = to_start_ % 3 == 0 ? BlockOp::kWrite : BlockOp::kRead;
     request.offset = std::uint64_t{4096} * (to_start_ % 256);
-    bench_.queue().enqueue(request);
+    fixture_.queue().enqueue(request);
   }
 
-  QueueBench& bench_;
+  QueueFixture& fixture_;
   std::array<Request, kDepth> requests_;
   unsigned to_start_ = 0;
   unsigned running_ = 0;
@@ -75,9 +75,9 @@ TEST_P(AllocationTest, TheDataPathMakesNone) {
   const auto backend = open_raw_file({file.path(), false, GetParam().cache, GetParam().aio});
   if (!backend) GTEST_SKIP() << backend.error().message;
   if (!EventLoop::create(GetParam().loop)) GTEST_SKIP() << "this host forbids io_uring";
-  QueueBench bench(**backend, GetParam().loop, GetParam().sharing, kDepth);
+  QueueFixture fixture(**backend, GetParam().loop, GetParam().sharing, kDepth);
   const Pages memory(std::size_t{8192} * kDepth);
-  Driver driver(bench, memory, GetParam().shift);
+  Driver driver(fixture, memory, GetParam().shift);
   driver.run(1000);  // pools fill, workers start
   const std::uint64_t before = allocations.load();
   driver.run(GetParam().aio == Aio::kThreads || GetParam().shift != 0 ? 5000 : 100000);

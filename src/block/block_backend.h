@@ -44,7 +44,8 @@ struct BlockIo : IoOp {
 enum class QueueSharing {
   /// Only the loop's thread; completions arrive by the loop itself.
   kLoopOnly,
-  /// A vCPU thread and the loop's thread, one at a time under the queue's baton: the owner watches
+  /// A vCPU thread and the loop's thread, one at a time under the queue's queue lock: the owner
+  /// watches
   /// completion_event() and calls reap() when it is signalled.
   kSharedWithVcpu,
 };

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -92,17 +92,17 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
     ASSERT_TRUE(opened) << opened.error().message;
     backend_ = std::move(*opened);
     const LoopKind loop = GetParam().aio == Aio::kIoUring ? LoopKind::kIoUring : LoopKind::kEpoll;
-    bench_ = std::make_unique<QueueBench>(*backend_, loop, QueueSharing::kLoopOnly);
+    fixture_ = std::make_unique<QueueFixture>(*backend_, loop, QueueSharing::kLoopOnly);
   }
   int run(BlockOp op, std::uint64_t offset, std::uint64_t bytes) {
     TestIo io;
     io.set_range(op, offset, bytes);
-    return bench_->run(io);
+    return fixture_->run(io);
   }
   int transfer(BlockOp op, std::uint64_t offset, GuestSpan where) {
     TestIo io;
     io.set(op, offset, {where});
-    return bench_->run(io);
+    return fixture_->run(io);
   }
   /// The whole disk through the back end.
   [[nodiscard]] std::vector<std::byte> contents() {
@@ -125,7 +125,7 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
   ScratchFile file_{"/tmp", kBytes};
   std::unique_ptr<LoopDevice> device_;
   std::unique_ptr<BlockBackend> backend_;
-  std::unique_ptr<QueueBench> bench_;
+  std::unique_ptr<QueueFixture> fixture_;
 };
 
 TEST_P(BlockDeviceTest, TellsTheDevicesSizeAndBlocks) {
@@ -185,7 +185,7 @@ TEST_P(BlockDeviceTest, ZeroedRangesReadAsZero) {
     TestIo io;
     io.set_range(BlockOp::kWriteZeroes, (1 << 20) + 512, (1 << 20) - 1024);
     io.may_unmap = may_unmap;
-    ASSERT_EQ(bench_->run(io), 0);
+    ASSERT_EQ(fixture_->run(io), 0);
     const auto found = contents();
     const auto zeroes = std::span(found).subspan((1 << 20) + 512, (1 << 20) - 1024);
     EXPECT_TRUE(std::ranges::all_of(zeroes, [](std::byte b) { return b == std::byte{0}; }));
@@ -200,7 +200,7 @@ TEST_P(BlockDeviceTest, OneWriterAtATime) {
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr(device_->path()));
   EXPECT_THAT(second.error().message, HasSubstr("in use by"));
-  bench_.reset();
+  fixture_.reset();
   backend_.reset();
   EXPECT_TRUE(open_raw_file(config()));
 }
@@ -222,7 +222,7 @@ TEST_P(BlockDeviceTest, AReadOnlyDeviceCanOnlyBeRead) {
 TEST_P(BlockDeviceTest, ErrorsOfTheDeviceReachTheRequest) {
   open();
   fill_disk(std::byte{0x5a});
-  bench_.reset();
+  fixture_.reset();
   backend_.reset();
   ASSERT_EQ(::truncate(file_.path().c_str(), kBytes / 2), 0);
   device_->forget_cached();
@@ -260,7 +260,7 @@ TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
   EXPECT_EQ(run(BlockOp::kDiscard, 0, kBytes), 0);
   EXPECT_EQ(transfer(BlockOp::kWrite, 0, memory.span(0, 4096)), 0);
   EXPECT_EQ(run(BlockOp::kFlush, 0, 0), 0);
-  bench_.reset();
+  fixture_.reset();
   backend_.reset();
   device_.reset();
 }

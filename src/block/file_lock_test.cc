@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -93,11 +93,11 @@ TEST(FileLock, GoesWithTheBackEndAtOnce) {
       ASSERT_TRUE(backend) << backend.error().message;
       auto loop = EventLoop::create_best();
       ASSERT_TRUE(loop);
-      QueueBench bench(**backend, (*loop)->kind(), sharing);
+      QueueFixture fixture(**backend, (*loop)->kind(), sharing);
       const Pages memory(4096);
       TestIo io;
       io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-      EXPECT_EQ(bench.run(io), 0);
+      EXPECT_EQ(fixture.run(io), 0);
     }
   }
 }

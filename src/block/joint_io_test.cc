@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -108,16 +108,16 @@ class JointRequests : public testing::TestWithParam<Case> {
     auto opened = open_raw_file({file.path(), false, GetParam().cache, GetParam().aio});
     if (!opened) GTEST_SKIP() << opened.error().message;
     backend = std::move(*opened);
-    bench =
-        std::make_unique<QueueBench>(*backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, kCount);
+    fixture =
+        std::make_unique<QueueFixture>(*backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, kCount);
   }
   void run_all(BlockOp op) {
     for (std::size_t i = 0; i < kCount; ++i) {
       ios[i].set(op, i * kBlock, {memory.span(i * kBlock, kBlock)});
-      bench->queue().enqueue(ios[i]);
+      fixture->queue().enqueue(ios[i]);
     }
-    bench->queue().submit();
-    EXPECT_TRUE(bench->run_until(
+    fixture->queue().submit();
+    EXPECT_TRUE(fixture->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
   }
 
@@ -125,18 +125,18 @@ class JointRequests : public testing::TestWithParam<Case> {
   Pages memory{kCount * kBlock};
   std::array<TestIo, kCount> ios;
   std::unique_ptr<BlockBackend> backend;
-  std::unique_ptr<QueueBench> bench;
+  std::unique_ptr<QueueFixture> fixture;
 };
 
 TEST_P(JointRequests, EachPartHasItsOwnData) {
   for (std::size_t i = 0; i < kCount; ++i) {
     memory.span(i * kBlock, kBlock).fill(static_cast<std::byte>(i + 1));
   }
-  const std::uint64_t before = bench->queue().system_calls();
+  const std::uint64_t before = fixture->queue().system_calls();
   run_all(BlockOp::kWrite);
   // One request and its completion; on a file system in memory, one for each four.
   const bool in_memory = std::string(GetParam().folder) == "/dev/shm";
-  EXPECT_LE(bench->queue().system_calls() - before, in_memory ? 4U : 2U);
+  EXPECT_LE(fixture->queue().system_calls() - before, in_memory ? 4U : 2U);
   memory.span(0, kCount * kBlock).fill(std::byte{0});
   run_all(BlockOp::kRead);
   for (std::size_t i = 0; i < kCount; ++i) {

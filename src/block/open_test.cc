@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -66,13 +66,13 @@ TEST(OpenRawFile, AReadOnlyImageCannotBeWritten) {
     ASSERT_TRUE(backend);
     EXPECT_TRUE((*backend)->limits().read_only);
     EXPECT_FALSE((*backend)->limits().can_discard);
-    QueueBench bench(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
+    QueueFixture fixture(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
     const Pages memory(4096);
     TestIo io;
     io.set(BlockOp::kRead, 0, {memory.span(0, 4096)});
-    EXPECT_EQ(bench.run(io), 0);
+    EXPECT_EQ(fixture.run(io), 0);
     io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-    EXPECT_EQ(bench.run(io), -EBADF);
+    EXPECT_EQ(fixture.run(io), -EBADF);
   }
 }
 
@@ -87,31 +87,31 @@ TEST(OpenRawFile, AFullFileSystemIsReported) {
     config.cache = aio == Aio::kNative ? Cache::kNone : Cache::kWriteback;
     const auto backend = open_raw_file(config);
     if (!backend) continue;  // O_DIRECT on tmpfs is recent
-    QueueBench bench(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
+    QueueFixture fixture(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
     const Pages memory(std::size_t{128} << 10);
     TestIo io;
     io.set(BlockOp::kWrite, 0, {memory.span(0, std::size_t{128} << 10)});
-    EXPECT_EQ(bench.run(io), -ENOSPC);
+    EXPECT_EQ(fixture.run(io), -ENOSPC);
     io.set_range(BlockOp::kWriteZeroes, 0, std::uint64_t{512} << 10);
-    EXPECT_EQ(bench.run(io), -ENOSPC);
+    EXPECT_EQ(fixture.run(io), -ENOSPC);
     io.set_range(BlockOp::kFlush, 0, 0);
-    EXPECT_EQ(bench.run(io), 0);
+    EXPECT_EQ(fixture.run(io), 0);
     io.set_range(BlockOp::kDiscard, 0, 1 << 20);
-    EXPECT_EQ(bench.run(io), 0);
+    EXPECT_EQ(fixture.run(io), 0);
     io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-    EXPECT_EQ(bench.run(io), 0);
+    EXPECT_EQ(fixture.run(io), 0);
   }
 }
 
 TEST(NullBackend, CompletesEverythingAtOnce) {
   const auto backend = make_null_backend(1 << 20);
   EXPECT_EQ(backend->limits().capacity, std::uint64_t{1} << 20);
-  QueueBench bench(*backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu);
+  QueueFixture fixture(*backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu);
   TestIo io;
   io.set_range(BlockOp::kRead, 0, 512);
-  bench.queue().enqueue(io);
+  fixture.queue().enqueue(io);
   EXPECT_FALSE(io.finished);
-  bench.queue().submit();
+  fixture.queue().submit();
   EXPECT_TRUE(io.finished);
 }
 

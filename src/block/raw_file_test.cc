@@ -10,7 +10,7 @@
 #include <random>
 #include <thread>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 #include "block/file_lock.h"
 
 namespace bellhop {
@@ -70,10 +70,10 @@ class RawFileTest : public testing::TestWithParam<Engine> {
     }
     ASSERT_TRUE(opened) << opened.error().message;
     backend_ = std::move(*opened);
-    bench_ = std::make_unique<QueueBench>(*backend_, GetParam().loop, GetParam().sharing, 256);
+    fixture_ = std::make_unique<QueueFixture>(*backend_, GetParam().loop, GetParam().sharing, 256);
   }
   void TearDown() override {
-    bench_.reset();
+    fixture_.reset();
     backend_.reset();
   }
   [[nodiscard]] RawFileConfig config() const {
@@ -92,7 +92,7 @@ class RawFileTest : public testing::TestWithParam<Engine> {
 
   std::unique_ptr<ScratchFile> file_;
   std::unique_ptr<BlockBackend> backend_;
-  std::unique_ptr<QueueBench> bench_;
+  std::unique_ptr<QueueFixture> fixture_;
 };
 
 void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
@@ -109,7 +109,7 @@ TEST_P(RawFileTest, TellsItsLimits) {
   EXPECT_GE(limits.physical_block, limits.logical_block);
   EXPECT_EQ(limits.capacity % limits.logical_block, 0U);
   EXPECT_FALSE(limits.read_only);
-  EXPECT_EQ(bench_->queue().completion_event() != nullptr,
+  EXPECT_EQ(fixture_->queue().completion_event() != nullptr,
             GetParam().sharing == QueueSharing::kSharedWithVcpu);
 }
 
@@ -139,11 +139,11 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
       }
       const BlockOp op = random() % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
       ios[i].set(op, i * kSlot + first * block, std::move(spans));
-      bench_->queue().enqueue(ios[i]);
-      if (random() % 8 == 0) bench_->queue().submit();
+      fixture_->queue().enqueue(ios[i]);
+      if (random() % 8 == 0) fixture_->queue().submit();
     }
-    bench_->queue().submit();
-    ASSERT_TRUE(bench_->run_until(
+    fixture_->queue().submit();
+    ASSERT_TRUE(fixture_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
     for (const TestIo& io : ios) {
       ASSERT_EQ(io.error, 0);
@@ -161,7 +161,7 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
   }
   TestIo flush;
   flush.set_range(BlockOp::kFlush, 0, 0);
-  EXPECT_EQ(bench_->run(flush), 0);
+  EXPECT_EQ(fixture_->run(flush), 0);
   EXPECT_TRUE(image() == disk);
 }
 
@@ -172,7 +172,7 @@ TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   fill_randomly(memory.bytes(), random);
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(24, kImage - 512), memory.span(24 + kImage - 512, 512)});
-  ASSERT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(fixture_->run(io), 0);
   const auto written = memory.bytes().subspan(24, kImage);
   const auto found = image();
   EXPECT_TRUE(std::ranges::equal(found, written));
@@ -181,7 +181,7 @@ TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   std::vector<GuestSpan> pieces;
   for (std::size_t at = 0; at < kImage; at += 2048) pieces.push_back(back.span(at, 2048));
   io.set(BlockOp::kRead, 0, pieces);
-  ASSERT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(fixture_->run(io), 0);
   EXPECT_TRUE(std::ranges::equal(back.bytes().first(kImage), written));
 }
 
@@ -190,11 +190,11 @@ TEST_P(RawFileTest, ACompletionMayEnqueueTheNext) {
   std::vector<TestIo> ios(200);
   for (std::size_t i = 0; i < ios.size(); ++i) {
     ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(0, 4096)});
-    if (i + 1 < ios.size()) ios[i].then = [&, i] { bench_->queue().enqueue(ios[i + 1]); };
+    if (i + 1 < ios.size()) ios[i].then = [&, i] { fixture_->queue().enqueue(ios[i + 1]); };
   }
-  bench_->queue().enqueue(ios[0]);
-  bench_->queue().submit();
-  EXPECT_TRUE(bench_->run_until([&] { return ios.back().finished; }));
+  fixture_->queue().enqueue(ios[0]);
+  fixture_->queue().submit();
+  EXPECT_TRUE(fixture_->run_until([&] { return ios.back().finished; }));
   EXPECT_EQ(ios.back().error, 0);
 }
 
@@ -203,18 +203,18 @@ TEST_P(RawFileTest, ReadsPastATruncationFail) {
   ASSERT_EQ(::truncate(file_->path().c_str(), 8192), 0);
   TestIo io;
   io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(io), -EIO);
+  EXPECT_EQ(fixture_->run(io), -EIO);
   io.set(BlockOp::kRead, 4096, {memory.span(0, 4096), memory.span(4096, 8192)});
-  EXPECT_EQ(bench_->run(io), -EIO);
+  EXPECT_EQ(fixture_->run(io), -EIO);
   io.set(BlockOp::kRead, 4096, {memory.span(8, 512), memory.span(1024, 8192)});
-  EXPECT_EQ(bench_->run(io), -EIO);
+  EXPECT_EQ(fixture_->run(io), -EIO);
   // What is still there works, and writing brings the rest back.
   io.set(BlockOp::kRead, 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   io.set(BlockOp::kWrite, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   io.set(BlockOp::kRead, kImage - 4096, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
 }
 
 TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
@@ -227,17 +227,17 @@ TEST_P(RawFileTest, PassesOnThatAWriteIsRefused) {
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   TestIo whole;
   whole.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
-  const int refused = bench_->run(whole);
+  const int refused = fixture_->run(whole);
   TestIo part;  // the kernel writes what fits, then refuses
   part.set(BlockOp::kWrite, 8192, {memory.span(0, 4096), memory.span(4096, 4096)});
-  const int cut = bench_->run(part);
+  const int cut = fixture_->run(part);
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   std::signal(SIGXFSZ, SIG_DFL);
   EXPECT_EQ(refused, -EFBIG);
   EXPECT_EQ(cut, -EFBIG);
   TestIo again;
   again.set(BlockOp::kWrite, 16384, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(again), 0);
+  EXPECT_EQ(fixture_->run(again), 0);
 }
 
 // A signal without SA_RESTART makes the waits of every engine end early; no request may notice.
@@ -260,15 +260,15 @@ TEST_P(RawFileTest, SignalsDisturbNoRequest) {
       const BlockOp op =
           (static_cast<std::size_t>(round) + i) % 2 == 0 ? BlockOp::kRead : BlockOp::kWrite;
       ios[i].set(op, 8192 * i, {memory.span(4096 * i, 2048), memory.span(4096 * i + 2048, 2048)});
-      bench_->queue().enqueue(ios[i]);
+      fixture_->queue().enqueue(ios[i]);
     }
-    bench_->queue().submit();
-    EXPECT_TRUE(bench_->run_until(
+    fixture_->queue().submit();
+    EXPECT_TRUE(fixture_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
     for (const TestIo& io : ios) EXPECT_EQ(io.error, 0) << io.scratch.retries << " retries";
     TestIo flush;
     flush.set_range(BlockOp::kFlush, 0, 0);
-    EXPECT_EQ(bench_->run(flush), 0);
+    EXPECT_EQ(fixture_->run(flush), 0);
   }
   done = true;
   nuisance.join();
@@ -282,20 +282,20 @@ TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
   std::ranges::fill(memory.bytes(), std::byte{0xa1});
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});
-  ASSERT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(fixture_->run(io), 0);
   const UniqueFd old(::open(file_->path().c_str(), O_RDWR | O_CLOEXEC));
   {
     const ScratchFile other(GetParam().folder, kImage);
     ASSERT_EQ(::rename(other.path().c_str(), file_->path().c_str()), 0);
   }
   io.set(BlockOp::kRead, 0, {memory.span(4096, 4096)});
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   EXPECT_EQ(memory.bytes()[4096 + 4095], std::byte{0xa1});
   std::ranges::fill(memory.bytes(), std::byte{0xa2});
   io.set(BlockOp::kWrite, 8192, {memory.span(0, 4096)});
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   io.set_range(BlockOp::kFlush, 0, 0);
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   std::byte byte{};
   EXPECT_EQ(::pread(old.get(), &byte, 1, 8192 + 4095), 1);
   EXPECT_EQ(byte, std::byte{0xa2}) << "written to the old file";
@@ -314,7 +314,7 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
   for (std::byte& byte : memory.bytes()) byte |= std::byte{1};
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(fixture_->run(io), 0);
   const auto expect_zero = [&](std::size_t from, std::size_t to) {
     const auto found = image();
     for (std::size_t i = 0; i < kImage; ++i) {
@@ -327,14 +327,14 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
     std::fill_n(memory.bytes().data() + from, to - from, std::byte{0});
   };
   io.set_range(BlockOp::kWriteZeroes, 512, 512);
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   expect_zero(512, 1024);
   io.set_range(BlockOp::kWriteZeroes, 8192 + 512, 300 * 1024);
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   expect_zero(8192 + 512, 8192 + 512 + 300 * 1024);
   io.set_range(BlockOp::kWriteZeroes, 1 << 20, 1 << 20);
   io.may_unmap = true;
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   expect_zero(1 << 20, 2 << 20);
 }
 
@@ -343,15 +343,15 @@ TEST_P(RawFileTest, DiscardGivesBlocksBack) {
   std::ranges::fill(memory.bytes(), std::byte{0x5a});
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(bench_->run(io), 0);
+  ASSERT_EQ(fixture_->run(io), 0);
   TestIo flush;
   flush.set_range(BlockOp::kFlush, 0, 0);
-  ASSERT_EQ(bench_->run(flush), 0);
+  ASSERT_EQ(fixture_->run(flush), 0);
   struct stat before {};
   struct stat after {};
   ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
   io.set_range(BlockOp::kDiscard, 1 << 20, 2 << 20);
-  EXPECT_EQ(bench_->run(io), 0);
+  EXPECT_EQ(fixture_->run(io), 0);
   ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
   EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
   EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
@@ -363,10 +363,10 @@ TEST_P(RawFileTest, TakesAsManyAsItsDepth) {
   for (int round = 0; round < 10; ++round) {
     for (std::size_t i = 0; i < ios.size(); ++i) {
       ios[i].set(BlockOp::kRead, 4096 * i, {memory.span(4096 * i, 4096)});
-      bench_->queue().enqueue(ios[i]);
+      fixture_->queue().enqueue(ios[i]);
     }
-    bench_->queue().submit();
-    ASSERT_TRUE(bench_->run_until(
+    fixture_->queue().submit();
+    ASSERT_TRUE(fixture_->run_until(
         [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
   }
 }
@@ -375,22 +375,22 @@ TEST_P(RawFileTest, TakesAsManyAsItsDepth) {
 TEST_P(RawFileTest, MakesFewSystemCalls) {
   const Pages memory(std::size_t{4096} * 16);
   std::vector<TestIo> ios(16);
-  bench_->loop().run_once(std::chrono::nanoseconds(0));
-  const std::uint64_t before = bench_->queue().system_calls();
+  fixture_->loop().run_once(std::chrono::nanoseconds(0));
+  const std::uint64_t before = fixture_->queue().system_calls();
   // Not neighbours: those would go as one.
   for (std::size_t i = 0; i < ios.size(); ++i) {
     ios[i].set(BlockOp::kRead, 8192 * i, {memory.span(4096 * i, 4096)});
-    bench_->queue().enqueue(ios[i]);
+    fixture_->queue().enqueue(ios[i]);
   }
-  EXPECT_EQ(bench_->queue().system_calls(), before);
-  bench_->queue().submit();
-  ASSERT_TRUE(bench_->run_until(
+  EXPECT_EQ(fixture_->queue().system_calls(), before);
+  fixture_->queue().submit();
+  ASSERT_TRUE(fixture_->run_until(
       [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
-  const std::uint64_t made = bench_->queue().system_calls() - before;
+  const std::uint64_t made = fixture_->queue().system_calls() - before;
   const bool memory_file = std::string(GetParam().folder) == "/dev/shm";
   if (GetParam().aio != Aio::kThreads && memory_file) {
     EXPECT_EQ(made, ios.size());
-    EXPECT_EQ(bench_->wake_ups(), 0U);
+    EXPECT_EQ(fixture_->wake_ups(), 0U);
   } else if (GetParam().aio == Aio::kIoUring && GetParam().loop == LoopKind::kIoUring &&
              GetParam().sharing == QueueSharing::kLoopOnly) {
     EXPECT_EQ(made, 0U);

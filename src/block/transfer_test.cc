@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <optional>
 
-#include "block/block_test_bench.h"
+#include "block/block_fixture.h"
 
 namespace bellhop {
 namespace {

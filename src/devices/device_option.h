@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/property_list.h"
-#include "virtio/notify_mode.h"
+#include "virtio/queue/notify_mode.h"
 
 namespace bellhop {
 
@@ -22,7 +22,7 @@ namespace bellhop {
 ///
 ///     static Status check_together(std::span<const FooConfig>);   what two may not share
 ///     Status check_memory(std::uint64_t bytes) const;             of the machine
-///     unsigned carried_queues() const;      how many others serve: they cannot do without
+///     unsigned offloaded_queues() const;      how many others serve: they cannot do without
 ///     ioeventfds static constexpr bool kSharesMemory;  true: another process maps the guest's
 ///     memory static constexpr std::size_t kQueuesTogether;   the device may be spread over several
 ///     I/O

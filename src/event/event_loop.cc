@@ -11,13 +11,13 @@ namespace bellhop {
 
 namespace {
 
-// A task may defer another one (a device its bell) and have it run in the same round. One that
+// A task may defer another one (a device its interrupt) and have it run in the same round. One that
 // defers itself without end (a queue that is polled) must not keep the loop from its events.
 constexpr int kDeferredPasses = 4;
 
 // What is found by looking saves a wake-up, which costs more CPU time than the look: one success
 // pays for more than one failure in two.
-constexpr int kMostCredit = 8;
+constexpr int kMaxCredit = 8;
 constexpr int kFound = 1;
 constexpr int kShortSleep = 4;
 constexpr int kLongSleep = -2;
@@ -50,7 +50,7 @@ bool EventLoop::stay_awake() noexcept {
         pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
     int& credit = poll_credit_[poll_kind_];
     if (credit > 0 && look_around()) {
-      credit = std::min(kMostCredit, credit + kFound);
+      credit = std::min(kMaxCredit, credit + kFound);
       return true;
     }
   }
@@ -79,7 +79,7 @@ void EventLoop::slept() noexcept {
   if (pollers_.empty() || poll_max_ == std::chrono::nanoseconds(0)) return;
   const bool was_short = std::chrono::steady_clock::now() - idle_since_ <= poll_max_;
   int& credit = poll_credit_[poll_kind_];
-  credit = std::clamp(credit + (was_short ? kShortSleep : kLongSleep), 0, kMostCredit);
+  credit = std::clamp(credit + (was_short ? kShortSleep : kLongSleep), 0, kMaxCredit);
 }
 
 void EventLoop::defer(Task& task) noexcept {

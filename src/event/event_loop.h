@@ -23,7 +23,7 @@ struct IoOp {
 };
 
 /// Work put off to the end of the loop's current round, once, however often it is asked for: this
-/// is where a device submits its batch, publishes its used ring and rings its bell.
+/// is where a device submits its batch, publishes its used ring and raises its interrupt.
 class Task {
  public:
   virtual void run() noexcept = 0;

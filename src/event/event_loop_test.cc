@@ -351,10 +351,10 @@ TEST_P(EventLoopTest, DeferredTasksRunOnceAfterTheHandlers) {
 
 TEST_P(EventLoopTest, ATaskMayDeferAnotherOne) {
   int ran = 0;
-  FunctionTask bell([&] { ran += 10; });
+  FunctionTask interrupt([&] { ran += 10; });
   FunctionTask drain([&] {
     ++ran;
-    loop->defer(bell);
+    loop->defer(interrupt);
   });
   loop->defer(drain);
   loop->run_once(10s);  // does not wait: there is a task

@@ -88,7 +88,7 @@ Status GuestMemory::map(const RegionSpec& spec, std::uint64_t offset) {
     return failed;
   }
   regions_.push_back({spec.base, spec.size, place, offset});
-  (void)::madvise(place, spec.size, MADV_HUGEPAGE);  // a wish: small pages do as well
+  (void)::madvise(place, spec.size, MADV_HUGEPAGE);  // a hint: small pages do as well
   return {};
 }
 

@@ -38,7 +38,7 @@ constexpr std::chrono::milliseconds kEndPatience{500};
 constexpr int kSocketBytes = 1024 * 1024;
 /// Its end of the socket, in the child.
 constexpr int kChildFd = 3;
-constexpr std::uint16_t kMostMtu = 65520;
+constexpr std::uint16_t kMaxMtu = 65520;
 
 /// A child and what it says.
 class Child {
@@ -212,9 +212,9 @@ std::vector<std::string> arguments_of(const PasstConfig& config) {
 }
 
 Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
-  if (config.mtu > kMostMtu) {
+  if (config.mtu > kMaxMtu) {
     return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", config.mtu,
-                            kMostMtu));
+                            kMaxMtu));
   }
   for (const PortForward& one : config.forwards) {
     if (auto free = check_port(one); !free) return forward(free);

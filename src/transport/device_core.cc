@@ -29,7 +29,7 @@ Result<std::unique_ptr<DeviceCore>> DeviceCore::create(std::unique_ptr<VirtioDev
     auto runner = QueueRunner::create({
         .thread = core->wiring_.threads[i % core->wiring_.threads.size()],
         .mode = core->wiring_.notify,
-        .bell = &queue.bell,
+        .interrupt = &queue.interrupt,
         .faults = core.get(),
     });
     if (!runner) return forward(runner);
@@ -130,7 +130,7 @@ std::optional<DeviceCore::Rings> DeviceCore::make_rings() {
           i, fmt::format("queue size {} is over {}", queues_[i].config.size, queue_max_size()));
       return std::nullopt;
     }
-    auto ring = Virtqueue::activate(*wiring_.memory, queues_[i].config, features,
+    auto ring = SplitRing::activate(*wiring_.memory, queues_[i].config, features,
                                     queues_[i].runner->counters());
     if (!ring) {
       cannot_start(i, ring.error().message);
@@ -336,7 +336,7 @@ void DeviceCore::go_on() {
     if (!queue.runner->running()) continue;
     // The driver may have rung, or missed our ring, while nobody was there.
     queue.runner->kick_once();
-    queue.runner->ring_once();
+    queue.runner->interrupt_once();
   }
 }
 
@@ -381,8 +381,8 @@ void DeviceCore::set_queue_vector(std::uint32_t index, std::uint16_t vector,
     return;
   }
   queues_[index].config.msix_vector = vector;
-  queues_[index].bell.point_at(event);
-  queues_[index].runner->bell_changed();
+  queues_[index].interrupt.point_at(event);
+  queues_[index].runner->interrupt_changed();
 }
 
 void DeviceCore::guest_fault(const char* what) noexcept {

@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 #include "memory/guest_memory.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -59,7 +59,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   ~DeviceCore();
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
-  [[nodiscard]] std::vector<DeviceFigure> figures() const { return device_->figures(); }
+  [[nodiscard]] std::vector<DeviceStat> stats() const { return device_->stats(); }
   [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }
 
   /// 32 bits of the feature words; words past the second read 0 and cannot be set.
@@ -107,7 +107,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
     }
     change(queues_[index].config);
   }
-  /// Points a queue's bell at the event of `vector`; unlike the other registers also while the
+  /// Points a queue's interrupt at the event of `vector`; unlike the other registers also while the
   /// queue runs. Null with kMsiNoVector.
   void set_queue_vector(std::uint32_t index, std::uint16_t vector, const EventFd* event) noexcept;
   /// virtio-mmio's QueueReady = 0 or a later virtio-pci queue_reset: one queue back to rest.
@@ -117,8 +117,10 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   /// through the PCI configuration window. Wrong indices and wrong times are ignored.
   void notify(std::uint32_t index) noexcept;
 
-  /// The bell of a queue, for the transport to point at a vector.
-  [[nodiscard]] Bell& bell(unsigned queue) noexcept { return queues_[queue].bell; }
+  /// The interrupt of a queue, for the transport to point at a vector.
+  [[nodiscard]] GuestInterrupt& interrupt(unsigned queue) noexcept {
+    return queues_[queue].interrupt;
+  }
   [[nodiscard]] const QueueRunner& runner(unsigned queue) const noexcept {
     return *queues_[queue].runner;
   }
@@ -137,7 +139,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
   void set_memory_access(MemoryAccess access);
 
   /// Everything at rest, nothing lost; the vCPUs must stand still. resume() goes on: arms, kicks
-  /// every queue once and rings every bell once.
+  /// every queue once and raises every interrupt once.
   void pause();
   void resume();
   /// As if the driver had written 0 to status.
@@ -153,9 +155,9 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
  private:
   struct Queue {
     QueueConfig config;
-    Bell bell;
+    GuestInterrupt interrupt;
     std::unique_ptr<QueueRunner> runner;
-    std::optional<Virtqueue> resting;  ///< while paused or without access to memory
+    std::optional<SplitRing> resting;  ///< while paused or without access to memory
     bool armed = false;
   };
 
@@ -174,7 +176,7 @@ class DeviceCore final : private QueueFaultSink, private ConfigListener {
     return paused_ || access_ == MemoryAccess::kForbidden;
   }
   [[nodiscard]] std::uint64_t offered() const noexcept;
-  using Rings = std::vector<std::optional<Virtqueue>>;
+  using Rings = std::vector<std::optional<SplitRing>>;
   void activate();
   [[nodiscard]] std::optional<Rings> make_rings();
   Status start_device(Rings& rings);

@@ -5,168 +5,168 @@
 #include <atomic>
 #include <thread>
 
-#include "testing/transport_bench.h"
+#include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 
 namespace bellhop {
 namespace {
 
 using namespace virtio;
-using testing::TransportBench;
+using testing::TransportFixture;
 
 constexpr std::uint8_t kUpToFeatures = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk;
 
 struct Setup {
-  TransportBench::Kind kind;
+  TransportFixture::Kind kind;
   NotifyMode notify;
 };
 
 /// What holds behind every transport and in every mode.
 class DeviceCoreTest : public ::testing::TestWithParam<Setup> {
  protected:
-  TransportBench bench_{GetParam().kind, GetParam().notify};
+  TransportFixture fixture_{GetParam().kind, GetParam().notify};
   [[nodiscard]] bool sync() const { return GetParam().notify == NotifyMode::kSync; }
 };
 
 TEST_P(DeviceCoreTest, ComesUpAndEchoes) {
-  ASSERT_TRUE(bench_.bring_up());
-  for (std::uint16_t queue = 0; queue < TransportBench::kQueues; ++queue) {
+  ASSERT_TRUE(fixture_.bring_up());
+  for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
     for (int i = 0; i < 100; ++i) {
-      ASSERT_TRUE(bench_.echoes(queue, static_cast<std::uint8_t>(i)));
-      EXPECT_TRUE(bench_.interrupted(queue));
+      ASSERT_TRUE(fixture_.echoes(queue, static_cast<std::uint8_t>(i)));
+      EXPECT_TRUE(fixture_.interrupted(queue));
     }
   }
-  EXPECT_EQ(bench_.echo->features_seen, TransportBench::kFeatures);
-  EXPECT_EQ(bench_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::kFeatures);
+  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
   // Kicks reach the eventfd without an exit, or the other way round.
-  EXPECT_EQ(bench_.vm.ioeventfds().size(), sync() ? 0U : TransportBench::kQueues);
-  EXPECT_EQ(bench_.port.rings() == 0, sync());
+  EXPECT_EQ(fixture_.vm.ioeventfds().size(), sync() ? 0U : TransportFixture::kQueues);
+  EXPECT_EQ(fixture_.port.rings() == 0, sync());
 }
 
 TEST_P(DeviceCoreTest, ForgetsEverythingAtReset) {
-  ASSERT_TRUE(bench_.bring_up());
-  ASSERT_TRUE(bench_.echoes(0, 1));
-  bench_.driver->set_status(0);
-  EXPECT_EQ(bench_.driver->status(), 0);
-  EXPECT_EQ(bench_.echo->resets, 1U);
-  EXPECT_FALSE(bench_.driver->queue_enabled(0));
-  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
-  EXPECT_TRUE(bench_.works_after_reset());
+  ASSERT_TRUE(fixture_.bring_up());
+  ASSERT_TRUE(fixture_.echoes(0, 1));
+  fixture_.driver->set_status(0);
+  EXPECT_EQ(fixture_.driver->status(), 0);
+  EXPECT_EQ(fixture_.echo->resets, 1U);
+  EXPECT_FALSE(fixture_.driver->queue_enabled(0));
+  EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // The refusal decides for the queue, is survived, and costs nothing but exits.
 TEST_P(DeviceCoreTest, FallsBackToExitsWhereTheHostRefusesADoorbell) {
-  bench_.vm.set_max_ioeventfds(1);
-  ASSERT_TRUE(bench_.bring_up());
+  fixture_.vm.set_max_ioeventfds(1);
+  ASSERT_TRUE(fixture_.bring_up());
   for (int i = 0; i < 10; ++i) {
-    EXPECT_TRUE(bench_.echoes(0, static_cast<std::uint8_t>(i)));
-    EXPECT_TRUE(bench_.echoes(1, static_cast<std::uint8_t>(i)));
+    EXPECT_TRUE(fixture_.echoes(0, static_cast<std::uint8_t>(i)));
+    EXPECT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
   }
-  EXPECT_EQ(bench_.core->runner(1).mode(), NotifyMode::kSync);
-  EXPECT_EQ(bench_.core->runner(0).mode(), GetParam().notify);
-  bench_.vm.set_max_ioeventfds(100);
-  EXPECT_TRUE(bench_.works_after_reset());
-  EXPECT_EQ(bench_.core->runner(1).mode(), GetParam().notify);
+  EXPECT_EQ(fixture_.core->runner(1).mode(), NotifyMode::kSync);
+  EXPECT_EQ(fixture_.core->runner(0).mode(), GetParam().notify);
+  fixture_.vm.set_max_ioeventfds(100);
+  EXPECT_TRUE(fixture_.works_after_reset());
+  EXPECT_EQ(fixture_.core->runner(1).mode(), GetParam().notify);
 }
 
 TEST_P(DeviceCoreTest, ReadsAndWritesConfiguration) {
-  ASSERT_TRUE(bench_.bring_up());
-  const std::uint64_t at = bench_.driver->config_address();
-  EXPECT_EQ(bench_.port.load(at, 1), 1U);
-  EXPECT_EQ(bench_.port.load(at + 2, 2), 0x0403U);
-  EXPECT_EQ(bench_.port.load(at + 4, 4), 0x08070605U);
-  bench_.port.store(at + 4, 0xaabbccdd, 4);
-  EXPECT_EQ(bench_.port.load(at + 4, 4), 0xaabbccddU);
-  EXPECT_EQ(bench_.core->guest_faults(), 0U);
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint64_t at = fixture_.driver->config_address();
+  EXPECT_EQ(fixture_.port.load(at, 1), 1U);
+  EXPECT_EQ(fixture_.port.load(at + 2, 2), 0x0403U);
+  EXPECT_EQ(fixture_.port.load(at + 4, 4), 0x08070605U);
+  fixture_.port.store(at + 4, 0xaabbccdd, 4);
+  EXPECT_EQ(fixture_.port.load(at + 4, 4), 0xaabbccddU);
+  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
 }
 
 TEST_P(DeviceCoreTest, ADeviceTellsOfItsConfigurationsChange) {
-  bench_.echo->change_config();
-  ASSERT_TRUE(bench_.bring_up());
-  const std::uint8_t generation = bench_.core->config_generation();
+  fixture_.echo->change_config();
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint8_t generation = fixture_.core->config_generation();
   const auto told = [&] {
-    bench_.settle();
-    if (!bench_.pci) return bench_.binder.take_edge(TransportBench::kMmioGsi);
-    const bool came = bench_.vm.delivered_count(TransportBench::message(0)) != 0;
-    bench_.vm.clear_delivered();
+    fixture_.settle();
+    if (!fixture_.pci) return fixture_.binder.take_edge(TransportFixture::kMmioGsi);
+    const bool came = fixture_.vm.delivered_count(TransportFixture::message(0)) != 0;
+    fixture_.vm.clear_delivered();
     return came;
   };
   (void)told();
-  bench_.echo->change_config();
+  fixture_.echo->change_config();
   EXPECT_TRUE(told());
-  EXPECT_NE(bench_.core->config_generation(), generation);
+  EXPECT_NE(fixture_.core->config_generation(), generation);
   EXPECT_FALSE(told());
-  EXPECT_TRUE(bench_.echoes(0, 3));
+  EXPECT_TRUE(fixture_.echoes(0, 3));
 }
 
 // Row 14 of the bad inputs.
 TEST_P(DeviceCoreTest, ConfigurationEndsWhereItEnds) {
-  ASSERT_TRUE(bench_.bring_up());
-  const std::uint64_t at = bench_.driver->config_address();
-  EXPECT_EQ(bench_.port.load(at + 8, 8), 0x0c0b0a09U);  // the half past the end reads 0
-  EXPECT_EQ(bench_.port.load(at + 12, 4), 0U);
-  bench_.port.store(at + 10, 0xffffffff, 4);
-  bench_.port.store(at + 100, 0xffffffff, 4);
-  EXPECT_EQ(bench_.port.load(at + 8, 4), 0x0c0b0a09U);
-  EXPECT_EQ(bench_.core->guest_faults(), 2U);
-  EXPECT_TRUE(bench_.echoes(0, 1));
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint64_t at = fixture_.driver->config_address();
+  EXPECT_EQ(fixture_.port.load(at + 8, 8), 0x0c0b0a09U);  // the half past the end reads 0
+  EXPECT_EQ(fixture_.port.load(at + 12, 4), 0U);
+  fixture_.port.store(at + 10, 0xffffffff, 4);
+  fixture_.port.store(at + 100, 0xffffffff, 4);
+  EXPECT_EQ(fixture_.port.load(at + 8, 4), 0x0c0b0a09U);
+  EXPECT_EQ(fixture_.core->guest_faults(), 2U);
+  EXPECT_TRUE(fixture_.echoes(0, 1));
 }
 
 // Row 14.
 TEST_P(DeviceCoreTest, QueuesThatAreAbsentReadAsAbsent) {
-  if (bench_.pci) {
-    ASSERT_TRUE(bench_.pci->probe());
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
   }
   for (const std::uint16_t queue : {std::uint16_t{2}, std::uint16_t{1000}, std::uint16_t{0xffff}}) {
-    EXPECT_EQ(bench_.driver->queue_max_size(queue), 0U);
-    bench_.driver->write_queue(queue, bench_.rings[0].config());
-    bench_.driver->enable_queue(queue);
-    EXPECT_FALSE(bench_.driver->queue_enabled(queue));
+    EXPECT_EQ(fixture_.driver->queue_max_size(queue), 0U);
+    fixture_.driver->write_queue(queue, fixture_.rings[0].config());
+    fixture_.driver->enable_queue(queue);
+    EXPECT_FALSE(fixture_.driver->queue_enabled(queue));
   }
-  EXPECT_GT(bench_.core->guest_faults(), 0U);
-  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_GT(fixture_.core->guest_faults(), 0U);
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 13.
 TEST_P(DeviceCoreTest, RegistersOfARunningQueueStayAsTheyAre) {
-  ASSERT_TRUE(bench_.bring_up());
-  const std::uint64_t desc = bench_.driver->queue_desc(0);
-  QueueConfig moved = bench_.rings[0].config();
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint64_t desc = fixture_.driver->queue_desc(0);
+  QueueConfig moved = fixture_.rings[0].config();
   moved.desc = GuestAddress(0x1000);
   moved.driver = GuestAddress(0xffffffffffff0000);
   moved.device = GuestAddress(3);
   moved.size = 32768;
   moved.msix_vector = 1;
-  bench_.driver->write_queue(0, moved);
-  bench_.driver->enable_queue(0);
-  EXPECT_GE(bench_.core->guest_faults(), 4U);
-  EXPECT_EQ(bench_.driver->queue_desc(0), desc);
-  EXPECT_TRUE(bench_.echoes(0, 7));
-  EXPECT_TRUE(bench_.works_after_reset());
+  fixture_.driver->write_queue(0, moved);
+  fixture_.driver->enable_queue(0);
+  EXPECT_GE(fixture_.core->guest_faults(), 4U);
+  EXPECT_EQ(fixture_.driver->queue_desc(0), desc);
+  EXPECT_TRUE(fixture_.echoes(0, 7));
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 13: enabling is the point of no return, before DRIVER_OK already.
 TEST_P(DeviceCoreTest, RegistersOfAnEnabledQueueStayAsTheyAre) {
-  if (bench_.pci) {
-    ASSERT_TRUE(bench_.pci->probe());
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
   }
-  ASSERT_TRUE(bench_.driver->negotiate(TransportBench::kFeatures));
-  bench_.driver->write_queue(0, bench_.rings[0].config());
-  bench_.driver->enable_queue(0);
-  QueueConfig moved = bench_.rings[0].config();
+  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+  fixture_.driver->write_queue(0, fixture_.rings[0].config());
+  fixture_.driver->enable_queue(0);
+  QueueConfig moved = fixture_.rings[0].config();
   moved.size = 3;
-  bench_.driver->write_queue(0, moved);
-  EXPECT_EQ(bench_.core->queue(0).size, TransportBench::kSize);
-  bench_.driver->set_status(kUpToFeatures | kStatusDriverOk);
-  EXPECT_TRUE(bench_.echoes(0, 9));
+  fixture_.driver->write_queue(0, moved);
+  EXPECT_EQ(fixture_.core->queue(0).size, TransportFixture::kSize);
+  fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
+  EXPECT_TRUE(fixture_.echoes(0, 9));
 }
 
 // Row 10: what only activation can judge.
 TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
-  if (bench_.pci) {
-    ASSERT_TRUE(bench_.pci->probe());
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
   }
-  const QueueConfig good = bench_.rings[0].config();
+  const QueueConfig good = fixture_.rings[0].config();
   std::vector<QueueConfig> bad(7, good);
   bad[0].size = 0;
   bad[1].size = 24;
@@ -182,41 +182,41 @@ TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
   bad[5].driver = GuestAddress(UINT64_MAX - 1);
   bad[6].desc = GuestAddress(std::uint64_t{1} << 40);
   for (const QueueConfig& config : bad) {
-    ASSERT_TRUE(bench_.driver->negotiate(TransportBench::kFeatures));
-    bench_.driver->write_queue(0, config);
-    bench_.driver->enable_queue(0);
-    bench_.driver->set_status(kUpToFeatures | kStatusDriverOk);
-    EXPECT_NE(bench_.driver->status() & kStatusNeedsReset, 0);
-    bench_.driver->kick(0);
-    EXPECT_TRUE(bench_.vm.ioeventfds().empty());
+    ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+    fixture_.driver->write_queue(0, config);
+    fixture_.driver->enable_queue(0);
+    fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
+    EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
+    fixture_.driver->kick(0);
+    EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
   }
-  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 TEST_P(DeviceCoreTest, ADeviceThatCannotStartNeedsAReset) {
-  bench_.echo->refuse_to_start = true;
-  EXPECT_FALSE(bench_.bring_up());
-  EXPECT_NE(bench_.driver->status() & kStatusNeedsReset, 0);
-  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
-  bench_.driver->kick(0);
-  bench_.echo->refuse_to_start = false;
-  EXPECT_TRUE(bench_.works_after_reset());
+  fixture_.echo->refuse_to_start = true;
+  EXPECT_FALSE(fixture_.bring_up());
+  EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
+  EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  fixture_.driver->kick(0);
+  fixture_.echo->refuse_to_start = false;
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 15.
 TEST_P(DeviceCoreTest, StatusTakesLegalStepsOnly) {
-  if (bench_.pci) {
-    ASSERT_TRUE(bench_.pci->probe());
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
   }
-  testing::RegisterDriver& driver = *bench_.driver;
+  testing::RegisterDriver& driver = *fixture_.driver;
   // DRIVER_OK without features.
   driver.set_status(kStatusAcknowledge | kStatusDriver | kStatusDriverOk);
   EXPECT_EQ(driver.status() & kStatusDriverOk, 0);
-  EXPECT_EQ(bench_.echo->activations, 0U);
+  EXPECT_EQ(fixture_.echo->activations, 0U);
   // Features that were not offered; and none at all, which is a legacy driver's idea.
   for (const std::uint64_t features :
-       {TransportBench::kFeatures | feature_mask(kFeatureRingPacked),
-        TransportBench::kFeatures | feature_mask(5), std::uint64_t{0},
+       {TransportFixture::kFeatures | feature_mask(kFeatureRingPacked),
+        TransportFixture::kFeatures | feature_mask(5), std::uint64_t{0},
         std::uint64_t{testing::EchoDevice::kFeature}}) {
     EXPECT_FALSE(driver.negotiate(features));
     // FEATURES_OK not read back: the driver goes on regardless.
@@ -224,160 +224,161 @@ TEST_P(DeviceCoreTest, StatusTakesLegalStepsOnly) {
     EXPECT_EQ(driver.status() & kStatusDriverOk, 0);
   }
   // Settled features stay so.
-  ASSERT_TRUE(driver.negotiate(TransportBench::kFeatures));
+  ASSERT_TRUE(driver.negotiate(TransportFixture::kFeatures));
   driver.set_driver_features(UINT64_MAX);
-  EXPECT_EQ(bench_.core->driver_features(1), TransportBench::kFeatures >> 32);
+  EXPECT_EQ(fixture_.core->driver_features(1), TransportFixture::kFeatures >> 32);
   // Bits are not taken back, and NEEDS_RESET is the device's.
   driver.set_status(kStatusAcknowledge);
   EXPECT_EQ(driver.status(), kUpToFeatures);
   driver.set_status(kUpToFeatures | kStatusNeedsReset | 0x30);
   EXPECT_EQ(driver.status(), kUpToFeatures);
-  EXPECT_EQ(bench_.echo->activations, 0U);
-  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_EQ(fixture_.echo->activations, 0U);
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 16.
 TEST_P(DeviceCoreTest, KicksAtTheWrongTimeDoNothing) {
-  if (bench_.pci) {
-    ASSERT_TRUE(bench_.pci->probe());
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
   }
-  bench_.driver->kick(0);
-  bench_.add(0, 3);
-  static_cast<void>(bench_.rings[0].offer());
-  ASSERT_TRUE(bench_.driver->negotiate(TransportBench::kFeatures));
-  bench_.driver->write_queue(0, bench_.rings[0].config());
-  bench_.driver->kick(0);
-  bench_.driver->enable_queue(0);
-  bench_.driver->kick(0);
-  EXPECT_EQ(bench_.rings[0].used_idx(), 0);
-  EXPECT_EQ(bench_.core->guest_faults(), 3U);
-  bench_.driver->set_status(kUpToFeatures | kStatusDriverOk);
+  fixture_.driver->kick(0);
+  fixture_.add(0, 3);
+  static_cast<void>(fixture_.rings[0].offer());
+  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+  fixture_.driver->write_queue(0, fixture_.rings[0].config());
+  fixture_.driver->kick(0);
+  fixture_.driver->enable_queue(0);
+  fixture_.driver->kick(0);
+  EXPECT_EQ(fixture_.rings[0].used_idx(), 0);
+  EXPECT_EQ(fixture_.core->guest_faults(), 3U);
+  fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
   // What was offered before is served all the same.
-  EXPECT_TRUE(bench_.reap(0));
+  EXPECT_TRUE(fixture_.reap(0));
   // A queue that was left disabled, and one that is not there.
-  bench_.driver->kick(1);
-  bench_.driver->kick(700);
-  EXPECT_GE(bench_.core->guest_faults(), 5U);
-  EXPECT_TRUE(bench_.echoes(0, 4));
-  bench_.driver->set_status(0);
-  bench_.driver->kick(0);
-  bench_.settle();
-  EXPECT_TRUE(bench_.works_after_reset());
+  fixture_.driver->kick(1);
+  fixture_.driver->kick(700);
+  EXPECT_GE(fixture_.core->guest_faults(), 5U);
+  EXPECT_TRUE(fixture_.echoes(0, 4));
+  fixture_.driver->set_status(0);
+  fixture_.driver->kick(0);
+  fixture_.settle();
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 17: four vCPUs that do nothing but kick, while a fifth resets and the machine pauses.
 TEST_P(DeviceCoreTest, SurvivesKickStorms) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   std::atomic<bool> enough{false};
   std::vector<std::thread> vcpus;
   for (unsigned i = 0; i < 3; ++i) {
     vcpus.emplace_back([&, i] {
-      while (!enough) bench_.driver->kick(static_cast<std::uint16_t>(i % 2));
+      while (!enough) fixture_.driver->kick(static_cast<std::uint16_t>(i % 2));
     });
   }
   for (int i = 0; i < 100; ++i) {
-    EXPECT_TRUE(bench_.bring_up());
-    EXPECT_TRUE(bench_.echoes(0, static_cast<std::uint8_t>(i)));
-    bench_.core->pause();
-    bench_.core->resume();
-    EXPECT_TRUE(bench_.echoes(1, static_cast<std::uint8_t>(i)));
+    EXPECT_TRUE(fixture_.bring_up());
+    EXPECT_TRUE(fixture_.echoes(0, static_cast<std::uint8_t>(i)));
+    fixture_.core->pause();
+    fixture_.core->resume();
+    EXPECT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
   }
   enough = true;
   for (std::thread& vcpu : vcpus) vcpu.join();
-  EXPECT_TRUE(bench_.works_after_reset());
-  EXPECT_EQ(bench_.binder.bad_detaches(), 0U);
+  EXPECT_TRUE(fixture_.works_after_reset());
+  EXPECT_EQ(fixture_.binder.bad_detaches(), 0U);
 }
 
 // Row 19: a reset waits for what is in flight, and what comes late comes to nobody.
 TEST_P(DeviceCoreTest, ResetsWithRequestsInFlight) {
   for (int round = 0; round < 20; ++round) {
-    ASSERT_TRUE(bench_.bring_up());
-    bench_.echo->hold = true;
-    for (std::uint16_t queue = 0; queue < TransportBench::kQueues; ++queue) {
-      bench_.add(queue, 1);
-      if (bench_.rings[queue].offer()) bench_.driver->kick(queue);
+    ASSERT_TRUE(fixture_.bring_up());
+    fixture_.echo->hold = true;
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      fixture_.add(queue, 1);
+      if (fixture_.rings[queue].offer()) fixture_.driver->kick(queue);
     }
-    ASSERT_TRUE(bench_.eventually([&] { return bench_.echo->held == TransportBench::kQueues; }));
+    ASSERT_TRUE(
+        fixture_.eventually([&] { return fixture_.echo->held == TransportFixture::kQueues; }));
     std::atomic<bool> released{false};
     std::thread medium([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       released = true;
-      bench_.echo->release();
+      fixture_.echo->release();
     });
-    bench_.driver->set_status(0);
+    fixture_.driver->set_status(0);
     EXPECT_TRUE(released);
-    EXPECT_EQ(bench_.echo->held, 0U);
+    EXPECT_EQ(fixture_.echo->held, 0U);
     medium.join();
   }
-  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 19: and so does removal.
 TEST_P(DeviceCoreTest, IsRemovedWithRequestsInFlight) {
-  ASSERT_TRUE(bench_.bring_up());
-  bench_.echo->hold = true;
-  bench_.add(0, 1);
-  if (bench_.rings[0].offer()) bench_.driver->kick(0);
-  ASSERT_TRUE(bench_.eventually([&] { return bench_.echo->held == 1U; }));
-  testing::EchoDevice* echo = bench_.echo;
+  ASSERT_TRUE(fixture_.bring_up());
+  fixture_.echo->hold = true;
+  fixture_.add(0, 1);
+  if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
+  ASSERT_TRUE(fixture_.eventually([&] { return fixture_.echo->held == 1U; }));
+  testing::EchoDevice* echo = fixture_.echo;
   std::atomic<bool> started{false};
   std::thread medium([&] {
     started = true;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     echo->release();
   });
-  ASSERT_TRUE(bench_.eventually([&] { return started.load(); }));
-  bench_.core->reset();
+  ASSERT_TRUE(fixture_.eventually([&] { return started.load(); }));
+  fixture_.core->reset();
   medium.join();
-  bench_.pci_device.reset();
-  bench_.mmio_device.reset();
-  EXPECT_TRUE(bench_.vm.ioeventfds().empty());
-  EXPECT_TRUE(bench_.vm.irqfds().empty());
-  EXPECT_EQ(bench_.vm.routes(), 0U);
-  EXPECT_EQ(bench_.binder.pins(), 0U);
-  EXPECT_EQ(bench_.rings[0].used_idx(), 1);
+  fixture_.pci_device.reset();
+  fixture_.mmio_device.reset();
+  EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  EXPECT_TRUE(fixture_.vm.irqfds().empty());
+  EXPECT_EQ(fixture_.vm.routes(), 0U);
+  EXPECT_EQ(fixture_.binder.pins(), 0U);
+  EXPECT_EQ(fixture_.rings[0].used_idx(), 1);
 }
 
 TEST_P(DeviceCoreTest, PausesAndResumesWithNothingLost) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   for (int round = 0; round < 200; ++round) {
-    bench_.add(0, static_cast<std::uint8_t>(round));
-    const bool kick = bench_.rings[0].offer();
-    if (kick && round % 2 == 0) bench_.driver->kick(0);
-    bench_.core->pause();
-    const std::uint16_t used = bench_.rings[0].used_idx();
-    bench_.settle();
-    EXPECT_EQ(bench_.rings[0].used_idx(), used) << "the queue works while paused";
-    bench_.core->resume();
-    if (kick && round % 2 != 0) bench_.driver->kick(0);
-    ASSERT_TRUE(bench_.reap(0)) << round;
+    fixture_.add(0, static_cast<std::uint8_t>(round));
+    const bool kick = fixture_.rings[0].offer();
+    if (kick && round % 2 == 0) fixture_.driver->kick(0);
+    fixture_.core->pause();
+    const std::uint16_t used = fixture_.rings[0].used_idx();
+    fixture_.settle();
+    EXPECT_EQ(fixture_.rings[0].used_idx(), used) << "the queue works while paused";
+    fixture_.core->resume();
+    if (kick && round % 2 != 0) fixture_.driver->kick(0);
+    ASSERT_TRUE(fixture_.reap(0)) << round;
   }
-  bench_.core->pause();
-  bench_.core->pause();
-  bench_.core->resume();
-  bench_.core->resume();
-  EXPECT_TRUE(bench_.echoes(1, 5));
+  fixture_.core->pause();
+  fixture_.core->pause();
+  fixture_.core->resume();
+  fixture_.core->resume();
+  EXPECT_TRUE(fixture_.echoes(1, 5));
 }
 
 // Ring faults stop the device, and only until the reset (rows 1 and 3, seen from the registers).
 TEST_P(DeviceCoreTest, ABrokenRingNeedsAReset) {
-  ASSERT_TRUE(bench_.bring_up());
-  bench_.rings[0].set_avail_idx(1000);
-  bench_.driver->kick(0);
+  ASSERT_TRUE(fixture_.bring_up());
+  fixture_.rings[0].set_avail_idx(1000);
+  fixture_.driver->kick(0);
   EXPECT_TRUE(
-      bench_.eventually([&] { return (bench_.driver->status() & kStatusNeedsReset) != 0; }));
-  EXPECT_TRUE(bench_.echoes(1, 5)) << "the other queue never noticed";
-  EXPECT_TRUE(bench_.works_after_reset());
+      fixture_.eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
+  EXPECT_TRUE(fixture_.echoes(1, 5)) << "the other queue never noticed";
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Everywhere, DeviceCoreTest,
-    ::testing::Values(Setup{TransportBench::Kind::kPci, NotifyMode::kIoEventFd},
-                      Setup{TransportBench::Kind::kPci, NotifyMode::kSync},
-                      Setup{TransportBench::Kind::kMmio, NotifyMode::kIoEventFd},
-                      Setup{TransportBench::Kind::kMmio, NotifyMode::kSync}),
+    ::testing::Values(Setup{TransportFixture::Kind::kPci, NotifyMode::kIoEventFd},
+                      Setup{TransportFixture::Kind::kPci, NotifyMode::kSync},
+                      Setup{TransportFixture::Kind::kMmio, NotifyMode::kIoEventFd},
+                      Setup{TransportFixture::Kind::kMmio, NotifyMode::kSync}),
     [](const ::testing::TestParamInfo<Setup>& p) {
-      return std::string(p.param.kind == TransportBench::Kind::kPci ? "pci_" : "mmio_") +
+      return std::string(p.param.kind == TransportFixture::Kind::kPci ? "pci_" : "mmio_") +
              to_string(p.param.notify);
     });
 

@@ -21,7 +21,7 @@ struct DoorbellMatch {
   friend bool operator==(const DoorbellMatch&, const DoorbellMatch&) = default;
 };
 
-/// What transports need of the host to turn doorbells and bells into eventfds. The machine
+/// What transports need of the host to turn doorbells and interrupts into eventfds. The machine
 /// implements it over its hypervisor. Control path; any thread, several at once; must not call back
 /// into a transport.
 class HostBinder {

@@ -75,7 +75,7 @@ Status VhostDevice::set_event(unsigned long request, const char* what, unsigned 
   return control(request, what, &file);
 }
 
-Status VhostDevice::set_up(unsigned ring, const CarriedRing& lent) {
+Status VhostDevice::set_up(unsigned ring, const OffloadedRing& lent) {
   if (auto set = set_memory(*lent.memory); !set) return set;
   vhost_vring_state state{};
   state.index = ring;

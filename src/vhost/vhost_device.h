@@ -8,7 +8,7 @@
 #include "memory/guest_memory.h"
 #include "vhost/vhost_handle.h"
 #include "vhost/vhost_peer.h"
-#include "virtio/queue_carrier.h"
+#include "virtio/queue/queue_back_end.h"
 
 namespace bellhop {
 
@@ -29,7 +29,7 @@ class VhostDevice final : public VhostPeer {
   Status set_features(std::uint64_t features);
 
   /// Gives the kernel all that it must know of a ring. Not served yet: that takes the back end.
-  Status set_up(unsigned ring, const CarriedRing& lent) override;
+  Status set_up(unsigned ring, const OffloadedRing& lent) override;
   /// Where the driver is told of a ring; null: nowhere.
   Status set_call(unsigned ring, const EventFd* call) override;
   /// Forgets the events of a ring that is not served any more, and says how far it got.

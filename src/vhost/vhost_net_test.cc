@@ -38,15 +38,15 @@ struct VhostNetTest : ::testing::Test {
       config.desc = GuestAddress(0x1000 * (i + 1));
       config.driver = GuestAddress(0x1000 * (i + 1) + 0x400);
       config.device = GuestAddress(0x1000 * (i + 1) + 0x800);
-      rings[i] = must(Virtqueue::activate(memory, config, {}, counters));
+      rings[i] = must(SplitRing::activate(memory, config, {}, counters));
     }
   }
   [[nodiscard]] std::array<int, 1> taps() const { return {tap.get()}; }
   auto create() {
     return VhostNet::create(taps(), [this] { return kernel.open(); });
   }
-  CarriedRing lent(unsigned ring) {
-    CarriedRing one = rings[ring]->lend();
+  OffloadedRing lent(unsigned ring) {
+    OffloadedRing one = rings[ring]->lend();
     one.kick = &kick;
     one.call = &call;
     one.fault = &fault;
@@ -61,7 +61,7 @@ struct VhostNetTest : ::testing::Test {
   EventFd kick = must(EventFd::create());
   EventFd call = must(EventFd::create());
   EventFd fault = must(EventFd::create());
-  std::array<std::optional<Virtqueue>, 2> rings;
+  std::array<std::optional<SplitRing>, 2> rings;
 };
 
 TEST_F(VhostNetTest, SaysWhyItCannotBe) {

@@ -7,12 +7,12 @@
 
 namespace bellhop {
 
-std::uint16_t VhostRing::used_index(const CarriedRing& ring) noexcept {
+std::uint16_t VhostRing::used_index(const OffloadedRing& ring) noexcept {
   auto* const index = reinterpret_cast<std::uint16_t*>(ring.used + virtio::kUsedIdxOffset);
   return std::atomic_ref<std::uint16_t>(*index).load(std::memory_order_acquire);
 }
 
-Status VhostRing::start(const CarriedRing& ring) {
+Status VhostRing::start(const OffloadedRing& ring) {
   lent_ = ring;
   Status started = device_.set_up(index_, ring);
   if (started) started = owner_.ring_ready(number_);

@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 #include "vhost/vhost_peer.h"
-#include "virtio/queue_carrier.h"
+#include "virtio/queue/queue_back_end.h"
 
 namespace bellhop {
 
@@ -22,19 +22,19 @@ class VhostRingOwner {
 };
 
 /// One ring of a vhost peer, in a queue's place.
-class VhostRing final : public QueueCarrier {
+class VhostRing final : public QueueBackEnd {
  public:
   /// `index` is the peer's number. All outlive the ring.
   VhostRing(VhostPeer& device, unsigned index, VhostRingOwner& owner, unsigned number) noexcept
       : device_(device), index_(index), owner_(owner), number_(number) {}
 
-  Status start(const CarriedRing& ring) override;
+  Status start(const OffloadedRing& ring) override;
   std::uint16_t stop() noexcept override;
   void call_changed(const EventFd* call) noexcept override;
 
   /// How far a ring got, if its peer does not say: he gives back all that he takes before he lets
   /// go, so that is what was given back.
-  static std::uint16_t used_index(const CarriedRing& ring) noexcept;
+  static std::uint16_t used_index(const OffloadedRing& ring) noexcept;
 
   /// Has the peer look at the ring, kicked or not. While started.
   void kick() const noexcept { lent_.kick->signal(); }
@@ -44,7 +44,7 @@ class VhostRing final : public QueueCarrier {
   unsigned index_;
   VhostRingOwner& owner_;
   unsigned number_;  ///< the owner's
-  CarriedRing lent_;
+  OffloadedRing lent_;
 };
 
 }  // namespace bellhop

@@ -19,14 +19,14 @@ struct VhostVsockTest : ::testing::Test {
   auto create(std::uint64_t cid) {
     return VhostVsock::create(cid, [this] { return kernel.open(); });
   }
-  CarriedRing lent(unsigned ring) {
+  OffloadedRing lent(unsigned ring) {
     QueueConfig config;
     config.size = 16;
     config.ready = true;
     config.desc = GuestAddress(0x1000 * (ring + 1));
     config.driver = GuestAddress(0x1000 * (ring + 1) + 0x400);
     config.device = GuestAddress(0x1000 * (ring + 1) + 0x800);
-    CarriedRing one = must(Virtqueue::activate(memory, config, {}, counters)).lend();
+    OffloadedRing one = must(SplitRing::activate(memory, config, {}, counters)).lend();
     one.kick = &kick;
     return one;
   }

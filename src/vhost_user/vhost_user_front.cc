@@ -194,7 +194,7 @@ Status VhostUserFront::set_event(Request request, unsigned ring, const EventFd& 
   return tell(request, std::as_bytes(std::span(&index, 1)), fds);
 }
 
-Status VhostUserFront::set_up(unsigned ring, const CarriedRing& lent) {
+Status VhostUserFront::set_up(unsigned ring, const OffloadedRing& lent) {
   const std::lock_guard<std::mutex> hold(mutex_);
   lent_[ring] = lent;
   if (auto set = set_memory(*lent.memory); !set) return set;
@@ -226,7 +226,7 @@ Status VhostUserFront::set_call(unsigned ring, const EventFd* call) {
 
 Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
   const std::lock_guard<std::mutex> hold(mutex_);
-  const CarriedRing& lent = lent_[ring];
+  const OffloadedRing& lent = lent_[ring];
   const std::uint16_t used = VhostRing::used_index(lent);
   if (!connected_) return used;
   const VringState asked{.index = ring, .num = 0};

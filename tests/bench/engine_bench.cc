@@ -34,15 +34,17 @@ void request_cpu(benchmark::State& state) {
   // epoll: valgrind, which counts the instructions here, stops at io_uring's waits.
   auto thread = must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = true}));
   const EventFd call = must(EventFd::create());
-  Bell bell;
-  bell.point_at(&call);
+  GuestInterrupt interrupt;
+  interrupt.point_at(&call);
   NoFaults faults;
-  auto runner = must(QueueRunner::create(
-      {.thread = thread.get(), .mode = NotifyMode::kSync, .bell = &bell, .faults = &faults}));
+  auto runner = must(QueueRunner::create({.thread = thread.get(),
+                                          .mode = NotifyMode::kSync,
+                                          .interrupt = &interrupt,
+                                          .faults = &faults}));
   BlkDevice device(make_null_backend(std::uint64_t{1} << 30), {.queue_size = kQueueSize});
   QueueRunner* runners[] = {runner.get()};
   must(device.activate(0, runners));
-  runner->start(must(Virtqueue::activate(memory, driver.config(), features, runner->counters())));
+  runner->start(must(SplitRing::activate(memory, driver.config(), features, runner->counters())));
 
   for (unsigned i = 0; i < depth; ++i) {
     virtio::BlkRequestHeader header{};

@@ -8,7 +8,7 @@
 #include "devices/blk/blk_request.h"
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
-#include "virtio/virtqueue.h"
+#include "virtio/ring/split_ring.h"
 
 namespace {
 
@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (count == 0) return 0;
   QueueCounters counters;
-  auto queue = bellhop::testing::must(Virtqueue::activate(memory, driver.config(), {}, counters));
+  auto queue = bellhop::testing::must(SplitRing::activate(memory, driver.config(), {}, counters));
   check(driver.add(std::span(buffers.data(), count)).has_value());
   (void)driver.offer();
   if (queue.pop(request.chain) != Pop::kChain) return 0;

@@ -17,7 +17,7 @@ using namespace bellhop::virtio;
 
 constexpr unsigned kPorts = 3;
 /// A port is added, made a console or named, sized, opened or closed.
-constexpr unsigned kMostPending = kPorts * 6;
+constexpr unsigned kMaxPending = kPorts * 6;
 
 void check(bool good) {
   if (!good) std::abort();
@@ -76,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   unsigned messages = 0;
   while (const auto message = control.peek()) {
-    check(++messages <= kMostPending);
+    check(++messages <= kMaxPending);
     check(message->port < kPorts && message->size <= message->bytes.size());
     ConsoleControlMessage head{};
     check(message->size >= sizeof head);

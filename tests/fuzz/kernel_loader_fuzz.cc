@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "vmm/boot/kernel_boot.h"
-#include "vmm/boot/memory_layout.h"
+#include "machine/boot/kernel_boot.h"
+#include "machine/boot/memory_layout.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bellhop;

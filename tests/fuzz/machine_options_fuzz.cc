@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "vmm/options/machine_options.h"
+#include "config/machine_options.h"
 
 namespace {
 

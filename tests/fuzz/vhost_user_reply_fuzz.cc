@@ -13,7 +13,7 @@
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
 #include "vhost_user/vhost_user_front.h"
-#include "virtio/virtqueue.h"
+#include "virtio/ring/split_ring.h"
 
 namespace {
 
@@ -53,12 +53,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   QueueCounters counters;
-  const auto ring = must(Virtqueue::activate(host.memory, host.driver.config(), {}, counters));
-  CarriedRing lent = ring.lend();
+  const auto ring = must(SplitRing::activate(host.memory, host.driver.config(), {}, counters));
+  OffloadedRing lent = ring.lend();
   lent.kick = &host.event;
   lent.fault = &host.event;
   (void)(*front)->begin(1);
-  QueueCarrier& carrier = (*front)->carrier(1);
+  QueueBackEnd& carrier = (*front)->carrier(1);
   if (carrier.start(lent)) {
     carrier.call_changed(&host.event);
     // As many entries as there can be, at most, were taken and not given back.

@@ -9,7 +9,7 @@
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
 #include "virtio/abi/ring.h"
-#include "virtio/virtqueue.h"
+#include "virtio/ring/split_ring.h"
 
 namespace {
 
@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   FakeDriver driver(memory, GuestAddress(0x10000), ring_size, features);
   QueueCounters counters;
   auto queue =
-      bellhop::testing::must(Virtqueue::activate(memory, driver.config(), features, counters));
+      bellhop::testing::must(SplitRing::activate(memory, driver.config(), features, counters));
   std::vector<DescriptorChain> chains(32);
   std::size_t taken = 0;
 

@@ -1,4 +1,4 @@
-// Whatever packets a guest sends, and whatever its peers do meanwhile: the switchboard keeps its
+// Whatever packets a guest sends, and whatever its peers do meanwhile: the muxer keeps its
 // bounds, sends packets that make sense, and every connection can be ended.
 
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 #include <span>
 #include <vector>
 
-#include "devices/vsock/switchboard.h"
-#include "devices/vsock/vsock_door.h"
+#include "devices/vsock/vsock_listener.h"
+#include "devices/vsock/vsock_muxer.h"
 #include "testing/test_memory.h"
 
 namespace {
@@ -82,7 +82,7 @@ void check_packet(std::span<const std::byte> bytes) {
         header.op <= kVsockOpCreditRequest);
 }
 
-void drain(Switchboard& board, std::span<std::byte> space, unsigned most) {
+void drain(VsockMuxer& board, std::span<std::byte> space, unsigned most) {
   const GuestSpan buffer(space.data(), space.size());
   for (unsigned i = 0; i < most && board.has_packets(); ++i) {
     const std::size_t bytes = board.put({&buffer, 1}, space.size());
@@ -103,14 +103,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   VsockCounters counters;
   // All of it in one turn of the loop, so that an input always does the same.
   thread->run_sync([&] {
-    Switchboard board({.thread = thread.get(),
-                       .rx = nullptr,
-                       .tx = nullptr,
-                       .locked = false,
-                       .guest_cid = kCid,
-                       .dialer = &peers,
-                       .counters = &counters,
-                       .tick = std::chrono::hours(1)});
+    VsockMuxer board({.thread = thread.get(),
+                      .rx = nullptr,
+                      .tx = nullptr,
+                      .locked = false,
+                      .guest_cid = kCid,
+                      .dialer = &peers,
+                      .counters = &counters,
+                      .tick = std::chrono::hours(1)});
     std::vector<std::byte> packet(sizeof(VsockHeader) + 4096, std::byte{0x5a});
     while (!input.empty()) {
       const std::uint8_t what = input.byte();
@@ -158,13 +158,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           if (board.takes_packets()) board.take(BufferRun(parts), bytes);
         }
       }
-      check(board.lines() <= Switchboard::kMostLines);
+      check(board.lines() <= VsockMuxer::kMaxConnections);
     }
     board.hang_up_all();
     check(!board.has_packets());
   });
   // The line that a caller sends is of the same kind of stranger's.
   const std::string_view line(reinterpret_cast<const char*>(data), size);
-  (void)VsockDoor::parse(line);
+  (void)VsockListener::parse(line);
   return 0;
 }

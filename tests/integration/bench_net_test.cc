@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "vmm/bench/child.h"
+#include "bench/harness/child.h"
 
 namespace bellhop {
 namespace {

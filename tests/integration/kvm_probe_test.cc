@@ -4,8 +4,8 @@
 
 #include <array>
 
-#include "vmm/probe/floor_guest.h"
-#include "vmm/probe/probe.h"
+#include "probe/floor_guest.h"
+#include "probe/probe.h"
 
 namespace bellhop {
 namespace {

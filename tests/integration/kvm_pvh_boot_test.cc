@@ -6,9 +6,9 @@
 #include <cstring>
 #include <thread>
 
+#include "machine/boot/memory_layout.h"
+#include "machine/boot/pvh_loader.h"
 #include "testing/elf_builder.h"
-#include "vmm/boot/memory_layout.h"
-#include "vmm/boot/pvh_loader.h"
 
 namespace bellhop {
 namespace {

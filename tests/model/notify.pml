@@ -11,7 +11,7 @@
  *   SYNC                 kicks are vCPU exits that drain the queue themselves
  *   SYNC, VCPUS          the same, with the exit on one vCPU while the driver runs on another
  *   LIFE                 a doorbell that is armed, then disarmed and followed by SYNC
- *   REQUESTS, IN_VAIN    how many requests; how many kicks in vain are allowed
+ *   REQUESTS, IN_VAIN    how many requests; how many spurious kicks are allowed
  *   WITHOUT_...          one part of the protocol left out: each must be found wrong
  */
 
@@ -54,11 +54,11 @@ end:
 byte added, reaped;
 bool interrupt; /* pending at the vCPU */
 
-/* The device's own, under the baton in SYNC. */
+/* The device's own, under the queue lock in SYNC. */
 byte next_avail, completed, published, in_host;
 byte served[REQUESTS];
-byte kicks_in_vain;
-bool baton; /* held */
+byte spurious_kicks;
+bool queue lock; /* held */
 
 /* The doorbell's. */
 bool event;   /* the eventfd */
@@ -77,8 +77,8 @@ bool armed = true, sync_mode = false;
 #endif
 #if defined(TWO_DRAINERS) && !defined(WITHOUT_BATON)
 /* Taking and giving back a mutex are locked instructions: full fences. */
-#define TAKE_BATON(p) atomic { !baton && empty(buffer[p]) -> baton = true }
-#define GIVE_BATON(p) atomic { empty(buffer[p]) -> baton = false }
+#define TAKE_BATON(p) atomic { !queue lock && empty(buffer[p]) -> queue lock = true }
+#define GIVE_BATON(p) atomic { empty(buffer[p]) -> queue lock = false }
 #else
 #define TAKE_BATON(p) FENCE(p)
 #define GIVE_BATON(p) FENCE(p)
@@ -126,7 +126,7 @@ inline drain(p) {
   publish(p);
   atomic {
     if
-    :: first && !took -> kicks_in_vain++; assert(kicks_in_vain <= IN_VAIN)
+    :: first && !took -> spurious_kicks++; assert(spurious_kicks <= IN_VAIN)
     :: else
     fi;
     first = false;

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "devices/device_option.h"
 #include "memory/guest_memory.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 

@@ -125,7 +125,7 @@ void BalloonDevice::reset() noexcept {
   idle_.clear();
   // A driver that starts anew has all pages.
   pages_.reset();
-  stats_.clear();
+  guest_stats_.clear();
   actual_pages_ = 0;
   poison_ = 0;
   features_ = 0;
@@ -151,8 +151,8 @@ bool BalloonDevice::contents_matter() const noexcept {
          poison_.load(std::memory_order_relaxed) != 0;
 }
 
-std::vector<DeviceFigure> BalloonDevice::figures() const {
-  std::vector<DeviceFigure> all{
+std::vector<DeviceStat> BalloonDevice::stats() const {
+  std::vector<DeviceStat> all{
       {.name = "wanted_bytes",
        .value = wanted_pages_.load(std::memory_order_relaxed) * kBalloonPageBytes,
        .level = true},
@@ -166,7 +166,8 @@ std::vector<DeviceFigure> BalloonDevice::figures() const {
   if (!offers(kBalloonFeatureStatsVq)) return all;
   all.push_back({.name = "stats_updates", .value = counters_.stats_updates.get()});
   for (std::size_t tag = 0; tag < BalloonStats::kNames.size(); ++tag) {
-    all.push_back({.name = BalloonStats::kNames[tag], .value = stats_.value(tag), .level = true});
+    all.push_back(
+        {.name = BalloonStats::kNames[tag], .value = guest_stats_.value(tag), .level = true});
   }
   return all;
 }

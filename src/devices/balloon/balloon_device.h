@@ -9,7 +9,7 @@
 
 #include "devices/balloon/balloon_pages.h"
 #include "devices/balloon/balloon_stats.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -39,13 +39,13 @@ class BalloonDevice final : public VirtioDevice {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   /// Asks the guest for another size of the balloon, in bytes. Any thread.
   void set_size(std::uint64_t bytes) noexcept;
 
   [[nodiscard]] const BalloonCounters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const BalloonStats& stats() const noexcept { return stats_; }
+  [[nodiscard]] const BalloonStats& guest_stats() const noexcept { return guest_stats_; }
   [[nodiscard]] std::uint64_t actual_bytes() const noexcept;
 
  private:
@@ -64,7 +64,7 @@ class BalloonDevice final : public VirtioDevice {
   std::atomic<std::uint64_t> features_{0};
   BalloonCounters counters_;
   BalloonPages pages_;
-  BalloonStats stats_;
+  BalloonStats guest_stats_;
 
   std::unique_ptr<BalloonPageQueue> inflate_;
   std::unique_ptr<BalloonPageQueue> deflate_;

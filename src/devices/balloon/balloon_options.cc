@@ -7,7 +7,7 @@ namespace bellhop {
 
 namespace {
 
-constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMax = std::uint64_t{1} << 40;
 constexpr std::uint64_t kPage = 4096;
 constexpr unsigned kLongestInterval = 86'400;  // a day
 
@@ -31,7 +31,7 @@ const DeviceOption BalloonSettings::kOption = {
 Result<BalloonSettings> BalloonSettings::parse(const PropertyList& properties) {
   BalloonSettings balloon;
   PropertyReader reader("--balloon", properties);
-  reader.size("size", balloon.size, 0, kMost);
+  reader.size("size", balloon.size, 0, kMax);
   reader.flag("deflate-on-oom", balloon.deflate_on_oom);
   reader.flag("free-page-reporting", balloon.free_page_reporting);
   bool statistics = reader.has("stats-interval");

@@ -13,7 +13,7 @@ namespace {
 /// Page numbers copied out at once.
 constexpr std::size_t kNumbersAtOnce = 256;
 /// What a request costs of a turn's pages at least.
-constexpr std::size_t kLeastCost = 16;
+constexpr std::size_t kMinCost = 16;
 
 }  // namespace
 
@@ -64,7 +64,7 @@ void BalloonPageQueue::drain() noexcept {
       break;
     }
     next_ = 0;
-    pages_left_ -= std::min(pages_left_, kLeastCost);
+    pages_left_ -= std::min(pages_left_, kMinCost);
     runner_.complete(chain_, 0);
   }
   runner_.yield();

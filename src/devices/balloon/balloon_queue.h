@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "devices/balloon/balloon_pages.h"
-#include "virtio/queue_runner.h"
+#include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
 
@@ -28,7 +28,7 @@ class BalloonRun {
 /// The inflate or the deflate queue (virtio 1.3, 5.5.6): lists of page numbers. A list that is too
 /// long for one turn goes back into the ring and is taken up where it was left.
 ///
-/// On the queue's I/O thread, or under the runner's baton.
+/// On the queue's I/O thread, or under the runner's queue lock.
 class BalloonPageQueue final : public QueueHandler {
  public:
   enum class Direction : std::uint8_t { kInflate, kDeflate };
@@ -92,7 +92,7 @@ class BalloonReportQueue final : public QueueHandler {
 class BalloonIdleQueue final : public QueueHandler {
  public:
   explicit BalloonIdleQueue(QueueRunner& runner) noexcept : runner_(runner) {}
-  void drain() noexcept override { runner_.doze(); }
+  void drain() noexcept override { runner_.park(); }
   void submit() noexcept override {}
 
  private:

@@ -11,8 +11,8 @@ namespace bellhop {
 using virtio::BalloonStat;
 
 bool BalloonStats::take(const BufferRun& buffers, std::size_t bytes) noexcept {
-  std::array<BalloonStat, kMostEntries> entries{};
-  const std::size_t count = std::min(bytes / sizeof(BalloonStat), kMostEntries);
+  std::array<BalloonStat, kMaxEntries> entries{};
+  const std::size_t count = std::min(bytes / sizeof(BalloonStat), kMaxEntries);
   buffers.copy_out(0, std::as_writable_bytes(std::span(entries).first(count)));
   for (const BalloonStat& entry : std::span(entries).first(count)) {
     const std::uint16_t tag = entry.tag;
@@ -40,7 +40,7 @@ void BalloonStatsQueue::drain() noexcept {
   if (!taken_) {
     taken_ = true;
     device_.counters_.stats_updates.add();
-    if (!device_.stats_.take(BufferRun(chain_.readable()), chain_.readable_bytes())) {
+    if (!device_.guest_stats_.take(BufferRun(chain_.readable()), chain_.readable_bytes())) {
       device_.counters_.guest_faults.add();
     }
   }
@@ -55,7 +55,7 @@ void BalloonStatsQueue::on_timer() noexcept {
 }
 
 void BalloonStatsQueue::wait() noexcept {
-  runner_.doze();
+  runner_.park();
   IoThread& thread = runner_.thread();
   const auto interval = device_.options_.stats_interval;
   if (thread.is_current()) {

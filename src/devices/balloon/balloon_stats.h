@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "virtio/queue_runner.h"
+#include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
 
@@ -34,7 +34,7 @@ class BalloonStats {
 
  private:
   /// More tags than any driver has.
-  static constexpr std::size_t kMostEntries = 64;
+  static constexpr std::size_t kMaxEntries = 64;
 
   std::array<std::atomic<std::uint64_t>, kNames.size()> values_{};
 };
@@ -42,7 +42,7 @@ class BalloonStats {
 /// The statistics queue: a buffer of the driver's waits in the ring until its contents have become
 /// old. Giving it back is the question for new ones (5.5.6.3).
 ///
-/// On the queue's I/O thread, or under the runner's baton.
+/// On the queue's I/O thread, or under the runner's queue lock.
 class BalloonStatsQueue final : public QueueHandler, private TimerHandler {
  public:
   BalloonStatsQueue(BalloonDevice& device, QueueRunner& runner) noexcept

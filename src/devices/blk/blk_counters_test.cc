@@ -33,7 +33,7 @@ struct Lane {
         driver(memory, GuestAddress(base), kSize, {.indirect = true, .event_idx = false}),
         thread(must(IoThread::start({}))) {
     runner = must(QueueRunner::create(
-        {.thread = thread.get(), .mode = mode, .bell = &bell, .faults = &no_faults}));
+        {.thread = thread.get(), .mode = mode, .interrupt = &interrupt, .faults = &no_faults}));
     const BlkRequestHeader in{kBlkTypeIn, 0, 0};
     const BlkRequestHeader past_end{kBlkTypeIn, 0, kDiskBytes};
     EXPECT_TRUE(memory.write(honest_header(), std::as_bytes(std::span(&in, 1))));
@@ -66,7 +66,7 @@ struct Lane {
   std::uint64_t base;
   FakeDriver driver;
   std::unique_ptr<IoThread> thread;
-  Bell bell;
+  GuestInterrupt interrupt;
   NoFaults no_faults;
   std::unique_ptr<QueueRunner> runner;
 };
@@ -82,7 +82,7 @@ TEST_P(BlkCountersTest, TwoQueuesAtOnceLoseNoCount) {
   QueueRunner* runners[] = {lanes[0].runner.get(), lanes[1].runner.get()};
   must(device.activate(device.traits().features, runners));
   for (Lane& lane : lanes) {
-    lane.runner->start(must(Virtqueue::activate(memory, lane.driver.config(),
+    lane.runner->start(must(SplitRing::activate(memory, lane.driver.config(),
                                                 lane.driver.features(), lane.runner->counters())));
   }
   const auto on_both = [&lanes](auto work) {

@@ -9,7 +9,7 @@
 #include "base/shared_counter.h"
 #include "block/block_backend.h"
 #include "virtio/abi/blk.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 

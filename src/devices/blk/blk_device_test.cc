@@ -44,9 +44,9 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
         driver(memory, kRing, kSize, {.indirect = true, .event_idx = true}),
         thread(must(IoThread::start({}))),
         call(must(EventFd::create())) {
-    bell.point_at(&call);
+    interrupt.point_at(&call);
     runner = must(QueueRunner::create(
-        {.thread = thread.get(), .mode = GetParam(), .bell = &bell, .faults = &sink}));
+        {.thread = thread.get(), .mode = GetParam(), .interrupt = &interrupt, .faults = &sink}));
   }
   ~BlkDeviceTest() override { stop(); }
 
@@ -64,7 +64,7 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     QueueRunner* runners[] = {runner.get()};
     must(device->activate(features, runners));
     runner->start(
-        must(Virtqueue::activate(memory, driver.config(), driver.features(), runner->counters())));
+        must(SplitRing::activate(memory, driver.config(), driver.features(), runner->counters())));
   }
   void stop() {
     if (!device) return;
@@ -138,7 +138,7 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   FakeDriver driver;
   std::unique_ptr<IoThread> thread;
   EventFd call;
-  Bell bell;
+  GuestInterrupt interrupt;
   Sink sink;
   std::unique_ptr<QueueRunner> runner;
   MemoryBackend* disk = nullptr;

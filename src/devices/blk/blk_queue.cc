@@ -76,7 +76,7 @@ void BlkQueue::count_system_calls() noexcept {
 }
 
 void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
-  runner_.with_baton([this] {
+  runner_.with_queue_lock([this] {
     io_->reap();
     count_system_calls();
   });

@@ -9,7 +9,7 @@
 namespace bellhop {
 
 /// One queue of a disk: takes requests, hands them to the back end as one batch, answers them.
-/// Everything here runs on the queue's I/O thread, or under the runner's baton.
+/// Everything here runs on the queue's I/O thread, or under the runner's queue lock.
 class BlkQueue final : public QueueHandler, private EventHandler {
  public:
   /// Errors: the back end cannot make another queue.

@@ -7,7 +7,7 @@
 
 #include "block/block_backend.h"
 #include "virtio/abi/blk.h"
-#include "virtio/descriptor_chain.h"
+#include "virtio/ring/descriptor_chain.h"
 
 namespace bellhop {
 

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "block/raw_file.h"
 #include "devices/device_option.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 #include "devices/device_option.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 

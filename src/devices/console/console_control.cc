@@ -166,7 +166,7 @@ void ConsoleControl::told(const Message& message) noexcept {
 void ConsoleControlRx::drain() noexcept {
   for (unsigned messages = 0; messages < kMessagesInOneTurn; ++messages) {
     const auto message = control_.peek();
-    if (!message) return runner_.doze();
+    if (!message) return runner_.park();
     if (runner_.pop(chain_) != Pop::kChain) return;
     std::size_t written = 0;
     if (chain_.writable_bytes() >= message->size) {

@@ -41,7 +41,7 @@ void ConsoleWindow::set_size(std::uint16_t cols, std::uint16_t rows) noexcept {
 class ConsoleDevice::Unused final : public QueueHandler {
  public:
   explicit Unused(QueueRunner& runner) noexcept : runner_(runner) {}
-  void drain() noexcept override { runner_.doze(); }
+  void drain() noexcept override { runner_.park(); }
   void submit() noexcept override {}
 
  private:
@@ -189,7 +189,7 @@ void ConsoleDevice::control_pending() noexcept {
   if (control_rx_) wake_queue(control_rx_->runner());
 }
 
-std::vector<DeviceFigure> ConsoleDevice::figures() const {
+std::vector<DeviceStat> ConsoleDevice::stats() const {
   return {{.name = "rx_bytes", .value = counters_.rx_bytes.get()},
           {.name = "tx_bytes", .value = counters_.tx_bytes.get()},
           {.name = "tx_dropped_bytes", .value = counters_.tx_dropped_bytes.get()},

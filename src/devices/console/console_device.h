@@ -10,7 +10,7 @@
 #include "devices/console/console_config.h"
 #include "devices/console/console_control.h"
 #include "devices/console/console_port.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -40,7 +40,7 @@ class ConsoleDevice final : public VirtioDevice, private ConsolePortListener, pr
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   /// The window of the consoles has another size now. Any thread.
   void set_size(std::uint16_t cols, std::uint16_t rows) noexcept;

@@ -12,14 +12,14 @@
 #include <fstream>
 #include <sstream>
 
-#include "testing/device_bench.h"
+#include "testing/device_fixture.h"
 #include "virtio/abi/console.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop {
 namespace {
 
-using testing::DeviceBench;
+using testing::DeviceFixture;
 using testing::must;
 using namespace virtio;
 
@@ -28,7 +28,7 @@ constexpr unsigned kTx = kConsoleTransmitQueue;
 constexpr unsigned kControlRx = kConsoleControlReceiveQueue;
 constexpr unsigned kControlTx = kConsoleControlTransmitQueue;
 
-constexpr std::uint64_t kOut = DeviceBench::kBuffers;
+constexpr std::uint64_t kOut = DeviceFixture::kBuffers;
 constexpr std::uint64_t kControl = kOut + 0x400000;
 constexpr std::uint64_t kIn = kOut + 0x500000;
 constexpr std::uint32_t kSlot = 0x100;  ///< of a control message, or of input
@@ -68,7 +68,7 @@ struct Peer {
   }
   [[nodiscard]] bool hears(const std::string& text) const {
     std::string all;
-    return DeviceBench::eventually([&] {
+    return DeviceFixture::eventually([&] {
       all += hear();
       return all == text;
     });
@@ -83,13 +83,13 @@ struct Peer {
 
 class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  ConsoleDeviceTest() : bench(GetParam(), testing::make_memory(std::uint64_t{32} << 20)) {
+  ConsoleDeviceTest() : fixture(GetParam(), testing::make_memory(std::uint64_t{32} << 20)) {
     char name[] = "/tmp/bellhop-console-XXXXXX";
     folder = ::mkdtemp(name);
   }
   ~ConsoleDeviceTest() override {
-    bench.stop();
-    bench.device.reset();
+    fixture.stop();
+    fixture.device.reset();
     for (const char* file : {"/s", "/s1", "/f"}) ::unlink((folder + file).c_str());
     ::rmdir(folder.c_str());
   }
@@ -103,21 +103,21 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   }
   void serve(std::shared_ptr<ConsoleWindow> window = {}) {
     ConsoleOptions options;
-    options.queue_size = DeviceBench::kSize;
+    options.queue_size = DeviceFixture::kSize;
     options.window = std::move(window);
-    bench.serve(std::make_unique<ConsoleDevice>(std::move(ports), options));
+    fixture.serve(std::make_unique<ConsoleDevice>(std::move(ports), options));
   }
   /// A driver without MULTIPORT.
-  void start_simple() { bench.start(feature_mask(kConsoleFeatureSize)); }
+  void start_simple() { fixture.start(feature_mask(kConsoleFeatureSize)); }
   /// One with it, which has got to know all ports.
   void start_multiport() {
-    bench.start();
+    fixture.start();
     get_to_know();
   }
   void get_to_know() {
     for (int i = 0; i < 32; ++i) give_control_buffer();
     say(0, kConsoleDeviceReady, 1);
-    const auto count = bench.config<ConsoleConfigSpace>().max_nr_ports;
+    const auto count = fixture.config<ConsoleConfigSpace>().max_nr_ports;
     for (unsigned port = 0; port < count; ++port) {
       const auto added = hear();
       EXPECT_EQ(added.event, kConsolePortAdd);
@@ -125,7 +125,7 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     }
     for (unsigned port = 0; port < count; ++port) say(port, kConsolePortReady, 1);
   }
-  [[nodiscard]] ConsoleDevice& device() { return static_cast<ConsoleDevice&>(*bench.device); }
+  [[nodiscard]] ConsoleDevice& device() { return static_cast<ConsoleDevice&>(*fixture.device); }
 
   // ---- control queues ----
 
@@ -136,17 +136,18 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     std::string rest;
   };
   void give_control_buffer(std::uint32_t bytes = kSlot) {
-    const unsigned slot = next_control_++ % DeviceBench::kSize;
+    const unsigned slot = next_control_++ % DeviceFixture::kSize;
     const auto head =
-        bench.give(kControlRx, {{GuestAddress(kControl + slot * kSlot), bytes, true}});
+        fixture.give(kControlRx, {{GuestAddress(kControl + slot * kSlot), bytes, true}});
     control_slot_[head] = slot;
   }
   std::optional<Heard> try_hear() {
-    const auto used = bench.try_used(kControlRx);
+    const auto used = fixture.try_used(kControlRx);
     if (!used) return std::nullopt;
     Heard heard;
     std::vector<std::byte> bytes(used->length);
-    EXPECT_TRUE(bench.memory.read(GuestAddress(kControl + control_slot_[used->id] * kSlot), bytes));
+    EXPECT_TRUE(
+        fixture.memory.read(GuestAddress(kControl + control_slot_[used->id] * kSlot), bytes));
     give_control_buffer();
     ConsoleControlMessage message{};
     if (bytes.size() < sizeof message) return heard;
@@ -160,15 +161,15 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   }
   Heard hear() {
     std::optional<Heard> heard;
-    EXPECT_TRUE(DeviceBench::eventually([&] { return (heard = try_hear()).has_value(); }));
+    EXPECT_TRUE(DeviceFixture::eventually([&] { return (heard = try_hear()).has_value(); }));
     return heard.value_or(Heard());
   }
   void say(std::uint32_t id, std::uint16_t event, std::uint16_t value) {
     const ConsoleControlMessage message{.id = id, .event = event, .value = value};
     const GuestAddress at(kControl - 0x1000);
-    ASSERT_TRUE(bench.memory.write(at, std::as_bytes(std::span(&message, 1))));
-    bench.give(kControlTx, {{at, sizeof message, false}});
-    ASSERT_TRUE(bench.wait_used(kControlTx));
+    ASSERT_TRUE(fixture.memory.write(at, std::as_bytes(std::span(&message, 1))));
+    fixture.give(kControlTx, {{at, sizeof message, false}});
+    ASSERT_TRUE(fixture.wait_used(kControlTx));
   }
 
   // ---- bytes ----
@@ -179,33 +180,33 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     if (next_out_ + text.size() > kControl - 0x1000) next_out_ = kOut;
     const GuestAddress at(next_out_);
     next_out_ += text.size();
-    ASSERT_TRUE(bench.memory.write(at, std::as_bytes(std::span(text))));
-    bench.give(rx_of(port) + 1, {{at, static_cast<std::uint32_t>(text.size()), false}});
+    ASSERT_TRUE(fixture.memory.write(at, std::as_bytes(std::span(text))));
+    fixture.give(rx_of(port) + 1, {{at, static_cast<std::uint32_t>(text.size()), false}});
   }
   void print(const std::string& text, unsigned port = 0) {
     put_out(text, port);
-    ASSERT_TRUE(bench.wait_used(rx_of(port) + 1));
+    ASSERT_TRUE(fixture.wait_used(rx_of(port) + 1));
   }
   void give_input_buffer(std::uint32_t bytes = kSlot, unsigned port = 0) {
-    bench.give(rx_of(port), {{GuestAddress(kIn + port * 0x10000), bytes, true}});
+    fixture.give(rx_of(port), {{GuestAddress(kIn + port * 0x10000), bytes, true}});
   }
   /// What the guest reads from the one buffer that it gave.
   std::string read_in(unsigned port = 0) {
-    const auto used = bench.wait_used(rx_of(port));
+    const auto used = fixture.wait_used(rx_of(port));
     std::string text(used ? used->length : 0, '\0');
-    EXPECT_TRUE(bench.memory.read(GuestAddress(kIn + port * 0x10000),
-                                  std::as_writable_bytes(std::span(text))));
+    EXPECT_TRUE(fixture.memory.read(GuestAddress(kIn + port * 0x10000),
+                                    std::as_writable_bytes(std::span(text))));
     return text;
   }
 
-  DeviceBench bench;
+  DeviceFixture fixture;
   std::string folder;
   std::vector<ConsolePortOptions> ports;
 
  private:
   unsigned next_control_ = 0;
   std::uint64_t next_out_ = kOut;
-  std::array<unsigned, DeviceBench::kSize> control_slot_{};
+  std::array<unsigned, DeviceFixture::kSize> control_slot_{};
 };
 
 TEST_P(ConsoleDeviceTest, AFileGetsWhatTheGuestPrints) {
@@ -215,13 +216,13 @@ TEST_P(ConsoleDeviceTest, AFileGetsWhatTheGuestPrints) {
   start_simple();
   print("hello ");
   const std::string world = "world";
-  ASSERT_TRUE(bench.memory.write(GuestAddress(kOut), std::as_bytes(std::span(world))));
-  bench.give(kTx, {{GuestAddress(kOut), 2, false}, {GuestAddress(kOut + 2), 3, false}});
-  ASSERT_TRUE(bench.wait_used(kTx));
+  ASSERT_TRUE(fixture.memory.write(GuestAddress(kOut), std::as_bytes(std::span(world))));
+  fixture.give(kTx, {{GuestAddress(kOut), 2, false}, {GuestAddress(kOut + 2), 3, false}});
+  ASSERT_TRUE(fixture.wait_used(kTx));
   std::stringstream text;
   text << std::ifstream(path("f")).rdbuf();
   EXPECT_EQ(text.str(), "hello world");
-  EXPECT_EQ(bench.figure("tx_bytes"), 11U);
+  EXPECT_EQ(fixture.stat("tx_bytes"), 11U);
 }
 
 TEST_P(ConsoleDeviceTest, NobodyIsThere) {
@@ -230,11 +231,11 @@ TEST_P(ConsoleDeviceTest, NobodyIsThere) {
   start_simple();
   print(std::string(5000, 'x'));
   give_input_buffer();
-  bench.settle();
-  EXPECT_FALSE(bench.try_used(kRx));
+  fixture.settle();
+  EXPECT_FALSE(fixture.try_used(kRx));
   EXPECT_EQ(device().counters().tx_dropped_bytes.get(), 0U);
-  bench.pause_and_resume();
-  bench.restart(0);
+  fixture.pause_and_resume();
+  fixture.restart(0);
   print("x");
 }
 
@@ -253,7 +254,7 @@ TEST_P(ConsoleDeviceTest, StandardInputAndOutput) {
   serve();
   start_simple();
   give_input_buffer();
-  bench.settle();
+  fixture.settle();
   ASSERT_EQ(::write(typing.get(), "ls\n", 3), 3);
   EXPECT_EQ(read_in(), "ls\n");
   print("file");
@@ -261,8 +262,8 @@ TEST_P(ConsoleDeviceTest, StandardInputAndOutput) {
   // The end of the input is not the end of the output.
   typing.reset();
   give_input_buffer();
-  bench.settle();
-  EXPECT_FALSE(bench.try_used(kRx));
+  fixture.settle();
+  EXPECT_FALSE(fixture.try_used(kRx));
   print("more");
   EXPECT_TRUE(reader.hears("more"));
 }
@@ -283,18 +284,18 @@ TEST_P(ConsoleDeviceTest, ASocketServesOneClientAfterTheOther) {
     // The second waits until the first has left, and loses nothing of what he says.
     const auto second = Peer::connect(path("s"));
     second.say("next");
-    bench.settle();
+    fixture.settle();
     give_input_buffer();
-    EXPECT_FALSE(bench.try_used(kRx));
+    EXPECT_FALSE(fixture.try_used(kRx));
     client.fd.reset();
     EXPECT_EQ(read_in(), "next");
     print("served");
     EXPECT_TRUE(second.hears("served"));
-    bench.pause_and_resume();
+    fixture.pause_and_resume();
     print("again");
     EXPECT_TRUE(second.hears("again"));
   }
-  EXPECT_EQ(bench.figure("connects"), 6U);
+  EXPECT_EQ(fixture.stat("connects"), 6U);
 }
 
 TEST_P(ConsoleDeviceTest, AClientStaysWhenTheGuestStartsAnew) {
@@ -305,7 +306,7 @@ TEST_P(ConsoleDeviceTest, AClientStaysWhenTheGuestStartsAnew) {
   give_input_buffer();
   client.say("1");
   EXPECT_EQ(read_in(), "1");
-  bench.restart(0);
+  fixture.restart(0);
   client.say("2");
   give_input_buffer();
   EXPECT_EQ(read_in(), "2");
@@ -321,8 +322,8 @@ TEST_P(ConsoleDeviceTest, AClientThatIsNotReadFromMayLeave) {
   for (int i = 0; i < 3; ++i) {
     auto client = Peer::connect(path("s"));
     client.say("never read");
-    EXPECT_TRUE(DeviceBench::eventually([&] {
-      return bench.figure("connects") == static_cast<std::uint64_t>(i + 1);
+    EXPECT_TRUE(DeviceFixture::eventually([&] {
+      return fixture.stat("connects") == static_cast<std::uint64_t>(i + 1);
     })) << i;
   }
 }
@@ -335,14 +336,14 @@ TEST_P(ConsoleDeviceTest, APseudoTerminal) {
   start_simple();
   print("unheard");
   EXPECT_TRUE(
-      DeviceBench::eventually([&] { return device().counters().tx_dropped_bytes.get() == 7; }));
+      DeviceFixture::eventually([&] { return device().counters().tx_dropped_bytes.get() == 7; }));
   for (int i = 0; i < 2; ++i) {
     auto terminal = Peer::open(place);
     ASSERT_TRUE(terminal.fd.valid());
-    EXPECT_TRUE(DeviceBench::eventually([&] {
-      return bench.figure("connects") == static_cast<std::uint64_t>(i + 1);
+    EXPECT_TRUE(DeviceFixture::eventually([&] {
+      return fixture.stat("connects") == static_cast<std::uint64_t>(i + 1);
     })) << i
-        << ' ' << bench.figure("connects");
+        << ' ' << fixture.stat("connects");
     give_input_buffer();
     terminal.say("keys\r");
     EXPECT_EQ(read_in(), "keys\r");
@@ -351,7 +352,7 @@ TEST_P(ConsoleDeviceTest, APseudoTerminal) {
     EXPECT_TRUE(terminal.hears("a\r\nb")) << "as it is: no line discipline between";
     const std::uint64_t dropped = device().counters().tx_dropped_bytes.get();
     terminal.fd.reset();
-    EXPECT_TRUE(DeviceBench::eventually([&] {
+    EXPECT_TRUE(DeviceFixture::eventually([&] {
       print("?");
       return device().counters().tx_dropped_bytes.get() != dropped;
     })) << "nobody is there again";
@@ -375,7 +376,7 @@ TEST_P(ConsoleDeviceTest, Row31AConsoleThatNobodyReadsDropsWhatIsTooMuch) {
   EXPECT_GT(device().counters().tx_blocked.get(), 0U);
   // What was not dropped arrives, the backlog included.
   std::size_t heard = 0;
-  EXPECT_TRUE(DeviceBench::eventually([&] {
+  EXPECT_TRUE(DeviceFixture::eventually([&] {
     heard += client.hear().size();
     return heard == 64 * line.size() - dropped;
   }));
@@ -389,19 +390,19 @@ TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {
   serve();
   start_multiport();
   const auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceBench::eventually([&] { return bench.figure("connects") == 1; }));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
   const std::string text(300 * 1024, 'z');
   for (int i = 0; i < 8; ++i) put_out(text, 1);
-  EXPECT_TRUE(DeviceBench::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
-  bench.settle();
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
+  fixture.settle();
   print("another port is served meanwhile");
-  bench.pause_and_resume();
+  fixture.pause_and_resume();
   std::size_t heard = 0;
-  EXPECT_TRUE(DeviceBench::eventually([&] {
+  EXPECT_TRUE(DeviceFixture::eventually([&] {
     heard += client.hear().size();
     return heard == 8 * text.size();
   }));
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(bench.wait_used(rx_of(1) + 1));
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(fixture.wait_used(rx_of(1) + 1));
   EXPECT_EQ(device().counters().tx_dropped_bytes.get(), 0U);
 }
 
@@ -411,26 +412,26 @@ TEST_P(ConsoleDeviceTest, Row31ABlockedPortIsFreedByTheEndOfItsPeerAndByAReset) 
   serve();
   start_multiport();
   auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceBench::eventually([&] { return bench.figure("connects") == 1; }));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
   const std::string text(300 * 1024, 'z');
   for (int i = 0; i < 4; ++i) put_out(text, 1);
-  EXPECT_TRUE(DeviceBench::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
   client.fd.reset();
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(bench.wait_used(rx_of(1) + 1));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(fixture.wait_used(rx_of(1) + 1));
   EXPECT_GT(device().counters().tx_dropped_bytes.get(), 0U);
 
   client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceBench::eventually([&] { return bench.figure("connects") == 2; }));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 2; }));
   const std::uint64_t blocked = device().counters().tx_blocked.get();
   for (int i = 0; i < 4; ++i) put_out(text, 1);
   EXPECT_TRUE(
-      DeviceBench::eventually([&] { return device().counters().tx_blocked.get() > blocked; }));
-  bench.restart();
+      DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() > blocked; }));
+  fixture.restart();
   get_to_know();
   (void)client.hear();
-  EXPECT_TRUE(DeviceBench::eventually([&] { return client.hear().empty(); }));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return client.hear().empty(); }));
   print("x", 1);
-  EXPECT_TRUE(DeviceBench::eventually([&] {
+  EXPECT_TRUE(DeviceFixture::eventually([&] {
     const std::string heard = client.hear();
     return !heard.empty() && heard.back() == 'x';
   }));
@@ -441,7 +442,7 @@ TEST_P(ConsoleDeviceTest, Row31ResizeStormsAreToldAsAFewChanges) {
   window->set_size(80, 25);
   add_port(make_null_console());
   serve(window);
-  auto config = bench.config<ConsoleConfigSpace>();
+  auto config = fixture.config<ConsoleConfigSpace>();
   EXPECT_EQ(config.cols, 80U);
   EXPECT_EQ(config.rows, 25U);
   start_multiport();
@@ -451,7 +452,7 @@ TEST_P(ConsoleDeviceTest, Row31ResizeStormsAreToldAsAFewChanges) {
   EXPECT_EQ(heard.rest, std::string("\x50\x00\x19\x00", 4)) << "columns first (5.3.6.2)";
   EXPECT_EQ(hear().event, kConsolePortOpen);
 
-  const int changes = bench.listener.changes;
+  const int changes = fixture.listener.changes;
   for (int i = 0; i < 20'000; ++i) {
     window->set_size(static_cast<std::uint16_t>(100 + i % 7), 40);
   }
@@ -465,15 +466,15 @@ TEST_P(ConsoleDeviceTest, Row31ResizeStormsAreToldAsAFewChanges) {
   } while (heard.rest != last && messages < 200);
   EXPECT_EQ(heard.rest, last);
   EXPECT_LT(messages, 100);
-  EXPECT_LT(bench.listener.changes - changes, 100);
-  EXPECT_EQ(bench.config<ConsoleConfigSpace>().cols, 132U);
+  EXPECT_LT(fixture.listener.changes - changes, 100);
+  EXPECT_EQ(fixture.config<ConsoleConfigSpace>().cols, 132U);
   window->set_size(132, 43);
-  bench.settle();
+  fixture.settle();
   EXPECT_FALSE(try_hear()) << "no change, no message";
   // A driver that has no buffers finds the last one.
-  bench.stop();
+  fixture.stop();
   window->set_size(90, 30);
-  EXPECT_EQ(bench.config<ConsoleConfigSpace>().cols, 90U);
+  EXPECT_EQ(fixture.config<ConsoleConfigSpace>().cols, 90U);
 }
 
 TEST_P(ConsoleDeviceTest, TheWindowMayOutliveTheDevice) {
@@ -482,10 +483,10 @@ TEST_P(ConsoleDeviceTest, TheWindowMayOutliveTheDevice) {
   serve(window);
   start_simple();
   window->set_size(10, 10);
-  EXPECT_TRUE(DeviceBench::eventually([&] { return bench.listener.changes == 1; }));
-  bench.stop();
-  bench.queues.clear();
-  bench.device.reset();
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.listener.changes == 1; }));
+  fixture.stop();
+  fixture.queues.clear();
+  fixture.device.reset();
   window->set_size(20, 20);
 }
 
@@ -495,8 +496,8 @@ TEST_P(ConsoleDeviceTest, PortsAreMadeKnown) {
   add_port(make_null_console());
   add_socket("s", "org.qemu.guest_agent.0");
   serve();
-  EXPECT_EQ(bench.config<ConsoleConfigSpace>().max_nr_ports, 2U);
-  EXPECT_EQ(bench.device->traits().queue_count, 6U);
+  EXPECT_EQ(fixture.config<ConsoleConfigSpace>().max_nr_ports, 2U);
+  EXPECT_EQ(fixture.device->traits().queue_count, 6U);
   start_multiport();
   auto heard = hear();
   EXPECT_EQ(heard.event, kConsoleConsolePort);
@@ -519,15 +520,15 @@ TEST_P(ConsoleDeviceTest, PortsAreMadeKnown) {
     // Nothing is read for a guest that has not opened the port.
     client.say("early");
     give_input_buffer(kSlot, 1);
-    bench.settle();
-    EXPECT_FALSE(bench.try_used(rx_of(1)));
+    fixture.settle();
+    EXPECT_FALSE(fixture.try_used(rx_of(1)));
     say(1, kConsolePortOpen, 1);
     EXPECT_EQ(read_in(1), "early");
     say(1, kConsolePortOpen, 0);
     give_input_buffer(kSlot, 1);
     client.say("late");
-    bench.settle();
-    EXPECT_FALSE(bench.try_used(rx_of(1)));
+    fixture.settle();
+    EXPECT_FALSE(fixture.try_used(rx_of(1)));
     say(1, kConsolePortOpen, 1);
     EXPECT_EQ(read_in(1), "late");
     print("answer", 1);
@@ -550,13 +551,13 @@ TEST_P(ConsoleDeviceTest, NewsThatComeBeforeTheirBuffersWaitAndAreNotMany) {
     say(0, kConsolePortOpen, 1);
   }
   int messages = 0;
-  bench.settle();
+  fixture.settle();
   while (try_hear()) ++messages;
   EXPECT_LE(messages, 400);
   say(1, kConsolePortReady, 0);
   const auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceBench::eventually([&] { return bench.figure("connects") == 1; }));
-  bench.settle();
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
+  fixture.settle();
   while (const auto heard = try_hear()) EXPECT_EQ(heard->id, 0U) << "the driver has no port 1";
 }
 
@@ -573,22 +574,22 @@ TEST_P(ConsoleDeviceTest, MessagesThatMakeNoSense) {
   say(0, 0x7777, 1);
   EXPECT_EQ(device().counters().guest_faults.get(), 5U);
   for (const std::uint32_t bytes : {1U, 7U}) {
-    bench.give(kControlTx, {{GuestAddress(kOut), bytes, false}});
-    ASSERT_TRUE(bench.wait_used(kControlTx));
+    fixture.give(kControlTx, {{GuestAddress(kOut), bytes, false}});
+    ASSERT_TRUE(fixture.wait_used(kControlTx));
   }
-  bench.give(kControlTx, {{GuestAddress(kOut), 8, true}});
-  ASSERT_TRUE(bench.wait_used(kControlTx));
+  fixture.give(kControlTx, {{GuestAddress(kOut), 8, true}});
+  ASSERT_TRUE(fixture.wait_used(kControlTx));
   EXPECT_EQ(device().counters().guest_faults.get(), 8U);
-  bench.give(kTx, {{GuestAddress(kOut), 8, true}});
-  ASSERT_TRUE(bench.wait_used(kTx));
+  fixture.give(kTx, {{GuestAddress(kOut), 8, true}});
+  ASSERT_TRUE(fixture.wait_used(kTx));
   say(0, kConsolePortOpen, 1);
-  bench.device->write_config(0, std::as_bytes(std::span("x", 1)));
+  fixture.device->write_config(0, std::as_bytes(std::span("x", 1)));
   EXPECT_EQ(device().counters().guest_faults.get(), 10U);
   print("works");
   // Cut in two, as a driver may.
   const ConsoleControlMessage ready{.id = 0, .event = kConsolePortReady, .value = 1};
-  ASSERT_TRUE(bench.memory.write(GuestAddress(kOut), std::as_bytes(std::span(&ready, 1))));
-  bench.give(kControlTx, {{GuestAddress(kOut), 3, false}, {GuestAddress(kOut + 3), 5, false}});
+  ASSERT_TRUE(fixture.memory.write(GuestAddress(kOut), std::as_bytes(std::span(&ready, 1))));
+  fixture.give(kControlTx, {{GuestAddress(kOut), 3, false}, {GuestAddress(kOut + 3), 5, false}});
   EXPECT_EQ(hear().event, kConsoleConsolePort);
   EXPECT_EQ(device().counters().guest_faults.get(), 10U);
 }
@@ -597,18 +598,18 @@ TEST_P(ConsoleDeviceTest, BuffersTooSmallForAMessage) {
   add_port(make_null_console());
   add_port(make_null_console(), "a-name-of-some-length");
   serve();
-  bench.start();
+  fixture.start();
   for (int i = 0; i < 8; ++i) give_control_buffer(8);
   say(0, kConsoleDeviceReady, 1);
   EXPECT_EQ(hear().event, kConsolePortAdd);
   EXPECT_EQ(hear().event, kConsolePortAdd);
-  bench.restart();
+  fixture.restart();
   give_control_buffer(7);
   say(0, kConsoleDeviceReady, 1);
-  const auto used = bench.wait_used(kControlRx);
+  const auto used = fixture.wait_used(kControlRx);
   EXPECT_EQ(used->length, 0U);
   EXPECT_GE(device().counters().guest_faults.get(), 1U);
-  bench.restart();
+  fixture.restart();
   get_to_know();
   print("works");
 }
@@ -617,10 +618,10 @@ TEST_P(ConsoleDeviceTest, QueuesThatNothingUsesAreLeftAlone) {
   add_port(make_null_console());
   serve();
   start_simple();
-  bench.give(kControlTx, {{GuestAddress(kOut), 8, false}});
-  bench.settle();
-  EXPECT_FALSE(bench.try_used(kControlTx));
-  bench.restart(bench.device->traits().features, {kRx, kTx});
+  fixture.give(kControlTx, {{GuestAddress(kOut), 8, false}});
+  fixture.settle();
+  EXPECT_FALSE(fixture.try_used(kControlTx));
+  fixture.restart(fixture.device->traits().features, {kRx, kTx});
   print("without control queues");
 }
 
@@ -628,7 +629,7 @@ TEST_P(ConsoleDeviceTest, ResetsWhileClientsComeAndGo) {
   add_socket("s");
   add_socket("s1", "p");
   serve();
-  bench.start();
+  fixture.start();
   std::atomic<bool> done{false};
   std::thread clients([&] {
     while (!done) {
@@ -650,8 +651,8 @@ TEST_P(ConsoleDeviceTest, ResetsWhileClientsComeAndGo) {
     say(1, kConsolePortReady, 1);
     say(1, kConsolePortOpen, 1);
     device().set_size(static_cast<std::uint16_t>(i), 25);
-    if (i % 3 == 0) bench.pause_and_resume();
-    bench.restart();
+    if (i % 3 == 0) fixture.pause_and_resume();
+    fixture.restart();
   }
   done = true;
   clients.join();

@@ -16,7 +16,7 @@ namespace {
 /// How often one looks for a peer whose coming nobody tells.
 constexpr std::chrono::milliseconds kLookAgain{200};
 /// What a request costs of a turn at least, however short it is.
-constexpr std::size_t kLeastCost = 64;
+constexpr std::size_t kMinCost = 64;
 
 /// Bytes `from` to `from + most` of `buffers`. Returns how many parts they lie in.
 std::size_t cut_out(std::span<const GuestSpan> buffers, std::size_t from, std::size_t most,
@@ -346,9 +346,9 @@ std::size_t ConsolePort::keep(std::span<const iovec> data) noexcept {
 void ConsolePort::Rx::drain() noexcept {
   std::size_t turn = kBytesInOneTurn;
   while (turn != 0) {
-    if (!port_.guest_open_) return runner_.doze();
+    if (!port_.guest_open_) return runner_.park();
     if (runner_.pop(chain_) != Pop::kChain) return port_.watch_input();
-    std::size_t cost = kLeastCost;
+    std::size_t cost = kMinCost;
     if (chain_.writable_bytes() == 0) {
       port_.counters_.guest_faults.add();
       runner_.complete(chain_, 0);
@@ -358,7 +358,7 @@ void ConsolePort::Rx::drain() noexcept {
       if (result < 0) {
         [[maybe_unused]] const bool back = runner_.rewind(chain_);
         assert(back);
-        return runner_.doze();
+        return runner_.park();
       }
       cost = std::max(cost, static_cast<std::size_t>(result));
       runner_.complete(chain_, static_cast<std::uint32_t>(result));
@@ -372,7 +372,7 @@ void ConsolePort::Tx::drain() noexcept {
   std::size_t turn = kBytesInOneTurn;
   while (turn != 0) {
     if (runner_.pop(chain_) != Pop::kChain) return;
-    if (!send(turn)) return runner_.doze();
+    if (!send(turn)) return runner_.park();
   }
   runner_.yield();
 }
@@ -391,7 +391,7 @@ bool ConsolePort::Tx::send(std::size_t& turn) noexcept {
   }
   if (sent_ >= bytes) {
     sent_ = 0;
-    turn -= std::min(turn, kLeastCost);
+    turn -= std::min(turn, kMinCost);
     runner_.complete(chain_, 0);
     return true;
   }

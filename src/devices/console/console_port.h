@@ -10,7 +10,7 @@
 #include "devices/console/console_control.h"
 #include "devices/console/console_counters.h"
 #include "event/io_thread.h"
-#include "virtio/queue_runner.h"
+#include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
 

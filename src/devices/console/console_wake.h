@@ -1,11 +1,12 @@
 #pragma once
 
-#include "virtio/queue_runner.h"
+#include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
 
 /// Wakes a queue from wherever something happened that it waits for: on the I/O thread at once, and
-/// from elsewhere, or where a vCPU may hold its baton, by a message. Any thread, with any lock.
+/// from elsewhere, or where a vCPU may hold its queue lock, by a message. Any thread, with any
+/// lock.
 inline void wake_queue(QueueRunner& runner) noexcept {
   if (runner.mode() == NotifyMode::kIoEventFd && runner.thread().is_current()) {
     runner.wake();

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "devices/device_option.h"
 #include "memory/guest_memory.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -26,7 +26,7 @@ struct FsConfig {
   static Result<FsConfig> parse(const PropertyList& properties);
   static Status check_together(std::span<const FsConfig> shares);
   /// All queues.
-  [[nodiscard]] unsigned carried_queues() const noexcept { return num_queues + 1; }
+  [[nodiscard]] unsigned offloaded_queues() const noexcept { return num_queues + 1; }
   static constexpr bool kSharesMemory = true;
 };
 

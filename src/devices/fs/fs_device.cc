@@ -13,7 +13,7 @@ Result<std::unique_ptr<FsDevice>> FsDevice::create(const FsConfig& config,
                                                    VhostUserFront::Connect connect,
                                                    Patience patience) {
   auto front = VhostUserFront::create({.name = config.id,
-                                       .queues = config.carried_queues(),
+                                       .queues = config.offloaded_queues(),
                                        .features = kRingFeatures,
                                        .patience = patience},
                                       std::move(connect));
@@ -28,7 +28,7 @@ FsDevice::FsDevice(const FsConfig& config, std::unique_ptr<VhostUserFront> front
   traits_ = {.type = DeviceType::kFs,
              .id = config.id,
              .features = 0,
-             .queue_count = static_cast<std::uint16_t>(config.carried_queues()),
+             .queue_count = static_cast<std::uint16_t>(config.offloaded_queues()),
              .queue_max_size = config.queue_size,
              .config_bytes = sizeof space_};
 }
@@ -59,7 +59,7 @@ Status FsDevice::activate(std::uint64_t features, std::span<QueueRunner* const> 
 
 void FsDevice::reset() noexcept { front_->unwatch(); }
 
-std::vector<DeviceFigure> FsDevice::figures() const {
+std::vector<DeviceStat> FsDevice::stats() const {
   return {{"vhost_user_queues", front_->served(), true}, {"lost_connections", front_->losses()}};
 }
 

@@ -7,7 +7,7 @@
 #include "devices/fs/fs_config.h"
 #include "vhost_user/vhost_user_front.h"
 #include "virtio/abi/fs.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -28,7 +28,7 @@ class FsDevice final : public VirtioDevice {
   [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
  private:
   FsDevice(const FsConfig& config, std::unique_ptr<VhostUserFront> front);

@@ -6,8 +6,8 @@
 
 #include <cstring>
 
-#include "testing/carried_bench.h"
 #include "testing/fake_back_end.h"
+#include "testing/offload_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -22,7 +22,7 @@ using vhost_user::Message;
 using vhost_user::Request;
 
 /// The device behind a transport's core, between a driver and a back end.
-struct FsDeviceTest : ::testing::Test, testing::CarriedBench {
+struct FsDeviceTest : ::testing::Test, testing::OffloadFixture {
   void SetUp() override {
 #ifdef __SANITIZE_THREAD__
     GTEST_SKIP()
@@ -66,7 +66,7 @@ struct FsDeviceTest : ::testing::Test, testing::CarriedBench {
     back_end.set_hook({});
     core->resume();
   }
-  std::uint64_t losses() { return core->figures().at(1).value; }
+  std::uint64_t losses() { return core->stats().at(1).value; }
 
   FakeBackEnd back_end;
 };
@@ -79,7 +79,7 @@ TEST_F(FsDeviceTest, TheBackEndServesAllQueues) {
   for (int i = 0; i < 50; ++i) {
     for (unsigned queue = 0; queue < kQueues; ++queue) ASSERT_TRUE(answers(queue));
   }
-  EXPECT_EQ(core->figures()[0].value, kQueues);
+  EXPECT_EQ(core->stats()[0].value, kQueues);
   EXPECT_EQ(back_end.wrong_messages(), 0U);
 }
 
@@ -124,7 +124,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
     back_end.hang_up();
     EXPECT_TRUE(soon([&] { return needs_reset(); }));
     EXPECT_EQ(losses(), static_cast<std::uint64_t>(life));
-    EXPECT_EQ(core->figures()[0].value, 0U);
+    EXPECT_EQ(core->stats()[0].value, 0U);
     core->notify(1);
   }
   back_end.refuse_connections(true);

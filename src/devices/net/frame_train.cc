@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "virtio/descriptor_chain.h"
+#include "virtio/ring/descriptor_chain.h"
 
 namespace bellhop {
 
@@ -126,7 +126,7 @@ bool FrameTrain::add(const Frame& frame, bool may_join) noexcept {
   payload_ += next->payload;
   frame_bytes_ += frame.bytes;
   ++frames_;
-  open_ = next->payload == first_.payload && frames_ < kMostFrames;
+  open_ = next->payload == first_.payload && frames_ < kMaxFrames;
   return true;
 }
 
@@ -143,7 +143,7 @@ void FrameTrain::begin(const Frame& frame, bool may_join) noexcept {
   }
   parts_[0] = {&head_, head_bytes};
   part_count_ = 1;
-  static_assert(kMostParts > kMaxChainBuffers && sizeof head_ == sizeof(NetHeader) + kHeadBytes);
+  static_assert(kMaxParts > kMaxChainBuffers && sizeof head_ == sizeof(NetHeader) + kHeadBytes);
   [[maybe_unused]] const bool all = append(frame.buffers, head_bytes);
   assert(all);
   frames_ = 1;

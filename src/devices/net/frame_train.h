@@ -29,7 +29,7 @@ class FrameTrain {
  public:
   /// What every kernel takes in one train is 64 (UDP_MAX_SEGMENTS). A device that holds as many
   /// chains has a place for one more.
-  static constexpr std::size_t kMostFrames = 63;
+  static constexpr std::size_t kMaxFrames = 63;
   /// The longest head that is looked at: IPv6.
   static constexpr std::size_t kHeadBytes = kEthernetHeaderBytes + 40 + 8;
 
@@ -60,7 +60,7 @@ class FrameTrain {
 
  private:
   /// Places to send from: a kernel takes 1024.
-  static constexpr std::size_t kMostParts = 256;
+  static constexpr std::size_t kMaxParts = 256;
 
   /// A datagram that may be part of a train.
   struct Datagram {
@@ -84,7 +84,7 @@ class FrameTrain {
     std::array<std::byte, kHeadBytes> bytes;
   } head_{};
   std::size_t part_count_ = 0;
-  std::array<iovec, kMostParts> parts_;
+  std::array<iovec, kMaxParts> parts_;
 };
 
 }  // namespace bellhop

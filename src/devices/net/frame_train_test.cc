@@ -93,7 +93,7 @@ TEST_F(FrameTrainTest, WhatTheHostTakesApartIsWhatWasSent) {
         bytes += frame.size() - kNetHeaderBytes;
       }
       const std::size_t room = (65535 - header_bytes(flow)) / payload;
-      EXPECT_EQ(sent.size(), std::min(room, FrameTrain::kMostFrames)) << payload;
+      EXPECT_EQ(sent.size(), std::min(room, FrameTrain::kMaxFrames)) << payload;
       EXPECT_EQ(train.frames(), sent.size());
       EXPECT_EQ(train.frame_bytes(), bytes);
       EXPECT_EQ(take_apart(finish()), sent) << payload << (ip6 ? " over IPv6" : " over IPv4");

@@ -4,12 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
-using testing::NetBench;
+using testing::NetFixture;
 using namespace virtio;
 
 constexpr MacAddress kOther = 0x0705'0403'0202;
@@ -17,19 +17,21 @@ constexpr MacAddress kGroup = 0x0000'005e'0001 | 0x01;
 
 class NetControlTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  explicit NetControlTest(unsigned pairs = 4) : bench(GetParam(), pairs) { bench.start(); }
+  explicit NetControlTest(unsigned pairs = 4) : fixture(GetParam(), pairs) { fixture.start(); }
 
   std::uint8_t raw(std::uint8_t command_class, std::uint8_t command,
                    std::initializer_list<unsigned> bytes) {
     std::vector<std::byte> data;
     for (const unsigned byte : bytes) data.push_back(static_cast<std::byte>(byte));
-    return bench.command(command_class, command, data, control());
+    return fixture.command(command_class, command, data, control());
   }
   std::uint8_t bytes(std::uint8_t command_class, std::uint8_t command,
                      std::span<const std::byte> data) {
-    return bench.command(command_class, command, data, control());
+    return fixture.command(command_class, command, data, control());
   }
-  [[nodiscard]] unsigned control() const { return static_cast<unsigned>(bench.queues.size() - 1); }
+  [[nodiscard]] unsigned control() const {
+    return static_cast<unsigned>(fixture.queues.size() - 1);
+  }
   static void append(std::vector<std::byte>& to, std::uint32_t count,
                      std::span<const MacAddress> list) {
     const std::size_t at = to.size();
@@ -47,29 +49,29 @@ class NetControlTest : public ::testing::TestWithParam<NotifyMode> {
   /// Whether a frame to that address reaches the driver: one to all that follows it does.
   bool reaches(MacAddress to, unsigned pair = 0) {
     constexpr MacAddress kBroadcast = 0xffff'ffff'ffff;
-    bench.give_buffers(2, 2048, pair);
-    const auto marker = NetBench::frame(64, 99, kBroadcast);
-    const auto frame = NetBench::frame(64, 1, to);
-    bench.put(frame, pair);
-    bench.put(marker, pair);
-    const auto first = bench.receive(pair);
-    if (NetBench::same_frame(first, marker)) {
+    fixture.give_buffers(2, 2048, pair);
+    const auto marker = NetFixture::frame(64, 99, kBroadcast);
+    const auto frame = NetFixture::frame(64, 1, to);
+    fixture.put(frame, pair);
+    fixture.put(marker, pair);
+    const auto first = fixture.receive(pair);
+    if (NetFixture::same_frame(first, marker)) {
       // The buffer left over goes to a frame of the next time.
-      bench.put(marker, pair);
-      (void)bench.receive(pair);
+      fixture.put(marker, pair);
+      (void)fixture.receive(pair);
       return false;
     }
-    return NetBench::same_frame(bench.receive(pair), marker);
+    return NetFixture::same_frame(fixture.receive(pair), marker);
   }
 
-  NetBench bench;
+  NetFixture fixture;
 };
 
 TEST_P(NetControlTest, ReceiveModes) {
   EXPECT_TRUE(reaches(kOther)) << "promiscuous until told otherwise";
   EXPECT_EQ(raw(kNetControlRx, kNetControlRxPromisc, {0}), kNetControlOk);
   EXPECT_FALSE(reaches(kOther));
-  EXPECT_TRUE(reaches(NetBench::kMac));
+  EXPECT_TRUE(reaches(NetFixture::kMac));
   EXPECT_EQ(raw(kNetControlRx, kNetControlRxAllUni, {1}), kNetControlOk);
   EXPECT_TRUE(reaches(kOther));
   EXPECT_FALSE(reaches(kGroup));
@@ -77,7 +79,7 @@ TEST_P(NetControlTest, ReceiveModes) {
   EXPECT_TRUE(reaches(kGroup));
   EXPECT_EQ(raw(kNetControlRx, kNetControlRxNoMulti, {1}), kNetControlOk);
   EXPECT_FALSE(reaches(kGroup));
-  EXPECT_GE(bench.device->totals().rx_dropped_filter, 3U);
+  EXPECT_GE(fixture.device->totals().rx_dropped_filter, 3U);
 }
 
 TEST_P(NetControlTest, AddressTables) {
@@ -96,76 +98,78 @@ TEST_P(NetControlTest, OwnAddress) {
   ASSERT_EQ(raw(kNetControlRx, kNetControlRxPromisc, {0}), kNetControlOk);
   EXPECT_EQ(raw(kNetControlMac, kNetControlMacAddrSet, {2, 2, 3, 4, 5, 7}), kNetControlOk);
   EXPECT_TRUE(reaches(kOther));
-  EXPECT_FALSE(reaches(NetBench::kMac));
-  EXPECT_EQ(bench.config().mac[5], 7);
-  bench.restart(bench.device->traits().features);
-  EXPECT_EQ(bench.config().mac[5], 6) << "as at first";
+  EXPECT_FALSE(reaches(NetFixture::kMac));
+  EXPECT_EQ(fixture.config().mac[5], 7);
+  fixture.restart(fixture.device->traits().features);
+  EXPECT_EQ(fixture.config().mac[5], 6) << "as at first";
 }
 
 TEST_P(NetControlTest, Vlans) {
   ASSERT_EQ(raw(kNetControlRx, kNetControlRxPromisc, {0}), kNetControlOk);
-  auto tagged = NetBench::frame(64, 1);
+  auto tagged = NetFixture::frame(64, 1);
   tagged[kNetHeaderBytes + 12] = std::byte{0x81};
   tagged[kNetHeaderBytes + 13] = std::byte{0};
   tagged[kNetHeaderBytes + 14] = std::byte{0};
   tagged[kNetHeaderBytes + 15] = std::byte{9};
-  bench.give_buffers(1, 2048);
-  bench.put(tagged);
-  ASSERT_TRUE(NetBench::eventually([&] { return bench.device->totals().rx_dropped_filter == 1; }));
+  fixture.give_buffers(1, 2048);
+  fixture.put(tagged);
+  ASSERT_TRUE(
+      NetFixture::eventually([&] { return fixture.device->totals().rx_dropped_filter == 1; }));
   EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {9, 0}), kNetControlOk);
-  bench.put(tagged);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), tagged));
+  fixture.put(tagged);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), tagged));
   EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanDel, {9, 0}), kNetControlOk);
 }
 
 TEST_P(NetControlTest, Announcement) {
-  bench.device->announce();
-  EXPECT_EQ(bench.config().status, kNetStatusLinkUp | kNetStatusAnnounce);
-  EXPECT_EQ(bench.listener.changes, 1);
+  fixture.device->announce();
+  EXPECT_EQ(fixture.config().status, kNetStatusLinkUp | kNetStatusAnnounce);
+  EXPECT_EQ(fixture.listener.changes, 1);
   EXPECT_EQ(raw(kNetControlAnnounce, kNetControlAnnounceAck, {}), kNetControlOk);
-  EXPECT_EQ(bench.config().status, kNetStatusLinkUp);
-  bench.stop();
-  bench.device->announce();
-  EXPECT_EQ(bench.config().status, kNetStatusLinkUp) << "no driver that could";
+  EXPECT_EQ(fixture.config().status, kNetStatusLinkUp);
+  fixture.stop();
+  fixture.device->announce();
+  EXPECT_EQ(fixture.config().status, kNetStatusLinkUp) << "no driver that could";
 }
 
 TEST_P(NetControlTest, QueuePairs) {
-  EXPECT_EQ(bench.config().max_virtqueue_pairs, 4U);
-  EXPECT_EQ(bench.nic->pairs_in_use(), 1U);
-  const auto frame = NetBench::frame(100, 4);
+  EXPECT_EQ(fixture.config().max_virtqueue_pairs, 4U);
+  EXPECT_EQ(fixture.nic->pairs_in_use(), 1U);
+  const auto frame = NetFixture::frame(100, 4);
   // Frames for a pair that is not in use stay where they are, and those from it go nowhere.
-  bench.give_buffers(1, 2048, 2);
-  bench.put(frame, 2);
-  EXPECT_TRUE(bench.send(frame, 2));
-  EXPECT_EQ(bench.device->totals().guest_faults, 1U);
-  bench.settle();
-  EXPECT_FALSE(bench.driver(4).reap().has_value());
+  fixture.give_buffers(1, 2048, 2);
+  fixture.put(frame, 2);
+  EXPECT_TRUE(fixture.send(frame, 2));
+  EXPECT_EQ(fixture.device->totals().guest_faults, 1U);
+  fixture.settle();
+  EXPECT_FALSE(fixture.driver(4).reap().has_value());
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {3, 0}), kNetControlOk);
-  EXPECT_EQ(bench.nic->pairs_in_use(), 3U);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(2), frame));
+  EXPECT_EQ(fixture.nic->pairs_in_use(), 3U);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(2), frame));
   for (unsigned pair = 0; pair < 3; ++pair) {
-    EXPECT_TRUE(reaches(NetBench::kMac, pair)) << pair;
-    EXPECT_TRUE(bench.send(frame, pair));
-    EXPECT_TRUE(NetBench::same_frame(bench.get(pair), frame)) << pair;
+    EXPECT_TRUE(reaches(NetFixture::kMac, pair)) << pair;
+    EXPECT_TRUE(fixture.send(frame, pair));
+    EXPECT_TRUE(NetFixture::same_frame(fixture.get(pair), frame)) << pair;
   }
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {1, 0}), kNetControlOk);
-  EXPECT_EQ(bench.nic->pairs_in_use(), 1U);
-  EXPECT_TRUE(reaches(NetBench::kMac, 0));
+  EXPECT_EQ(fixture.nic->pairs_in_use(), 1U);
+  EXPECT_TRUE(reaches(NetFixture::kMac, 0));
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {4, 0}), kNetControlOk);
-  bench.restart(bench.device->traits().features);
-  EXPECT_EQ(bench.nic->pairs_in_use(), 1U);
+  fixture.restart(fixture.device->traits().features);
+  EXPECT_EQ(fixture.nic->pairs_in_use(), 1U);
 }
 
 TEST_P(NetControlTest, OffloadsAtRunTime) {
-  EXPECT_EQ(bench.nic->guest_offloads(), Offloads::all());
+  EXPECT_EQ(fixture.nic->guest_offloads(), Offloads::all());
   const std::uint64_t some =
       feature_mask(kNetFeatureGuestCsum) | feature_mask(kNetFeatureGuestTso4);
-  EXPECT_EQ(bench.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, some),
+  EXPECT_EQ(fixture.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, some),
             kNetControlOk);
-  EXPECT_EQ(bench.nic->guest_offloads(), (Offloads{Offload::kCsum, Offload::kTso4}));
-  EXPECT_EQ(bench.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, std::uint64_t{0}),
-            kNetControlOk);
-  EXPECT_TRUE(bench.nic->guest_offloads().empty());
+  EXPECT_EQ(fixture.nic->guest_offloads(), (Offloads{Offload::kCsum, Offload::kTso4}));
+  EXPECT_EQ(
+      fixture.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, std::uint64_t{0}),
+      kNetControlOk);
+  EXPECT_TRUE(fixture.nic->guest_offloads().empty());
 }
 
 TEST_P(NetControlTest, Row27QueuePairsOutOfRange) {
@@ -174,16 +178,16 @@ TEST_P(NetControlTest, Row27QueuePairsOutOfRange) {
   }
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {1, 0x80}), kNetControlError);
   EXPECT_EQ(raw(kNetControlMq, 1, {1, 0}), kNetControlError) << "RSS, which is not offered";
-  EXPECT_EQ(bench.nic->pairs_in_use(), 1U);
-  bench.nic->refuse_settings(true);
+  EXPECT_EQ(fixture.nic->pairs_in_use(), 1U);
+  fixture.nic->refuse_settings(true);
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {2, 0}), kNetControlError);
-  bench.nic->refuse_settings(false);
-  EXPECT_TRUE(bench.works());
+  fixture.nic->refuse_settings(false);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetControlTest, Row27AddressTablesThatOverflow) {
   ASSERT_EQ(raw(kNetControlRx, kNetControlRxPromisc, {0}), kNetControlOk);
-  const std::vector<MacAddress> many(5000, NetBench::kMac);
+  const std::vector<MacAddress> many(5000, NetFixture::kMac);
   EXPECT_EQ(bytes(kNetControlMac, kNetControlMacTableSet, tables(many, many)), kNetControlOk);
   EXPECT_TRUE(reaches(kOther));
   EXPECT_TRUE(reaches(kGroup));
@@ -201,7 +205,7 @@ TEST_P(NetControlTest, Row27AddressTablesThatOverflow) {
   surplus.push_back(std::byte{0});
   EXPECT_EQ(bytes(kNetControlMac, kNetControlMacTableSet, surplus), kNetControlError);
   EXPECT_TRUE(reaches(kOther)) << "a command that is refused changes nothing";
-  EXPECT_TRUE(bench.works());
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetControlTest, Row27CommandsCutShort) {
@@ -218,52 +222,52 @@ TEST_P(NetControlTest, Row27CommandsCutShort) {
   EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {0xff, 0xff}), kNetControlError);
   EXPECT_EQ(raw(kNetControlMac, kNetControlMacTableSet, {}), kNetControlError);
   const std::uint64_t foreign = 1;
-  EXPECT_EQ(bench.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, foreign),
+  EXPECT_EQ(fixture.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, foreign),
             kNetControlError);
-  EXPECT_TRUE(bench.works());
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetControlTest, Row27FramingOfCommands) {
   const unsigned queue = control();
-  const GuestAddress at = NetBench::slot(queue, 0);
+  const GuestAddress at = NetFixture::slot(queue, 0);
   const std::array<std::byte, 3> promisc_off{};
-  ASSERT_TRUE(bench.memory.write(at, promisc_off));
+  ASSERT_TRUE(fixture.memory.write(at, promisc_off));
   // Without a place for the answer: not done.
-  ASSERT_TRUE(bench.driver(queue).add({{at, 3, false}}));
-  bench.offer(queue);
-  EXPECT_EQ(bench.wait_used(queue)->length, 0U);
+  ASSERT_TRUE(fixture.driver(queue).add({{at, 3, false}}));
+  fixture.offer(queue);
+  EXPECT_EQ(fixture.wait_used(queue)->length, 0U);
   EXPECT_TRUE(reaches(kOther));
   // Nothing to read; half a header.
   for (const std::uint32_t bytes : {0U, 1U}) {
-    const GuestAddress answer = NetBench::slot(queue, 1);
+    const GuestAddress answer = NetFixture::slot(queue, 1);
     if (bytes == 0) {
-      ASSERT_TRUE(bench.driver(queue).add({{answer, 1, true}}));
+      ASSERT_TRUE(fixture.driver(queue).add({{answer, 1, true}}));
     } else {
-      ASSERT_TRUE(bench.driver(queue).add({{at, bytes, false}, {answer, 1, true}}));
+      ASSERT_TRUE(fixture.driver(queue).add({{at, bytes, false}, {answer, 1, true}}));
     }
-    bench.offer(queue);
-    EXPECT_EQ(bench.wait_used(queue)->length, 1U);
+    fixture.offer(queue);
+    EXPECT_EQ(fixture.wait_used(queue)->length, 1U);
     std::byte status{};
-    ASSERT_TRUE(bench.memory.read(answer, {&status, 1}));
+    ASSERT_TRUE(fixture.memory.read(answer, {&status, 1}));
     EXPECT_EQ(status, std::byte{kNetControlError});
   }
   // In as many pieces as it has bytes: legal.
   const GuestAddress rest(at.value() + 1);
-  ASSERT_TRUE(bench.driver(queue).add({{at, 1, false},
-                                       {rest, 1, false},
-                                       {GuestAddress(at.value() + 2), 1, false},
-                                       {NetBench::slot(queue, 1), 1, true}}));
-  bench.offer(queue);
-  EXPECT_EQ(bench.wait_used(queue)->length, 1U);
+  ASSERT_TRUE(fixture.driver(queue).add({{at, 1, false},
+                                         {rest, 1, false},
+                                         {GuestAddress(at.value() + 2), 1, false},
+                                         {NetFixture::slot(queue, 1), 1, true}}));
+  fixture.offer(queue);
+  EXPECT_EQ(fixture.wait_used(queue)->length, 1U);
   EXPECT_FALSE(reaches(kOther));
 }
 
 TEST_P(NetControlTest, CommandsThatWereNotNegotiatedAreRefused) {
-  const std::uint64_t features = bench.device->traits().features;
+  const std::uint64_t features = fixture.device->traits().features;
   for (const unsigned bit :
        {kNetFeatureCtrlRx, kNetFeatureCtrlRxExtra, kNetFeatureCtrlVlan, kNetFeatureGuestAnnounce,
         kNetFeatureCtrlMacAddr, kNetFeatureCtrlGuestOffloads}) {
-    bench.restart(features & ~feature_mask(bit));
+    fixture.restart(features & ~feature_mask(bit));
     const auto expected = [bit](unsigned of) {
       return bit == of ? kNetControlError : kNetControlOk;
     };
@@ -275,7 +279,7 @@ TEST_P(NetControlTest, CommandsThatWereNotNegotiatedAreRefused) {
     EXPECT_EQ(raw(kNetControlMac, kNetControlMacAddrSet, {2, 2, 3, 4, 5, 6}),
               expected(kNetFeatureCtrlMacAddr));
     EXPECT_EQ(
-        bench.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, std::uint64_t{0}),
+        fixture.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, std::uint64_t{0}),
         expected(kNetFeatureCtrlGuestOffloads));
   }
 }

@@ -54,7 +54,7 @@ class LinkWatch final : public ReadyHandler {
 class UnusedQueue final : public QueueHandler {
  public:
   explicit UnusedQueue(QueueRunner& runner) noexcept : runner_(runner) {}
-  void drain() noexcept override { runner_.doze(); }
+  void drain() noexcept override { runner_.park(); }
   void submit() noexcept override {}
 
  private:
@@ -328,7 +328,7 @@ NetTotals NetDevice::totals() const noexcept {
   return sum;
 }
 
-std::vector<DeviceFigure> NetDevice::figures() const {
+std::vector<DeviceStat> NetDevice::stats() const {
   const NetTotals sum = totals();
   return {{"rx_frames", sum.rx_frames},
           {"rx_bytes", sum.rx_bytes},

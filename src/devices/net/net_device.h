@@ -12,7 +12,7 @@
 #include "net/net_backend.h"
 #include "vhost/vhost_net.h"
 #include "virtio/abi/net.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -67,7 +67,7 @@ class NetDevice final : public VirtioDevice {
   [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   [[nodiscard]] NetTotals totals() const noexcept;
 

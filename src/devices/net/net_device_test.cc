@@ -2,13 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
 using testing::FakeDriver;
-using testing::NetBench;
+using testing::NetFixture;
 using namespace virtio;
 
 constexpr std::uint64_t without(std::uint64_t features, std::initializer_list<unsigned> bits) {
@@ -18,24 +18,24 @@ constexpr std::uint64_t without(std::uint64_t features, std::initializer_list<un
 
 class NetDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  NetBench bench{GetParam(), 1, {.id = "net0", .mtu = 1500}};
-  [[nodiscard]] std::uint64_t all() const { return bench.device->traits().features; }
+  NetFixture fixture{GetParam(), 1, {.id = "net0", .mtu = 1500}};
+  [[nodiscard]] std::uint64_t all() const { return fixture.device->traits().features; }
 };
 
 TEST_P(NetDeviceTest, CarriesFramesBothWays) {
-  bench.start();
+  fixture.start();
   for (unsigned i = 0; i < 300; ++i) {
-    const auto frame = NetBench::frame(60 + i * 5, i);
-    bench.give_buffers(1, 2048);
-    bench.put(frame);
-    const auto got = bench.receive();
-    ASSERT_TRUE(NetBench::same_frame(got, frame)) << i;
-    EXPECT_EQ(NetBench::header_of(got).num_buffers, 1U);
-    ASSERT_TRUE(bench.send(frame));
-    const auto sent = bench.get();
-    ASSERT_TRUE(NetBench::same_frame(sent, frame)) << i;
+    const auto frame = NetFixture::frame(60 + i * 5, i);
+    fixture.give_buffers(1, 2048);
+    fixture.put(frame);
+    const auto got = fixture.receive();
+    ASSERT_TRUE(NetFixture::same_frame(got, frame)) << i;
+    EXPECT_EQ(NetFixture::header_of(got).num_buffers, 1U);
+    ASSERT_TRUE(fixture.send(frame));
+    const auto sent = fixture.get();
+    ASSERT_TRUE(NetFixture::same_frame(sent, frame)) << i;
   }
-  const NetTotals totals = bench.device->totals();
+  const NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.rx_frames, 300U);
   EXPECT_EQ(totals.tx_frames, 300U);
   EXPECT_EQ(totals.rx_bytes, totals.tx_bytes);
@@ -43,186 +43,187 @@ TEST_P(NetDeviceTest, CarriesFramesBothWays) {
 }
 
 TEST_P(NetDeviceTest, MergesBuffersForLongFrames) {
-  bench.start();
+  fixture.start();
   // Short and long ones in turn, so that the guess at the room is wrong both ways.
   for (const std::size_t bytes : {60UL, 5000UL, 60UL, 60UL, 65000UL, 1514UL, 65000UL, 65549UL}) {
-    const auto frame = NetBench::frame(bytes, static_cast<unsigned>(bytes));
-    bench.give_buffers(48, 1536);
-    bench.put(frame);
-    const auto got = bench.receive();
-    ASSERT_TRUE(NetBench::same_frame(got, frame)) << bytes;
-    EXPECT_EQ(NetBench::header_of(got).num_buffers, (frame.size() + 1535) / 1536);
-    bench.restart(all());
+    const auto frame = NetFixture::frame(bytes, static_cast<unsigned>(bytes));
+    fixture.give_buffers(48, 1536);
+    fixture.put(frame);
+    const auto got = fixture.receive();
+    ASSERT_TRUE(NetFixture::same_frame(got, frame)) << bytes;
+    EXPECT_EQ(NetFixture::header_of(got).num_buffers, (frame.size() + 1535) / 1536);
+    fixture.restart(all());
   }
 }
 
 TEST_P(NetDeviceTest, UsesBuffersThatAreChains) {
-  bench.start(without(all(), {kNetFeatureMrgRxbuf}));
-  const GuestAddress at = NetBench::slot(0, 0);
-  const GuestAddress rest = NetBench::slot(0, 1);
-  ASSERT_TRUE(bench.driver(0).add({{at, 5, true},
-                                   {rest, 7, true},
-                                   {NetBench::slot(0, 2), 20, true},
-                                   {NetBench::slot(0, 3), 2000, true}}));
-  bench.offer(0);
-  const auto frame = NetBench::frame(500, 3);
-  bench.put(frame);
-  const auto used = bench.wait_used(0);
+  fixture.start(without(all(), {kNetFeatureMrgRxbuf}));
+  const GuestAddress at = NetFixture::slot(0, 0);
+  const GuestAddress rest = NetFixture::slot(0, 1);
+  ASSERT_TRUE(fixture.driver(0).add({{at, 5, true},
+                                     {rest, 7, true},
+                                     {NetFixture::slot(0, 2), 20, true},
+                                     {NetFixture::slot(0, 3), 2000, true}}));
+  fixture.offer(0);
+  const auto frame = NetFixture::frame(500, 3);
+  fixture.put(frame);
+  const auto used = fixture.wait_used(0);
   ASSERT_TRUE(used.has_value());
   EXPECT_EQ(used->length, frame.size());
   std::vector<std::byte> got(frame.size());
-  ASSERT_TRUE(bench.memory.read(at, std::span(got).first(5)));
-  ASSERT_TRUE(bench.memory.read(rest, std::span(got).subspan(5, 7)));
-  ASSERT_TRUE(bench.memory.read(NetBench::slot(0, 2), std::span(got).subspan(12, 20)));
-  ASSERT_TRUE(bench.memory.read(NetBench::slot(0, 3), std::span(got).subspan(32)));
-  EXPECT_TRUE(NetBench::same_frame(got, frame));
-  EXPECT_EQ(NetBench::header_of(got).num_buffers, 1U);
+  ASSERT_TRUE(fixture.memory.read(at, std::span(got).first(5)));
+  ASSERT_TRUE(fixture.memory.read(rest, std::span(got).subspan(5, 7)));
+  ASSERT_TRUE(fixture.memory.read(NetFixture::slot(0, 2), std::span(got).subspan(12, 20)));
+  ASSERT_TRUE(fixture.memory.read(NetFixture::slot(0, 3), std::span(got).subspan(32)));
+  EXPECT_TRUE(NetFixture::same_frame(got, frame));
+  EXPECT_EQ(NetFixture::header_of(got).num_buffers, 1U);
 }
 
 TEST_P(NetDeviceTest, SendsFramesThatLieInPieces) {
-  bench.start();
-  const auto frame = NetBench::frame(3000, 9);
+  fixture.start();
+  const auto frame = NetFixture::frame(3000, 9);
   const auto part = [&](unsigned slot, std::size_t from, std::size_t bytes) {
-    EXPECT_TRUE(bench.memory.write(NetBench::slot(1, slot), std::span(frame).subspan(from, bytes)));
-    return FakeDriver::Buffer{NetBench::slot(1, slot), static_cast<std::uint32_t>(bytes), false};
+    EXPECT_TRUE(
+        fixture.memory.write(NetFixture::slot(1, slot), std::span(frame).subspan(from, bytes)));
+    return FakeDriver::Buffer{NetFixture::slot(1, slot), static_cast<std::uint32_t>(bytes), false};
   };
   for (const std::size_t cut : {1UL, 11UL, 12UL, 13UL, 26UL, 1000UL}) {
-    ASSERT_TRUE(bench.driver(1).add(
+    ASSERT_TRUE(fixture.driver(1).add(
         {part(0, 0, cut), part(1, cut, 2000 - cut), part(2, 2000, frame.size() - 2000)}));
-    bench.offer(1);
-    ASSERT_TRUE(bench.wait_used(1).has_value());
-    EXPECT_TRUE(NetBench::same_frame(bench.get(), frame)) << cut;
+    fixture.offer(1);
+    ASSERT_TRUE(fixture.wait_used(1).has_value());
+    EXPECT_TRUE(NetFixture::same_frame(fixture.get(), frame)) << cut;
   }
 }
 
 TEST_P(NetDeviceTest, WaitsForBuffersWithoutSpinning) {
-  bench.start();
-  const auto frame = NetBench::frame(100, 1);
-  for (int i = 0; i < 5; ++i) bench.put(frame);
-  bench.settle();
+  fixture.start();
+  const auto frame = NetFixture::frame(100, 1);
+  for (int i = 0; i < 5; ++i) fixture.put(frame);
+  fixture.settle();
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  const std::uint64_t calls = bench.loop_calls();
+  const std::uint64_t calls = fixture.loop_calls();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_LE(bench.loop_calls() - calls, 8U) << "a readable wire, and no buffers";
-  bench.give_buffers(5, 2048);
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(NetBench::same_frame(bench.receive(), frame));
-  EXPECT_GE(bench.device->totals().rx_starved, 1U);
+  EXPECT_LE(fixture.loop_calls() - calls, 8U) << "a readable wire, and no buffers";
+  fixture.give_buffers(5, 2048);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(NetFixture::same_frame(fixture.receive(), frame));
+  EXPECT_GE(fixture.device->totals().rx_starved, 1U);
 }
 
 TEST_P(NetDeviceTest, SleepsWhileBuffersWaitForFrames) {
-  bench.start();
-  bench.give_buffers(32, 2048);
-  bench.settle();
+  fixture.start();
+  fixture.give_buffers(32, 2048);
+  fixture.settle();
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  const std::uint64_t calls = bench.loop_calls();
+  const std::uint64_t calls = fixture.loop_calls();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_LE(bench.loop_calls() - calls, 8U);
-  EXPECT_TRUE(bench.works());
+  EXPECT_LE(fixture.loop_calls() - calls, 8U);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, AFullWireHoldsFramesBackAndLosesNone) {
-  bench.start();
+  fixture.start();
   constexpr unsigned kFrames = 60;
   constexpr std::size_t kBytes = 30000;
   for (unsigned i = 0; i < kFrames; ++i) {
-    const auto frame = NetBench::frame(kBytes, i);
-    ASSERT_TRUE(bench.memory.write(NetBench::slot(1, i), frame));
-    ASSERT_TRUE(bench.driver(1).add(
-        {{NetBench::slot(1, i), static_cast<std::uint32_t>(frame.size()), false}}));
+    const auto frame = NetFixture::frame(kBytes, i);
+    ASSERT_TRUE(fixture.memory.write(NetFixture::slot(1, i), frame));
+    ASSERT_TRUE(fixture.driver(1).add(
+        {{NetFixture::slot(1, i), static_cast<std::uint32_t>(frame.size()), false}}));
   }
-  bench.offer(1);
-  ASSERT_TRUE(NetBench::eventually([&] { return bench.device->totals().tx_blocked != 0; }));
+  fixture.offer(1);
+  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
   for (unsigned i = 0; i < kFrames; ++i) {
-    ASSERT_TRUE(NetBench::same_frame(bench.get(), NetBench::frame(kBytes, i))) << i;
+    ASSERT_TRUE(NetFixture::same_frame(fixture.get(), NetFixture::frame(kBytes, i))) << i;
   }
-  for (unsigned i = 0; i < kFrames; ++i) ASSERT_TRUE(bench.wait_used(1).has_value());
-  EXPECT_EQ(bench.device->totals().tx_frames, kFrames);
+  for (unsigned i = 0; i < kFrames; ++i) ASSERT_TRUE(fixture.wait_used(1).has_value());
+  EXPECT_EQ(fixture.device->totals().tx_frames, kFrames);
 }
 
 TEST_P(NetDeviceTest, AResetDoesNotWaitForAFullWire) {
-  bench.start();
+  fixture.start();
   for (unsigned i = 0; i < 60; ++i) {
-    ASSERT_TRUE(bench.memory.write(NetBench::slot(1, i), NetBench::frame(30000, i)));
-    ASSERT_TRUE(bench.driver(1).add({{NetBench::slot(1, i), 30012, false}}));
+    ASSERT_TRUE(fixture.memory.write(NetFixture::slot(1, i), NetFixture::frame(30000, i)));
+    ASSERT_TRUE(fixture.driver(1).add({{NetFixture::slot(1, i), 30012, false}}));
   }
-  bench.offer(1);
-  ASSERT_TRUE(NetBench::eventually([&] { return bench.device->totals().tx_blocked != 0; }));
-  bench.restart(all());
+  fixture.offer(1);
+  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
+  fixture.restart(all());
   std::vector<std::byte> frame(kNetHeaderBytes + kMaxFrameBytes);
-  while (bench.nic->get(frame) != 0) {
+  while (fixture.nic->get(frame) != 0) {
   }
-  EXPECT_TRUE(bench.works());
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, AFrameWaitsForMoreBuffersAndIsNotTorn) {
-  bench.start();
-  const auto frame = NetBench::frame(20000, 5);
-  const auto after = NetBench::frame(70, 6);
-  bench.give_buffers(4, 1536);
-  bench.put(frame);
-  bench.put(after);
-  ASSERT_TRUE(NetBench::eventually([&] { return bench.device->totals().rx_starved != 0; }));
-  bench.pause_and_resume();
-  EXPECT_EQ(bench.driver(0).used_idx(), 0U) << "none of its buffers may be seen before all are";
-  bench.give_buffers(30, 1536);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), frame));
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), after));
-  EXPECT_EQ(bench.device->totals().rx_dropped_no_room, 0U);
+  fixture.start();
+  const auto frame = NetFixture::frame(20000, 5);
+  const auto after = NetFixture::frame(70, 6);
+  fixture.give_buffers(4, 1536);
+  fixture.put(frame);
+  fixture.put(after);
+  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().rx_starved != 0; }));
+  fixture.pause_and_resume();
+  EXPECT_EQ(fixture.driver(0).used_idx(), 0U) << "none of its buffers may be seen before all are";
+  fixture.give_buffers(30, 1536);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), frame));
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), after));
+  EXPECT_EQ(fixture.device->totals().rx_dropped_no_room, 0U);
 }
 
 TEST_P(NetDeviceTest, AFrameThatNeverFitsIsDroppedInTheEnd) {
-  bench.start();
-  bench.give_buffers(4, 1536);
-  bench.put(NetBench::frame(20000, 5));
-  const auto after = NetBench::frame(70, 6);
-  bench.put(after);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), after));
-  EXPECT_EQ(bench.device->totals().rx_dropped_no_room, 1U);
+  fixture.start();
+  fixture.give_buffers(4, 1536);
+  fixture.put(NetFixture::frame(20000, 5));
+  const auto after = NetFixture::frame(70, 6);
+  fixture.put(after);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), after));
+  EXPECT_EQ(fixture.device->totals().rx_dropped_no_room, 1U);
   // Without mergeable buffers there is nothing to wait for.
-  bench.restart(without(all(), {kNetFeatureMrgRxbuf}));
-  bench.give_buffers(4, 1536);
-  bench.put(NetBench::frame(20000, 5));
-  bench.put(after);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), after));
-  EXPECT_EQ(bench.device->totals().rx_dropped_no_room, 2U);
-  EXPECT_TRUE(bench.works());
+  fixture.restart(without(all(), {kNetFeatureMrgRxbuf}));
+  fixture.give_buffers(4, 1536);
+  fixture.put(NetFixture::frame(20000, 5));
+  fixture.put(after);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), after));
+  EXPECT_EQ(fixture.device->totals().rx_dropped_no_room, 2U);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, WithoutALinkFramesAreDroppedBothWays) {
-  bench.start();
-  bench.give_buffers(8, 2048);
-  EXPECT_EQ(bench.config().status & kNetStatusLinkUp, kNetStatusLinkUp);
-  bench.device->set_link(false);
-  EXPECT_EQ(bench.listener.changes, 1);
-  EXPECT_EQ(bench.config().status & kNetStatusLinkUp, 0);
-  bench.put(NetBench::frame(100, 1));
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 2)));
+  fixture.start();
+  fixture.give_buffers(8, 2048);
+  EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, kNetStatusLinkUp);
+  fixture.device->set_link(false);
+  EXPECT_EQ(fixture.listener.changes, 1);
+  EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, 0);
+  fixture.put(NetFixture::frame(100, 1));
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 2)));
   ASSERT_TRUE(
-      NetBench::eventually([&] { return bench.device->totals().rx_dropped_link_down == 1; }));
-  EXPECT_EQ(bench.device->totals().tx_dropped_link_down, 1U);
-  bench.device->set_link(false);
-  EXPECT_EQ(bench.listener.changes, 1) << "nothing has changed";
-  bench.device->set_link(true);
-  EXPECT_EQ(bench.listener.changes, 2);
-  const auto frame = NetBench::frame(100, 3);
-  bench.put(frame);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), frame));
-  ASSERT_TRUE(bench.send(frame));
-  EXPECT_TRUE(NetBench::same_frame(bench.get(), frame));
+      NetFixture::eventually([&] { return fixture.device->totals().rx_dropped_link_down == 1; }));
+  EXPECT_EQ(fixture.device->totals().tx_dropped_link_down, 1U);
+  fixture.device->set_link(false);
+  EXPECT_EQ(fixture.listener.changes, 1) << "nothing has changed";
+  fixture.device->set_link(true);
+  EXPECT_EQ(fixture.listener.changes, 2);
+  const auto frame = NetFixture::frame(100, 3);
+  fixture.put(frame);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), frame));
+  ASSERT_TRUE(fixture.send(frame));
+  EXPECT_TRUE(NetFixture::same_frame(fixture.get(), frame));
 }
 
 TEST_P(NetDeviceTest, ConfigurationSpace) {
-  bench.start();
-  const NetConfig config = bench.config();
+  fixture.start();
+  const NetConfig config = fixture.config();
   EXPECT_EQ(config.mac[0], 0x02);
   EXPECT_EQ(config.mac[5], 0x06);
   EXPECT_EQ(config.mtu, 1500U);
   EXPECT_EQ(config.max_virtqueue_pairs, 1U);
   const std::byte other{0x55};
-  bench.device->write_config(0, {&other, 1});
-  EXPECT_EQ(bench.config().mac[0], 0x02) << "5.1.4: read-only for the driver";
+  fixture.device->write_config(0, {&other, 1});
+  EXPECT_EQ(fixture.config().mac[0], 0x02) << "5.1.4: read-only for the driver";
   std::array<std::byte, 2> mtu{};
-  bench.device->read_config(offsetof(NetConfig, mtu), mtu);
+  fixture.device->read_config(offsetof(NetConfig, mtu), mtu);
   EXPECT_EQ(std::to_integer<unsigned>(mtu[0]), 1500U & 0xff);
 }
 
@@ -246,50 +247,51 @@ TEST_P(NetDeviceTest, OffersWhatTheBackEndCanDo) {
 }
 
 TEST_P(NetDeviceTest, TheBackEndIsToldWhatTheDriverTakes) {
-  bench.start(without(all(), {kNetFeatureGuestTso6, kNetFeatureGuestUfo}));
-  const Offloads offloads = bench.nic->guest_offloads();
+  fixture.start(without(all(), {kNetFeatureGuestTso6, kNetFeatureGuestUfo}));
+  const Offloads offloads = fixture.nic->guest_offloads();
   EXPECT_TRUE(offloads.has(Offload::kCsum));
   EXPECT_TRUE(offloads.has(Offload::kTso4));
   EXPECT_FALSE(offloads.has(Offload::kTso6));
   EXPECT_FALSE(offloads.has(Offload::kUfo));
   // What was negotiated against the standard's rules does not count (5.1.3.1).
-  bench.restart(without(all(), {kNetFeatureGuestCsum}));
-  EXPECT_TRUE(bench.nic->guest_offloads().empty());
-  bench.stop();
-  EXPECT_TRUE(bench.nic->guest_offloads().empty());
+  fixture.restart(without(all(), {kNetFeatureGuestCsum}));
+  EXPECT_TRUE(fixture.nic->guest_offloads().empty());
+  fixture.stop();
+  EXPECT_TRUE(fixture.nic->guest_offloads().empty());
 }
 
 TEST_P(NetDeviceTest, FramesFromBeforeWithForeignOffloadsAreNotShown) {
-  bench.start(without(all(), {kNetFeatureGuestCsum, kNetFeatureGuestTso4}));
-  bench.give_buffers(8, 2048);
-  bench.put(NetBench::frame(100, 1, NetBench::kMac, {.flags = kNetHeaderNeedsCsum}));
-  bench.put(NetBench::frame(1000, 1, NetBench::kMac, {.gso_type = kNetGsoTcp4, .gso_size = 100}));
-  auto good = NetBench::frame(100, 4, NetBench::kMac, {.flags = kNetHeaderDataValid});
-  bench.put(good);
-  const auto got = bench.receive();
-  EXPECT_TRUE(NetBench::same_frame(got, good));
-  EXPECT_EQ(NetBench::header_of(got).flags, 0U);
-  EXPECT_EQ(bench.device->totals().rx_dropped_error, 2U);
+  fixture.start(without(all(), {kNetFeatureGuestCsum, kNetFeatureGuestTso4}));
+  fixture.give_buffers(8, 2048);
+  fixture.put(NetFixture::frame(100, 1, NetFixture::kMac, {.flags = kNetHeaderNeedsCsum}));
+  fixture.put(
+      NetFixture::frame(1000, 1, NetFixture::kMac, {.gso_type = kNetGsoTcp4, .gso_size = 100}));
+  auto good = NetFixture::frame(100, 4, NetFixture::kMac, {.flags = kNetHeaderDataValid});
+  fixture.put(good);
+  const auto got = fixture.receive();
+  EXPECT_TRUE(NetFixture::same_frame(got, good));
+  EXPECT_EQ(NetFixture::header_of(got).flags, 0U);
+  EXPECT_EQ(fixture.device->totals().rx_dropped_error, 2U);
 }
 
 TEST_P(NetDeviceTest, AHostThatRefusesIsAnErrorAtTheStart) {
-  bench.nic->refuse_settings(true);
+  fixture.nic->refuse_settings(true);
   std::vector<QueueRunner*> runners(3, nullptr);
-  EXPECT_FALSE(bench.device->activate(all(), runners));
-  bench.nic->refuse_settings(false);
-  bench.start();
-  EXPECT_TRUE(bench.works());
+  EXPECT_FALSE(fixture.device->activate(all(), runners));
+  fixture.nic->refuse_settings(false);
+  fixture.start();
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, QueuesThatNothingUsesAreLeftAlone) {
-  NetBench several(GetParam(), 4);
+  NetFixture several(GetParam(), 4);
   // Without MQ the control queue is the third one; the rest has no meaning.
   several.start(without(several.device->traits().features, {kNetFeatureMq}));
   const std::uint8_t on = 1;
   EXPECT_EQ(several.command(kNetControlRx, kNetControlRxPromisc,
                             {reinterpret_cast<const std::byte*>(&on), 1}, 2),
             kNetControlOk);
-  ASSERT_TRUE(several.driver(5).add({{NetBench::slot(5, 0), 100, false}}));
+  ASSERT_TRUE(several.driver(5).add({{NetFixture::slot(5, 0), 100, false}}));
   several.offer(5);
   several.kick(5);
   several.settle();
@@ -300,7 +302,7 @@ TEST_P(NetDeviceTest, QueuesThatNothingUsesAreLeftAlone) {
 // ---- bad-inputs.md, row 26 ----
 
 TEST_P(NetDeviceTest, Row26HeadersThatMakeNoSense) {
-  bench.start();
+  fixture.start();
   const std::size_t bytes = 1000;
   struct Case {
     const char* what;
@@ -331,119 +333,120 @@ TEST_P(NetDeviceTest, Row26HeadersThatMakeNoSense) {
         .csum_offset = 16}},
   };
   for (const Case& one : cases) {
-    const std::uint64_t before = bench.device->totals().guest_faults;
-    EXPECT_TRUE(bench.send(NetBench::frame(bytes, 1, NetBench::kMac, one.header))) << one.what;
-    EXPECT_EQ(bench.device->totals().guest_faults, before + 1) << one.what;
+    const std::uint64_t before = fixture.device->totals().guest_faults;
+    EXPECT_TRUE(fixture.send(NetFixture::frame(bytes, 1, NetFixture::kMac, one.header)))
+        << one.what;
+    EXPECT_EQ(fixture.device->totals().guest_faults, before + 1) << one.what;
   }
-  EXPECT_EQ(bench.device->totals().tx_frames, 0U);
-  EXPECT_TRUE(bench.works());
+  EXPECT_EQ(fixture.device->totals().tx_frames, 0U);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, Row26FramesTooShortAndTooLong) {
-  bench.start();
+  fixture.start();
   for (const std::size_t bytes : {0UL, 1UL, 13UL}) {
-    EXPECT_TRUE(bench.send(NetBench::frame(bytes)));
+    EXPECT_TRUE(fixture.send(NetFixture::frame(bytes)));
   }
   for (const std::uint32_t header : {1U, 11U}) {
-    ASSERT_TRUE(bench.driver(1).add({{NetBench::slot(1, 0), header, false}}));
-    bench.offer(1);
-    EXPECT_TRUE(bench.wait_used(1).has_value());
+    ASSERT_TRUE(fixture.driver(1).add({{NetFixture::slot(1, 0), header, false}}));
+    fixture.offer(1);
+    EXPECT_TRUE(fixture.wait_used(1).has_value());
   }
   // Nothing to read at all.
-  ASSERT_TRUE(bench.driver(1).add({{NetBench::slot(1, 0), 100, true}}));
-  bench.offer(1);
-  EXPECT_TRUE(bench.wait_used(1).has_value());
-  EXPECT_EQ(bench.device->totals().guest_faults, 6U);
-  EXPECT_TRUE(bench.send(NetBench::frame(kMaxFrameBytes + 1)));
-  EXPECT_EQ(bench.device->totals().guest_faults, 7U);
-  EXPECT_TRUE(bench.send(NetBench::frame(kMaxFrameBytes)));
-  EXPECT_EQ(bench.get().size(), kNetHeaderBytes + kMaxFrameBytes);
-  EXPECT_TRUE(bench.works());
+  ASSERT_TRUE(fixture.driver(1).add({{NetFixture::slot(1, 0), 100, true}}));
+  fixture.offer(1);
+  EXPECT_TRUE(fixture.wait_used(1).has_value());
+  EXPECT_EQ(fixture.device->totals().guest_faults, 6U);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(kMaxFrameBytes + 1)));
+  EXPECT_EQ(fixture.device->totals().guest_faults, 7U);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(kMaxFrameBytes)));
+  EXPECT_EQ(fixture.get().size(), kNetHeaderBytes + kMaxFrameBytes);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, Row26OffloadsThatWereNotNegotiated) {
   const NetHeader tso{
       .flags = 1, .gso_type = kNetGsoTcp4, .gso_size = 100, .csum_start = 34, .csum_offset = 16};
-  bench.start(without(all(), {kNetFeatureHostTso4}));
-  EXPECT_TRUE(bench.send(NetBench::frame(1000, 1, NetBench::kMac, tso)));
-  EXPECT_EQ(bench.device->totals().guest_faults, 1U);
-  bench.restart(without(all(), {kNetFeatureCsum}));
-  EXPECT_TRUE(bench.send(NetBench::frame(1000, 1, NetBench::kMac, tso)));
-  EXPECT_TRUE(bench.send(
-      NetBench::frame(1000, 1, NetBench::kMac, {.flags = 1, .csum_start = 34, .csum_offset = 16})));
-  EXPECT_EQ(bench.device->totals().guest_faults, 3U);
-  bench.restart(all());
-  EXPECT_TRUE(bench.send(NetBench::frame(1000, 1, NetBench::kMac, tso)));
-  const auto sent = bench.get();
-  EXPECT_EQ(NetBench::header_of(sent).gso_size, 100U);
-  EXPECT_EQ(NetBench::header_of(sent).gso_type, kNetGsoTcp4);
+  fixture.start(without(all(), {kNetFeatureHostTso4}));
+  EXPECT_TRUE(fixture.send(NetFixture::frame(1000, 1, NetFixture::kMac, tso)));
+  EXPECT_EQ(fixture.device->totals().guest_faults, 1U);
+  fixture.restart(without(all(), {kNetFeatureCsum}));
+  EXPECT_TRUE(fixture.send(NetFixture::frame(1000, 1, NetFixture::kMac, tso)));
+  EXPECT_TRUE(fixture.send(NetFixture::frame(1000, 1, NetFixture::kMac,
+                                             {.flags = 1, .csum_start = 34, .csum_offset = 16})));
+  EXPECT_EQ(fixture.device->totals().guest_faults, 3U);
+  fixture.restart(all());
+  EXPECT_TRUE(fixture.send(NetFixture::frame(1000, 1, NetFixture::kMac, tso)));
+  const auto sent = fixture.get();
+  EXPECT_EQ(NetFixture::header_of(sent).gso_size, 100U);
+  EXPECT_EQ(NetFixture::header_of(sent).gso_type, kNetGsoTcp4);
 }
 
 TEST_P(NetDeviceTest, Row26ReceiveBuffersTooSmallForAnything) {
-  bench.start();
-  ASSERT_TRUE(bench.driver(0).add({{NetBench::slot(0, 0), 11, true}}));
-  ASSERT_TRUE(bench.driver(0).add({{NetBench::slot(0, 1), 100, false}}));
-  bench.offer(0);
-  const auto frame = NetBench::frame(500, 8);
-  bench.put(frame);
-  EXPECT_EQ(bench.wait_used(0)->length, 0U);
-  EXPECT_EQ(bench.wait_used(0)->length, 0U);
-  EXPECT_EQ(bench.device->totals().guest_faults, 2U);
-  bench.give_buffers(1, 2048);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), frame));
+  fixture.start();
+  ASSERT_TRUE(fixture.driver(0).add({{NetFixture::slot(0, 0), 11, true}}));
+  ASSERT_TRUE(fixture.driver(0).add({{NetFixture::slot(0, 1), 100, false}}));
+  fixture.offer(0);
+  const auto frame = NetFixture::frame(500, 8);
+  fixture.put(frame);
+  EXPECT_EQ(fixture.wait_used(0)->length, 0U);
+  EXPECT_EQ(fixture.wait_used(0)->length, 0U);
+  EXPECT_EQ(fixture.device->totals().guest_faults, 2U);
+  fixture.give_buffers(1, 2048);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), frame));
   // Among good ones, and just the header: nothing is lost, and num_buffers counts them.
-  bench.give_buffers(60, 12);
-  const auto merged = NetBench::frame(200, 9);
-  bench.put(merged);
-  EXPECT_TRUE(NetBench::same_frame(bench.receive(), merged));
-  EXPECT_EQ(bench.sink.broken, 0);
+  fixture.give_buffers(60, 12);
+  const auto merged = NetFixture::frame(200, 9);
+  fixture.put(merged);
+  EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), merged));
+  EXPECT_EQ(fixture.sink.broken, 0);
 }
 
 // ---- row 28 ----
 
 TEST_P(NetDeviceTest, Row28TheInterfaceIsDown) {
-  bench.start();
-  bench.nic->fail_with(EIO);
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
-  EXPECT_EQ(bench.device->totals().tx_dropped_link_down, 1U);
-  bench.nic->fail_with(ENOBUFS);
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
-  EXPECT_EQ(bench.device->totals().tx_dropped_error, 1U);
-  bench.nic->fail_with(EINVAL);
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
-  EXPECT_EQ(bench.device->totals().guest_faults, 1U) << "the host looks closer than we do";
-  bench.nic->fail_with(0);
-  EXPECT_TRUE(bench.works());
+  fixture.start();
+  fixture.nic->fail_with(EIO);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
+  EXPECT_EQ(fixture.device->totals().tx_dropped_link_down, 1U);
+  fixture.nic->fail_with(ENOBUFS);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
+  EXPECT_EQ(fixture.device->totals().tx_dropped_error, 1U);
+  fixture.nic->fail_with(EINVAL);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
+  EXPECT_EQ(fixture.device->totals().guest_faults, 1U) << "the host looks closer than we do";
+  fixture.nic->fail_with(0);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetDeviceTest, Row28TheInterfaceIsGone) {
-  bench.start();
-  bench.give_buffers(8, 2048);
-  bench.settle();
-  bench.nic->fail_with(EBADFD);
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
-  EXPECT_FALSE(bench.device->link_up());
-  EXPECT_EQ(bench.config().status & kNetStatusLinkUp, 0);
-  EXPECT_EQ(bench.listener.changes, 1);
-  bench.put(NetBench::frame(100, 1));
-  bench.settle();
-  const std::uint64_t calls = bench.loop_calls();
+  fixture.start();
+  fixture.give_buffers(8, 2048);
+  fixture.settle();
+  fixture.nic->fail_with(EBADFD);
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
+  EXPECT_FALSE(fixture.device->link_up());
+  EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, 0);
+  EXPECT_EQ(fixture.listener.changes, 1);
+  fixture.put(NetFixture::frame(100, 1));
+  fixture.settle();
+  const std::uint64_t calls = fixture.loop_calls();
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_LE(bench.loop_calls() - calls, 8U) << "nobody spins on it";
-  bench.restart(all());
-  EXPECT_TRUE(bench.send(NetBench::frame(100, 1)));
+  EXPECT_LE(fixture.loop_calls() - calls, 8U) << "nobody spins on it";
+  fixture.restart(all());
+  EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
 }
 
 TEST_P(NetDeviceTest, Row28TheWireHasAnEnd) {
-  bench.start();
-  bench.give_buffers(8, 2048);
-  bench.nic->hang_up();
-  EXPECT_TRUE(NetBench::eventually([&] { return !bench.device->link_up(); }));
-  const std::uint64_t calls = bench.loop_calls();
+  fixture.start();
+  fixture.give_buffers(8, 2048);
+  fixture.nic->hang_up();
+  EXPECT_TRUE(NetFixture::eventually([&] { return !fixture.device->link_up(); }));
+  const std::uint64_t calls = fixture.loop_calls();
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_LE(bench.loop_calls() - calls, 8U);
-  EXPECT_FALSE(bench.driver(0).reap().has_value());
+  EXPECT_LE(fixture.loop_calls() - calls, 8U);
+  EXPECT_FALSE(fixture.driver(0).reap().has_value());
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, NetDeviceTest,

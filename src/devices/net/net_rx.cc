@@ -15,10 +15,10 @@ namespace {
 constexpr unsigned kFramesInOneTurn = 64;
 constexpr std::size_t kLongest = kNetHeaderBytes + kMaxFrameBytes;
 /// Chains of one frame at most: 64 KiB in buffers of 1 KiB.
-constexpr std::size_t kMostChains = 64;
-static_assert((kMostChains & (kMostChains - 1)) == 0);
+constexpr std::size_t kMaxChains = 64;
+static_assert((kMaxChains & (kMaxChains - 1)) == 0);
 /// Buffers offered to one read. The kernel takes 1024, but has to look at each.
-constexpr std::size_t kMostBuffers = 256;
+constexpr std::size_t kMaxBuffers = 256;
 /// What a frame is expected to need at first: an Ethernet frame of the usual size.
 constexpr std::size_t kFirstGuess = kNetHeaderBytes + 1518;
 /// Received bytes that are worth being shown to the driver before the turn's end, so that it works
@@ -37,9 +37,9 @@ NetRx::NetRx(NetDevice& device, unsigned pair, QueueRunner& runner)
       runner_(runner),
       counters_(device.rx_counters_[pair]),
       mergeable_(device.negotiated(kNetFeatureMrgRxbuf)),
-      chains_(std::make_unique<DescriptorChain[]>(kMostChains)),
+      chains_(std::make_unique<DescriptorChain[]>(kMaxChains)),
       wanted_(kFirstGuess),
-      room_(kMostBuffers + 1),
+      room_(kMaxBuffers + 1),
       spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)) {}
 
 Result<std::unique_ptr<NetRx>> NetRx::create(NetDevice& device, unsigned pair,
@@ -70,7 +70,7 @@ void NetRx::taken_into_use() noexcept {
 }
 
 void NetRx::drain() noexcept {
-  if (!device_.in_use(index_)) return runner_.doze();
+  if (!device_.in_use(index_)) return runner_.park();
   unshown_ = 0;
   for (unsigned frames = 0; frames < kFramesInOneTurn; ++frames) {
     if ((parked_ != 0 ? unpark() : receive()) == Next::kWait) return;
@@ -124,7 +124,7 @@ NetRx::Next NetRx::nothing_came(ssize_t result) noexcept {
     return Next::kWait;
   }
   if (!device_.in_use(index_)) {
-    runner_.doze();
+    runner_.park();
     return Next::kWait;
   }
   if (result == -ENOMEM || result == -ENOBUFS) {
@@ -134,7 +134,7 @@ NetRx::Next NetRx::nothing_came(ssize_t result) noexcept {
   }
   // Neither frames nor an end of this are to be expected.
   device_.backend_gone(runner_.thread(), static_cast<int>(-result));
-  runner_.doze();
+  runner_.park();
   return Next::kWait;
 }
 
@@ -145,7 +145,7 @@ std::size_t NetRx::lay_out_room() noexcept {
   room_count_ = 0;
   for (std::size_t i = 0; i < held_ && bytes < kLongest; ++i) {
     const auto buffers = as_iovecs(chain(i).writable());
-    if (room_count_ + buffers.size() > kMostBuffers) break;
+    if (room_count_ + buffers.size() > kMaxBuffers) break;
     std::ranges::copy(buffers, room_.begin() + static_cast<std::ptrdiff_t>(room_count_));
     room_count_ += buffers.size();
     bytes += chain(i).writable_bytes();
@@ -201,7 +201,7 @@ void NetRx::deliver(std::size_t bytes) noexcept {
     const std::size_t part = std::min<std::size_t>(left, room);
     left -= part;
     runner_.complete(one, static_cast<std::uint32_t>(part), i + 1U < used ? Batch::kGoesOn : last);
-    first_ = (first_ + 1) % kMostChains;
+    first_ = (first_ + 1) % kMaxChains;
     --held_;
     held_bytes_ -= room;
   }
@@ -243,7 +243,7 @@ void NetRx::park(std::size_t bytes, std::size_t in_chains) noexcept {
 NetRx::Next NetRx::unpark() noexcept {
   gather(parked_);
   if (held_bytes_ < parked_) {
-    if (held_ < kMostChains && !patience_over_.load(std::memory_order_relaxed)) return Next::kWait;
+    if (held_ < kMaxChains && !patience_over_.load(std::memory_order_relaxed)) return Next::kWait;
     counters_.dropped_no_room.add();
     parked_ = 0;
     return Next::kFrame;
@@ -260,7 +260,7 @@ void NetRx::on_timer() noexcept {
 }
 
 void NetRx::wait_for_frames() noexcept {
-  runner_.doze();
+  runner_.park();
   IoThread& thread = runner_.thread();
   if (thread.is_current()) {
     watch_->arm();
@@ -269,16 +269,14 @@ void NetRx::wait_for_frames() noexcept {
   }
 }
 
-DescriptorChain& NetRx::chain(std::size_t i) noexcept {
-  return chains_[(first_ + i) % kMostChains];
-}
+DescriptorChain& NetRx::chain(std::size_t i) noexcept { return chains_[(first_ + i) % kMaxChains]; }
 
 /// One chain more at hand; false if the driver has offered none, or no more can be held.
 bool NetRx::take() noexcept {
-  while (held_ < kMostChains) {
+  while (held_ < kMaxChains) {
     DescriptorChain& next = chain(held_);
     if (runner_.pop(next) != Pop::kChain) return false;
-    if (next.writable_bytes() >= kNetHeaderBytes && next.writable().size() <= kMostBuffers) {
+    if (next.writable_bytes() >= kNetHeaderBytes && next.writable().size() <= kMaxBuffers) {
       ++held_;
       held_bytes_ += next.writable_bytes();
       return true;

@@ -22,7 +22,7 @@ namespace bellhop {
 /// With mergeable buffers a frame that needs more of them than there are is kept until the driver
 /// brings more, though not for ever.
 ///
-/// On the queue's I/O thread, or under the runner's baton.
+/// On the queue's I/O thread, or under the runner's queue lock.
 class NetRx final : public QueueHandler, private ReadyHandler, private TimerHandler {
  public:
   /// Errors: the back end's descriptor cannot be waited for.
@@ -72,7 +72,7 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
   bool mergeable_;
   std::unique_ptr<FdWatch> watch_;
 
-  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMostChains
+  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMaxChains
   std::size_t first_ = 0;
   std::size_t held_ = 0;
   std::size_t held_bytes_ = 0;

@@ -6,16 +6,16 @@
 #include <cstring>
 
 #include "testing/allocation_counter.h"
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
 using testing::kManyFrames;
-using testing::NetBench;
+using testing::NetFixture;
 
 constexpr std::uint32_t kBufferBytes = 512;
-constexpr std::size_t kMostBytes = 320;
+constexpr std::size_t kMaxBytes = 320;
 
 class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
@@ -24,7 +24,7 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
     const std::size_t bytes = kNetHeaderBytes + 60 + number * 7 % 240;
     std::memset(space.data(), static_cast<int>(number & 0xff), bytes);
     std::memset(space.data(), 0, kNetHeaderBytes);
-    store_mac(NetBench::kMac, space.data() + kNetHeaderBytes);
+    store_mac(NetFixture::kMac, space.data() + kNetHeaderBytes);
     std::memcpy(space.data() + kNetHeaderBytes + 14, &number, sizeof number);
     return space.first(bytes);
   }
@@ -33,28 +33,28 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
     std::uint64_t number = 0;
     if (frame.size() < kNetHeaderBytes + 60) return UINT64_MAX;
     std::memcpy(&number, frame.data() + kNetHeaderBytes + 14, sizeof number);
-    std::array<std::byte, kNetHeaderBytes + kMostBytes> space{};
+    std::array<std::byte, kNetHeaderBytes + kMaxBytes> space{};
     const auto right = make(number, space);
-    return NetBench::same_frame(frame, right) ? number : UINT64_MAX;
+    return NetFixture::same_frame(frame, right) ? number : UINT64_MAX;
   }
 
   void put_some(std::uint64_t most) {
-    while (put_ < most && bench.nic->put(make(put_, space_))) ++put_;
+    while (put_ < most && fixture.nic->put(make(put_, space_))) ++put_;
   }
   void give_buffers() {
     while (true) {
-      const unsigned slot = free_rx_ % NetBench::kSize;
-      const auto head = bench.driver(0).add({{NetBench::slot(0, slot), kBufferBytes, true}});
+      const unsigned slot = free_rx_ % NetFixture::kSize;
+      const auto head = fixture.driver(0).add({{NetFixture::slot(0, slot), kBufferBytes, true}});
       if (!head) break;
       rx_slot_[*head] = slot;
       ++free_rx_;
     }
-    bench.offer(0);
+    fixture.offer(0);
   }
   void take_received() {
-    while (const auto used = bench.driver(0).reap()) {
+    while (const auto used = fixture.driver(0).reap()) {
       const auto got = std::span(space_).first(used->length);
-      ASSERT_TRUE(bench.memory.read(NetBench::slot(0, rx_slot_[used->id]), got));
+      ASSERT_TRUE(fixture.memory.read(NetFixture::slot(0, rx_slot_[used->id]), got));
       const std::uint64_t number = number_of(got);
       ASSERT_NE(number, UINT64_MAX) << "a damaged frame after " << received_;
       ASSERT_GE(number, next_rx_) << "out of order, or twice";
@@ -62,24 +62,25 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
       next_rx_ = number + 1;
       ++received_;
     }
-    (void)bench.driver(0).enable_interrupts();
+    (void)fixture.driver(0).enable_interrupts();
   }
   void send_some(std::uint64_t most) {
     while (reaped()) {
     }
-    while (offered_ < most && tx_waiting_ < NetBench::kSize) {
+    while (offered_ < most && tx_waiting_ < NetFixture::kSize) {
       const auto frame = make(offered_, space_);
-      const GuestAddress at = NetBench::slot(1, static_cast<unsigned>(offered_ % NetBench::kSize));
-      ASSERT_TRUE(bench.memory.write(at, frame));
-      ASSERT_TRUE(bench.driver(1).add({{at, static_cast<std::uint32_t>(frame.size()), false}}));
+      const GuestAddress at =
+          NetFixture::slot(1, static_cast<unsigned>(offered_ % NetFixture::kSize));
+      ASSERT_TRUE(fixture.memory.write(at, frame));
+      ASSERT_TRUE(fixture.driver(1).add({{at, static_cast<std::uint32_t>(frame.size()), false}}));
       ++offered_;
       ++tx_waiting_;
     }
-    bench.offer(1);
+    fixture.offer(1);
   }
   bool reaped() {
-    if (!bench.driver(1).reap()) {
-      (void)bench.driver(1).enable_interrupts();
+    if (!fixture.driver(1).reap()) {
+      (void)fixture.driver(1).enable_interrupts();
       return false;
     }
     ++completed_;
@@ -87,7 +88,7 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
     return true;
   }
   void get_some() {
-    while (const std::size_t bytes = bench.nic->get(space_)) {
+    while (const std::size_t bytes = fixture.nic->get(space_)) {
       const std::uint64_t number = number_of(std::span(space_).first(bytes));
       ASSERT_NE(number, UINT64_MAX) << "a damaged frame after " << got_;
       ASSERT_GE(number, next_tx_) << "out of order, or twice";
@@ -114,14 +115,14 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
     }
   }
   [[nodiscard]] bool done(std::uint64_t frames) const {
-    const NetTotals totals = bench.device->totals();
+    const NetTotals totals = fixture.device->totals();
     return received_ + totals.rx_dropped_link_down == frames &&
            got_ + totals.tx_dropped_link_down == frames && completed_ == offered_;
   }
 
-  NetBench bench{GetParam()};
-  std::array<std::byte, kNetHeaderBytes + kMostBytes> space_{};
-  std::array<unsigned, NetBench::kSize> rx_slot_{};
+  NetFixture fixture{GetParam()};
+  std::array<std::byte, kNetHeaderBytes + kMaxBytes> space_{};
+  std::array<unsigned, NetFixture::kSize> rx_slot_{};
   unsigned free_rx_ = 0;
   std::uint64_t put_ = 0;
   std::uint64_t received_ = 0;
@@ -136,7 +137,7 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
 };
 
 TEST_P(NetStreamTest, AMillionFramesEachWayAndNoAllocation) {
-  bench.start();
+  fixture.start();
   run(10'000, [](unsigned) {});
   const std::uint64_t before = allocations.load();
   run(10'000 + kManyFrames, [](unsigned) {});
@@ -147,35 +148,35 @@ TEST_P(NetStreamTest, AMillionFramesEachWayAndNoAllocation) {
   EXPECT_EQ(received_, 10'000 + kManyFrames);
   EXPECT_EQ(got_, 10'000 + kManyFrames);
   EXPECT_EQ(skipped_rx_ + skipped_tx_, 0U);
-  const NetTotals totals = bench.device->totals();
+  const NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.rx_frames, received_);
   EXPECT_EQ(totals.tx_frames, got_);
 }
 
 TEST_P(NetStreamTest, PausesLoseNothing) {
-  bench.start();
+  fixture.start();
   run(kManyFrames / 5, [&](unsigned round) {
-    if (round % 8 == 0) bench.pause_and_resume();
+    if (round % 8 == 0) fixture.pause_and_resume();
   });
   EXPECT_EQ(skipped_rx_ + skipped_tx_, 0U);
 }
 
 TEST_P(NetStreamTest, LinkFlapsLoseWhatIsCountedAndNoMore) {
-  bench.start();
+  fixture.start();
   run(kManyFrames / 5, [&](unsigned round) {
-    if (round % 16 == 0) bench.device->set_link(round % 32 == 0);
+    if (round % 16 == 0) fixture.device->set_link(round % 32 == 0);
   });
-  const NetTotals totals = bench.device->totals();
+  const NetTotals totals = fixture.device->totals();
   EXPECT_GT(totals.rx_dropped_link_down + totals.tx_dropped_link_down, 0U);
   EXPECT_LE(skipped_rx_, totals.rx_dropped_link_down);
   EXPECT_LE(skipped_tx_, totals.tx_dropped_link_down);
 }
 
 TEST_P(NetStreamTest, ResetsInFlightLoseNoFrameThatWasAccepted) {
-  bench.start();
+  fixture.start();
   run(kManyFrames / 50, [&](unsigned round) {
     if (round % 8 != 0) return;
-    bench.stop();
+    fixture.stop();
     take_received();
     while (reaped()) {
     }
@@ -184,7 +185,7 @@ TEST_P(NetStreamTest, ResetsInFlightLoseNoFrameThatWasAccepted) {
     ASSERT_EQ(completed_, got_);
     offered_ = completed_;
     tx_waiting_ = 0;
-    bench.restart(bench.device->traits().features);
+    fixture.restart(fixture.device->traits().features);
   });
   EXPECT_EQ(skipped_rx_ + skipped_tx_, 0U);
 }

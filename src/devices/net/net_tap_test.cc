@@ -18,7 +18,7 @@
 
 #include "base/unique_fd.h"
 #include "net/tap.h"
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 #include "testing/udp_frames.h"
 
 namespace bellhop {
@@ -26,7 +26,7 @@ namespace {
 
 using testing::kManyFrames;
 using testing::must;
-using testing::NetBench;
+using testing::NetFixture;
 
 constexpr std::size_t kFrameBytes = 80;
 // On the way in one direction at most: less than the tap's queue and the socket's buffer hold, so
@@ -68,12 +68,12 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
   }
   static bool by_kernel() { return GetParam() == NotifyMode::kKernel; }
   void start() {
-    bench = std::make_unique<NetBench>(
+    fixture = std::make_unique<NetFixture>(
         by_kernel() ? NotifyMode::kIoEventFd : GetParam(),
         must(open_tap({.name = "bell0", .fds = {}, .pairs = 1, .mtu = 0})), NetOptions{},
-        by_kernel() ? NetBench::Carrier::kVhost : NetBench::Carrier::kDevice);
+        by_kernel() ? NetFixture::Carrier::kVhost : NetFixture::Carrier::kDevice);
     host = packet_socket("bell0");
-    bench->start();
+    fixture->start();
   }
   static std::array<std::byte, kNetHeaderBytes + kFrameBytes> make(std::uint64_t number) {
     std::array<std::byte, kNetHeaderBytes + kFrameBytes> frame{};
@@ -96,7 +96,7 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
   }
 
   [[nodiscard]] bool driver_sees_link() const {
-    return (bench->config().status & virtio::kNetStatusLinkUp) != 0;
+    return (fixture->config().status & virtio::kNetStatusLinkUp) != 0;
   }
   void host_sends(std::uint64_t most) {
     while (to_guest < most && to_guest - received < kWindow) {
@@ -117,35 +117,35 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
   }
   void guest_gives_buffers() {
     while (true) {
-      const unsigned slot = next_slot % NetBench::kSize;
-      const auto head = bench->driver(0).add({{NetBench::slot(0, slot), 2048, true}});
+      const unsigned slot = next_slot % NetFixture::kSize;
+      const auto head = fixture->driver(0).add({{NetFixture::slot(0, slot), 2048, true}});
       if (!head) break;
       slot_of[*head] = slot;
       ++next_slot;
     }
-    bench->offer(0);
+    fixture->offer(0);
   }
   void guest_receives() {
     std::array<std::byte, 2048> frame{};
-    while (const auto used = bench->driver(0).reap()) {
-      ASSERT_TRUE(bench->memory.read(NetBench::slot(0, slot_of[used->id]), frame));
+    while (const auto used = fixture->driver(0).reap()) {
+      ASSERT_TRUE(fixture->memory.read(NetFixture::slot(0, slot_of[used->id]), frame));
       ASSERT_NO_FATAL_FAILURE(
           check(std::span(frame).first(used->length).subspan(kNetHeaderBytes), received));
     }
-    (void)bench->driver(0).enable_interrupts();
+    (void)fixture->driver(0).enable_interrupts();
   }
   void guest_sends(std::uint64_t most) {
-    while (bench->driver(1).reap()) --in_ring;
-    (void)bench->driver(1).enable_interrupts();
-    while (from_guest < most && from_guest - got < kWindow && in_ring < NetBench::kSize) {
+    while (fixture->driver(1).reap()) --in_ring;
+    (void)fixture->driver(1).enable_interrupts();
+    while (from_guest < most && from_guest - got < kWindow && in_ring < NetFixture::kSize) {
       const GuestAddress at =
-          NetBench::slot(1, static_cast<unsigned>(from_guest) % NetBench::kSize);
-      ASSERT_TRUE(bench->memory.write(at, make(from_guest)));
-      ASSERT_TRUE(bench->driver(1).add({{at, kNetHeaderBytes + kFrameBytes, false}}));
+          NetFixture::slot(1, static_cast<unsigned>(from_guest) % NetFixture::kSize);
+      ASSERT_TRUE(fixture->memory.write(at, make(from_guest)));
+      ASSERT_TRUE(fixture->driver(1).add({{at, kNetHeaderBytes + kFrameBytes, false}}));
       ++from_guest;
       ++in_ring;
     }
-    bench->offer(1);
+    fixture->offer(1);
   }
   void run(std::uint64_t frames, unsigned pause_every) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(240);
@@ -156,20 +156,20 @@ class NetTapTest : public ::testing::TestWithParam<NotifyMode> {
       host_receives();
       guest_receives();
       if (HasFatalFailure()) return;
-      if (pause_every != 0 && round % pause_every == 0) bench->pause_and_resume();
+      if (pause_every != 0 && round % pause_every == 0) fixture->pause_and_resume();
       ASSERT_LT(std::chrono::steady_clock::now(), deadline)
           << "to the guest " << to_guest << ", received " << received << ", from the guest "
           << from_guest << ", got " << got;
     }
-    EXPECT_TRUE(NetBench::eventually([this] {
-      while (bench->driver(1).reap()) --in_ring;
+    EXPECT_TRUE(NetFixture::eventually([this] {
+      while (fixture->driver(1).reap()) --in_ring;
       return in_ring == 0;
     })) << "frames that were sent and not given back";
   }
 
-  std::unique_ptr<NetBench> bench;
+  std::unique_ptr<NetFixture> fixture;
   UniqueFd host;
-  std::array<unsigned, NetBench::kSize> slot_of{};
+  std::array<unsigned, NetFixture::kSize> slot_of{};
   unsigned next_slot = 0;
   std::uint64_t to_guest = 0;
   std::uint64_t received = 0;
@@ -184,7 +184,7 @@ TEST_P(NetTapTest, AMillionFramesEachWayInOrder) {
     run(kManyFrames, 0);
     EXPECT_EQ(received, kManyFrames);
     EXPECT_EQ(got, kManyFrames);
-    const NetTotals totals = bench->device->totals();
+    const NetTotals totals = fixture->device->totals();
     EXPECT_GE(totals.rx_frames, by_kernel() ? 0 : kManyFrames);
     EXPECT_EQ(totals.tx_frames, by_kernel() ? 0 : kManyFrames);
     EXPECT_EQ(totals.guest_faults + totals.tx_dropped_error + totals.rx_dropped_no_room, 0U);
@@ -195,7 +195,7 @@ TEST_P(NetTapTest, PausesLoseNothing) {
   in_namespace([this] {
     start();
     run(kManyFrames / 10, 16);
-    EXPECT_EQ(bench->device->totals().tx_frames, by_kernel() ? 0 : kManyFrames / 10);
+    EXPECT_EQ(fixture->device->totals().tx_frames, by_kernel() ? 0 : kManyFrames / 10);
   });
 }
 
@@ -204,15 +204,15 @@ TEST_P(NetTapTest, LinkFlapsAndDriversThatStartAnew) {
     start();
     for (std::uint64_t frames = 1000; frames <= 20'000; frames += 1000) {
       run(frames, 0);
-      bench->device->set_link(false);
+      fixture->device->set_link(false);
       EXPECT_FALSE(driver_sees_link());
-      bench->device->set_link(true);
+      fixture->device->set_link(true);
       EXPECT_TRUE(driver_sees_link());
       if (frames % 3000 != 0) continue;
-      bench->restart(bench->device->traits().features);
+      fixture->restart(fixture->device->traits().features);
       in_ring = 0;
     }
-    EXPECT_EQ(bench->sink.broken, 0);
+    EXPECT_EQ(fixture->sink.broken, 0);
   });
 }
 
@@ -241,19 +241,19 @@ TEST_P(NetTapTest, DatagramsThatTravelTogetherArriveOneByOne) {
       const std::size_t payload = 16 + round * 29;  // the last of each batch is shorter
       for (std::size_t i = 0; i < kBatch; ++i, ++number) {
         const auto frame = testing::udp_frame({}, payload - i / (kBatch - 1), number);
-        const GuestAddress at = NetBench::slot(1, static_cast<unsigned>(i));
-        ASSERT_TRUE(bench->memory.write(at, frame));
+        const GuestAddress at = NetFixture::slot(1, static_cast<unsigned>(i));
+        ASSERT_TRUE(fixture->memory.write(at, frame));
         const auto bytes = static_cast<std::uint32_t>(frame.size());
-        ASSERT_TRUE(bench->driver(1).add({{at, bytes, false}}));
+        ASSERT_TRUE(fixture->driver(1).add({{at, bytes, false}}));
       }
-      bench->offer(1);
-      for (std::size_t i = 0; i < kBatch; ++i) ASSERT_TRUE(bench->wait_used(1).has_value());
+      fixture->offer(1);
+      for (std::size_t i = 0; i < kBatch; ++i) ASSERT_TRUE(fixture->wait_used(1).has_value());
       for (std::size_t i = 0; i < kBatch; ++i) {
         const auto whole = testing::udp_frame({}, payload - i / (kBatch - 1), number - kBatch + i);
         const auto right = std::span(whole).subspan(kNetHeaderBytes + testing::header_bytes({}));
         std::array<std::byte, 2048> data{};
         ssize_t bytes = -1;
-        ASSERT_TRUE(NetBench::eventually([&] {
+        ASSERT_TRUE(NetFixture::eventually([&] {
           return (bytes = ::recv(socket.get(), data.data(), data.size(), 0)) >= 0;
         })) << "lost: "
             << i << " of " << kBatch << " of " << payload;
@@ -261,9 +261,9 @@ TEST_P(NetTapTest, DatagramsThatTravelTogetherArriveOneByOne) {
             std::ranges::equal(std::span(data).first(static_cast<std::size_t>(bytes)), right));
       }
     }
-    const NetTotals totals = bench->device->totals();
+    const NetTotals totals = fixture->device->totals();
     EXPECT_EQ(totals.tx_frames, by_kernel() ? 0 : kRounds * kBatch);
-    const std::uint64_t offered = bench->device->traits().features;
+    const std::uint64_t offered = fixture->device->traits().features;
     const bool takes_trains = (offered & virtio::feature_mask(virtio::kNetFeatureHostUso)) != 0;
     EXPECT_EQ(totals.tx_joined != 0, takes_trains && !by_kernel());
   });
@@ -279,27 +279,27 @@ TEST_P(NetTapRemovedTest, Row28TheInterfaceIsRemoved) {
     ASSERT_EQ(std::system("ip link set bell0 down"), 0);  // NOLINT: in the namespace
     auto frame = make(0);
     frame[kNetHeaderBytes + 13] ^= std::byte{1};  // not one that is counted
-    EXPECT_TRUE(bench->send(frame));
-    EXPECT_EQ(bench->device->totals().tx_dropped_link_down, 1U);
-    EXPECT_TRUE(bench->device->link_up()) << "it may come back";
-    EXPECT_TRUE(NetBench::eventually([&] { return !driver_sees_link(); }));
+    EXPECT_TRUE(fixture->send(frame));
+    EXPECT_EQ(fixture->device->totals().tx_dropped_link_down, 1U);
+    EXPECT_TRUE(fixture->device->link_up()) << "it may come back";
+    EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
     ASSERT_EQ(std::system("ip link set bell0 up"), 0);  // NOLINT
-    EXPECT_TRUE(bench->send(frame));
-    EXPECT_EQ(bench->device->totals().tx_frames, 1001U);
-    EXPECT_TRUE(NetBench::eventually([&] { return driver_sees_link(); }));
+    EXPECT_TRUE(fixture->send(frame));
+    EXPECT_EQ(fixture->device->totals().tx_frames, 1001U);
+    EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
     // Without a carrier frames go nowhere on the host's side; back with it, they go again.
     ASSERT_EQ(std::system("ip link set bell0 carrier off"), 0);  // NOLINT
-    EXPECT_TRUE(NetBench::eventually([&] { return !driver_sees_link(); }));
-    EXPECT_TRUE(bench->send(frame));
+    EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
+    EXPECT_TRUE(fixture->send(frame));
     ASSERT_EQ(std::system("ip link set bell0 carrier on"), 0);  // NOLINT
-    EXPECT_TRUE(NetBench::eventually([&] { return driver_sees_link(); }));
+    EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
     from_guest = got = 2000;
     to_guest = received = 2000;
     run(3000, 0);
     ASSERT_EQ(std::system("ip link del bell0"), 0);  // NOLINT
-    EXPECT_TRUE(NetBench::eventually([&] { return !bench->device->link_up(); }));
-    EXPECT_TRUE(bench->send(frame));
-    bench->restart(bench->device->traits().features & ~std::uint64_t{0xff});
+    EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
+    EXPECT_TRUE(fixture->send(frame));
+    fixture->restart(fixture->device->traits().features & ~std::uint64_t{0xff});
   });
 }
 

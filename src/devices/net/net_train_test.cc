@@ -5,13 +5,13 @@
 
 #include <algorithm>
 
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 #include "testing/udp_frames.h"
 
 namespace bellhop {
 namespace {
 
-using testing::NetBench;
+using testing::NetFixture;
 using testing::take_apart;
 using testing::udp_frame;
 using Bytes = std::vector<std::byte>;
@@ -25,17 +25,17 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
   }
   void offer(const std::vector<Bytes>& frames) {
     for (const Bytes& frame : frames) {
-      const GuestAddress at = NetBench::slot(1, next_slot_++ % NetBench::kSize);
-      ASSERT_TRUE(bench.memory.write(at, frame));
-      ASSERT_TRUE(bench.driver(1).add({{at, static_cast<std::uint32_t>(frame.size()), false}}));
+      const GuestAddress at = NetFixture::slot(1, next_slot_++ % NetFixture::kSize);
+      ASSERT_TRUE(fixture.memory.write(at, frame));
+      ASSERT_TRUE(fixture.driver(1).add({{at, static_cast<std::uint32_t>(frame.size()), false}}));
       ++in_ring_;
     }
-    bench.offer(1);
+    fixture.offer(1);
   }
   [[nodiscard]] bool all_back() {
-    return NetBench::eventually([this] {
-      while (bench.driver(1).reap()) --in_ring_;
-      if (in_ring_ != 0) (void)bench.driver(1).enable_interrupts();
+    return NetFixture::eventually([this] {
+      while (fixture.driver(1).reap()) --in_ring_;
+      if (in_ring_ != 0) (void)fixture.driver(1).enable_interrupts();
       return in_ring_ == 0;
     });
   }
@@ -43,7 +43,7 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
   std::vector<Bytes> arrived(std::size_t count) {
     std::vector<Bytes> frames;
     while (frames.size() < count && !HasFailure()) {
-      for (Bytes& frame : take_apart(bench.get())) frames.push_back(std::move(frame));
+      for (Bytes& frame : take_apart(fixture.get())) frames.push_back(std::move(frame));
     }
     return frames;
   }
@@ -53,7 +53,7 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
     return frames;
   }
 
-  NetBench bench{GetParam()};
+  NetFixture fixture{GetParam()};
 
  private:
   unsigned next_slot_ = 0;
@@ -61,25 +61,25 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
 };
 
 TEST_P(NetTrainTest, ABatchOfDatagramsIsOneSystemCall) {
-  bench.start();
+  fixture.start();
   const auto frames = datagrams(20);
-  const std::uint64_t before = bench.queues[1]->runner->counters().system_calls.get();
+  const std::uint64_t before = fixture.queues[1]->runner->counters().system_calls.get();
   send_together(frames);
-  EXPECT_EQ(take_apart(bench.get()), frames);
-  EXPECT_EQ(bench.queues[1]->runner->counters().system_calls.get() - before, 1U);
-  const NetTotals totals = bench.device->totals();
+  EXPECT_EQ(take_apart(fixture.get()), frames);
+  EXPECT_EQ(fixture.queues[1]->runner->counters().system_calls.get() - before, 1U);
+  const NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.tx_frames, 20U);
   EXPECT_EQ(totals.tx_joined, 19U);
   EXPECT_EQ(totals.tx_bytes, 20 * (frames[0].size() - kNetHeaderBytes));
 }
 
 TEST_P(NetTrainTest, FramesOfAllKindsKeepTheirOrder) {
-  bench.start();
+  fixture.start();
   std::vector<Bytes> frames;
   for (unsigned i = 0; i < 60; ++i) {
     switch (i % 7) {
       case 3:
-        frames.push_back(NetBench::frame(200, i));
+        frames.push_back(NetFixture::frame(200, i));
         break;
       case 5:
         frames.push_back(udp_frame({.ip6 = true}, 300, i));
@@ -90,26 +90,26 @@ TEST_P(NetTrainTest, FramesOfAllKindsKeepTheirOrder) {
   }
   send_together(frames);
   EXPECT_EQ(arrived(frames.size()), frames);
-  EXPECT_GT(bench.device->totals().tx_joined, 10U);
+  EXPECT_GT(fixture.device->totals().tx_joined, 10U);
 }
 
 TEST_P(NetTrainTest, WhatIsNoFrameIsLeftOut) {
-  bench.start();
+  fixture.start();
   auto frames = datagrams(5);
   auto offered = frames;
   offered.insert(offered.begin() + 2, Bytes(5));
   offered.insert(offered.begin() + 4, Bytes(20));
   send_together(offered);
   EXPECT_EQ(arrived(5), frames);
-  EXPECT_EQ(bench.device->totals().guest_faults, 2U);
-  EXPECT_EQ(bench.device->totals().tx_frames, 5U);
+  EXPECT_EQ(fixture.device->totals().guest_faults, 2U);
+  EXPECT_EQ(fixture.device->totals().tx_frames, 5U);
 }
 
 TEST_P(NetTrainTest, AFullWireHoldsTrainsBackAndLosesNone) {
-  bench.start();
+  fixture.start();
   std::vector<Bytes> sent;
   // Four trains at a time: more than the wire has room for in the end.
-  for (unsigned round = 0; round < 200 && bench.device->totals().tx_frames == sent.size();
+  for (unsigned round = 0; round < 200 && fixture.device->totals().tx_frames == sent.size();
        ++round) {
     std::vector<Bytes> frames;
     for (unsigned i = 0; i < 40; ++i) {
@@ -118,47 +118,47 @@ TEST_P(NetTrainTest, AFullWireHoldsTrainsBackAndLosesNone) {
     }
     offer(frames);
     sent.insert(sent.end(), frames.begin(), frames.end());
-    bench.settle();
-    (void)NetBench::eventually([&] {
-      const NetTotals totals = bench.device->totals();
+    fixture.settle();
+    (void)NetFixture::eventually([&] {
+      const NetTotals totals = fixture.device->totals();
       return totals.tx_frames == sent.size() || totals.tx_blocked != 0;
     });
-    while (bench.driver(1).reap()) {
+    while (fixture.driver(1).reap()) {
     }
   }
-  EXPECT_GT(bench.device->totals().tx_blocked, 0U);
+  EXPECT_GT(fixture.device->totals().tx_blocked, 0U);
   EXPECT_EQ(arrived(sent.size()), sent);
   EXPECT_TRUE(
-      NetBench::eventually([&] { return bench.device->totals().tx_frames == sent.size(); }));
+      NetFixture::eventually([&] { return fixture.device->totals().tx_frames == sent.size(); }));
 }
 
 TEST_P(NetTrainTest, AHostThatRefusesATrainGetsItsFrames) {
-  bench.nic->refuse_longer_than(500);
-  bench.start();
+  fixture.nic->refuse_longer_than(500);
+  fixture.start();
   const auto frames = datagrams(30);
   send_together(frames);
   EXPECT_EQ(arrived(frames.size()), frames);
-  NetTotals totals = bench.device->totals();
+  NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.tx_frames, 30U);
   EXPECT_EQ(totals.tx_joined, 0U);
   EXPECT_EQ(totals.guest_faults, 0U);
   // It is not asked again.
-  const std::uint64_t before = bench.queues[1]->runner->counters().system_calls.get();
+  const std::uint64_t before = fixture.queues[1]->runner->counters().system_calls.get();
   send_together(frames);
-  EXPECT_EQ(bench.queues[1]->runner->counters().system_calls.get() - before, 30U);
+  EXPECT_EQ(fixture.queues[1]->runner->counters().system_calls.get() - before, 30U);
 }
 
 TEST_P(NetTrainTest, ADownLinkTakesWholeTrains) {
-  bench.start();
-  bench.nic->fail_with(EIO);
+  fixture.start();
+  fixture.nic->fail_with(EIO);
   send_together(datagrams(20));
-  EXPECT_EQ(bench.device->totals().tx_dropped_link_down, 20U);
-  bench.nic->fail_with(0);
-  EXPECT_TRUE(bench.works());
+  EXPECT_EQ(fixture.device->totals().tx_dropped_link_down, 20U);
+  fixture.nic->fail_with(0);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetTrainTest, NotWhereTheHostTakesNone) {
-  NetBench poor(GetParam(), [] {
+  NetFixture poor(GetParam(), [] {
     auto nic = std::make_shared<testing::MemoryNic>();
     nic->mutable_limits().to_host = {Offload::kCsum, Offload::kUso4};
     return nic;
@@ -166,9 +166,9 @@ TEST_P(NetTrainTest, NotWhereTheHostTakesNone) {
   poor.start();
   const auto frames = datagrams(2);
   for (unsigned i = 0; i < 2; ++i) {
-    ASSERT_TRUE(poor.memory.write(NetBench::slot(1, i), frames[i]));
+    ASSERT_TRUE(poor.memory.write(NetFixture::slot(1, i), frames[i]));
     const auto bytes = static_cast<std::uint32_t>(frames[i].size());
-    ASSERT_TRUE(poor.driver(1).add({{NetBench::slot(1, i), bytes, false}}));
+    ASSERT_TRUE(poor.driver(1).add({{NetFixture::slot(1, i), bytes, false}}));
   }
   poor.offer(1);
   EXPECT_EQ(poor.get(), frames[0]);
@@ -177,13 +177,13 @@ TEST_P(NetTrainTest, NotWhereTheHostTakesNone) {
 }
 
 TEST_P(NetTrainTest, NotWhereItIsTurnedOff) {
-  NetBench off(GetParam(), 1, {.join_frames = false});
+  NetFixture off(GetParam(), 1, {.join_frames = false});
   off.start();
   const auto frames = datagrams(2);
   for (unsigned i = 0; i < 2; ++i) {
-    ASSERT_TRUE(off.memory.write(NetBench::slot(1, i), frames[i]));
+    ASSERT_TRUE(off.memory.write(NetFixture::slot(1, i), frames[i]));
     const auto bytes = static_cast<std::uint32_t>(frames[i].size());
-    ASSERT_TRUE(off.driver(1).add({{NetBench::slot(1, i), bytes, false}}));
+    ASSERT_TRUE(off.driver(1).add({{NetFixture::slot(1, i), bytes, false}}));
   }
   off.offer(1);
   EXPECT_EQ(off.get(), frames[0]);

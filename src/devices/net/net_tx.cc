@@ -24,7 +24,7 @@ NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner)
       runner_(runner),
       counters_(device.tx_counters_[pair]),
       joins_(device.joins_frames()),
-      chains_(std::make_unique<DescriptorChain[]>(kMostChains)) {}
+      chains_(std::make_unique<DescriptorChain[]>(kMaxChains)) {}
 
 Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -138,7 +138,7 @@ void NetTx::give_back(std::size_t chains) noexcept {
   }
   held_ -= chains;
   // From the same place again, where the next one may be in a cache still.
-  first_ = held_ == 0 ? 0 : (first_ + chains) % kMostChains;
+  first_ = held_ == 0 ? 0 : (first_ + chains) % kMaxChains;
 }
 
 /// All chains at hand to the ring.
@@ -153,9 +153,7 @@ void NetTx::put_back() noexcept {
   }
 }
 
-DescriptorChain& NetTx::chain(std::size_t i) noexcept {
-  return chains_[(first_ + i) % kMostChains];
-}
+DescriptorChain& NetTx::chain(std::size_t i) noexcept { return chains_[(first_ + i) % kMaxChains]; }
 
 /// What became of the train.
 void NetTx::judge(ssize_t result) noexcept {
@@ -188,7 +186,7 @@ void NetTx::judge(ssize_t result) noexcept {
 
 void NetTx::wait_for_room() noexcept {
   counters_.blocked.add();
-  runner_.doze();
+  runner_.park();
   arm();
 }
 

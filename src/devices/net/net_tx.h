@@ -14,7 +14,7 @@ namespace bellhop {
 /// leave as a train. If the back end has no room the frames go back to the ring until there is
 /// some.
 ///
-/// On the queue's I/O thread, or under the runner's baton.
+/// On the queue's I/O thread, or under the runner's queue lock.
 class NetTx final : public QueueHandler, private ReadyHandler {
  public:
   /// Errors: the back end's descriptor cannot be waited for.
@@ -26,8 +26,8 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   void submit() noexcept override {}
 
  private:
-  static constexpr std::size_t kMostChains = FrameTrain::kMostFrames + 1;
-  static_assert((kMostChains & (kMostChains - 1)) == 0);
+  static constexpr std::size_t kMaxChains = FrameTrain::kMaxFrames + 1;
+  static_assert((kMaxChains & (kMaxChains - 1)) == 0);
 
   enum class Sent : std::uint8_t {
     kAll,
@@ -56,7 +56,7 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   std::unique_ptr<FdWatch> watch_;
   bool joins_;  ///< frames to trains
 
-  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMostChains
+  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMaxChains
   std::size_t first_ = 0;
   std::size_t held_ = 0;  ///< chains at hand: the train's, and then the one that is looked at
   FrameTrain train_;

@@ -14,14 +14,14 @@
 #include <string>
 
 #include "net/passt.h"
-#include "testing/net_bench.h"
+#include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
-using testing::NetBench;
+using testing::NetFixture;
 
-constexpr std::array<unsigned char, 6> kMac{2, 2, 3, 4, 5, 6};  // NetBench::kMac
+constexpr std::array<unsigned char, 6> kMac{2, 2, 3, 4, 5, 6};  // NetFixture::kMac
 constexpr std::size_t kEthernet = kNetHeaderBytes;              // where a frame begins
 constexpr std::size_t kIp = kEthernet + 14;
 constexpr std::size_t kBehindIp = kIp + 20;
@@ -98,23 +98,23 @@ class NetUserTest : public ::testing::TestWithParam<NotifyMode> {
       why = backend.error().message;
       return false;
     }
-    bench = std::make_unique<NetBench>(GetParam(), std::move(*backend));
-    bench->start();
-    bench->give_buffers(32, 2048);
+    fixture = std::make_unique<NetFixture>(GetParam(), std::move(*backend));
+    fixture->start();
+    fixture->give_buffers(32, 2048);
     return true;
   }
   /// The next frame for which `wanted` holds; others are passed over.
   template <class Wanted>
   Bytes await(Wanted wanted) {
     for (int i = 0; i < 100; ++i) {
-      Bytes frame = bench->receive();
-      bench->give_buffers(1, 2048);
+      Bytes frame = fixture->receive();
+      fixture->give_buffers(1, 2048);
       if (frame.empty() || wanted(frame)) return frame;
     }
     return {};
   }
 
-  std::unique_ptr<NetBench> bench;
+  std::unique_ptr<NetFixture> fixture;
   std::string why;
 };
 
@@ -141,7 +141,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   config.forwards.push_back({PortForward::Protocol::kTcp, "127.0.0.1", port, 22});
   if (!start(config)) GTEST_SKIP() << "no passt here: " << why;
   // No offloads are offered for what has no header to say so.
-  const std::uint64_t features = bench->device->traits().features;
+  const std::uint64_t features = fixture->device->traits().features;
   for (const unsigned bit :
        {virtio::kNetFeatureCsum, virtio::kNetFeatureGuestCsum, virtio::kNetFeatureGuestTso4,
         virtio::kNetFeatureGuestTso6, virtio::kNetFeatureHostTso4, virtio::kNetFeatureHostTso6,
@@ -150,7 +150,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   }
   EXPECT_NE(features >> virtio::kNetFeatureMrgRxbuf & 1, 0U);
 
-  ASSERT_TRUE(bench->send(dhcp_discover()));
+  ASSERT_TRUE(fixture->send(dhcp_discover()));
   const Bytes offer = await([](const Bytes& frame) {
     return word(frame, kEthernet + 12) == 0x0800 && at(frame, kIp + 9) == 17 &&
            word(frame, kBehindIp + 2) == 68;
@@ -163,7 +163,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   const std::array<unsigned, 4> router{at(offer, kIp + 12), at(offer, kIp + 13),
                                        at(offer, kIp + 14), at(offer, kIp + 15)};
 
-  ASSERT_TRUE(bench->send(who_has(router)));
+  ASSERT_TRUE(fixture->send(who_has(router)));
   const Bytes answer = await(is_arp_answer);
   ASSERT_FALSE(answer.empty());
   EXPECT_EQ(at(answer, kEthernet + 28), router[0]);
@@ -182,7 +182,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   });
   ASSERT_FALSE(syn.empty());
   EXPECT_EQ(word(syn, kBehindIp + 2), 22U);
-  EXPECT_EQ(bench->device->totals().guest_faults, 0U);
+  EXPECT_EQ(fixture->device->totals().guest_faults, 0U);
 }
 
 TEST_P(NetUserTest, FloodsAreCarriedInBatches) {
@@ -192,23 +192,23 @@ TEST_P(NetUserTest, FloodsAreCarriedInBatches) {
   unsigned answers = 0;
   while (answers < 5000) {
     while (sent < 5000 && sent - answers < 24) {
-      const auto slot = NetBench::slot(1, sent % NetBench::kSize);
+      const auto slot = NetFixture::slot(1, sent % NetFixture::kSize);
       const Bytes question = who_has({10, 99, sent >> 8, sent & 0xff});
-      ASSERT_TRUE(bench->memory.write(slot, question));
-      if (!bench->driver(1).add({{slot, static_cast<std::uint32_t>(question.size()), false}})) {
+      ASSERT_TRUE(fixture->memory.write(slot, question));
+      if (!fixture->driver(1).add({{slot, static_cast<std::uint32_t>(question.size()), false}})) {
         break;
       }
       ++sent;
     }
-    bench->offer(1);
+    fixture->offer(1);
     const Bytes answer = await(is_arp_answer);
     ASSERT_EQ(word(answer, kEthernet + 28), 10U << 8 | 99);
     ASSERT_EQ(word(answer, kEthernet + 30), answers) << "lost, doubled, or out of order";
     ++answers;
-    while (bench->driver(1).reap()) {
+    while (fixture->driver(1).reap()) {
     }
   }
-  EXPECT_EQ(bench->device->totals().tx_frames, 5000U);
+  EXPECT_EQ(fixture->device->totals().tx_frames, 5000U);
 }
 
 TEST_P(NetUserTest, Row28PasstIsGone) {
@@ -219,17 +219,17 @@ TEST_P(NetUserTest, Row28PasstIsGone) {
   std::ofstream(config.program) << "#!/bin/sh\nprintf '\\0\\0\\0\\1x' >&3; sleep 0.2\n";
   ASSERT_EQ(::chmod(config.program.c_str(), 0755), 0);
   ASSERT_TRUE(start(config)) << why;
-  EXPECT_TRUE(NetBench::eventually([&] { return !bench->device->link_up(); }));
-  EXPECT_TRUE(NetBench::eventually(
-      [&] { return (bench->config().status & virtio::kNetStatusLinkUp) == 0; }));
-  EXPECT_TRUE(NetBench::eventually([&] { return bench->listener.changes.load() >= 1; }));
+  EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
+  EXPECT_TRUE(NetFixture::eventually(
+      [&] { return (fixture->config().status & virtio::kNetStatusLinkUp) == 0; }));
+  EXPECT_TRUE(NetFixture::eventually([&] { return fixture->listener.changes.load() >= 1; }));
   // Frames are taken and counted, nobody hangs, and a new driver finds the same.
-  EXPECT_TRUE(bench->send(who_has({1, 2, 3, 4})));
-  EXPECT_GE(bench->device->totals().tx_dropped_link_down, 1U);
-  bench->restart(bench->device->traits().features);
-  EXPECT_TRUE(bench->send(who_has({1, 2, 3, 4})));
-  EXPECT_EQ(bench->config().status & virtio::kNetStatusLinkUp, 0);
-  bench.reset();
+  EXPECT_TRUE(fixture->send(who_has({1, 2, 3, 4})));
+  EXPECT_GE(fixture->device->totals().tx_dropped_link_down, 1U);
+  fixture->restart(fixture->device->traits().features);
+  EXPECT_TRUE(fixture->send(who_has({1, 2, 3, 4})));
+  EXPECT_EQ(fixture->config().status & virtio::kNetStatusLinkUp, 0);
+  fixture.reset();
   ::unlink(config.program.c_str());
   ::rmdir(folder.c_str());
 }

@@ -10,7 +10,7 @@
 #include "devices/net/rx_filter.h"
 #include "net/passt.h"
 #include "net/tap.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -39,7 +39,7 @@ struct NicConfig {
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);
   static Status check_together(std::span<const NicConfig> nics);
-  [[nodiscard]] unsigned carried_queues() const noexcept;
+  [[nodiscard]] unsigned offloaded_queues() const noexcept;
   static constexpr std::size_t kQueuesTogether = 2;  ///< a pair's
 };
 

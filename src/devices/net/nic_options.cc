@@ -15,8 +15,8 @@ namespace bellhop {
 namespace {
 
 constexpr unsigned kMaxPairs = 64;
-constexpr unsigned kLeastMtu = 68;    // virtio 1.3, 5.1.4.1
-constexpr unsigned kMostMtu = 65521;  // what a tap takes
+constexpr unsigned kMinMtu = 68;     // virtio 1.3, 5.1.4.1
+constexpr unsigned kMaxMtu = 65521;  // what a tap takes
 
 template <class T>
 std::optional<T> number(std::string_view text, int base) {
@@ -110,7 +110,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   std::string mac;
   reader.text("mac", mac);
   unsigned mtu = 0;
-  reader.number("mtu", mtu, kLeastMtu, kMostMtu);
+  reader.number("mtu", mtu, kMinMtu, kMaxMtu);
   reader.number("queues", nic.tap.pairs, 1, kMaxPairs);
   read_queue_size(reader, nic.queue_size);
   reader.flag("gro", nic.gro);
@@ -177,7 +177,7 @@ Status NicConfig::check_together(std::span<const NicConfig> nics) {
   return {};
 }
 
-unsigned NicConfig::carried_queues() const noexcept {
+unsigned NicConfig::offloaded_queues() const noexcept {
   return vhost == Vhost::kOff ? 0 : 2 * tap.pairs;
 }
 

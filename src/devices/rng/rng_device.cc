@@ -31,7 +31,7 @@ Status RngDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* co
 
 void RngDevice::reset() noexcept { queue_.reset(); }
 
-std::vector<DeviceFigure> RngDevice::figures() const {
+std::vector<DeviceStat> RngDevice::stats() const {
   return {{"requests", counters_.requests.get()},
           {"bytes", counters_.bytes.get()},
           {"limited", counters_.limited.get()},

@@ -8,7 +8,7 @@
 #include "base/relaxed_counter.h"
 #include "base/shared_counter.h"
 #include "base/unique_fd.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -48,7 +48,7 @@ class RngDevice final : public VirtioDevice {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   [[nodiscard]] const RngCounters& counters() const noexcept { return counters_; }
 

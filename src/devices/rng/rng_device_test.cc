@@ -11,14 +11,14 @@
 #include "devices/rng/rng_config.h"
 #include "devices/rng/rng_queue.h"
 #include "testing/allocation_counter.h"
-#include "testing/device_bench.h"
+#include "testing/device_fixture.h"
 
 namespace bellhop {
 namespace {
 
-using testing::DeviceBench;
+using testing::DeviceFixture;
 
-constexpr GuestAddress kRoom{DeviceBench::kBuffers};
+constexpr GuestAddress kRoom{DeviceFixture::kBuffers};
 
 /// A source that the test fills: a pipe.
 struct Source {
@@ -38,55 +38,55 @@ struct Source {
 
 class RngDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  RngDeviceTest() : bench(GetParam(), testing::make_memory(std::uint64_t{64} << 20)) {}
+  RngDeviceTest() : fixture(GetParam(), testing::make_memory(std::uint64_t{64} << 20)) {}
 
   void serve_urandom(RngLimit limit = {}) {
     UniqueFd source(::open("/dev/urandom", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     serve(std::move(source), limit);
   }
   void serve(UniqueFd source, RngLimit limit = {}) {
-    bench.serve(std::make_unique<RngDevice>(
+    fixture.serve(std::make_unique<RngDevice>(
         std::move(source),
-        RngOptions{.source = "a test", .queue_size = DeviceBench::kSize, .limit = limit}));
-    bench.start();
+        RngOptions{.source = "a test", .queue_size = DeviceFixture::kSize, .limit = limit}));
+    fixture.start();
   }
   std::uint32_t request(std::uint32_t bytes) {
-    bench.give(0, {{kRoom, bytes, true}});
-    const auto used = bench.wait_used(0);
+    fixture.give(0, {{kRoom, bytes, true}});
+    const auto used = fixture.wait_used(0);
     return used ? used->length : 0;
   }
   [[nodiscard]] const RngCounters& counters() const {
-    return static_cast<const RngDevice&>(*bench.device).counters();
+    return static_cast<const RngDevice&>(*fixture.device).counters();
   }
 
-  DeviceBench bench;
+  DeviceFixture fixture;
 };
 
 TEST_P(RngDeviceTest, FillsBuffersCutInAnyWay) {
   serve_urandom();
-  bench.memory.span(kRoom, 4096)->fill(std::byte{0});
-  bench.give(0, {{kRoom, 1, true},
-                 {GuestAddress(kRoom.value() + 1), 100, true},
-                 {GuestAddress(kRoom.value() + 101), 27, true}});
-  EXPECT_EQ(bench.wait_used(0)->length, 128U);
+  fixture.memory.span(kRoom, 4096)->fill(std::byte{0});
+  fixture.give(0, {{kRoom, 1, true},
+                   {GuestAddress(kRoom.value() + 1), 100, true},
+                   {GuestAddress(kRoom.value() + 101), 27, true}});
+  EXPECT_EQ(fixture.wait_used(0)->length, 128U);
   std::array<std::byte, 132> bytes{};
-  ASSERT_TRUE(bench.memory.read(kRoom, bytes));
+  ASSERT_TRUE(fixture.memory.read(kRoom, bytes));
   EXPECT_GT(std::ranges::count_if(std::span(bytes).first(128),
                                   [](std::byte byte) { return byte != std::byte{0}; }),
             64);
   EXPECT_TRUE(std::ranges::all_of(std::span(bytes).subspan(128),
                                   [](std::byte byte) { return byte == std::byte{0}; }));
   EXPECT_EQ(counters().bytes.get(), 128U);
-  EXPECT_EQ(bench.figure("requests"), 1U);
+  EXPECT_EQ(fixture.stat("requests"), 1U);
 }
 
 TEST_P(RngDeviceTest, Row29ARequestOfGigabytesIsCutShort) {
   serve_urandom();
   // Buffers may lie on each other: 15 of 60 MiB are near to a gigabyte.
   const std::vector<testing::FakeDriver::Buffer> many(15, {kRoom, std::uint32_t{60} << 20, true});
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(bench.driver(0).add(many));
-  bench.offer(0);
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(bench.wait_used(0)->length, RngQueue::kBytesInOneTurn);
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(fixture.driver(0).add(many));
+  fixture.offer(0);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(fixture.wait_used(0)->length, RngQueue::kBytesInOneTurn);
   EXPECT_EQ(counters().bytes.get(), 8 * RngQueue::kBytesInOneTurn);
   EXPECT_EQ(request(64), 64U);
 }
@@ -98,22 +98,22 @@ TEST_P(RngDeviceTest, Row29ManyRequestsLetOthersGoFirst) {
     std::atomic<int> runs{0};
   } other;
   for (int i = 0; i < 32; ++i) {
-    ASSERT_TRUE(bench.driver(0).add({{kRoom, std::uint32_t{1} << 20, true}}));
+    ASSERT_TRUE(fixture.driver(0).add({{kRoom, std::uint32_t{1} << 20, true}}));
   }
-  bench.offer(0);
-  bench.thread->run_sync([&] { bench.thread->loop().defer(other); });
-  for (int i = 0; i < 32; ++i) ASSERT_TRUE(bench.wait_used(0));
-  EXPECT_TRUE(DeviceBench::eventually([&] { return other.runs == 1; }));
+  fixture.offer(0);
+  fixture.thread->run_sync([&] { fixture.thread->loop().defer(other); });
+  for (int i = 0; i < 32; ++i) ASSERT_TRUE(fixture.wait_used(0));
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return other.runs == 1; }));
 }
 
 TEST_P(RngDeviceTest, RequestsWithoutRoomAreGivenBack) {
   serve_urandom();
-  bench.give(0, {{kRoom, 64, false}});
-  EXPECT_EQ(bench.wait_used(0)->length, 0U);
-  bench.give(0, {{kRoom, 64, false}, {kRoom, 64, true}});
-  EXPECT_EQ(bench.wait_used(0)->length, 64U) << "what can be read is of no interest";
+  fixture.give(0, {{kRoom, 64, false}});
+  EXPECT_EQ(fixture.wait_used(0)->length, 0U);
+  fixture.give(0, {{kRoom, 64, false}, {kRoom, 64, true}});
+  EXPECT_EQ(fixture.wait_used(0)->length, 64U) << "what can be read is of no interest";
   const std::byte byte{1};
-  bench.device->write_config(0, {&byte, 1});
+  fixture.device->write_config(0, {&byte, 1});
   EXPECT_EQ(counters().guest_faults.get(), 2U);
   EXPECT_EQ(request(64), 64U);
 }
@@ -121,17 +121,17 @@ TEST_P(RngDeviceTest, RequestsWithoutRoomAreGivenBack) {
 TEST_P(RngDeviceTest, WaitsForTheSourceWithoutHoldingAnything) {
   Source source;
   serve(std::move(source.out));
-  bench.give(0, {{kRoom, 64, true}});
-  EXPECT_TRUE(DeviceBench::eventually([&] { return counters().source_empty.get() > 1; }));
-  EXPECT_FALSE(bench.try_used(0));
-  bench.pause_and_resume();
-  EXPECT_FALSE(bench.try_used(0));
+  fixture.give(0, {{kRoom, 64, true}});
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return counters().source_empty.get() > 1; }));
+  EXPECT_FALSE(fixture.try_used(0));
+  fixture.pause_and_resume();
+  EXPECT_FALSE(fixture.try_used(0));
   source.put(10);
-  EXPECT_EQ(bench.wait_used(0)->length, 10U) << "less than asked for is an answer";
+  EXPECT_EQ(fixture.wait_used(0)->length, 10U) << "less than asked for is an answer";
   // A reset while it waits.
-  bench.give(0, {{kRoom, 64, true}});
-  bench.settle();
-  bench.restart();
+  fixture.give(0, {{kRoom, 64, true}});
+  fixture.settle();
+  fixture.restart();
   source.put(5);
   EXPECT_EQ(request(64), 5U);
 }
@@ -142,11 +142,11 @@ TEST_P(RngDeviceTest, ASourceThatEndsLetsTheGuestWait) {
   source.put(3);
   source.in.reset();
   EXPECT_EQ(request(64), 3U);
-  bench.give(0, {{kRoom, 64, true}});
-  EXPECT_TRUE(DeviceBench::eventually([&] { return counters().source_errors.get() != 0; }));
-  EXPECT_FALSE(bench.try_used(0));
-  bench.pause_and_resume();
-  bench.stop();
+  fixture.give(0, {{kRoom, 64, true}});
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return counters().source_errors.get() != 0; }));
+  EXPECT_FALSE(fixture.try_used(0));
+  fixture.pause_and_resume();
+  fixture.stop();
 }
 
 TEST_P(RngDeviceTest, ALimitIsKept) {
@@ -157,10 +157,10 @@ TEST_P(RngDeviceTest, ALimitIsKept) {
   EXPECT_EQ(request(64), 36U);
   EXPECT_EQ(request(64), 64U) << "of the next period";
   EXPECT_EQ(request(1000), 36U);
-  bench.give(0, {{kRoom, 500, true}});
-  EXPECT_FALSE(bench.try_used(0));
-  bench.pause_and_resume();
-  EXPECT_EQ(bench.wait_used(0)->length, 100U);
+  fixture.give(0, {{kRoom, 500, true}});
+  EXPECT_FALSE(fixture.try_used(0));
+  fixture.pause_and_resume();
+  EXPECT_EQ(fixture.wait_used(0)->length, 100U);
   EXPECT_GE(std::chrono::steady_clock::now() - begin, 100ms);
   EXPECT_GE(counters().limited.get(), 2U);
 }
@@ -168,21 +168,21 @@ TEST_P(RngDeviceTest, ALimitIsKept) {
 TEST_P(RngDeviceTest, AResetIsNoWayRoundTheLimit) {
   serve_urandom({.bytes = 100, .period = std::chrono::hours(1)});
   EXPECT_EQ(request(64), 64U);
-  bench.restart();
+  fixture.restart();
   EXPECT_EQ(request(64), 36U);
-  bench.restart();
-  bench.give(0, {{kRoom, 64, true}});
-  bench.settle();
-  EXPECT_FALSE(bench.try_used(0));
+  fixture.restart();
+  fixture.give(0, {{kRoom, 64, true}});
+  fixture.settle();
+  EXPECT_FALSE(fixture.try_used(0));
 }
 
 TEST_P(RngDeviceTest, ResetsUnderFire) {
   serve_urandom({.bytes = 1000, .period = std::chrono::milliseconds(1)});
   for (int i = 0; i < 500; ++i) {
-    for (int k = 0; k < 4; ++k) ASSERT_TRUE(bench.driver(0).add({{kRoom, 100, true}}));
-    if (bench.driver(0).offer() && i % 3 != 0) bench.kick(0);
-    if (i % 2 == 0) bench.kick(0);
-    bench.restart();
+    for (int k = 0; k < 4; ++k) ASSERT_TRUE(fixture.driver(0).add({{kRoom, 100, true}}));
+    if (fixture.driver(0).offer() && i % 3 != 0) fixture.kick(0);
+    if (i % 2 == 0) fixture.kick(0);
+    fixture.restart();
   }
   EXPECT_GT(request(64), 0U);
 }
@@ -191,10 +191,10 @@ TEST_P(RngDeviceTest, RequestsAllocateNothing) {
   serve_urandom();
   const auto run = [&](int count) {
     for (int i = 0; i < count; ++i) {
-      ASSERT_TRUE(bench.driver(0).add({{kRoom, 64, true}}));
-      if (bench.driver(0).offer()) bench.kick(0);
-      while (!bench.driver(0).reap()) {
-        if (!bench.driver(0).enable_interrupts()) std::this_thread::yield();
+      ASSERT_TRUE(fixture.driver(0).add({{kRoom, 64, true}}));
+      if (fixture.driver(0).offer()) fixture.kick(0);
+      while (!fixture.driver(0).reap()) {
+        if (!fixture.driver(0).enable_interrupts()) std::this_thread::yield();
       }
     }
   };

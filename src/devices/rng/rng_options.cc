@@ -4,8 +4,8 @@ namespace bellhop {
 
 namespace {
 
-constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
-constexpr unsigned kMostPeriod = 3'600'000;  // an hour
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40;
+constexpr unsigned kMaxPeriod = 3'600'000;  // an hour
 
 }  // namespace
 
@@ -25,9 +25,9 @@ Result<RngConfig> RngConfig::parse(const PropertyList& properties) {
   RngConfig rng;
   PropertyReader reader("--rng", properties);
   reader.text("src", rng.source);
-  reader.size("max-bytes", rng.max_bytes, 1, kMostBytes);
+  reader.size("max-bytes", rng.max_bytes, 1, kMaxBytes);
   auto period = static_cast<unsigned>(rng.period.count());
-  reader.number("period", period, 1, kMostPeriod);
+  reader.number("period", period, 1, kMaxPeriod);
   rng.period = std::chrono::milliseconds(period);
   read_common_keys(reader, properties, rng);
   if (auto status = reader.finish(); !status) return forward(status);

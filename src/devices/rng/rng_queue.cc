@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kAskAgain{10};
 /// The same for a source that failed, or came to its end.
 constexpr std::chrono::milliseconds kAskAgainAfterError{1000};
 /// What a request costs of a turn at least, however short it is.
-constexpr std::size_t kLeastCost = 64;
+constexpr std::size_t kMinCost = 64;
 
 }  // namespace
 
@@ -34,7 +34,7 @@ void RngQueue::drain() noexcept {
     if (chain_.writable_bytes() == 0) {
       device_.counters_.guest_faults.add();
       runner_.complete(chain_, 0);
-      turn -= std::min(turn, kLeastCost);
+      turn -= std::min(turn, kMinCost);
       continue;
     }
     const std::size_t allowed = allowance();
@@ -48,7 +48,7 @@ void RngQueue::drain() noexcept {
     if (result <= 0) return put_back_and_wait(result);
     const auto bytes = static_cast<std::size_t>(result);
     if (device_.options_.limit.bytes != 0) device_.left_ -= bytes;
-    turn -= std::min(turn, std::max(bytes, kLeastCost));
+    turn -= std::min(turn, std::max(bytes, kMinCost));
     device_.counters_.requests.add();
     device_.counters_.bytes.add(bytes);
     runner_.complete(chain_, static_cast<std::uint32_t>(bytes));
@@ -105,7 +105,7 @@ void RngQueue::put_back_and_wait(ssize_t result) noexcept {
 }
 
 void RngQueue::wait(std::chrono::nanoseconds time) noexcept {
-  runner_.doze();
+  runner_.park();
   IoThread& thread = runner_.thread();
   if (thread.is_current()) {
     thread.loop().start_timer(*this, time);

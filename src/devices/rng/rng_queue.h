@@ -11,7 +11,7 @@ namespace bellhop {
 /// queues of the thread allow. Who has to wait is in the ring meanwhile, not in here, so a pause or
 /// a reset waits for nothing.
 ///
-/// On the queue's I/O thread, or under the runner's baton.
+/// On the queue's I/O thread, or under the runner's queue lock.
 class RngQueue final : public QueueHandler, private TimerHandler {
  public:
   /// Of one request and of one turn at most. A driver asks again if it wants more (5.4.6.1).

@@ -9,7 +9,7 @@
 
 #include <sys/uio.h>
 
-#include "virtio/descriptor_chain.h"
+#include "virtio/ring/descriptor_chain.h"
 
 namespace bellhop {
 

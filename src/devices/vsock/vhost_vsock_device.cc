@@ -19,7 +19,7 @@ constexpr std::uint32_t kConfigBytes = 8;  // guest_cid
 class VhostVsockDevice::EventQueue final : public QueueHandler {
  public:
   explicit EventQueue(QueueRunner& runner) noexcept : runner_(runner) {}
-  void drain() noexcept override { runner_.doze(); }
+  void drain() noexcept override { runner_.park(); }
   void submit() noexcept override {}
 
  private:
@@ -68,7 +68,7 @@ Status VhostVsockDevice::activate(std::uint64_t features, std::span<QueueRunner*
 
 void VhostVsockDevice::reset() noexcept { events_.reset(); }
 
-std::vector<DeviceFigure> VhostVsockDevice::figures() const {
+std::vector<DeviceStat> VhostVsockDevice::stats() const {
   return {{"vhost_queues", kernel_->running() ? VhostVsock::kRings : 0U}};
 }
 

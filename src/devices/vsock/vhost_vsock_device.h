@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "vhost/vhost_vsock.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -25,7 +25,7 @@ class VhostVsockDevice final : public VirtioDevice {
   [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
  private:
   class EventQueue;

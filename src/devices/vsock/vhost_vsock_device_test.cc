@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "testing/carried_bench.h"
 #include "testing/fake_vhost.h"
+#include "testing/offload_fixture.h"
 #include "vhost/vhost_abi.h"
 
 namespace bellhop {
@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 using testing::must;
 
 /// The device behind a transport's core, before a driver.
-struct VhostVsockDeviceTest : ::testing::Test, testing::CarriedBench {
+struct VhostVsockDeviceTest : ::testing::Test, testing::OffloadFixture {
   VhostVsockDeviceTest() {
     auto vsock = must(VhostVsock::create(77, [this] { return kernel.open(); }));
     serve(std::make_unique<VhostVsockDevice>("vsock0", 77, std::move(vsock)));
@@ -42,8 +42,8 @@ TEST_F(VhostVsockDeviceTest, TheKernelServesTwoQueuesAndTheThirdIsOurs) {
   EXPECT_NE(kernel.acked_features() & feature_mask(kFeatureVersion1), 0U);
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(sends(44));
   EXPECT_EQ(core->runner(1).counters().chains.get(), 0U);
-  ASSERT_EQ(core->figures().size(), 1U);
-  EXPECT_EQ(core->figures()[0].value, 2U);
+  ASSERT_EQ(core->stats().size(), 1U);
+  EXPECT_EQ(core->stats()[0].value, 2U);
 }
 
 TEST_F(VhostVsockDeviceTest, ShowsTheAddressAndNothingElse) {

@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "devices/device_option.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -28,7 +28,7 @@ struct VsockConfig {
 
   static const DeviceOption kOption;
   static Result<VsockConfig> parse(const PropertyList& properties);
-  [[nodiscard]] unsigned carried_queues() const noexcept;
+  [[nodiscard]] unsigned offloaded_queues() const noexcept;
 };
 
 /// Errors: the socket cannot be made, or vhost-vsock cannot be had.

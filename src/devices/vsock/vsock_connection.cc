@@ -15,7 +15,7 @@ using namespace virtio;
 namespace {
 
 /// What is believed of a guest that says it can buffer more: differences of counts stay clear.
-constexpr std::uint32_t kMostCredit = std::uint32_t{1} << 30;
+constexpr std::uint32_t kMaxCredit = std::uint32_t{1} << 30;
 /// The guest is told unasked that its bytes were taken when it is this much.
 constexpr std::uint32_t kTellAfter = VsockConnection::kBufferBytes / 4;
 /// Ticks that the guest may take for an answer: to a REQUEST, to the SHUTDOWN of both directions.
@@ -101,7 +101,7 @@ bool VsockConnection::take_credit(const VsockHeader& header) noexcept {
   if (difference(header.fwd_cnt, sent_) > 0) return false;
   // Threads of the guest may overtake each other: what is older than what is known says nothing.
   if (difference(header.fwd_cnt, peer_fwd_) > 0) peer_fwd_ = header.fwd_cnt;
-  peer_alloc_ = std::min(header.buf_alloc, kMostCredit);
+  peer_alloc_ = std::min(header.buf_alloc, kMaxCredit);
   if (credit() != 0) asked_ = false;
   return true;
 }
@@ -211,7 +211,7 @@ bool VsockConnection::put_data(VsockHeader& header, std::span<const GuestSpan> b
     readable_ = false;
     return false;
   }
-  const std::size_t most = std::min<std::size_t>({room, credit(), kMostPayload});
+  const std::size_t most = std::min<std::size_t>({room, credit(), kMaxPayload});
   if (most == 0) {
     if (credit() != 0 || asked_) return false;
     asked_ = true;

@@ -7,7 +7,7 @@
 #include "base/unique_fd.h"
 #include "devices/vsock/byte_ring.h"
 #include "virtio/abi/vsock.h"
-#include "virtio/descriptor_chain.h"
+#include "virtio/ring/descriptor_chain.h"
 
 namespace bellhop {
 
@@ -29,12 +29,12 @@ struct VsockPorts {
 /// has credit for; the rest stays in the socket. From the guest, bytes go straight into the socket;
 /// what it does not take is kept, up to kBufferBytes, which is the credit that the guest is given.
 ///
-/// Whoever holds the switchboard.
+/// Whoever holds the muxer.
 class VsockConnection {
  public:
   static constexpr std::uint32_t kBufferBytes = 128 * 1024;
   /// Payload of one packet to the guest.
-  static constexpr std::uint32_t kMostPayload = 64 * 1024;
+  static constexpr std::uint32_t kMaxPayload = 64 * 1024;
 
   enum class Origin : std::uint8_t { kHost, kGuest };
   /// What becomes of the connection after a packet, or after the socket was looked at.
@@ -82,7 +82,7 @@ class VsockConnection {
   Verdict flush() noexcept;
   /// Looks whether the other end is gone: where nobody reads the socket, nothing else tells.
   void look_for_hangup() noexcept;
-  /// One of the switchboard's intervals has passed.
+  /// One of the muxer's intervals has passed.
   Verdict tick() noexcept;
 
  private:

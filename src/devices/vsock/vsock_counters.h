@@ -5,7 +5,7 @@
 
 namespace bellhop {
 
-/// What a socket device has carried. One writer at a time: whoever holds its switchboard.
+/// What a socket device has carried. One writer at a time: whoever holds its muxer.
 struct VsockCounters {
   RelaxedCounter rx_packets;  ///< to the guest, of all kinds
   RelaxedCounter rx_bytes;    ///< payload

@@ -41,14 +41,14 @@ Status VsockDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* 
   const bool locked = std::ranges::any_of(queues, [](const auto* queue) {
     return queue != nullptr && queue->mode() == NotifyMode::kSync;
   });
-  board_ = std::make_unique<Switchboard>(Switchboard::Setup{.thread = thread_,
-                                                            .rx = rx,
-                                                            .tx = tx,
-                                                            .locked = locked,
-                                                            .guest_cid = options_.cid,
-                                                            .dialer = socket_.get(),
-                                                            .counters = &counters_,
-                                                            .tick = options_.tick});
+  board_ = std::make_unique<VsockMuxer>(VsockMuxer::Setup{.thread = thread_,
+                                                          .rx = rx,
+                                                          .tx = tx,
+                                                          .locked = locked,
+                                                          .guest_cid = options_.cid,
+                                                          .dialer = socket_.get(),
+                                                          .counters = &counters_,
+                                                          .tick = options_.tick});
   if (rx != nullptr) {
     rx_ = std::make_unique<VsockRx>(*rx, *board_, counters_);
     rx->set_handler(rx_.get());
@@ -63,7 +63,8 @@ Status VsockDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* 
   }
   Status opened;
   thread_->run_sync([&] {
-    auto door = VsockDoor::open(thread_->loop(), socket_->fd(), *board_, counters_, options_.tick);
+    auto door =
+        VsockListener::open(thread_->loop(), socket_->fd(), *board_, counters_, options_.tick);
     if (door) {
       door_ = std::move(*door);
     } else {
@@ -90,18 +91,18 @@ void VsockDevice::reset() noexcept {
 void VsockDevice::transport_reset() noexcept {
   if (thread_ == nullptr) return;
   thread_->run_sync([this] {
-    Switchboard::Errands todo;
+    VsockMuxer::PendingWork todo;
     {
-      const Switchboard::Hold held = board_->hold();
+      const VsockMuxer::Hold held = board_->hold();
       board_->hang_up_all();
-      todo = board_->errands();
+      todo = board_->pending_work();
     }
     board_->act(todo);
     if (events_) events_->transport_reset();
   });
 }
 
-std::vector<DeviceFigure> VsockDevice::figures() const {
+std::vector<DeviceStat> VsockDevice::stats() const {
   const VsockCounters& all = counters_;
   return {{"rx_packets", all.rx_packets.get()},
           {"rx_bytes", all.rx_bytes.get()},

@@ -3,12 +3,12 @@
 #include <memory>
 #include <string>
 
-#include "devices/vsock/switchboard.h"
 #include "devices/vsock/vsock_counters.h"
-#include "devices/vsock/vsock_door.h"
+#include "devices/vsock/vsock_listener.h"
+#include "devices/vsock/vsock_muxer.h"
 #include "devices/vsock/vsock_queues.h"
 #include "devices/vsock/vsock_socket.h"
-#include "virtio/virtio_device.h"
+#include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
@@ -35,7 +35,7 @@ class VsockDevice final : public VirtioDevice {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
-  [[nodiscard]] std::vector<DeviceFigure> figures() const override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   [[nodiscard]] const VsockCounters& counters() const noexcept { return counters_; }
 
@@ -52,8 +52,8 @@ class VsockDevice final : public VirtioDevice {
 
   // Between activate() and reset().
   IoThread* thread_ = nullptr;
-  std::unique_ptr<Switchboard> board_;
-  std::unique_ptr<VsockDoor> door_;
+  std::unique_ptr<VsockMuxer> board_;
+  std::unique_ptr<VsockListener> door_;
   std::unique_ptr<VsockRx> rx_;
   std::unique_ptr<VsockTx> tx_;
   std::unique_ptr<VsockEvents> events_;

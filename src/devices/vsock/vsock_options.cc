@@ -7,8 +7,8 @@ namespace bellhop {
 
 namespace {
 
-constexpr unsigned kLeastCid = virtio::kVsockCidFirstGuest;
-constexpr unsigned kMostCid = virtio::kVsockCidAny - 1;
+constexpr unsigned kMinCid = virtio::kVsockCidFirstGuest;
+constexpr unsigned kMaxCid = virtio::kVsockCidAny - 1;
 
 }  // namespace
 
@@ -26,7 +26,7 @@ const DeviceOption VsockConfig::kOption = {
 Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   VsockConfig vsock;
   PropertyReader reader("--vsock", properties);
-  reader.number("cid", vsock.cid, kLeastCid, kMostCid);
+  reader.number("cid", vsock.cid, kMinCid, kMaxCid);
   reader.text("uds", vsock.uds);
   reader.choice<VsockVhost>(
       "vhost", vsock.vhost,
@@ -46,7 +46,7 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   return vsock;
 }
 
-unsigned VsockConfig::carried_queues() const noexcept {
+unsigned VsockConfig::offloaded_queues() const noexcept {
   return vhost == VsockVhost::kOff ? 0 : 2;  // the events are ours
 }
 

@@ -18,14 +18,14 @@ constexpr unsigned kShowEvery = 16;
 }  // namespace
 
 void VsockRx::drain() noexcept {
-  Switchboard::Errands todo;
+  VsockMuxer::PendingWork todo;
   {
-    const Switchboard::Hold held = board_.hold();
+    const VsockMuxer::Hold held = board_.hold();
     unsigned packets = 0;
     unshown_ = 0;
     while (packets < kPacketsInOneTurn && fill()) ++packets;
     if (packets == kPacketsInOneTurn) runner_.yield();
-    todo = board_.errands();
+    todo = board_.pending_work();
   }
   board_.act(todo);
 }
@@ -55,21 +55,21 @@ bool VsockRx::fill() noexcept {
                      show ? Batch::kMayEnd : Batch::kGoesOn);
     return true;
   }
-  runner_.doze();
-  board_.rx_dozes();
+  runner_.park();
+  board_.rx_parks();
   return false;
 }
 
 void VsockTx::drain() noexcept {
-  Switchboard::Errands todo;
+  VsockMuxer::PendingWork todo;
   {
-    const Switchboard::Hold held = board_.hold();
+    const VsockMuxer::Hold held = board_.hold();
     unsigned packets = 0;
     while (packets < kPacketsInOneTurn) {
       if (!board_.takes_packets()) {
         counters_.tx_blocked.add();
-        runner_.doze();
-        board_.tx_dozes();
+        runner_.park();
+        board_.tx_parks();
         break;
       }
       if (runner_.pop(chain_) != Pop::kChain) break;
@@ -78,7 +78,7 @@ void VsockTx::drain() noexcept {
       runner_.complete(chain_, 0, show ? Batch::kMayEnd : Batch::kGoesOn);
     }
     if (packets == kPacketsInOneTurn) runner_.yield();
-    todo = board_.errands();
+    todo = board_.pending_work();
   }
   board_.act(todo);
 }
@@ -98,7 +98,7 @@ void VsockEvents::drain() noexcept {
     }
     runner_.complete(chain_, written);
   }
-  runner_.doze();
+  runner_.park();
 }
 
 void VsockEvents::transport_reset() noexcept {

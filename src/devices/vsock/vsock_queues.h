@@ -2,15 +2,15 @@
 
 #include <atomic>
 
-#include "devices/vsock/switchboard.h"
-#include "virtio/queue_runner.h"
+#include "devices/vsock/vsock_muxer.h"
+#include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
 
 /// The queue of packets for the guest (virtio 1.3, 5.10.6.1).
 class VsockRx final : public QueueHandler {
  public:
-  VsockRx(QueueRunner& runner, Switchboard& board, VsockCounters& counters) noexcept
+  VsockRx(QueueRunner& runner, VsockMuxer& board, VsockCounters& counters) noexcept
       : runner_(runner), board_(board), counters_(counters) {}
   void drain() noexcept override;
   void submit() noexcept override {}
@@ -19,7 +19,7 @@ class VsockRx final : public QueueHandler {
   bool fill() noexcept;
 
   QueueRunner& runner_;
-  Switchboard& board_;
+  VsockMuxer& board_;
   VsockCounters& counters_;
   DescriptorChain chain_;
   std::size_t unshown_ = 0;  ///< bytes since something was last shown to the driver
@@ -28,14 +28,14 @@ class VsockRx final : public QueueHandler {
 /// The queue of packets from the guest.
 class VsockTx final : public QueueHandler {
  public:
-  VsockTx(QueueRunner& runner, Switchboard& board, VsockCounters& counters) noexcept
+  VsockTx(QueueRunner& runner, VsockMuxer& board, VsockCounters& counters) noexcept
       : runner_(runner), board_(board), counters_(counters) {}
   void drain() noexcept override;
   void submit() noexcept override {}
 
  private:
   QueueRunner& runner_;
-  Switchboard& board_;
+  VsockMuxer& board_;
   VsockCounters& counters_;
   DescriptorChain chain_;
 };

@@ -8,8 +8,8 @@
 namespace bellhop {
 
 Result<std::unique_ptr<VsockSocket>> VsockSocket::listen(const std::string& path) {
-  if (path.empty() || path.size() > kMostPath) {
-    return fail(fmt::format("--vsock: uds={} must have 1 to {} characters", path, kMostPath));
+  if (path.empty() || path.size() > kMaxPath) {
+    return fail(fmt::format("--vsock: uds={} must have 1 to {} characters", path, kMaxPath));
   }
   auto listener = UnixListener::listen(path);
   if (!listener) {

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "base/unix_socket.h"
-#include "devices/vsock/switchboard.h"
+#include "devices/vsock/vsock_muxer.h"
 
 namespace bellhop {
 
@@ -16,7 +16,7 @@ namespace bellhop {
 class VsockSocket final : public VsockDialer {
  public:
   /// Of PATH: with "_4294967295" behind it, it must fit into an address.
-  static constexpr std::size_t kMostPath = 96;
+  static constexpr std::size_t kMaxPath = 96;
 
   /// Errors name the option; otherwise as UnixListener::listen().
   static Result<std::unique_ptr<VsockSocket>> listen(const std::string& path);

@@ -50,11 +50,11 @@ Status VirtioMmioDevice::bind() {
   if (!event) return forward(event);
   interrupt_ = std::move(*event);
   for (unsigned i = 0; i < core_->queue_count(); ++i) {
-    status_.bind_queue(i, core_->bell(i));
-    core_->bell(i).point_at(&interrupt_);
+    status_.bind_queue(i, core_->interrupt(i));
+    core_->interrupt(i).point_at(&interrupt_);
   }
-  status_.bind_config(config_bell_);
-  config_bell_.point_at(&interrupt_);
+  status_.bind_config(config_interrupt_);
+  config_interrupt_.point_at(&interrupt_);
   if (auto attached = host_->attach_interrupt(interrupt_, place_.gsi); !attached) return attached;
   interrupt_attached_ = true;
   BusDevice& registers = *this;
@@ -223,6 +223,6 @@ void VirtioMmioDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) 
 
 void VirtioMmioDevice::device_was_reset() noexcept { status_.take(UINT32_MAX); }
 
-void VirtioMmioDevice::raise_config_interrupt() noexcept { config_bell_.ring(); }
+void VirtioMmioDevice::raise_config_interrupt() noexcept { config_interrupt_.ring(); }
 
 }  // namespace bellhop

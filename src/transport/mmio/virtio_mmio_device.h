@@ -14,8 +14,8 @@
 
 namespace bellhop {
 
-/// A virtio device as a page of registers (virtio 1.3, 4.2, version 2 of the layout). All its bells
-/// share one edge-triggered pin of the interrupt controller.
+/// A virtio device as a page of registers (virtio 1.3, 4.2, version 2 of the layout). All its
+/// interrupts share one edge-triggered pin of the interrupt controller.
 ///
 /// Registers come from any vCPU thread. Made, reset and destroyed by the main thread while no vCPU
 /// runs.
@@ -64,7 +64,7 @@ class VirtioMmioDevice final : private BusDevice, private CoreClient {
   Place place_;
   EventFd interrupt_;
   InterruptStatus status_;
-  Bell config_bell_;
+  GuestInterrupt config_interrupt_;
   bool on_bus_ = false;
   bool interrupt_attached_ = false;
   std::atomic<std::uint32_t> device_features_sel_{0};

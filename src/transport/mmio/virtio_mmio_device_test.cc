@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "testing/transport_bench.h"
+#include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 #include "virtio/abi/mmio.h"
 
@@ -10,12 +10,12 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
-using testing::TransportBench;
+using testing::TransportFixture;
 
 class VirtioMmioDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  TransportBench bench_{TransportBench::Kind::kMmio, GetParam()};
-  testing::MmioRegisterDriver& mmio_ = *bench_.mmio_driver;
+  TransportFixture fixture_{TransportFixture::Kind::kMmio, GetParam()};
+  testing::MmioRegisterDriver& mmio_ = *fixture_.mmio_driver;
 };
 
 TEST_P(VirtioMmioDeviceTest, IdentifiesItself) {
@@ -28,121 +28,122 @@ TEST_P(VirtioMmioDeviceTest, IdentifiesItself) {
        {kMmioShmLenLow, kMmioShmLenHigh, kMmioShmBaseLow, kMmioShmBaseHigh}) {
     EXPECT_EQ(mmio_.reg(shm), UINT32_MAX);
   }
-  EXPECT_EQ(mmio_.device_features() & TransportBench::kFeatures, TransportBench::kFeatures);
+  EXPECT_EQ(mmio_.device_features() & TransportFixture::kFeatures, TransportFixture::kFeatures);
 }
 
 TEST_P(VirtioMmioDeviceTest, EachQueueHasItsDoorbellByValue) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   if (GetParam() != NotifyMode::kIoEventFd) return;
-  const auto doorbells = bench_.vm.ioeventfds();
-  ASSERT_EQ(doorbells.size(), TransportBench::kQueues);
+  const auto doorbells = fixture_.vm.ioeventfds();
+  ASSERT_EQ(doorbells.size(), TransportFixture::kQueues);
   for (std::uint64_t queue = 0; queue < doorbells.size(); ++queue) {
     EXPECT_EQ(doorbells[queue].match,
               (IoEventMatch{.space = IoSpace::kMmio,
-                            .address = TransportBench::kMmioBase + kMmioQueueNotify,
+                            .address = TransportFixture::kMmioBase + kMmioQueueNotify,
                             .length = 4,
                             .datamatch = queue}));
   }
 }
 
 TEST_P(VirtioMmioDeviceTest, InterruptStatusLastsUntilItIsAcknowledged) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
-  ASSERT_TRUE(bench_.echoes(0, 1));
-  ASSERT_TRUE(bench_.echoes(1, 1));
-  EXPECT_TRUE(bench_.interrupted(0));
+  ASSERT_TRUE(fixture_.echoes(0, 1));
+  ASSERT_TRUE(fixture_.echoes(1, 1));
+  EXPECT_TRUE(fixture_.interrupted(0));
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
   mmio_.set_reg(kMmioInterruptAck, kInterruptConfig);
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), kInterruptUsedBuffer);
   mmio_.set_reg(kMmioInterruptAck, kInterruptUsedBuffer);
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
   // A broken ring is told by the other bit.
-  bench_.rings[0].set_avail_idx(1000);
-  bench_.driver->kick(0);
-  EXPECT_TRUE(
-      bench_.eventually([&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
+  fixture_.rings[0].set_avail_idx(1000);
+  fixture_.driver->kick(0);
+  EXPECT_TRUE(fixture_.eventually(
+      [&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
   mmio_.set_status(0);
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
 }
 
 TEST_P(VirtioMmioDeviceTest, OneQueueCanBeTakenBack) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   mmio_.set_reg(kMmioQueueSel, 0);
   mmio_.set_reg(kMmioQueueReady, 0);
   EXPECT_EQ(mmio_.reg(kMmioQueueReady), 0U);
-  bench_.add(0, 1);
-  static_cast<void>(bench_.rings[0].offer());
-  bench_.driver->kick(0);
-  bench_.settle();
-  EXPECT_EQ(bench_.rings[0].used_idx(), 0);
-  EXPECT_TRUE(bench_.echoes(1, 1)) << "the other queue never noticed";
+  fixture_.add(0, 1);
+  static_cast<void>(fixture_.rings[0].offer());
+  fixture_.driver->kick(0);
+  fixture_.settle();
+  EXPECT_EQ(fixture_.rings[0].used_idx(), 0);
+  EXPECT_TRUE(fixture_.echoes(1, 1)) << "the other queue never noticed";
   // One that is not there.
   mmio_.set_reg(kMmioQueueSel, 99);
   mmio_.set_reg(kMmioQueueReady, 0);
-  EXPECT_TRUE(bench_.works_after_reset());
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // A queue that was taken back stays so when the machine pauses.
 TEST_P(VirtioMmioDeviceTest, AQueueTakenBackStaysBackAfterAPause) {
-  ASSERT_TRUE(bench_.bring_up());
+  ASSERT_TRUE(fixture_.bring_up());
   mmio_.set_reg(kMmioQueueSel, 0);
   mmio_.set_reg(kMmioQueueReady, 0);
-  bench_.core->pause();
-  bench_.core->resume();
-  EXPECT_FALSE(bench_.core->runner(0).running());
-  EXPECT_TRUE(bench_.echoes(1, 1));
+  fixture_.core->pause();
+  fixture_.core->resume();
+  EXPECT_FALSE(fixture_.core->runner(0).running());
+  EXPECT_TRUE(fixture_.echoes(1, 1));
 }
 
 // Row 14: 32-bit registers, by 32 bits only.
 TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
-  ASSERT_TRUE(bench_.bring_up());
-  const std::uint64_t base = TransportBench::kMmioBase;
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint64_t base = TransportFixture::kMmioBase;
   std::uint64_t faults = 0;
   for (const unsigned width : {1U, 2U, 8U}) {
-    EXPECT_EQ(bench_.port.load(base + kMmioMagicValue, width), 0U);
-    EXPECT_EQ(bench_.core->guest_faults(), ++faults);
-    bench_.port.store(base + kMmioStatus, 0, width);
-    EXPECT_EQ(bench_.core->guest_faults(), ++faults);
+    EXPECT_EQ(fixture_.port.load(base + kMmioMagicValue, width), 0U);
+    EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
+    fixture_.port.store(base + kMmioStatus, 0, width);
+    EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
   }
-  EXPECT_EQ(bench_.port.load(base + 2, 4), 0U);
-  EXPECT_EQ(bench_.port.load(base + kMmioConfig - 4, 8), 0U);
-  EXPECT_EQ(bench_.port.load(base + kMmioConfig - 2, 4), 0U);
+  EXPECT_EQ(fixture_.port.load(base + 2, 4), 0U);
+  EXPECT_EQ(fixture_.port.load(base + kMmioConfig - 4, 8), 0U);
+  EXPECT_EQ(fixture_.port.load(base + kMmioConfig - 2, 4), 0U);
   faults += 3;
   for (const std::uint32_t offset : {kMmioMagicValue, kMmioInterruptStatus, kMmioConfigGeneration,
                                      kMmioQueueReset, std::uint32_t{0x48}}) {
     mmio_.set_reg(offset, UINT32_MAX);
-    EXPECT_EQ(bench_.core->guest_faults(), ++faults) << offset;
+    EXPECT_EQ(fixture_.core->guest_faults(), ++faults) << offset;
   }
   mmio_.set_reg(kMmioStatus, 0x100);
-  EXPECT_EQ(bench_.core->guest_faults(), ++faults);
+  EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
   // Past the window is nobody's.
-  EXPECT_EQ(bench_.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
-  EXPECT_EQ(bench_.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
-  EXPECT_TRUE(bench_.echoes(0, 1));
+  EXPECT_EQ(fixture_.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
+  EXPECT_EQ(fixture_.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
+  EXPECT_TRUE(fixture_.echoes(0, 1));
 }
 
 TEST_P(VirtioMmioDeviceTest, SizesOverSixteenBitsAreNotCutShort) {
-  ASSERT_TRUE(mmio_.negotiate(TransportBench::kFeatures));
-  mmio_.write_queue(0, bench_.rings[0].config());
+  ASSERT_TRUE(mmio_.negotiate(TransportFixture::kFeatures));
+  mmio_.write_queue(0, fixture_.rings[0].config());
   mmio_.set_reg(kMmioQueueSize, 0x10010);
-  EXPECT_EQ(bench_.core->queue(0).size, 0);
+  EXPECT_EQ(fixture_.core->queue(0).size, 0);
 }
 
 TEST(VirtioMmioDevice, NeedsAFreePlaceAndAFreePin) {
-  TransportBench bench(TransportBench::Kind::kMmio);
-  const CoreWiring wiring{
-      .memory = &bench.memory, .threads = {bench.thread.get()}, .notify = NotifyMode::kIoEventFd};
+  TransportFixture fixture(TransportFixture::Kind::kMmio);
+  const CoreWiring wiring{.memory = &fixture.memory,
+                          .threads = {fixture.thread.get()},
+                          .notify = NotifyMode::kIoEventFd};
   const auto create = [&](std::uint64_t base, unsigned gsi) {
     return VirtioMmioDevice::create(std::make_unique<testing::EchoDevice>(std::uint16_t{1}), wiring,
-                                    bench.binder, bench.mmio, {.base = base, .gsi = gsi})
+                                    fixture.binder, fixture.mmio, {.base = base, .gsi = gsi})
         .has_value();
   };
-  EXPECT_FALSE(create(TransportBench::kMmioBase, 6));
-  EXPECT_FALSE(create(TransportBench::kMmioBase + 0x1000, TransportBench::kMmioGsi));
-  EXPECT_TRUE(create(TransportBench::kMmioBase + 0x1000, 6));
-  EXPECT_EQ(bench.binder.pins(), 1U);
-  EXPECT_EQ(bench.binder.bad_detaches(), 0U);
-  EXPECT_TRUE(bench.works_after_reset());
+  EXPECT_FALSE(create(TransportFixture::kMmioBase, 6));
+  EXPECT_FALSE(create(TransportFixture::kMmioBase + 0x1000, TransportFixture::kMmioGsi));
+  EXPECT_TRUE(create(TransportFixture::kMmioBase + 0x1000, 6));
+  EXPECT_EQ(fixture.binder.pins(), 1U);
+  EXPECT_EQ(fixture.binder.bad_detaches(), 0U);
+  EXPECT_TRUE(fixture.works_after_reset());
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, VirtioMmioDeviceTest,

@@ -116,7 +116,7 @@ Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
   if (!core) return forward(core);
   pci->core_ = std::move(*core);
   for (unsigned i = 0; i < pci->core_->queue_count(); ++i) {
-    pci->isr_.bind_queue(i, pci->core_->bell(i));
+    pci->isr_.bind_queue(i, pci->core_->interrupt(i));
   }
   // As after power-on: no decoding, no bus mastering.
   pci->core_->set_memory_access(MemoryAccess::kForbidden);
@@ -132,7 +132,7 @@ VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, B
       isr_(traits.queue_count),
       config_vector_(kMsiNoVector),
       doorbells_(traits.queue_count) {
-  isr_.bind_config(config_bell_);
+  isr_.bind_config(config_interrupt_);
   add_bar(BarSpace::kMemory, memory_bar_, kBarBytes);
   if (is_transitional(traits, style)) {
     add_bar(BarSpace::kPorts, kLegacyBar,
@@ -359,7 +359,7 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
 void VirtioPciDevice::set_config_vector(std::uint16_t vector) noexcept {
   const EventFd* event = msix_->event(vector);
   config_vector_.store(event != nullptr ? vector : kMsiNoVector, std::memory_order_relaxed);
-  config_bell_.point_at(event);
+  config_interrupt_.point_at(event);
   if (event == nullptr && vector != kMsiNoVector) core_->guest_fault("sets an absent vector");
 }
 
@@ -505,12 +505,13 @@ void VirtioPciDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) n
 
 void VirtioPciDevice::device_was_reset() noexcept {
   config_vector_.store(kMsiNoVector, std::memory_order_relaxed);
-  config_bell_.point_at(nullptr);
+  config_interrupt_.point_at(nullptr);
   // Also called while the core is made or destroyed.
-  for (unsigned i = 0; core_ && i < core_->queue_count(); ++i) core_->bell(i).point_at(nullptr);
+  for (unsigned i = 0; core_ && i < core_->queue_count(); ++i)
+    core_->interrupt(i).point_at(nullptr);
   isr_.take(kInterruptUsedBuffer | kInterruptConfig);
 }
 
-void VirtioPciDevice::raise_config_interrupt() noexcept { config_bell_.ring(); }
+void VirtioPciDevice::raise_config_interrupt() noexcept { config_interrupt_.ring(); }
 
 }  // namespace bellhop

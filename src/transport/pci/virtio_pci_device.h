@@ -116,7 +116,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   const unsigned memory_bar_;  ///< its number
   std::unique_ptr<Msix> msix_;
   InterruptStatus isr_;
-  Bell config_bell_;
+  GuestInterrupt config_interrupt_;
   std::atomic<std::uint16_t> config_vector_;
   std::atomic<std::uint32_t> device_feature_select_{0};
   std::atomic<std::uint32_t> driver_feature_select_{0};

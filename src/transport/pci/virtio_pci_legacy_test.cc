@@ -1,31 +1,31 @@
 // A transitional device as a driver of before virtio 1.0 meets it: registers in ports.
 #include <gtest/gtest.h>
 
-#include "testing/transport_bench.h"
+#include "testing/transport_fixture.h"
 #include "virtio/abi/pci_legacy.h"
 
 namespace bellhop {
 namespace {
 
 using namespace virtio;
-using testing::TransportBench;
+using testing::TransportFixture;
 
 constexpr std::uint8_t kUp = kStatusAcknowledge | kStatusDriver | kStatusDriverOk;
 constexpr std::uint16_t kSize = 64;  // the echo's: a legacy driver has no choice
 
 class VirtioPciLegacyTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  VirtioPciLegacyTest() : bench_(TransportBench::Kind::kPciTransitional, GetParam()) {
-    EXPECT_TRUE(bench_.pci->probe());
-    bench_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
-    base_ = static_cast<std::uint16_t>(bench_.pci->config_read(kPciBar0Offset, 4) & ~3U);
+  VirtioPciLegacyTest() : fixture_(TransportFixture::Kind::kPciTransitional, GetParam()) {
+    EXPECT_TRUE(fixture_.pci->probe());
+    fixture_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
+    base_ = static_cast<std::uint16_t>(fixture_.pci->config_read(kPciBar0Offset, 4) & ~3U);
   }
 
   std::uint32_t in(std::uint32_t offset, unsigned width) {
-    return bench_.port.in(static_cast<std::uint16_t>(base_ + offset), width);
+    return fixture_.port.in(static_cast<std::uint16_t>(base_ + offset), width);
   }
   void out(std::uint32_t offset, std::uint32_t value, unsigned width) {
-    bench_.port.out(static_cast<std::uint16_t>(base_ + offset), value, width);
+    fixture_.port.out(static_cast<std::uint16_t>(base_ + offset), value, width);
   }
   void kick(std::uint16_t queue) { out(kLegacyQueueNotify, queue, 2); }
 
@@ -35,30 +35,30 @@ class VirtioPciLegacyTest : public ::testing::TestWithParam<NotifyMode> {
     out(kLegacyDeviceStatus, kStatusAcknowledge, 1);
     out(kLegacyDeviceStatus, kStatusAcknowledge | kStatusDriver, 1);
     out(kLegacyDriverFeatures, features, 4);
-    bench_.rings.clear();
-    for (std::uint16_t i = 0; i < TransportBench::kQueues; ++i) {
-      const GuestAddress at{TransportBench::kRings.value() + 0x10000 * std::uint64_t{i}};
-      bench_.rings.emplace_back(bench_.memory, at, kSize, RingFeatures{}, kLegacyPage);
+    fixture_.rings.clear();
+    for (std::uint16_t i = 0; i < TransportFixture::kQueues; ++i) {
+      const GuestAddress at{TransportFixture::kRings.value() + 0x10000 * std::uint64_t{i}};
+      fixture_.rings.emplace_back(fixture_.memory, at, kSize, RingFeatures{}, kLegacyPage);
       out(kLegacyQueueSelect, i, 2);
       EXPECT_EQ(in(kLegacyQueueSize, 2), kSize);
       EXPECT_EQ(in(kLegacyQueueAddress, 4), 0U);
       out(kLegacyQueueAddress, static_cast<std::uint32_t>(at.value() >> kLegacyPageShift), 4);
-      bench_.pci->write_vector(i + 1U, TransportBench::message(i + 1U).address,
-                               TransportBench::message(i + 1U).data, false);
+      fixture_.pci->write_vector(i + 1U, TransportFixture::message(i + 1U).address,
+                                 TransportFixture::message(i + 1U).data, false);
       out(kLegacyQueueVector, i + 1U, 2);
       EXPECT_EQ(in(kLegacyQueueVector, 2), i + 1U);
     }
     out(kLegacyDeviceStatus, kUp, 1);
   }
   bool echoes(std::uint16_t queue, std::uint8_t value) {
-    bench_.add(queue, value);
-    if (bench_.rings[queue].offer()) kick(queue);
-    return bench_.reap(queue) && bench_.answer(queue) == value;
+    fixture_.add(queue, value);
+    if (fixture_.rings[queue].offer()) kick(queue);
+    return fixture_.reap(queue) && fixture_.answer(queue) == value;
   }
 
   static constexpr std::uint32_t EchoFeatures =
       static_cast<std::uint32_t>(testing::EchoDevice::kFeature);
-  TransportBench bench_;
+  TransportFixture fixture_;
   std::uint16_t base_ = 0;
 };
 
@@ -69,12 +69,12 @@ INSTANTIATE_TEST_SUITE_P(Modes, VirtioPciLegacyTest,
                          });
 
 TEST_P(VirtioPciLegacyTest, IsKnownByItsTransitionalId) {
-  EXPECT_EQ(bench_.pci->config_read(kPciDeviceIdOffset, 2), 0x1005U);  // the echo is an rng
-  EXPECT_EQ(bench_.pci->config_read(kPciRevisionOffset, 1), 0U);
-  EXPECT_EQ(bench_.pci->config_read(kPciSubsystemIdOffset, 2), 4U);
-  EXPECT_EQ(bench_.pci->config_read(kPciBar0Offset, 4) & 1U, 1U);
-  bench_.pci->config_write(kPciBar0Offset, UINT32_MAX, 4);
-  EXPECT_EQ(bench_.pci->config_read(kPciBar0Offset, 4), 0xffff'ffc1U) << "64 ports";
+  EXPECT_EQ(fixture_.pci->config_read(kPciDeviceIdOffset, 2), 0x1005U);  // the echo is an rng
+  EXPECT_EQ(fixture_.pci->config_read(kPciRevisionOffset, 1), 0U);
+  EXPECT_EQ(fixture_.pci->config_read(kPciSubsystemIdOffset, 2), 4U);
+  EXPECT_EQ(fixture_.pci->config_read(kPciBar0Offset, 4) & 1U, 1U);
+  fixture_.pci->config_write(kPciBar0Offset, UINT32_MAX, 4);
+  EXPECT_EQ(fixture_.pci->config_read(kPciBar0Offset, 4), 0xffff'ffc1U) << "64 ports";
 }
 
 TEST_P(VirtioPciLegacyTest, RequestsGoThereAndBack) {
@@ -83,20 +83,20 @@ TEST_P(VirtioPciLegacyTest, RequestsGoThereAndBack) {
   EXPECT_TRUE(echoes(0, 1));
   EXPECT_TRUE(echoes(1, 2));
   EXPECT_TRUE(echoes(0, 3));
-  EXPECT_EQ(bench_.echo->features_seen, testing::EchoDevice::kFeature);
-  EXPECT_EQ(bench_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.echo->features_seen, testing::EchoDevice::kFeature);
+  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
 }
 
 TEST_P(VirtioPciLegacyTest, KicksArriveAsTheModeSays) {
   bring_up();
-  const auto rings = bench_.port.rings();
+  const auto rings = fixture_.port.rings();
   kick(0);
   kick(1);
-  EXPECT_EQ(bench_.port.rings() - rings, GetParam() == NotifyMode::kIoEventFd ? 2U : 0U);
+  EXPECT_EQ(fixture_.port.rings() - rings, GetParam() == NotifyMode::kIoEventFd ? 2U : 0U);
   // Another width than the ioeventfd's is an exit, and a kick all the same.
-  bench_.add(0, 9);
-  if (bench_.rings[0].offer()) out(kLegacyQueueNotify, 0, 4);
-  EXPECT_TRUE(bench_.reap(0));
+  fixture_.add(0, 9);
+  if (fixture_.rings[0].offer()) out(kLegacyQueueNotify, 0, 4);
+  EXPECT_TRUE(fixture_.reap(0));
 }
 
 TEST_P(VirtioPciLegacyTest, OffersTheFirst32FeaturesAndAnyLayout) {
@@ -107,7 +107,7 @@ TEST_P(VirtioPciLegacyTest, OffersTheFirst32FeaturesAndAnyLayout) {
   // What was not offered is dropped, as legacy devices do, and not refused.
   bring_up(UINT32_MAX);
   EXPECT_EQ(in(kLegacyDeviceStatus, 1), kUp);
-  EXPECT_EQ(bench_.echo->features_seen & ~std::uint64_t{features}, 0U);
+  EXPECT_EQ(fixture_.echo->features_seen & ~std::uint64_t{features}, 0U);
 }
 
 TEST_P(VirtioPciLegacyTest, ConfigurationFollowsTheVectors) {
@@ -115,7 +115,7 @@ TEST_P(VirtioPciLegacyTest, ConfigurationFollowsTheVectors) {
   EXPECT_EQ(in(kLegacyConfigWithMsix, 4), 0x04030201U);
   out(kLegacyConfigWithMsix + 1, 0x7f, 1);
   EXPECT_EQ(in(kLegacyConfigWithMsix + 1, 1), 0x7fU);
-  bench_.pci->set_msix_control(0);
+  fixture_.pci->set_msix_control(0);
   EXPECT_EQ(in(kLegacyConfig, 2), 0x7f01U) << "without MSI-X it begins four bytes earlier";
   EXPECT_EQ(in(kLegacyConfig + 24, 4), 0U) << "past the end";
 }
@@ -123,8 +123,8 @@ TEST_P(VirtioPciLegacyTest, ConfigurationFollowsTheVectors) {
 TEST_P(VirtioPciLegacyTest, AResetLeadsBackToEitherDialect) {
   bring_up();
   EXPECT_TRUE(echoes(0, 1));
-  EXPECT_TRUE(bench_.works_after_reset());  // modern, without the ports
-  bench_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
+  EXPECT_TRUE(fixture_.works_after_reset());  // modern, without the ports
+  fixture_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
   bring_up();
   EXPECT_TRUE(echoes(1, 2));
   out(kLegacyDeviceStatus, 0, 1);
@@ -137,19 +137,19 @@ TEST_P(VirtioPciLegacyTest, AResetLeadsBackToEitherDialect) {
 TEST_P(VirtioPciLegacyTest, WorksOnAfterItsPortsHaveMoved) {
   bring_up();
   EXPECT_TRUE(echoes(0, 1));
-  bench_.pci->config_write(kPciBar0Offset, 0x2000, 4);
+  fixture_.pci->config_write(kPciBar0Offset, 0x2000, 4);
   EXPECT_EQ(in(kLegacyDeviceStatus, 1), 0xffU) << "nobody is where it was";
   base_ = 0x2000;
   EXPECT_TRUE(echoes(0, 2));
-  bench_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+  fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
   EXPECT_EQ(in(kLegacyDeviceStatus, 1), 0xffU);
-  bench_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
+  fixture_.pci->set_command(kPciCommandIo | kPciCommandMemory | kPciCommandBusMaster);
   EXPECT_TRUE(echoes(0, 3));
 }
 
 TEST_P(VirtioPciLegacyTest, Row14OddAccessesAreCountedAndIgnored) {
   bring_up();
-  const auto before = bench_.core->guest_faults();
+  const auto before = fixture_.core->guest_faults();
   out(kLegacyQueueSelect, 77, 2);
   EXPECT_EQ(in(kLegacyQueueSize, 2), 0U);
   EXPECT_EQ(in(kLegacyQueueAddress, 4), 0U);
@@ -160,7 +160,7 @@ TEST_P(VirtioPciLegacyTest, Row14OddAccessesAreCountedAndIgnored) {
   (void)in(kLegacyDeviceFeatures, 2);
   (void)in(kLegacyDeviceStatus, 2);
   kick(1000);
-  EXPECT_EQ(bench_.core->guest_faults() - before, 7U);
+  EXPECT_EQ(fixture_.core->guest_faults() - before, 7U);
   EXPECT_TRUE(echoes(0, 1));
 }
 

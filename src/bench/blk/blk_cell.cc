@@ -1,0 +1,74 @@
+#include "bench/blk/blk_cell.h"
+
+#include <fmt/format.h>
+
+namespace bellhop::bench {
+
+const char* to_string(Workload workload) noexcept {
+  switch (workload) {
+    case Workload::kCreate:
+      return "create";
+    case Workload::kSeqRead:
+      return "seqread";
+    case Workload::kRandRead:
+      return "randread";
+    case Workload::kRandWrite:
+      return "randwrite";
+  }
+  return "";
+}
+
+const char* to_string(Aio aio) noexcept {
+  switch (aio) {
+    case Aio::kIoUring:
+      return "io_uring";
+    case Aio::kNative:
+      return "native";
+    case Aio::kThreads:
+      return "threads";
+  }
+  return "";
+}
+
+const char* to_string(Cache cache) noexcept { return cache == Cache::kNone ? "none" : "writeback"; }
+
+const char* title(Workload workload) noexcept {
+  switch (workload) {
+    case Workload::kCreate:
+      return "Large file create";
+    case Workload::kSeqRead:
+      return "Sequential reads";
+    case Workload::kRandRead:
+      return "Random reads";
+    case Workload::kRandWrite:
+      return "Random writes";
+  }
+  return "";
+}
+
+std::string describe(const BlkCell& cell) {
+  return fmt::format("{} {} x{} {} {}, {} vCPU{}", to_string(cell.vmm), to_string(cell.workload),
+                     cell.threads, bellhop::to_string(cell.notify), to_string(cell.placement),
+                     cell.vcpus, cell.vcpus == 1 ? "" : "s");
+}
+
+std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep) {
+  std::vector<std::vector<BlkCell>> sets;
+  for (const unsigned vcpus : sweep.vcpus) {
+    for (const Workload workload : sweep.workloads) {
+      for (const unsigned threads : sweep.threads) {
+        auto& set = sets.emplace_back();
+        for (const Placement placement : sweep.placements) {
+          for (const Vmm vmm : sweep.vmms) {
+            for (const NotifyMode notify : sweep.notify) {
+              set.push_back({workload, threads, vcpus, placement, vmm, notify});
+            }
+          }
+        }
+      }
+    }
+  }
+  return sets;
+}
+
+}  // namespace bellhop::bench

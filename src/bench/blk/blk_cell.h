@@ -1,0 +1,52 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/harness/machine_cell.h"
+#include "block/raw_file.h"
+#include "config/machine_config.h"
+#include "virtio/queue/notify_mode.h"
+
+namespace bellhop::bench {
+
+/// The mail's four.
+enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
+
+/// One cell of a sweep of `bellhop bench blk`.
+struct BlkCell {
+  Workload workload = Workload::kCreate;
+  unsigned threads = 1;
+  unsigned vcpus = 1;
+  Placement placement = Placement::kFree;
+  Vmm vmm = Vmm::kBellhop;
+  NotifyMode notify = NotifyMode::kSync;
+  friend auto operator<=>(const BlkCell&, const BlkCell&) = default;
+};
+
+/// Which cells; every list is one that the command line can narrow.
+struct BlkSweep {
+  std::vector<Workload> workloads = {Workload::kCreate, Workload::kSeqRead, Workload::kRandRead,
+                                     Workload::kRandWrite};
+  std::vector<unsigned> threads = {1, 8, 16};
+  std::vector<unsigned> vcpus = {1};
+  std::vector<Placement> placements;
+  std::vector<Vmm> vmms = {Vmm::kBellhop};
+  std::vector<NotifyMode> notify = {NotifyMode::kSync, NotifyMode::kIoEventFd};
+};
+
+const char* to_string(Workload workload) noexcept;
+const char* to_string(Aio aio) noexcept;
+const char* to_string(Cache cache) noexcept;
+/// The mail's name of it: "Large file create".
+const char* title(Workload workload) noexcept;
+/// "bellhop randread x16 ioeventfd other-core, 1 vCPU".
+std::string describe(const BlkCell& cell);
+
+/// In the order in which they are run: the cells of one compared set (same workload, threads and
+/// vCPUs) stand together.
+std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep);
+
+}  // namespace bellhop::bench

@@ -1,0 +1,82 @@
+#include "bench/blk/blk_sweep.h"
+
+#include "base/cpu_list.h"
+#include "base/unique_fd.h"
+#include "bench/harness/bench_image.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+/// The images of one sweep, and the cells that are run on them.
+class Sweep {
+ public:
+  Sweep(const BlkImages& images, const Measure& measure, std::string qemu_version)
+      : images_(images),
+        measure_(measure),
+        qemu_version_(std::move(qemu_version)),
+        available_(allowed_cpus()) {}
+
+  Result<CpuPlan> prepare(const BlkCell& cell) const {
+    if (cell.vmm == Vmm::kQemu && qemu_version_.empty()) return fail("QEMU is not installed here");
+    return plan_cpus(cell.placement, cell.vcpus, available_);
+  }
+
+  Result<Measurement> measure(const BlkCell& cell, const CpuPlan& plan) {
+    UniqueFd fresh;
+    int image = -1;
+    if (cell.workload == Workload::kCreate) {
+      auto made = make_empty_image(images_.folder, images_.create_bytes);
+      if (!made) return no_image(made);
+      fresh = std::move(*made);
+      image = fresh.get();
+    } else {
+      if (!prepared_.valid()) {
+        auto made = make_pattern_image(images_.folder, images_.image_bytes);
+        if (!made) return no_image(made);
+        prepared_ = std::move(*made);
+      }
+      image = prepared_.get();
+    }
+    auto measured = measure_(cell, plan, image);
+    // Whatever a failed machine did to the image must not meet the next one.
+    if (!measured) prepared_.reset();
+    return measured;
+  }
+
+  /// Why no image could be made, which nothing after it can do without.
+  [[nodiscard]] const std::optional<Error>& image_trouble() const { return image_trouble_; }
+
+ private:
+  Result<Measurement> no_image(const Result<UniqueFd>& made) {
+    image_trouble_ = made.error();
+    return fail(made.error().message, EINTR);
+  }
+
+  const BlkImages& images_;
+  const Measure& measure_;
+  std::string qemu_version_;
+  CpuList available_;
+  UniqueFd prepared_;
+  std::optional<Error> image_trouble_;
+};
+
+}  // namespace
+
+Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
+                                const BlkImages& images, const Measure& measure,
+                                const Progress& progress) {
+  BlkReport report;
+  report.setting = setting;
+  Sweep state(images, measure, setting.qemu_version);
+  const CellRunner<BlkCell, Measurement> runner{
+      [&](const BlkCell& cell) { return state.prepare(cell); },
+      [&](const BlkCell& cell, const CpuPlan& plan) { return state.measure(cell, plan); }};
+  const auto done = run_interleaved(compared_sets(sweep), setting.repeats, runner, progress,
+                                    report.runs, report.not_run);
+  if (state.image_trouble()) return tl::unexpected<Error>(*state.image_trouble());
+  if (!done) return forward(done);
+  return report;
+}
+
+}  // namespace bellhop::bench

@@ -1,0 +1,163 @@
+#include "bench/blk/blk_tables.h"
+#include "bench/harness/machine_command.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "bench/harness/cell_text.h"
+#include "bench/report/patch_2010.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+struct Row {
+  Workload workload;
+  unsigned threads;
+  friend auto operator<=>(const Row&, const Row&) = default;
+};
+
+struct Group {
+  unsigned vcpus;
+  Placement placement;
+  friend auto operator<=>(const Group&, const Group&) = default;
+};
+
+/// The runs of one group, by row and column.
+class View {
+ public:
+  View(const BlkReport& report, Group group) : report_(report), group_(group) {
+    for (const Run& run : report.runs) {
+      if (!in_group(run)) continue;
+      rows_.insert({run.cell.workload, run.cell.threads});
+      vmms_.insert(run.cell.vmm);
+    }
+  }
+
+  [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
+  [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
+  [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
+    return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
+  }
+  [[nodiscard]] const char* transport() const {
+    if (has(Vmm::kInprocess)) return "eventfds";
+    return driver_name(report_.setting.transport);
+  }
+  [[nodiscard]] std::string caption(const std::string& vmm) const {
+    const BlkSetting& setting = report_.setting;
+    return fmt::format(
+        "{}: virtio-blk over {}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
+        "{}; "
+        "median of {} x {:g} s",
+        vmm, transport(), group_.vcpus, group_.vcpus == 1 ? "" : "s", to_string(group_.placement),
+        to_string(setting.cache), to_string(setting.aio), setting.block_bytes, setting.medium,
+        setting.repeats, setting.seconds);
+  }
+
+ private:
+  [[nodiscard]] bool in_group(const Run& run) const {
+    return run.cell.vcpus == group_.vcpus && run.cell.placement == group_.placement;
+  }
+
+  const BlkReport& report_;
+  Group group_;
+  std::set<Row> rows_;
+  std::set<Vmm> vmms_;
+};
+
+std::vector<Table::Column> own_columns(const std::string& throughput_title) {
+  return {{"", "Test", true},
+          {"", "Threads"},
+          {throughput_title, "sync"},
+          {throughput_title, "ioeventfd"},
+          {throughput_title, "gain"},
+          {throughput_title, "spread"},
+          {"MB per host CPU second", "sync"},
+          {"MB per host CPU second", "ioeventfd"},
+          {"MB per host CPU second", "ratio"}};
+}
+
+std::vector<std::string> own_row(const View& view, Row row, Vmm vmm) {
+  const Run* sync = view.find(row, vmm, NotifyMode::kSync);
+  const Run* event = view.find(row, vmm, NotifyMode::kIoEventFd);
+  return {title(row.workload),
+          fmt::format("{}", row.threads),
+          throughput(sync),
+          throughput(event),
+          gain(sync, event),
+          spread(sync) + " / " + spread(event),
+          efficiency(sync),
+          efficiency(event),
+          efficiency_ratio(event, sync)};
+}
+
+/// Bellhop's own table, with a VM or in process.
+Table bellhop_table(const View& view, Vmm vmm) {
+  Table table;
+  table.caption = view.caption(vmm == Vmm::kInprocess
+                                   ? "Bellhop's engine IN PROCESS, without a VM (a driver in this "
+                                     "process, plain eventfds)"
+                                   : "Bellhop");
+  table.columns = own_columns("today, MB/s");
+  for (const char* name : {"unmodified", "patched", "gain"}) {
+    table.columns.push_back({"the 2010 patch, MB/s", name});
+  }
+  for (const Row row : view.rows()) {
+    auto cells = own_row(view, row, vmm);
+    const Patch2010Blk* mail = find_patch_2010(row.workload, row.threads);
+    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->unmodified) : kNone);
+    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->patched) : kNone);
+    cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+Table qemu_table(const View& view, const std::string& version, bool with_ratios) {
+  Table table;
+  table.caption = view.caption("QEMU " + version);
+  table.columns = own_columns("MB/s");
+  if (with_ratios) {
+    table.columns.push_back({"bellhop / qemu: MB/s", "sync"});
+    table.columns.push_back({"bellhop / qemu: MB/s", "ioeventfd"});
+    table.columns.push_back({"bellhop / qemu: MB per CPU s", "sync"});
+    table.columns.push_back({"bellhop / qemu: MB per CPU s", "ioeventfd"});
+  }
+  for (const Row row : view.rows()) {
+    auto cells = own_row(view, row, Vmm::kQemu);
+    if (with_ratios) {
+      const Run* runs[2][2];
+      for (const NotifyMode notify : {NotifyMode::kSync, NotifyMode::kIoEventFd}) {
+        const bool event = notify == NotifyMode::kIoEventFd;
+        runs[event][0] = view.find(row, Vmm::kBellhop, notify);
+        runs[event][1] = view.find(row, Vmm::kQemu, notify);
+      }
+      for (const auto& pair : runs) cells.push_back(throughput_ratio(pair[0], pair[1]));
+      for (const auto& pair : runs) cells.push_back(efficiency_ratio(pair[0], pair[1]));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+}  // namespace
+
+std::vector<Table> make_tables(const BlkReport& report) {
+  std::set<Group> groups;
+  for (const Run& run : report.runs) groups.insert({run.cell.vcpus, run.cell.placement});
+  std::vector<Table> tables;
+  for (const Group group : groups) {
+    const View view(report, group);
+    const bool bellhop = view.has(Vmm::kBellhop);
+    for (const Vmm vmm : {Vmm::kBellhop, Vmm::kInprocess}) {
+      if (view.has(vmm)) tables.push_back(bellhop_table(view, vmm));
+    }
+    if (view.has(Vmm::kQemu)) {
+      tables.push_back(qemu_table(view, report.setting.qemu_version, bellhop));
+    }
+  }
+  return tables;
+}
+
+}  // namespace bellhop::bench

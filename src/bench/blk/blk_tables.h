@@ -1,0 +1,15 @@
+#pragma once
+
+#include <vector>
+
+#include "bench/report/results.h"
+#include "bench/report/table.h"
+
+namespace bellhop::bench {
+
+/// For each number of vCPUs and each placement: the 2010 patch's table with today's figures and
+/// bytes per host CPU second beside the 2010 patch's own; and, where QEMU was measured, its figures
+/// and the ratios Bellhop to QEMU.
+std::vector<Table> make_tables(const BlkReport& report);
+
+}  // namespace bellhop::bench

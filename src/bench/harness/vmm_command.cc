@@ -1,0 +1,57 @@
+#include "bench/harness/vmm_command.h"
+
+#include <fmt/format.h>
+
+#include "bench/harness/bench_image.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+constexpr unsigned kQueueSize = 256;
+
+}  // namespace
+
+std::string guest_cmdline(const BlkCell& cell, const BlkSetting& setting, const Launch& launch) {
+  return fmt::format(
+      "workload={} threads={} bs={} seconds={:.3f} warmup={:.3f} vcpus={} queues={} size={} "
+      "seed={}{}{}",
+      to_string(cell.workload), cell.threads, setting.block_bytes, setting.seconds, launch.warmup_s,
+      cell.vcpus, cell.vcpus, kQueueSize, kImageSeed, launch.extra_cmdline.empty() ? "" : " ",
+      launch.extra_cmdline);
+}
+
+std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& plan,
+                                         const BlkSetting& setting, const Launch& launch) {
+  auto command = bellhop_machine(launch, plan, cell.vcpus, setting.transport,
+                                 guest_cmdline(cell, setting, launch));
+  command.emplace_back("--disk");
+  command.push_back(
+      fmt::format("path={},cache={},aio={},queues={},queue-size={},notify={},iothread=io0",
+                  inherited_file(kImageFd), to_string(setting.cache), to_string(setting.aio),
+                  cell.vcpus, kQueueSize, bellhop::to_string(cell.notify)));
+  return command;
+}
+
+std::vector<std::string> qemu_command(const BlkCell& cell, const BlkSetting& setting,
+                                      const Launch& launch) {
+  const bool ioeventfd = cell.notify == NotifyMode::kIoEventFd;
+  auto command = qemu_machine(
+      launch, cell.vcpus, guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
+  const auto add = [&command](const char* option, std::string value) {
+    command.emplace_back(option);
+    command.push_back(std::move(value));
+  };
+  add("-drive",
+      fmt::format("if=none,id=disk0,file={},format=raw,cache={},aio={}", inherited_file(kImageFd),
+                  to_string(setting.cache), to_string(setting.aio)));
+  add("-device",
+      fmt::format("virtio-blk-pci,drive=disk0,disable-legacy={},num-queues={},queue-size={},"
+                  "ioeventfd={}{}",
+                  setting.transport == TransportKind::kPciTransitional ? "off" : "on", cell.vcpus,
+                  kQueueSize, ioeventfd ? "on" : "off", ioeventfd ? ",iothread=io0" : ""));
+  if (ioeventfd) add("-object", "iothread,id=io0");
+  return command;
+}
+
+}  // namespace bellhop::bench

@@ -1,0 +1,92 @@
+#include "bench/net/net_results.h"
+#include "bench/harness/machine_command.h"
+
+#include <algorithm>
+
+namespace bellhop::bench {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double ratio(double above, double below) noexcept { return below > 0 ? above / below : 0; }
+
+Json run_to_json(const NetRun& run, const NetSetting& setting) {
+  const NetCell& cell = run.cell;
+  const NetMeasurement& m = run.median;
+  const bool is_qemu = cell.vmm == Vmm::kQemu;
+  const bool is_ping = cell.workload == NetWorkload::kPing;
+  const bool is_tcp = cell.framing == Framing::kTcp;
+  Json json{
+      {"vmm", to_string(cell.vmm)},
+      {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
+      {"guest", is_tcp ? "linux" : "bench"},
+      {"vcpus", 1},
+      {"device", "net"},
+      {"transport", driver_name(setting.transport)},
+      {"ring", "split"},
+      {"queues", 1},
+      {"workload", to_string(cell.workload)},
+      {"threads", 1},
+      {"block_bytes", nullptr},
+      {"direction", is_ping ? Json(nullptr) : Json(to_string(cell.direction))},
+      {"message_bytes", cell.message_bytes},
+      {"backend", "tap"},
+      {"cache", nullptr},
+      {"medium", nullptr},
+      {"notify", to_string(cell.notify)},
+      {"placement", to_string(cell.placement)},
+  };
+  add_measurement(json, m, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
+  const Json end_cpus =
+      setting.end_cpus.empty() ? Json(nullptr) : Json(format_cpu_list(setting.end_cpus));
+  if (is_tcp) {
+    json["net"] = {{"protocol", "tcp"},
+                   {"retransmits", m.retransmits},
+                   {"host_end_cpu_s", m.end_cpu_s},
+                   {"host_end_cpus", end_cpus}};
+    json["verified"] = false;  // iperf3 does not look at what it receives
+    return json;
+  }
+  json["net"] = {{"framing", to_string(cell.framing)},
+                 {"datagram_bytes", datagram_bytes(cell.framing)},
+                 {"offload", m.offload},
+                 {"gro", is_qemu ? Json(nullptr) : Json(setting.gro)},
+                 {"datagrams", m.datagrams},
+                 {"datagrams_per_s", m.datagrams_per_s()},
+                 {"datagrams_sent", m.datagrams_sent},
+                 {"lost", m.lost},
+                 {"frames", m.frames},
+                 {"host_end_cpu_s", m.end_cpu_s},
+                 {"host_end_cpus", end_cpus}};
+  json["verified"] = true;
+  return json;
+}
+
+std::vector<Json> runs_of(const NetReport& report) {
+  std::vector<Json> runs;
+  runs.reserve(report.runs.size());
+  for (const NetRun& run : report.runs) runs.push_back(run_to_json(run, report.setting));
+  return runs;
+}
+
+}  // namespace
+
+double NetMeasurement::datagrams_per_s() const noexcept {
+  return ratio(static_cast<double>(datagrams), seconds);
+}
+
+double NetMeasurement::lost_share() const noexcept {
+  return ratio(static_cast<double>(lost), static_cast<double>(datagrams_sent));
+}
+
+const NetRun* NetReport::find(const NetCell& cell) const {
+  const auto found = std::ranges::find(runs, cell, &NetRun::cell);
+  return found == runs.end() ? nullptr : &*found;
+}
+
+Json to_json(const NetReport& report) { return report_to_json(report, runs_of(report)); }
+
+std::string to_csv(const NetReport& report) { return runs_to_csv(runs_of(report)); }
+
+}  // namespace bellhop::bench

@@ -1,0 +1,291 @@
+#include "bench/net/net_tables.h"
+#include "bench/harness/machine_command.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "bench/harness/cell_text.h"
+#include "bench/report/patch_2010.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+constexpr NetNotify kAllNotify[] = {NetNotify::kSync, NetNotify::kIoEventFd, NetNotify::kVhost};
+constexpr NetNotify kUserNotify[] = {NetNotify::kSync, NetNotify::kIoEventFd};
+
+/// What stands together in one table.
+struct Group {
+  NetWorkload workload;
+  Placement placement;
+  Framing framing;
+  friend auto operator<=>(const Group&, const Group&) = default;
+};
+
+struct Row {
+  Direction direction;
+  unsigned message_bytes;
+  /// As in the 2010 patch: large messages first.
+  friend bool operator<(const Row& a, const Row& b) {
+    if (a.direction != b.direction) return a.direction < b.direction;
+    return a.message_bytes > b.message_bytes;
+  }
+};
+
+/// The runs of one group.
+class View {
+ public:
+  View(const NetReport& report, Group group) : report_(report), group_(group) {
+    for (const NetRun& run : report.runs) {
+      const NetCell& cell = run.cell;
+      if (Group{cell.workload, cell.placement, cell.framing} != group) continue;
+      rows_.insert({cell.direction, cell.message_bytes});
+      vmms_.insert(cell.vmm);
+    }
+  }
+
+  [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
+  [[nodiscard]] const std::set<Vmm>& vmms() const { return vmms_; }
+  [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
+  [[nodiscard]] const NetRun* find(Row row, Vmm vmm, NetNotify notify) const {
+    return report_.find({group_.workload, row.direction, row.message_bytes, group_.framing,
+                         group_.placement, vmm, notify});
+  }
+  [[nodiscard]] std::string name(Vmm vmm) const {
+    return vmm == Vmm::kQemu ? "QEMU " + report_.setting.qemu_version : "Bellhop";
+  }
+  [[nodiscard]] std::string circumstances() const {
+    const NetSetting& setting = report_.setting;
+    return fmt::format(
+        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues{}, placement {}{}; median of "
+        "{} x {:g} s",
+        driver_name(setting.transport), setting.gro ? "" : ", gro=off", to_string(group_.placement),
+        setting.end_cpus.empty() ? "" : ", other end on CPU " + format_cpu_list(setting.end_cpus),
+        setting.repeats, setting.seconds);
+  }
+  [[nodiscard]] bool tcp() const { return group_.framing == Framing::kTcp; }
+  [[nodiscard]] const char* framing() const {
+    switch (group_.framing) {
+      case Framing::kGso:
+        return "frames of up to 64 KiB, cut into datagrams of 1472 bytes by offload where it is "
+               "negotiated";
+      case Framing::kMtu:
+        return "a frame for each datagram of 1472 bytes, no segmentation offload";
+      case Framing::kJumbo:
+        return "a frame for each datagram of up to 64 KiB, on a link of that MTU";
+      case Framing::kTcp:
+        return "the frames of a Linux guest's TCP";
+    }
+    return "";
+  }
+
+ private:
+  const NetReport& report_;
+  Group group_;
+  std::set<Row> rows_;
+  std::set<Vmm> vmms_;
+};
+
+const char* title(Direction direction) {
+  return direction == Direction::kGuestToHost ? "guest to host" : "host to guest";
+}
+
+std::string megabits(const NetRun* run) {
+  return run == nullptr ? kNone : fmt::format("{:.0f}", run->median.megabits_per_s());
+}
+
+std::string loss(const NetRun* run) {
+  return run == nullptr ? kNone : fmt::format("{:.2g} %", run->median.lost_share() * 100);
+}
+
+std::string sent_again(const NetRun* run) {
+  return run == nullptr ? kNone : fmt::format("{}", run->median.retransmits);
+}
+
+void add_ratio_columns(Table& table, const char* what) {
+  for (const char* efficient : {"", " per CPU s"}) {
+    for (const NetNotify notify : kUserNotify) {
+      table.columns.push_back(
+          {fmt::format("bellhop / qemu: {}{}", what, efficient), to_string(notify)});
+    }
+  }
+}
+
+void add_ratios(std::vector<std::string>& cells, const View& view, Row row) {
+  for (const NetNotify notify : kUserNotify) {
+    cells.push_back(throughput_ratio(view.find(row, Vmm::kBellhop, notify),
+                                     view.find(row, Vmm::kQemu, notify)));
+  }
+  for (const NetNotify notify : kUserNotify) {
+    cells.push_back(efficiency_ratio(view.find(row, Vmm::kBellhop, notify),
+                                     view.find(row, Vmm::kQemu, notify)));
+  }
+}
+
+Table stream_table(const View& view, Vmm vmm) {
+  const bool own = vmm == Vmm::kBellhop;
+  const bool ratios = !own && view.has(Vmm::kBellhop);
+  Table table;
+  table.caption =
+      view.tcp() ? fmt::format("{}: TCP_STREAM between iperf3 in a Linux guest and on the host; {}",
+                               view.name(vmm), view.circumstances())
+                 : fmt::format("{}: UDP stream, {}; {}", view.name(vmm), view.framing(),
+                               view.circumstances());
+  table.columns = {{"", "Direction", true}, {"", "Message"}};
+  for (const NetNotify notify : kAllNotify) {
+    table.columns.push_back({"today, Mb/s", to_string(notify)});
+  }
+  table.columns.push_back({"today, Mb/s", "gain"});
+  table.columns.push_back({"today, Mb/s", "spread"});
+  table.columns.push_back({"today, Mb/s", view.tcp() ? "sent again" : "lost"});
+  for (const NetNotify notify : kAllNotify) {
+    table.columns.push_back({"MB per host CPU second", to_string(notify)});
+  }
+  table.columns.push_back({"MB per host CPU second", "ratio"});
+  if (own) {
+    for (const char* name : {"unmodified", "patched", "vhost", "gain"}) {
+      table.columns.push_back({"the 2010 patch (TCP), Mb/s", name});
+    }
+  }
+  if (ratios) add_ratio_columns(table, "Mb/s");
+  for (const Row row : view.rows()) {
+    const NetRun* sync = view.find(row, vmm, NetNotify::kSync);
+    const NetRun* event = view.find(row, vmm, NetNotify::kIoEventFd);
+    std::vector<std::string> cells = {title(row.direction), fmt::format("{}", row.message_bytes)};
+    for (const NetNotify notify : kAllNotify)
+      cells.push_back(megabits(view.find(row, vmm, notify)));
+    cells.push_back(gain(sync, event));
+    cells.push_back(spread(sync) + " / " + spread(event));
+    cells.push_back(view.tcp() ? sent_again(sync) + " / " + sent_again(event)
+                               : loss(sync) + " / " + loss(event));
+    for (const NetNotify notify : kAllNotify) {
+      cells.push_back(efficiency(view.find(row, vmm, notify)));
+    }
+    cells.push_back(efficiency_ratio(event, sync));
+    if (own) {
+      const Patch2010Net* mail = find_patch_2010(row.direction, row.message_bytes);
+      const auto figure = [mail](double Patch2010Net::*member) {
+        return mail != nullptr ? fmt::format("{:.0f}", mail->*member) : kNone;
+      };
+      cells.push_back(figure(&Patch2010Net::unmodified));
+      cells.push_back(figure(&Patch2010Net::patched));
+      cells.push_back(figure(&Patch2010Net::vhost));
+      cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
+    }
+    if (ratios) add_ratios(cells, view, row);
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+/// One line for each VMM and mode: what one operation takes.
+Table ping_table(const View& view) {
+  Table table;
+  table.caption =
+      "Ping-pong of one byte, one at a time, from the guest to the host's socket and back: " +
+      view.circumstances();
+  table.columns = {{"", "VMM", true},
+                   {"", "Notification", true},
+                   {"", "per second"},
+                   {"us there and back", "p50"},
+                   {"us there and back", "p99"},
+                   {"us there and back", "max"},
+                   {"host CPU us for each", "VMM"},
+                   {"host CPU us for each", "socket's end"}};
+  for (const Row row : view.rows()) {
+    for (const Vmm vmm : view.vmms()) {
+      for (const NetNotify notify : kAllNotify) {
+        const NetRun* run = view.find(row, vmm, notify);
+        if (run == nullptr) continue;
+        const NetMeasurement& m = run->median;
+        const auto each = [&m](double seconds) {
+          return fmt::format("{:.1f}", seconds * 1e6 / static_cast<double>(m.operations));
+        };
+        table.rows.push_back(
+            {view.name(vmm), to_string(notify), fmt::format("{:.0f}", m.iops()),
+             fmt::format("{:.1f}", m.latency.p50), fmt::format("{:.1f}", m.latency.p99),
+             fmt::format("{:.0f}", m.latency.max), each(m.host_cpu_s), each(m.end_cpu_s)});
+      }
+    }
+  }
+  return table;
+}
+
+/// How much of what the I/O threads spend is the kernel's; not said of threads that hardly ran.
+std::string kernel_share(const NetMeasurement& m) {
+  constexpr double kTooLittle = 0.1;  // seconds: ticks are hundredths
+  if (!m.io_system_s || m.io_cpu_s < kTooLittle) return kNone;
+  return fmt::format("{:.0f} %", *m.io_system_s / m.io_cpu_s * 100);
+}
+
+Table packet_table(const View& view) {
+  const bool ratios = view.has(Vmm::kBellhop) && view.has(Vmm::kQemu);
+  Table table;
+  table.caption = "Frames of 64 bytes, one datagram each: " + view.circumstances();
+  table.columns = {{"", "Direction", true},         {"", "VMM", true},
+                   {"", "Notification", true},      {"thousand a second", "received"},
+                   {"thousand a second", "spread"}, {"thousand a second", "lost"},
+                   {"host CPU", "us each"},         {"host CPU", "thousand a CPU s"},
+                   {"", "system calls each"},       {"I/O threads", "in the kernel"}};
+  if (ratios) {
+    table.columns.push_back({"bellhop / qemu", "rate"});
+    table.columns.push_back({"bellhop / qemu", "per CPU s"});
+  }
+  for (const Row row : view.rows()) {
+    for (const Vmm vmm : view.vmms()) {
+      for (const NetNotify notify : kAllNotify) {
+        const NetRun* run = view.find(row, vmm, notify);
+        if (run == nullptr) continue;
+        const NetMeasurement& m = run->median;
+        const auto count = static_cast<double>(m.datagrams);
+        std::vector<std::string> cells = {
+            title(row.direction),
+            view.name(vmm),
+            to_string(notify),
+            fmt::format("{:.1f}", m.datagrams_per_s() * 1e-3),
+            spread(run),
+            loss(run),
+            quotient(m.host_cpu_s * 1e6, count),
+            quotient(count * 1e-3, m.host_cpu_s),
+            m.counters.system_calls ? quotient(static_cast<double>(*m.counters.system_calls), count)
+                                    : kNone,
+            kernel_share(m)};
+        if (ratios) {
+          const NetRun* peer = vmm == Vmm::kBellhop ? view.find(row, Vmm::kQemu, notify) : nullptr;
+          cells.push_back(throughput_ratio(peer == nullptr ? nullptr : run, peer));
+          cells.push_back(efficiency_ratio(peer == nullptr ? nullptr : run, peer));
+        }
+        table.rows.push_back(std::move(cells));
+      }
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+std::vector<Table> make_tables(const NetReport& report) {
+  std::set<Group> groups;
+  for (const NetRun& run : report.runs) {
+    groups.insert({run.cell.workload, run.cell.placement, run.cell.framing});
+  }
+  std::vector<Table> tables;
+  for (const Group group : groups) {
+    const View view(report, group);
+    switch (group.workload) {
+      case NetWorkload::kStream:
+        for (const Vmm vmm : view.vmms()) tables.push_back(stream_table(view, vmm));
+        break;
+      case NetWorkload::kPing:
+        tables.push_back(ping_table(view));
+        break;
+      case NetWorkload::kPackets:
+        tables.push_back(packet_table(view));
+        break;
+    }
+  }
+  return tables;
+}
+
+}  // namespace bellhop::bench

@@ -1,0 +1,73 @@
+#include "bench/notify/notify_page.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace bellhop::bench {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+NotifyReport fixed_report() {
+  NotifyReport report;
+  report.host = {{"cpus", 2}, {"cpu_model", "<slow>"}};
+  report.kicks = 5000;
+  report.bare_exit.repeats_us = {20, 30, 25};
+  report.sync.repeats_us = {30, 26, 28};
+  report.bare_event.repeats_us = {2, 2.5, 3};
+  report.bare_waited.repeats_us = {4, 4, 5};
+  report.ioeventfd.repeats_us = {2, 3, 9};
+  return report;
+}
+
+TEST(NotifyResultTest, TakesTheRepeatInTheMiddle) {
+  EXPECT_DOUBLE_EQ(fixed_report().ioeventfd.median_us(), 3);
+  EXPECT_DOUBLE_EQ(NotifyResult{}.median_us(), 0);
+}
+
+TEST(NotifyPage, HasEveryKindWithItsRatioToTheFloor) {
+  const Page page = make_page(fixed_report());
+  ASSERT_EQ(page.tables.size(), 1U);
+  ASSERT_EQ(page.tables[0].rows.size(), 5U);
+  const std::string text = to_text(page.tables[0]);
+  EXPECT_THAT(text, AllOf(HasSubstr("3 repeats"), HasSubstr("5000 kicks"), HasSubstr("25.00"),
+                          HasSubstr("1.12"), HasSubstr("1.60"), HasSubstr("1.20")));
+  ASSERT_EQ(page.charts.size(), 1U);
+  EXPECT_EQ(page.charts[0].rows.size(), 5U);
+}
+
+TEST(NotifyPage, IsHtmlWithoutMarkupFromOutside) {
+  const NotifyReport report = fixed_report();
+  const std::string html = to_html(make_page(report), report);
+  EXPECT_THAT(
+      html, AllOf(HasSubstr("<title>Bellhop: what a notification"), HasSubstr("<table>"),
+                  HasSubstr("bellhop ioeventfd"), HasSubstr("&lt;slow&gt;"), HasSubstr("</html>")));
+  EXPECT_THAT(html, Not(HasSubstr("<slow>")));
+}
+
+TEST(NotifyJson, HasMedianSpreadAndRatio) {
+  const auto json = to_json(fixed_report());
+  EXPECT_EQ(json["schema"], 1);
+  EXPECT_EQ(json["host"]["cpus"], 2);
+  EXPECT_EQ(json["notify"]["repeat"], 3);
+  EXPECT_EQ(json["notify"]["kicks"], 5000);
+  EXPECT_EQ(json["notify"]["bare_exit"]["median_us"], 25);
+  EXPECT_FALSE(json["notify"]["bare_exit"].contains("times_floor"));
+  EXPECT_EQ(json["notify"]["bellhop_sync"]["times_floor"], 1.12);
+  EXPECT_EQ(json["notify"]["bellhop_ioeventfd"]["spread_us"][1], 9);
+  EXPECT_EQ(json["notify"]["bellhop_ioeventfd"]["times_waited_floor"], 0.75);
+}
+
+TEST(NotifyCsv, HasALineForEachKind) {
+  const std::string csv = to_csv(fixed_report());
+  EXPECT_THAT(csv,
+              testing::StartsWith("notification,repeat,kicks,median_us,spread_us.min,spread_us.max,"
+                                  "times_floor\nbare_exit,3,5000,25.0,20.0,30.0,\n"));
+  EXPECT_THAT(csv, HasSubstr("\nbellhop_ioeventfd,3,5000,3.0,2.0,9.0,1.2\n"));
+  EXPECT_EQ(std::ranges::count(csv, '\n'), 6);
+}
+
+}  // namespace
+}  // namespace bellhop::bench

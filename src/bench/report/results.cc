@@ -1,0 +1,59 @@
+#include "bench/report/results.h"
+#include "bench/harness/machine_command.h"
+
+#include <algorithm>
+
+namespace bellhop::bench {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json run_to_json(const Run& run, const BlkSetting& setting) {
+  const BlkCell& cell = run.cell;
+  const bool is_qemu = cell.vmm == Vmm::kQemu;
+  Json json{
+      {"vmm", to_string(cell.vmm)},
+      {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
+      {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
+      {"vcpus", cell.vcpus},
+      {"device", "blk"},
+      {"transport",
+       cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(driver_name(setting.transport))},
+      {"ring", "split"},
+      {"queues", cell.vcpus},
+      {"workload", to_string(cell.workload)},
+      {"threads", cell.threads},
+      {"block_bytes", setting.block_bytes},
+      {"direction", nullptr},
+      {"message_bytes", nullptr},
+      {"backend", to_string(setting.aio)},
+      {"cache", to_string(setting.cache)},
+      {"medium", setting.medium},
+      {"notify", bellhop::to_string(cell.notify)},
+      {"placement", to_string(cell.placement)},
+  };
+  add_measurement(json, run.median, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
+  json["verified"] = true;
+  return json;
+}
+
+std::vector<Json> runs_of(const BlkReport& report) {
+  std::vector<Json> runs;
+  runs.reserve(report.runs.size());
+  for (const Run& run : report.runs) runs.push_back(run_to_json(run, report.setting));
+  return runs;
+}
+
+}  // namespace
+
+const Run* BlkReport::find(const BlkCell& cell) const {
+  const auto found = std::ranges::find(runs, cell, &Run::cell);
+  return found == runs.end() ? nullptr : &*found;
+}
+
+Json to_json(const BlkReport& report) { return report_to_json(report, runs_of(report)); }
+
+std::string to_csv(const BlkReport& report) { return runs_to_csv(runs_of(report)); }
+
+}  // namespace bellhop::bench

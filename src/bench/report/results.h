@@ -1,0 +1,39 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/blk/blk_cell.h"
+#include "bench/harness/measurement.h"
+
+namespace bellhop::bench {
+
+using Run = RunOf<BlkCell, Measurement>;
+
+/// What all runs of a report have in common.
+struct BlkSetting {
+  unsigned block_bytes = 4096;
+  Aio aio = Aio::kNative;
+  Cache cache = Cache::kNone;
+  TransportKind transport = TransportKind::kPci;
+  std::string medium;  ///< "tmpfs", "ext4", ...
+  double seconds = 3;  ///< measured, for each repeat
+  unsigned repeats = 3;
+  std::string bellhop_version;
+  std::string qemu_version;
+};
+
+struct BlkReport : ReportBase {
+  BlkSetting setting;
+  std::vector<Run> runs;
+
+  [[nodiscard]] const Run* find(const BlkCell& cell) const;
+};
+
+/// The schema that all measurements share (see docs/measuring.md).
+nlohmann::ordered_json to_json(const BlkReport& report);
+/// One line a run; nested names joined with dots.
+std::string to_csv(const BlkReport& report);
+
+}  // namespace bellhop::bench

@@ -1,0 +1,345 @@
+#include "config/machine_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/input_file.h"
+#include "base/split.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLongestPoll{10};
+constexpr unsigned kMaxCpus = 64;
+constexpr unsigned kMaxIoEventFds = 65536;
+constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 40;
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
+constexpr std::size_t kMaxThreadName = 15;  // what the kernel keeps
+
+template <class T>
+void take_later(std::optional<T>& value, const std::optional<T>& later) {
+  if (later) value = later;
+}
+
+/// `key` tells which of `lists` a later one is meant for; empty: there is one at most, so it is.
+void merge_lists(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later,
+                 std::string_view key) {
+  const std::size_t before = lists.size();
+  for (const PropertyList& list : later) {
+    const auto is_meant = [&](const PropertyList& other) {
+      if (key.empty()) return before == 1 && later.size() == 1;
+      const Property* name = list.find(key);
+      const Property* others = other.find(key);
+      return name != nullptr && others != nullptr && name->value == others->value;
+    };
+    const auto end = lists.begin() + static_cast<std::ptrdiff_t>(before);
+    const auto same = std::find_if(lists.begin(), end, is_meant);
+    if (same == end) {
+      lists.push_back(list);
+    } else {
+      same->merge(list);
+    }
+  }
+}
+
+/// The devices of one kind.
+template <class Config>
+Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& devices) {
+  constexpr bool kOneOfAll = requires { Config::parse(lists); };
+  const DeviceOption& option = Config::kOption;
+  if constexpr (kOneOfAll) {
+    if (lists.empty()) return {};
+    auto device = Config::parse(lists);
+    if (!device) return forward(device);
+    devices.push_back(std::move(*device));
+  } else {
+    for (const PropertyList& list : lists) {
+      auto device = Config::parse(list);
+      if (!device) return forward(device);
+      devices.push_back(std::move(*device));
+    }
+    if (option.same_by.empty() && devices.size() > 1) {
+      return fail(fmt::format("--{}: a machine has one at most", option.name));
+    }
+  }
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].id.empty()) devices[i].id = fmt::format("{}{}", option.name, i);
+  }
+  return {};
+}
+
+/// What is between devices of one kind, and between them and the machine.
+template <class Config>
+Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
+                     MachineConfig& config) {
+  const DeviceOption& option = Config::kOption;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (devices[j].id == devices[i].id) {
+        return fail(
+            fmt::format("--{}: id={} is given twice; ids must differ", option.name, devices[i].id));
+      }
+    }
+    if constexpr (requires { devices[i].check_memory(config.memory); }) {
+      if (auto checked = devices[i].check_memory(config.memory); !checked) return checked;
+    }
+  }
+  if constexpr (requires { Config::check_together(devices); }) {
+    if (auto checked = Config::check_together(devices); !checked) return checked;
+  }
+  if constexpr (requires { Config::kSharesMemory; }) {
+    if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {
+      if (memory.find("shared") != nullptr) {
+        return fail(
+            fmt::format("--{}: another process maps the guest's memory; leave shared=off "
+                        "out of --memory",
+                        option.name));
+      }
+      config.backing = MemoryBacking::kShared;
+    }
+  }
+  return {};
+}
+
+/// Of all devices together: figures and messages name them by their ids.
+Status check_ids(const MachineConfig& config) {
+  std::vector<std::string_view> ids;
+#define BELLHOP_DEVICE(Config, list)                                                      \
+  for (const Config& one : config.list) {                                                 \
+    if (std::ranges::find(ids, one.id) != ids.end()) {                                    \
+      return fail(fmt::format("id={} is given to two devices; ids must differ", one.id)); \
+    }                                                                                     \
+    ids.push_back(one.id);                                                                \
+  }
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  return {};
+}
+
+/// How many queues others serve, which cannot be notified synchronously there.
+template <class Config>
+unsigned offloaded_queues(const std::vector<Config>& devices) {
+  unsigned sum = 0;
+  if constexpr (requires(const Config& device) { device.offloaded_queues(); }) {
+    for (const Config& device : devices) sum += device.offloaded_queues();
+  }
+  return sum;
+}
+
+Status check_iothreads(MachineConfig& config) {
+  for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (config.iothreads[i].name == config.iothreads[j].name) {
+        return fail(fmt::format("--iothread: {} is given twice; names must differ",
+                                config.iothreads[i].name));
+      }
+    }
+  }
+  if (config.iothreads.empty()) config.iothreads.emplace_back();
+  return {};
+}
+
+/// Devices that name no I/O thread get all of them in turn, beginning with `next`.
+template <class Config>
+Status give_iothreads(std::vector<Config>& devices, std::span<const IoThreadConfig> threads,
+                      std::size_t& next) {
+  for (Config& device : devices) {
+    if (device.iothread.empty()) device.iothread = threads[next++ % threads.size()].name;
+    std::vector<std::string_view> names = {device.iothread};
+    if constexpr (requires { Config::kQueuesTogether; }) names = split(device.iothread, ':');
+    for (const std::string_view name : names) {
+      if (std::ranges::find(threads, name, &IoThreadConfig::name) != threads.end()) continue;
+      return fail(fmt::format("--{}: iothread={} is not there; name it by --iothread {}",
+                              Config::kOption.name, name, name));
+    }
+  }
+  return {};
+}
+
+Status parse_affinity(const std::string& text, MachineConfig& config) {
+  constexpr std::string_view kOption = "--vcpu-affinity";
+  const auto list = PropertyList::parse(text);
+  if (!list) return fail(fmt::format("{}: {}", kOption, list.error().message));
+  config.vcpu_affinity.resize(config.cpus);
+  for (const Property& item : list->items()) {
+    const auto vcpu = parse_count(kOption, item.key, 0, config.cpus - 1);
+    if (!vcpu) return forward(vcpu);
+    if (!item.value || item.value->empty()) {
+      return fail(fmt::format("{}: vCPU {} needs CPUs: {}=0", kOption, item.key, item.key));
+    }
+    auto cpus = parse_cpu_list(*item.value);
+    if (!cpus) return fail(fmt::format("{}: {}", kOption, cpus.error().message));
+    config.vcpu_affinity[*vcpu] = std::move(*cpus);
+  }
+  return {};
+}
+
+Status parse_memory(const PropertyList& properties, MachineConfig& config) {
+  PropertyReader reader("--memory", properties);
+  reader.size("size", config.memory, kMinMemory, kMaxMemory);
+  bool huge = false;
+  reader.flag("hugepages", huge);
+  bool shared = huge;
+  reader.flag("shared", shared);
+  if (huge && !shared) reader.wrong("shared", "off", "on with hugepages");
+  if (shared) config.backing = huge ? MemoryBacking::kHugePages : MemoryBacking::kShared;
+  if (config.memory % (huge ? kHugePage : kPage) != 0) {
+    reader.wrong("size", properties.find("size")->value.value_or(""),
+                 huge ? "a multiple of 2M with hugepages" : "a multiple of 4K");
+  }
+  return reader.finish();
+}
+
+/// One of a few words, if it was given.
+template <class T>
+Status parse_word(std::string_view option, const std::optional<std::string>& text, T& out,
+                  std::initializer_list<std::pair<std::string_view, T>> words) {
+  if (!text) return {};
+  std::string all;
+  for (const auto& [word, meaning] : words) {
+    if (*text == word) {
+      out = meaning;
+      return {};
+    }
+    all += (all.empty() ? "" : ", ") + std::string(word);
+  }
+  return fail(fmt::format("{}: '{}' is unknown; it must be one of {}", option, *text, all));
+}
+
+Status parse_number(std::string_view option, const std::optional<std::string>& text, unsigned& out,
+                    unsigned least, unsigned most) {
+  if (!text) return {};
+  const auto number = parse_count(option, *text, least, most);
+  if (!number) return forward(number);
+  out = *number;
+  return {};
+}
+
+}  // namespace
+
+void MachineOptions::merge(const MachineOptions& later) {
+  take_later(kernel, later.kernel);
+  take_later(initrd, later.initrd);
+  take_later(cmdline, later.cmdline);
+  take_later(cpus, later.cpus);
+  take_later(vcpu_affinity, later.vcpu_affinity);
+  take_later(transport, later.transport);
+  take_later(max_ioeventfds, later.max_ioeventfds);
+  take_later(reserve_ioeventfds, later.reserve_ioeventfds);
+  take_later(stats, later.stats);
+  take_later(serial, later.serial);
+  take_later(on_reset, later.on_reset);
+  memory.merge(later.memory);
+  merge_lists(iothreads, later.iothreads, "name");
+  for (const DeviceKind& kind : device_kinds()) {
+    merge_lists(this->*kind.list, later.*kind.list, kind.option.same_by);
+  }
+}
+
+std::span<const DeviceKind> device_kinds() {
+#define BELLHOP_DEVICE(Config, list) {Config::kOption, &MachineOptions::list},
+  static const DeviceKind kinds[] = {
+#include "devices/devices.def"
+  };
+#undef BELLHOP_DEVICE
+  return kinds;
+}
+
+Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
+  IoThreadConfig thread;
+  thread.name.clear();
+  PropertyReader reader("--iothread", properties);
+  reader.text("name", thread.name);
+  reader.cpus("cpus", thread.cpus);
+  reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
+  reader.duration("poll-max", thread.poll_max, kLongestPoll);
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
+    return fail(fmt::format(
+        "--iothread: '{}' is no name; it must have 1 to 15 characters and not be 'auto'",
+        thread.name));
+  }
+  return thread;
+}
+
+Result<MachineConfig> make_machine_config(const MachineOptions& options) {
+  MachineConfig config;
+  if (!options.kernel || options.kernel->empty()) {
+    return fail("--kernel is missing: name a PVH kernel, --kernel FILE");
+  }
+  config.kernel = *options.kernel;
+  if (auto checked = check_input_file("--kernel", config.kernel); !checked) return forward(checked);
+  if (options.initrd) {
+    config.initrd = *options.initrd;
+    if (auto checked = check_input_file("--initrd", config.initrd); !checked) {
+      return forward(checked);
+    }
+  }
+  config.cmdline = options.cmdline.value_or("");
+  if (auto parsed = parse_number("--cpus", options.cpus, config.cpus, 1, kMaxCpus); !parsed) {
+    return forward(parsed);
+  }
+  if (options.vcpu_affinity) {
+    if (auto parsed = parse_affinity(*options.vcpu_affinity, config); !parsed) {
+      return forward(parsed);
+    }
+  }
+  if (auto parsed = parse_memory(options.memory, config); !parsed) return forward(parsed);
+  if (auto parsed = parse_word("--transport", options.transport, config.transport,
+                               {{"pci", TransportKind::kPci},
+                                {"pci-transitional", TransportKind::kPciTransitional},
+                                {"mmio", TransportKind::kMmio}});
+      !parsed) {
+    return forward(parsed);
+  }
+  if (auto parsed = parse_word("--on-reset", options.on_reset, config.on_reset,
+                               {{"exit", OnReset::kExit}, {"restart", OnReset::kRestart}});
+      !parsed) {
+    return forward(parsed);
+  }
+  if (auto parsed = parse_number("--max-ioeventfds", options.max_ioeventfds, config.max_ioeventfds,
+                                 1, kMaxIoEventFds);
+      !parsed) {
+    return forward(parsed);
+  }
+  for (const PropertyList& properties : options.iothreads) {
+    auto thread = parse_iothread(properties);
+    if (!thread) return forward(thread);
+    config.iothreads.push_back(std::move(*thread));
+  }
+  if (auto checked = check_iothreads(config); !checked) return forward(checked);
+
+  unsigned carried = 0;
+  std::size_t next_thread = 0;
+#define BELLHOP_DEVICE(Config, list)                                                     \
+  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                 \
+    return forward(parsed);                                                              \
+  }                                                                                      \
+  if (auto checked = check_devices(config.list, options.memory, config); !checked) {     \
+    return forward(checked);                                                             \
+  }                                                                                      \
+  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) { \
+    return forward(given);                                                               \
+  }                                                                                      \
+  carried += offloaded_queues(config.list);
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  if (auto checked = check_ids(config); !checked) return forward(checked);
+
+  // Where those queues cannot all have one anyway, others need not go without.
+  const bool enough = config.max_ioeventfds == 0 || carried <= config.max_ioeventfds;
+  config.reserved_ioeventfds = enough ? carried : 0;
+  if (auto parsed = parse_number("--reserve-ioeventfds", options.reserve_ioeventfds,
+                                 config.reserved_ioeventfds, 0, kMaxIoEventFds);
+      !parsed) {
+    return forward(parsed);
+  }
+  return config;
+}
+
+}  // namespace bellhop

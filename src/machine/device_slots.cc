@@ -1,0 +1,116 @@
+#include "machine/device_slots.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
+#include "base/split.h"
+
+namespace bellhop {
+
+namespace {
+
+/// How many queues in a row stay on one I/O thread when a device is spread over several.
+template <class Config>
+constexpr std::size_t queues_together() {
+  if constexpr (requires { Config::kQueuesTogether; }) return Config::kQueuesTogether;
+  return 1;
+}
+
+/// The I/O threads that `names` stands for: one, or several joined by ':'. Empty: the first.
+Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_view names,
+                                            const SlotWiring& wiring) {
+  std::vector<IoThread*> found;
+  if (names.empty()) return std::vector{wiring.iothreads.front().get()};
+  for (const std::string_view name : split(names, ':')) {
+    const auto thread = std::ranges::find(wiring.iothreads, name, [](const auto& candidate) {
+      return std::string_view(candidate->config().name);
+    });
+    if (thread == wiring.iothreads.end()) {
+      return fail(fmt::format("{}: there is no I/O thread '{}' (see --iothread)", id, name));
+    }
+    found.push_back(thread->get());
+  }
+  return found;
+}
+
+template <class Config>
+Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
+  const auto threads = find_threads(config.id, config.iothread, wiring);
+  if (!threads) return forward(threads);
+  auto device = [&] {
+    if constexpr (requires { make_device(config, wiring.memory); }) {
+      return make_device(config, wiring.memory);  // a device whose business is memory
+    } else {
+      return make_device(config);
+    }
+  }();
+  if (!device) return forward(device);
+  CoreWiring core{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
+  for (IoThread* const thread : *threads) {
+    core.threads.insert(core.threads.end(), queues_together<Config>(), thread);
+  }
+  return PreparedDevice{std::move(*device), std::move(core)};
+}
+
+}  // namespace
+
+Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
+                                                    const SlotWiring& wiring) {
+  std::vector<PreparedDevice> devices;
+#define BELLHOP_DEVICE(Config, list)         \
+  for (const Config& one : config.list) {    \
+    auto prepared = prepare(one, wiring);    \
+    if (!prepared) return forward(prepared); \
+    devices.push_back(std::move(*prepared)); \
+  }
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  return devices;
+}
+
+void DeviceSlots::pause() {
+  for (DeviceCore* core : cores()) core->pause();
+}
+
+void DeviceSlots::resume() {
+  for (DeviceCore* core : cores()) core->resume();
+}
+
+MachineCounters DeviceSlots::counters() const {
+  MachineCounters sum;
+  for (const DeviceCore* core : cores()) {
+    std::uint64_t kicks = 0;
+    std::uint64_t by_exit = 0;
+    std::uint64_t chains = 0;
+    std::uint64_t interrupts = 0;
+    for (unsigned queue = 0; queue < core->queue_count(); ++queue) {
+      const QueueCounters& counters = core->runner(queue).counters();
+      kicks += counters.kicks.get();
+      by_exit += counters.kicks_by_exit.get();
+      chains += counters.chains.get();
+      interrupts += counters.interrupts.get();
+      sum.spurious_kicks += counters.spurious_kicks.get();
+      sum.interrupts_saved += counters.interrupts_saved.get();
+      sum.batches += counters.batches.get();
+      sum.bad_chains += counters.bad_chains.get();
+      sum.broken_queues += counters.broken.get();
+      sum.system_calls += counters.system_calls.get();
+    }
+    sum.kicks += kicks;
+    sum.kicks_by_exit += by_exit;
+    sum.chains += chains;
+    sum.interrupts += interrupts;
+    std::vector<DeviceStat> stats = {{"kicks", kicks},
+                                     {"kicks_by_exit", by_exit},
+                                     {"chains", chains},
+                                     {"interrupts", interrupts}};
+    std::ranges::copy(core->stats(), std::back_inserter(stats));
+    sum.devices.push_back({core->traits().id, std::move(stats)});
+  }
+  return sum;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bus/bus.h"
+#include "config/machine_config.h"
+#include "event/io_thread.h"
+#include "machine/acpi/acpi_tables.h"
+#include "machine/boot/memory_map.h"
+#include "machine/machine.h"
+#include "memory/guest_memory.h"
+#include "transport/device_core.h"
+#include "transport/host_binder.h"
+#include "transport/pci/virtio_pci_device.h"
+
+namespace bellhop {
+
+/// What a slot needs of the machine around it. Everything outlives the slots.
+struct SlotWiring {
+  const GuestMemory& memory;
+  std::span<const std::unique_ptr<IoThread>> iothreads;
+  HostBinder& binder;
+  Bus& ports;
+  Bus& mmio;
+};
+
+/// A device and where its queues run, before a transport carries it.
+struct PreparedDevice {
+  std::unique_ptr<VirtioDevice> device;
+  CoreWiring wiring;
+};
+
+/// Makes every device of devices.def that the configuration lists. Errors: a device's file, an
+/// I/O thread that does not exist.
+Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
+                                                    const SlotWiring& wiring);
+
+/// The virtio devices of a machine, each behind the transport that the configuration asks for.
+class DeviceSlots {
+ public:
+  virtual ~DeviceSlots() = default;
+
+  /// Errors: no room for another device.
+  virtual Status add(PreparedDevice device) = 0;
+  /// What the guest's command line must say about the devices; begins with a blank if not empty.
+  [[nodiscard]] virtual std::string cmdline() const { return {}; }
+  /// Says where the guest's ACPI finds the devices.
+  virtual void describe(AcpiDescription& acpi) const = 0;
+  /// Address ranges that the memory map must not call free.
+  [[nodiscard]] virtual std::vector<AddressRange> reserved() const { return {}; }
+
+  // vCPUs stand still during these.
+  void pause();
+  void resume();
+  /// As after power-on, registers too.
+  virtual void reset() = 0;
+
+  [[nodiscard]] MachineCounters counters() const;
+
+ protected:
+  DeviceSlots() = default;
+  /// For what every transport does alike.
+  [[nodiscard]] virtual std::vector<DeviceCore*> cores() const = 0;
+};
+
+/// virtio-pci devices behind a PCI root with ports and an ECAM window.
+Result<std::unique_ptr<DeviceSlots>> make_pci_slots(const SlotWiring& wiring, PciStyle style);
+/// virtio-mmio devices, told to the guest on its command line as Linux takes it.
+Result<std::unique_ptr<DeviceSlots>> make_mmio_slots(const SlotWiring& wiring);
+
+}  // namespace bellhop

@@ -1,0 +1,274 @@
+#include "machine/machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/log.h"
+#include "event/io_thread.h"
+#include "machine/acpi/acpi_tables.h"
+#include "machine/boot/kernel_boot.h"
+#include "machine/boot/memory_layout.h"
+#include "machine/device_slots.h"
+#include "machine/platform/platform.h"
+#include "machine/vcpu_thread.h"
+#include "machine/vm_binder.h"
+#include "memory/guest_memory.h"
+
+namespace bellhop {
+
+/// Members are destroyed from the last to the first: vCPU threads before devices, devices before
+/// I/O threads, everything before the VM and its memory.
+class Machine::Impl {
+ public:
+  Impl(const MachineConfig& config, MachineHooks hooks)
+      : config_(config), hooks_(std::move(hooks)) {}
+
+  Status build(Hypervisor& hypervisor);
+  Status start();
+  MachineEnd wait();
+  void end(MachineEnd end);
+  void pause();
+  void resume();
+  Status reset();
+  [[nodiscard]] MachineCounters counters() const;
+
+  Platform& platform() { return *platform_; }
+  std::vector<std::unique_ptr<VcpuThread>>& vcpus() { return vcpus_; }
+  std::vector<std::unique_ptr<IoThread>>& iothreads() { return iothreads_; }
+
+ private:
+  Status make_memory();
+  Status make_iothreads();
+  Status make_platform();
+  Status make_devices();
+  Status make_vcpus(Hypervisor& hypervisor);
+  Status load_guest();
+  void vcpu_ended(VcpuExit::Reason reason, std::string text);
+
+  MachineConfig config_;
+  MachineHooks hooks_;
+  std::unique_ptr<Vm> vm_;
+  std::optional<GuestMemory> memory_;
+  std::vector<std::unique_ptr<IoThread>> iothreads_;
+  Bus ports_{"I/O ports", 0xffff};
+  Bus mmio_{"memory"};
+  std::unique_ptr<VmBinder> binder_;
+  std::unique_ptr<Platform> platform_;
+  std::unique_ptr<DeviceSlots> devices_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+
+  std::mutex mutex_;
+  std::condition_variable ended_changed_;
+  std::optional<MachineEnd> end_;
+};
+
+Status Machine::Impl::build(Hypervisor& hypervisor) {
+  auto vm = hypervisor.create_vm();
+  if (!vm) return forward(vm);
+  vm_ = std::move(*vm);
+  binder_ = std::make_unique<VmBinder>(*vm_, config_.max_ioeventfds, config_.reserved_ioeventfds);
+  if (auto made = make_memory(); !made) return made;
+  if (auto made = make_iothreads(); !made) return made;
+  if (auto made = make_platform(); !made) return made;
+  if (auto made = make_devices(); !made) return made;
+  if (auto made = make_vcpus(hypervisor); !made) return made;
+  return load_guest();
+}
+
+Status Machine::Impl::make_memory() {
+  auto layout = ram_layout(config_.memory);
+  if (!layout) return forward(layout);
+  auto memory = GuestMemory::create(*layout, config_.backing);
+  if (!memory) return forward(memory);
+  memory_ = std::move(*memory);
+  return vm_->map_memory(*memory_);
+}
+
+Status Machine::Impl::make_iothreads() {
+  if (config_.iothreads.empty()) config_.iothreads.emplace_back();
+  for (const IoThreadConfig& config : config_.iothreads) {
+    auto thread = IoThread::start(config);
+    if (!thread) return forward(thread);
+    iothreads_.push_back(std::move(*thread));
+  }
+  return {};
+}
+
+Status Machine::Impl::make_platform() {
+  platform_ = std::make_unique<Platform>(Platform::Wiring{
+      .serial_output = hooks_.serial_output,
+      .set_line = [this](unsigned gsi, bool level) { (void)vm_->set_irq_line(gsi, level); },
+      .end = [this](MachineEnd end) { this->end(std::move(end)); },
+      .marker = hooks_.marker});
+  return platform_->connect(ports_);
+}
+
+Status Machine::Impl::make_devices() {
+  const SlotWiring wiring{*memory_, iothreads_, *binder_, ports_, mmio_};
+  auto slots = config_.transport == TransportKind::kMmio
+                   ? make_mmio_slots(wiring)
+                   : make_pci_slots(wiring, config_.transport == TransportKind::kPci
+                                                ? PciStyle::kModern
+                                                : PciStyle::kTransitional);
+  if (!slots) return forward(slots);
+  devices_ = std::move(*slots);
+  auto devices = prepare_devices(config_, wiring);
+  if (!devices) return forward(devices);
+  for (PreparedDevice& device : *devices) {
+    if (auto added = devices_->add(std::move(device)); !added) return added;
+  }
+  return {};
+}
+
+Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
+  if (config_.cpus == 0 || config_.cpus > hypervisor.max_vcpus()) {
+    return fail(
+        fmt::format("--cpus {}: this host allows 1 to {}", config_.cpus, hypervisor.max_vcpus()));
+  }
+  for (unsigned i = 0; i < config_.cpus; ++i) {
+    auto vcpu = vm_->create_vcpu(i, config_.cpus);
+    if (!vcpu) return forward(vcpu);
+    vcpus_.push_back(std::make_unique<VcpuThread>(
+        std::move(*vcpu), i,
+        i < config_.vcpu_affinity.size() ? config_.vcpu_affinity[i] : CpuList{},
+        VcpuThread::Wiring{.ports = &ports_,
+                           .memory = &mmio_,
+                           .ended = [this](VcpuExit::Reason reason, std::string text) {
+                             vcpu_ended(reason, std::move(text));
+                           }}));
+  }
+  for (auto& vcpu : vcpus_) {
+    if (auto started = vcpu->start(); !started) return started;
+  }
+  return {};
+}
+
+Status Machine::Impl::load_guest() {
+  const std::string extra = devices_->cmdline();
+  AcpiDescription acpi{.cpus = config_.cpus, .ecam = {}, .virtio_mmio = {}};
+  devices_->describe(acpi);
+  const auto rsdp = write_acpi_tables(*memory_, acpi);
+  if (!rsdp) return forward(rsdp);
+  auto registers = load_kernel(*memory_, {.kernel = config_.kernel,
+                                          .initrd = config_.initrd,
+                                          .cmdline = config_.cmdline + extra,
+                                          .rsdp = *rsdp,
+                                          .reserved = devices_->reserved()});
+  if (!registers) return forward(registers);
+  return vcpus_.front()->vcpu().set_boot_registers(*registers);
+}
+
+Status Machine::Impl::start() {
+  for (auto& vcpu : vcpus_) vcpu->resume();
+  return {};
+}
+
+MachineEnd Machine::Impl::wait() {
+  std::unique_lock<std::mutex> hold(mutex_);
+  ended_changed_.wait(hold, [this] { return end_.has_value(); });
+  MachineEnd end = *end_;
+  hold.unlock();
+  pause();
+  return end;
+}
+
+void Machine::Impl::end(MachineEnd end) {
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    // The first reason counts, but who stops the machine does not want it reset.
+    if (!end_ || end.kind == MachineEnd::Kind::kStopped) end_ = std::move(end);
+  }
+  for (auto& vcpu : vcpus_) vcpu->request_pause();
+  ended_changed_.notify_all();
+}
+
+void Machine::Impl::vcpu_ended(VcpuExit::Reason reason, std::string text) {
+  MachineEnd::Kind kind = MachineEnd::Kind::kInternalError;
+  if (reason == VcpuExit::Reason::kShutdown) kind = MachineEnd::Kind::kTripleFault;
+  if (reason == VcpuExit::Reason::kSystemEvent) kind = MachineEnd::Kind::kReset;
+  end({.kind = kind, .code = 0, .text = std::move(text)});
+}
+
+void Machine::Impl::pause() {
+  for (auto& vcpu : vcpus_) vcpu->request_pause();
+  for (auto& vcpu : vcpus_) vcpu->wait_paused();
+  devices_->pause();
+}
+
+void Machine::Impl::resume() {
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    if (end_) return;
+  }
+  devices_->resume();
+  for (auto& vcpu : vcpus_) vcpu->resume();
+}
+
+Status Machine::Impl::reset() {
+  devices_->reset();
+  memory_->clear();
+  platform_->reset();
+  if (auto done = vm_->reset(); !done) return done;
+  for (auto& vcpu : vcpus_) {
+    if (auto done = vcpu->vcpu().reset(); !done) return done;
+  }
+  if (auto loaded = load_guest(); !loaded) return loaded;
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    if (end_ && end_->kind == MachineEnd::Kind::kStopped) return {};
+    end_.reset();
+  }
+  return start();
+}
+
+MachineCounters Machine::Impl::counters() const {
+  MachineCounters sum = devices_->counters();
+  for (const auto& vcpu : vcpus_) sum.userspace_exits += vcpu->exits();
+  for (const auto& thread : iothreads_) sum.system_calls += thread->loop().system_calls();
+  return sum;
+}
+
+Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Machine::~Machine() {
+  // vCPUs first: nobody rings or writes registers while the devices go.
+  impl_->vcpus().clear();
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config,
+                                                 Hypervisor& hypervisor, MachineHooks hooks) {
+  auto impl = std::make_unique<Impl>(config, std::move(hooks));
+  if (auto built = impl->build(hypervisor); !built) return forward(built);
+  return std::unique_ptr<Machine>(new Machine(std::move(impl)));
+}
+
+Status Machine::start() { return impl_->start(); }
+MachineEnd Machine::wait() { return impl_->wait(); }
+void Machine::stop() noexcept { impl_->end({}); }
+void Machine::pause() { impl_->pause(); }
+void Machine::resume() { impl_->resume(); }
+Status Machine::reset() { return impl_->reset(); }
+std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
+  return impl_->platform().serial().input(bytes);
+}
+bool Machine::press_power_button() noexcept {
+  return impl_->platform().power().press_power_button();
+}
+MachineCounters Machine::counters() const { return impl_->counters(); }
+
+std::vector<int> Machine::vcpu_tids() const {
+  std::vector<int> tids;
+  for (const auto& vcpu : impl_->vcpus()) tids.push_back(vcpu->tid());
+  return tids;
+}
+
+std::vector<int> Machine::iothread_tids() const {
+  std::vector<int> tids;
+  for (const auto& thread : impl_->iothreads()) tids.push_back(thread->tid());
+  return tids;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/machine_config.h"
+#include "hypervisor/hypervisor.h"
+#include "machine/machine_end.h"
+
+namespace bellhop {
+
+/// What one device has counted.
+struct DeviceStats {
+  std::string id;
+  std::vector<DeviceStat> stats;
+};
+
+/// Counts of a machine, summed over queues and vCPUs, at one moment.
+struct MachineCounters {
+  std::uint64_t userspace_exits = 0;
+  std::uint64_t kicks = 0;
+  std::uint64_t kicks_by_exit = 0;  ///< of the kicks; the others came by an eventfd
+  std::uint64_t spurious_kicks = 0;
+  std::uint64_t interrupts = 0;
+  std::uint64_t interrupts_saved = 0;
+  std::uint64_t chains = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t bad_chains = 0;
+  std::uint64_t broken_queues = 0;
+  std::uint64_t system_calls = 0;    ///< of the I/O threads' loops, and of back ends for queues
+  std::vector<DeviceStats> devices;  ///< its queues' stats, then what it counts itself
+};
+
+/// What the guest and the machine print and tell.
+struct MachineHooks {
+  std::function<void(std::span<const std::byte>)> serial_output;  ///< on a vCPU thread
+  std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
+};
+
+/// A virtual machine: the composition root, and the only place that binds an eventfd to an
+/// ioeventfd or an irqfd. The main thread owns it; the calls below are its.
+class Machine {
+ public:
+  /// Errors: anything wrong with a file, an option or the host, naming it.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config,
+                                                 Hypervisor& hypervisor, MachineHooks hooks);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  /// Starts the vCPU threads.
+  Status start();
+  /// Blocks until the machine ends.
+  MachineEnd wait();
+  /// Ends it from another thread or a signal handler's thread; wait() returns kStopped.
+  void stop() noexcept;
+
+  /// vCPUs stand still and no I/O is in flight when pause() returns; resume() goes on.
+  void pause();
+  void resume();
+  /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
+  /// After stop() it stays ended, and wait() says so.
+  Status reset();
+
+  /// What the guest will receive on its serial port. Returns how many bytes there was room for; the
+  /// rest is for later. Any thread.
+  std::size_t serial_input(std::span<const std::byte> bytes) noexcept;
+  /// False if the guest does not listen to its power button now. Any thread.
+  bool press_power_button() noexcept;
+
+  [[nodiscard]] MachineCounters counters() const;
+  /// Kernel thread ids, for CPU-time accounts.
+  [[nodiscard]] std::vector<int> vcpu_tids() const;
+  [[nodiscard]] std::vector<int> iothread_tids() const;
+
+ private:
+  class Impl;
+  explicit Machine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include <array>
+
+#include "machine/device_slots.h"
+#include "transport/mmio/virtio_mmio_device.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::uint64_t kWindowBase = 0xd000'0000;
+constexpr std::uint64_t kWindowStride = 0x1000;
+/// Pins of the IOAPIC that nothing else on this machine uses: the clock has 8, ACPI 9.
+constexpr std::array<unsigned, 17> kGsis{5,  6,  7,  10, 11, 12, 13, 14, 15,
+                                         16, 17, 18, 19, 20, 21, 22, 23};
+
+class MmioSlots final : public DeviceSlots {
+ public:
+  explicit MmioSlots(const SlotWiring& wiring) : wiring_(wiring) {}
+
+  Status add(PreparedDevice prepared) override {
+    const std::size_t index = devices_.size();
+    if (index == kGsis.size()) {
+      return fail(fmt::format("--transport mmio: no more than {} devices (use --transport pci)",
+                              kGsis.size()));
+    }
+    auto device = VirtioMmioDevice::create(
+        std::move(prepared.device), std::move(prepared.wiring), wiring_.binder, wiring_.mmio,
+        {.base = kWindowBase + index * kWindowStride, .gsi = kGsis[index]});
+    if (!device) return forward(device);
+    devices_.push_back(std::move(*device));
+    return {};
+  }
+
+  // For kernels without ACPI. Those with both find each device twice and use it once.
+  [[nodiscard]] std::string cmdline() const override {
+    std::string words;
+    for (const auto& device : devices_) {
+      words += fmt::format(" virtio_mmio.device={:#x}@{:#x}:{}", kWindowStride,
+                           device->place().base, device->place().gsi);
+    }
+    return words;
+  }
+
+  void describe(AcpiDescription& acpi) const override {
+    for (const auto& device : devices_) acpi.virtio_mmio.push_back(device->place());
+  }
+
+  void reset() override {
+    for (auto& device : devices_) device->reset();
+  }
+
+ protected:
+  [[nodiscard]] std::vector<DeviceCore*> cores() const override {
+    std::vector<DeviceCore*> cores;
+    cores.reserve(devices_.size());
+    for (const auto& device : devices_) cores.push_back(&device->core());
+    return cores;
+  }
+
+ private:
+  SlotWiring wiring_;
+  std::vector<std::unique_ptr<VirtioMmioDevice>> devices_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceSlots>> make_mmio_slots(const SlotWiring& wiring) {
+  return std::make_unique<MmioSlots>(wiring);
+}
+
+}  // namespace bellhop

@@ -1,0 +1,166 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "machine/platform/debug_exit_port.h"
+#include "machine/platform/panic_port.h"
+#include "machine/platform/reset_port.h"
+#include "machine/platform/serial_16550.h"
+
+namespace bellhop {
+namespace {
+
+std::uint8_t in(BusDevice& device, std::uint64_t offset) {
+  std::array<std::byte, 1> data{};
+  device.read(offset, data);
+  return std::to_integer<std::uint8_t>(data[0]);
+}
+void out(BusDevice& device, std::uint64_t offset, std::uint8_t value) {
+  const std::array data{std::byte{value}};
+  device.write(offset, data);
+}
+void out32(BusDevice& device, std::uint64_t offset, std::uint32_t value) {
+  std::array<std::byte, 4> data{};
+  for (std::size_t i = 0; i < 4; ++i) data[i] = static_cast<std::byte>(value >> (8 * i) & 0xff);
+  device.write(offset, data);
+}
+
+class SerialTest : public ::testing::Test {
+ protected:
+  void type(const std::string& text) {
+    EXPECT_EQ(serial_.input(std::as_bytes(std::span(text))), text.size());
+  }
+  std::string printed_;
+  std::vector<bool> line_;
+  Serial16550 serial_{[this](std::span<const std::byte> bytes) {
+                        for (const std::byte byte : bytes) printed_ += static_cast<char>(byte);
+                      },
+                      [this](bool level) { line_.push_back(level); }};
+};
+
+TEST_F(SerialTest, PrintsWhatIsSent) {
+  for (const char c : std::string("hello\n")) {
+    EXPECT_EQ(in(serial_, 5) & 0x60, 0x60);
+    out(serial_, 0, static_cast<std::uint8_t>(c));
+  }
+  EXPECT_EQ(printed_, "hello\n");
+  EXPECT_TRUE(line_.empty());
+}
+
+TEST_F(SerialTest, TheDivisorLatchHidesTheDataRegister) {
+  out(serial_, 3, 0x83);
+  out(serial_, 0, 1);
+  out(serial_, 1, 0);
+  EXPECT_EQ(in(serial_, 0), 1);
+  EXPECT_EQ(in(serial_, 1), 0);
+  out(serial_, 3, 0x03);
+  EXPECT_EQ(printed_, "");
+  out(serial_, 0, 'x');
+  EXPECT_EQ(printed_, "x");
+}
+
+// What Linux' 8250 driver looks at before it believes in the port.
+TEST_F(SerialTest, PassesForA16550A) {
+  out(serial_, 1, 0x0f);
+  EXPECT_EQ(in(serial_, 1), 0x0f);
+  out(serial_, 1, 0);
+  EXPECT_EQ(in(serial_, 1), 0);
+  out(serial_, 7, 0xa5);
+  EXPECT_EQ(in(serial_, 7), 0xa5);
+  out(serial_, 4, 0x1a);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0x90);
+  out(serial_, 4, 0x15);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0x60);
+  out(serial_, 4, 0);
+  EXPECT_EQ(in(serial_, 6) & 0xf0, 0xb0);
+  EXPECT_EQ(in(serial_, 2) & 0xc0, 0);
+  out(serial_, 2, 1);
+  EXPECT_EQ(in(serial_, 2) & 0xc0, 0xc0);
+}
+
+TEST_F(SerialTest, LoopsBack) {
+  out(serial_, 4, 0x10);
+  out(serial_, 0, 'q');
+  EXPECT_EQ(printed_, "");
+  EXPECT_EQ(in(serial_, 5) & 1, 1);
+  EXPECT_EQ(in(serial_, 0), 'q');
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
+}
+
+TEST_F(SerialTest, InterruptsForInput) {
+  type("a");
+  EXPECT_TRUE(line_.empty()) << "nobody asked for interrupts";
+  out(serial_, 1, 1);
+  EXPECT_EQ(line_, std::vector<bool>{true});
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 4);
+  EXPECT_EQ(in(serial_, 0), 'a');
+  EXPECT_EQ(line_, (std::vector<bool>{true, false}));
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 1);
+  type("bc");
+  EXPECT_EQ(in(serial_, 0), 'b');
+  EXPECT_EQ(line_.size(), 3U) << "the line stays up while there is more";
+  out(serial_, 2, 0x03);  // drops the rest
+  EXPECT_EQ(line_, (std::vector<bool>{true, false, true, false}));
+}
+
+TEST_F(SerialTest, InterruptsWhenItCanSendAgain) {
+  out(serial_, 1, 2);
+  EXPECT_EQ(line_, std::vector<bool>{true});
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 2);
+  EXPECT_EQ(line_, (std::vector<bool>{true, false}));
+  out(serial_, 0, 'x');
+  EXPECT_EQ(line_.size(), 3U);
+  out(serial_, 1, 0);
+  EXPECT_EQ(line_, (std::vector<bool>{true, false, true, false}));
+}
+
+TEST_F(SerialTest, TakesAsMuchInputAsThereIsRoomFor) {
+  const std::vector<std::byte> flood(5000, std::byte{'x'});
+  const std::size_t taken = serial_.input(flood);
+  EXPECT_LT(taken, flood.size());
+  for (std::size_t i = 0; i < taken; ++i) EXPECT_EQ(in(serial_, 0), 'x');
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
+  type("again");
+  serial_.reset();
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
+}
+
+TEST(DebugExitPort, TellsEndAndMarker) {
+  std::vector<std::uint32_t> exits;
+  std::vector<std::uint32_t> markers;
+  DebugExitPort port([&](std::uint32_t value) { exits.push_back(value); },
+                     [&](std::uint32_t value) { markers.push_back(value); });
+  out32(port, DebugExitPort::kMarkerPort - DebugExitPort::kExitPort, 7);
+  out32(port, 0, 0xdeadbeef);
+  out(port, 0, 3);
+  out32(port, 1, 1);  // between the ports
+  EXPECT_EQ(exits, (std::vector<std::uint32_t>{0xdeadbeef, 3}));
+  EXPECT_EQ(markers, std::vector<std::uint32_t>{7});
+  EXPECT_EQ(in(port, 0), 0);
+}
+
+TEST(PanicPort, TellsAPanicButNotACrashKernel) {
+  int panics = 0;
+  PanicPort port([&] { ++panics; });
+  EXPECT_EQ(in(port, 0), 3) << "both events may be told";
+  out(port, 0, 2);
+  EXPECT_EQ(panics, 0);
+  out(port, 0, 1);
+  EXPECT_EQ(panics, 1);
+}
+
+TEST(ResetPort, ResetsOnItsOneCommand) {
+  int resets = 0;
+  ResetPort port([&] { ++resets; });
+  EXPECT_EQ(in(port, 0) & 2, 0) << "ready for a command";
+  out(port, 0, 0xaa);
+  out32(port, 0, 0xfe);
+  EXPECT_EQ(resets, 0);
+  out(port, 0, 0xfe);
+  EXPECT_EQ(resets, 1);
+}
+
+}  // namespace
+}  // namespace bellhop

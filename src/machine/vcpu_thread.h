@@ -1,0 +1,69 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "base/cpu_list.h"
+#include "bus/bus.h"
+#include "hypervisor/hypervisor.h"
+
+namespace bellhop {
+
+/// The thread of one vCPU: runs the guest and dispatches its accesses to the buses. It starts
+/// paused.
+class VcpuThread {
+ public:
+  struct Wiring {
+    const Bus* ports = nullptr;
+    const Bus* memory = nullptr;
+    /// The vCPU cannot or need not go on: the thread pauses itself after telling. `text` is for
+    /// kInternalError and kOther.
+    std::function<void(VcpuExit::Reason reason, std::string text)> ended;
+  };
+
+  VcpuThread(std::unique_ptr<Vcpu> vcpu, unsigned index, CpuList cpus, Wiring wiring);
+  /// Stops and joins.
+  ~VcpuThread();
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  /// Errors: CPUs not allowed.
+  Status start();
+  /// Asks the vCPU to stand still, and does not wait. Any thread, its own too.
+  void request_pause() noexcept;
+  /// Waits until it does. Not from a vCPU thread.
+  void wait_paused();
+  void resume();
+
+  /// Only while paused.
+  [[nodiscard]] Vcpu& vcpu() noexcept { return *vcpu_; }
+  [[nodiscard]] std::uint64_t exits() const noexcept { return vcpu_->exits(); }
+  [[nodiscard]] int tid() const noexcept { return tid_; }
+
+ private:
+  enum class Request : std::uint8_t { kRun, kPause, kQuit };
+
+  void loop();
+  /// False if this exit ends the vCPU's run.
+  bool dispatch(const VcpuExit& exit);
+
+  std::unique_ptr<Vcpu> vcpu_;
+  const unsigned index_;
+  const CpuList cpus_;
+  const Wiring wiring_;
+  std::thread thread_;
+  int tid_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<Request> request_{Request::kPause};
+  bool paused_ = false;
+  Status pinned_;
+};
+
+}  // namespace bellhop

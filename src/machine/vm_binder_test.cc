@@ -1,0 +1,80 @@
+#include "machine/vm_binder.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "testing/fake_hypervisor.h"
+#include "testing/test_memory.h"
+
+namespace bellhop {
+namespace {
+
+using testing::must;
+
+DoorbellMatch doorbell(std::uint64_t index) {
+  return {.address = 0xe0003000 + 4 * index, .length = 0, .datamatch = std::nullopt};
+}
+
+IoEventMatch match_at(std::uint64_t address) {
+  return {.space = IoSpace::kMmio, .address = address, .length = 0, .datamatch = std::nullopt};
+}
+
+struct Host {
+  explicit Host(std::size_t room) {
+    hypervisor.set_max_ioeventfds(room);
+    vm = must(hypervisor.create_vm());
+    for (int i = 0; i < 8; ++i) events.push_back(must(EventFd::create()));
+  }
+  unsigned attach_all(VmBinder& binder) {
+    unsigned attached = 0;
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      if (binder.attach_doorbell(events[i], doorbell(i))) ++attached;
+    }
+    return attached;
+  }
+  FakeHypervisor hypervisor;
+  std::unique_ptr<Vm> vm;
+  std::vector<EventFd> events;
+};
+
+TEST(VmBinder, HostThatRefusesTheSeventh) {
+  Host host(6);
+  VmBinder binder(*host.vm, 0, 0);
+  EXPECT_EQ(host.attach_all(binder), 6U);
+  const auto refused = binder.attach_doorbell(host.events[7], doorbell(7));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ENOSPC);
+  binder.detach_doorbell(host.events[0], doorbell(0));
+  EXPECT_TRUE(binder.attach_doorbell(host.events[7], doorbell(7)).has_value());
+}
+
+TEST(VmBinder, WhatIsKeptIsForThoseWhoNeedIt) {
+  Host host(8);
+  VmBinder binder(*host.vm, 6, 2);
+  EXPECT_EQ(host.attach_all(binder), 4U);
+  DoorbellMatch needed = doorbell(20);
+  needed.needed = true;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[4], needed).has_value());
+  needed.address += 4;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[5], needed).has_value());
+  needed.address += 4;
+  EXPECT_FALSE(binder.attach_doorbell(host.events[6], needed));
+  // One that is given back is kept again, and not for others.
+  binder.detach_doorbell(host.events[4], doorbell(20));
+  EXPECT_FALSE(binder.attach_doorbell(host.events[6], doorbell(6)));
+  needed.address = doorbell(20).address;
+  EXPECT_TRUE(binder.attach_doorbell(host.events[4], needed).has_value());
+}
+
+TEST(VmBinder, KeepsRoomForAVhostUser) {
+  Host host(6);
+  VmBinder binder(*host.vm, 6, 2);
+  EXPECT_EQ(host.attach_all(binder), 4U);
+  // The two are really there for somebody else.
+  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[6], match_at(0x1000)).has_value());
+  EXPECT_TRUE(host.vm->attach_ioeventfd(host.events[7], match_at(0x2000)).has_value());
+}
+
+}  // namespace
+}  // namespace bellhop

@@ -1,0 +1,237 @@
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "testing/transport_fixture.h"
+#include "virtio/abi/config.h"
+
+namespace bellhop {
+namespace {
+
+using namespace virtio;
+using testing::TransportFixture;
+
+/// A device whose queues somebody outside of its process serves: the kernel, in real life.
+class OffloadedQueueTest : public ::testing::TestWithParam<TransportFixture::Kind> {
+ protected:
+  void SetUp() override { fixture_.echo->wants = Carriage::kKernelIfPossible; }
+  [[nodiscard]] bool mmio() const { return GetParam() == TransportFixture::Kind::kMmio; }
+  /// One request there and back, and the interrupt for it, which nobody here sends.
+  [[nodiscard]] bool works(std::uint16_t queue, std::uint8_t value) {
+    return fixture_.echoes(queue, value) &&
+           TransportFixture::eventually([&] { return fixture_.interrupted(queue); });
+  }
+  [[nodiscard]] bool both_work(std::uint8_t value) { return works(0, value) && works(1, value); }
+
+  TransportFixture fixture_{GetParam()};
+};
+
+TEST_P(OffloadedQueueTest, KicksAndInterruptsGoPastUs) {
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.echo->carried(), 2U);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
+  for (unsigned queue = 0; queue < TransportFixture::kQueues; ++queue) {
+    const QueueRunner& runner = fixture_.core->runner(queue);
+    EXPECT_EQ(runner.mode(), NotifyMode::kKernel);
+    EXPECT_EQ(runner.counters().kicks.get(), 0U);
+    EXPECT_EQ(runner.counters().chains.get(), 0U);
+    EXPECT_EQ(runner.counters().interrupts.get(), 0U);
+  }
+  EXPECT_EQ(fixture_.vm.ioeventfds().size(), TransportFixture::kQueues);
+  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+}
+
+TEST_P(OffloadedQueueTest, ComesBackFromAReset) {
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(fixture_.bring_up());
+    ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
+    fixture_.driver->set_status(0);
+    EXPECT_EQ(fixture_.echo->carried(), 0U);
+    EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  }
+  EXPECT_EQ(fixture_.binder.bad_detaches(), 0U);
+}
+
+// The ring goes on where it was, and what was offered meanwhile is served.
+TEST_P(OffloadedQueueTest, PausesAndResumesWithNothingLost) {
+  ASSERT_TRUE(fixture_.bring_up());
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
+    fixture_.core->pause();
+    EXPECT_EQ(fixture_.echo->carried(), 0U);
+    fixture_.add(0, 0xaa);
+    if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
+    std::this_thread::yield();
+    EXPECT_FALSE(fixture_.rings[0].reap().has_value());
+    fixture_.core->resume();
+    EXPECT_EQ(fixture_.echo->carried(), 2U);
+    EXPECT_TRUE(fixture_.reap(0));
+    EXPECT_EQ(fixture_.answer(0), 0xaaU);
+    (void)fixture_.interrupted(0);
+  }
+}
+
+TEST_P(OffloadedQueueTest, ADoorbellThatIsRefusedBringsAllOfItToUserSpace) {
+  fixture_.vm.set_max_ioeventfds(1);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.core->runner(0).mode(), NotifyMode::kIoEventFd);
+  EXPECT_EQ(fixture_.core->runner(1).mode(), NotifyMode::kSync);
+  EXPECT_TRUE(both_work(7));
+  fixture_.vm.set_max_ioeventfds(100);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.echo->carried(), 2U);
+  EXPECT_TRUE(both_work(8));
+}
+
+TEST_P(OffloadedQueueTest, AKernelThatRefusesTheSecondQueueGetsNone) {
+  fixture_.echo->refuse_to_carry = true;
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.vm.ioeventfds().size(), TransportFixture::kQueues);
+  EXPECT_TRUE(both_work(7));
+  EXPECT_EQ(fixture_.driver->status() & kStatusNeedsReset, 0);
+}
+
+TEST_P(OffloadedQueueTest, WhatMustBeCarriedDoesNotStartWithoutThat) {
+  fixture_.echo->wants = Carriage::kKernelOnly;
+  fixture_.echo->refuse_to_carry = true;
+  (void)fixture_.bring_up();
+  EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
+  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  fixture_.echo->refuse_to_carry = false;
+  fixture_.vm.set_max_ioeventfds(1);
+  (void)fixture_.bring_up();
+  EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
+  EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  fixture_.vm.set_max_ioeventfds(100);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_TRUE(both_work(8));
+}
+
+// Row 1 of the bad inputs: the kernel says so by an event.
+TEST_P(OffloadedQueueTest, ABrokenRingNeedsAReset) {
+  ASSERT_TRUE(fixture_.bring_up());
+  ASSERT_TRUE(both_work(1));
+  fixture_.rings[0].set_avail_idx(0x4000);
+  fixture_.driver->kick(0);
+  EXPECT_TRUE(TransportFixture::eventually(
+      [&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
+  EXPECT_EQ(fixture_.core->runner(0).counters().broken.get(), 1U);
+  EXPECT_TRUE(works(1, 2));
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_TRUE(both_work(3));
+}
+
+// Rows 10 and 16: never shown to the kernel.
+TEST_P(OffloadedQueueTest, ImpossibleQueuesAndUntimelyKicksStayHere) {
+  auto configs = fixture_.configs();
+  configs[1].device = GuestAddress(0x7fff'ffff'0000);
+  if (fixture_.pci) {
+    ASSERT_TRUE(fixture_.pci->probe());
+  }
+  (void)fixture_.driver->bring_up(TransportFixture::kFeatures, configs);
+  EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
+  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  fixture_.driver->kick(0);
+  fixture_.driver->set_status(0);
+  fixture_.driver->kick(0);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_TRUE(both_work(4));
+}
+
+// Row 17.
+TEST_P(OffloadedQueueTest, SurvivesKickStormsDuringResets) {
+  std::atomic<bool> stop{false};
+  ASSERT_TRUE(fixture_.bring_up());
+  std::thread storm([&] {
+    while (!stop) {
+      fixture_.core->notify(0);
+      fixture_.core->notify(1);
+      fixture_.core->notify(99);
+    }
+  });
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(fixture_.bring_up());
+    fixture_.core->pause();
+    fixture_.core->resume();
+    ASSERT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
+  }
+  stop = true;
+  storm.join();
+}
+
+TEST_P(OffloadedQueueTest, TheInterruptStatusAssumesWhatItCannotSee) {
+  if (!mmio()) return;
+  constexpr std::uint64_t kStatus = TransportFixture::kMmioBase + 0x060;
+  EXPECT_EQ(fixture_.port.load(kStatus, 4), 0U);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.port.load(kStatus, 4), kInterruptUsedBuffer);
+  fixture_.port.store(TransportFixture::kMmioBase + 0x064, 3, 4);
+  EXPECT_EQ(fixture_.port.load(kStatus, 4), kInterruptUsedBuffer);
+  fixture_.driver->set_status(0);
+  EXPECT_EQ(fixture_.port.load(kStatus, 4), 0U);
+}
+
+// Row 20: pending bits polled while masked, vector changed while live.
+TEST_P(OffloadedQueueTest, KeepsWhatIsMaskedPending) {
+  if (mmio()) return;
+  ASSERT_TRUE(fixture_.bring_up());
+  fixture_.pci->mask_vector(1, true);
+  ASSERT_TRUE(fixture_.echoes(0, 1));
+  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.pci->pending_bits() == 2; }));
+  EXPECT_FALSE(fixture_.interrupted(0));
+  fixture_.pci->mask_vector(1, false);
+  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.interrupted(0); }));
+  EXPECT_EQ(fixture_.pci->pending_bits(), 0U);
+  EXPECT_TRUE(works(0, 2));
+}
+
+TEST_P(OffloadedQueueTest, AQueueChangesItsVectorWhileLive) {
+  if (mmio()) return;
+  ASSERT_TRUE(fixture_.bring_up());
+  ASSERT_TRUE(works(0, 1));
+  fixture_.pci->set_common(kCommonQueueSelect, 0, 2);
+  fixture_.pci->set_common(kCommonQueueMsixVector, 2, 2);
+  ASSERT_TRUE(fixture_.echoes(0, 2));
+  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.interrupted(1); }));
+  EXPECT_FALSE(fixture_.interrupted(0));
+  fixture_.pci->set_common(kCommonQueueSelect, 0, 2);
+  fixture_.pci->set_common(kCommonQueueMsixVector, kMsiNoVector, 2);
+  ASSERT_TRUE(fixture_.echoes(0, 3));
+  EXPECT_FALSE(fixture_.interrupted(1));
+  fixture_.pci->set_common(kCommonQueueMsixVector, 1, 2);
+  EXPECT_TRUE(works(0, 4));
+}
+
+// Row 18.
+TEST_P(OffloadedQueueTest, RestsWithoutBusMasteringAndMovesItsBar) {
+  if (mmio()) return;
+  ASSERT_TRUE(fixture_.bring_up());
+  ASSERT_TRUE(both_work(1));
+  fixture_.pci->set_command(kPciCommandMemory);
+  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  fixture_.add(0, 2);
+  if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
+  fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+  EXPECT_TRUE(fixture_.reap(0));
+  EXPECT_EQ(fixture_.answer(0), 2);
+  fixture_.pci->move_bar(fixture_.pci->bar() + 0x10'0000);
+  EXPECT_TRUE(both_work(3));
+  // No doorbell at the new place: kicks come as exits, and are passed on.
+  fixture_.vm.set_max_ioeventfds(0);
+  fixture_.pci->move_bar(fixture_.pci->bar() - 0x10'0000);
+  EXPECT_TRUE(both_work(4));
+  EXPECT_EQ(fixture_.echo->carried(), 2U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, OffloadedQueueTest,
+                         ::testing::Values(TransportFixture::Kind::kPci,
+                                           TransportFixture::Kind::kMmio),
+                         [](const auto& which) {
+                           return which.param == TransportFixture::Kind::kPci ? "pci" : "mmio";
+                         });
+
+}  // namespace
+}  // namespace bellhop

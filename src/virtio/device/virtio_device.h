@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "virtio/abi/config.h"
+#include "virtio/queue/queue_runner.h"
+
+namespace bellhop {
+
+/// What never changes about a device.
+struct DeviceTraits {
+  virtio::DeviceType type = virtio::DeviceType::kBlock;
+  std::string id;              ///< for people: "disk0"
+  std::uint64_t features = 0;  ///< offered, device-specific ones only: the rings' are added
+  std::uint16_t queue_count = 1;
+  std::uint16_t queue_max_size = 256;
+  std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
+};
+
+/// Who is to serve a queue.
+enum class Carriage : std::uint8_t {
+  kOurs,  ///< the device, by a handler
+  /// The host's kernel, by a QueueBackEnd; the device if that cannot be when it starts.
+  kKernelIfPossible,
+  kKernelOnly,  ///< the host's kernel, or the device does not start
+};
+
+/// Told when a device has changed its configuration space by itself. Any thread.
+class ConfigListener {
+ public:
+  virtual void config_changed() noexcept = 0;
+
+ protected:
+  ~ConfigListener() = default;
+};
+
+/// A stat that a device keeps of itself, for `--stats`.
+struct DeviceStat {
+  const char* name = "";
+  std::uint64_t value = 0;
+  bool level =
+      false;  ///< something that rises and falls, not a count: its differences mean nothing
+};
+
+/// A virtio device, the same whichever transport, VMM or test it serves. It knows neither.
+///
+/// Calls come one at a time, except that read_config() and write_config() may come while queues run
+/// on other threads.
+class VirtioDevice {
+ public:
+  virtual ~VirtioDevice() = default;
+  [[nodiscard]] virtual const DeviceTraits& traits() const noexcept = 0;
+  /// Bytes of the configuration space; `offset + data.size()` is within config_bytes.
+  virtual void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept = 0;
+  virtual void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept = 0;
+  /// Who is to serve `queue` of a driver with these features; asked right before activate(). If any
+  /// of a device's queues cannot be carried by the kernel, none is.
+  [[nodiscard]] virtual Carriage carriage(unsigned /*queue*/,
+                                          std::uint64_t /*features*/) const noexcept {
+    return Carriage::kOurs;
+  }
+  /// The driver is ready: sets the handler of every queue in `queues` (indexed as the standard
+  /// numbers them; null where the driver left one disabled), or its carrier if its mode() is
+  /// kKernel. Their rings are started afterwards.
+  /// Errors: a fault of the host; the transport marks the device NEEDS_RESET.
+  virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
+  /// Back to the state before activate(). All queues have come to rest before.
+  virtual void reset() noexcept = 0;
+  /// What it has counted since it was made, in a fixed order. Any thread.
+  [[nodiscard]] virtual std::vector<DeviceStat> stats() const { return {}; }
+
+  /// The transport's: before the first activate().
+  void set_config_listener(ConfigListener* listener) noexcept { config_listener_ = listener; }
+
+ protected:
+  /// Tells the driver that the configuration space reads differently from now on. Any thread.
+  void config_changed() noexcept {
+    if (config_listener_ != nullptr) config_listener_->config_changed();
+  }
+
+ private:
+  ConfigListener* config_listener_ = nullptr;
+};
+
+}  // namespace bellhop

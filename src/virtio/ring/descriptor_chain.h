@@ -1,0 +1,111 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "memory/guest_span.h"
+
+namespace bellhop {
+
+/// Buffers in one chain at most; devices advertise a seg_max below it.
+inline constexpr std::size_t kMaxChainBuffers = 130;
+
+/// Device-readable or device-writable buffers of a chain, as one run of bytes. A view: valid as
+/// long as its chain is.
+class BufferRun {
+ public:
+  BufferRun() noexcept = default;
+  explicit BufferRun(std::span<const GuestSpan> buffers) noexcept : buffers_(buffers) {}
+
+  [[nodiscard]] std::span<const GuestSpan> buffers() const noexcept { return buffers_; }
+
+  /// Copies from byte `offset` of the run. Returns how many bytes there were.
+  std::size_t copy_out(std::size_t offset, std::span<std::byte> to) const noexcept {
+    return walk(offset, to.size(), [&](const GuestSpan& part, std::size_t done) {
+      part.copy_out(to.subspan(done, part.size()));
+    });
+  }
+  std::size_t copy_in(std::size_t offset, std::span<const std::byte> from) const noexcept {
+    return walk(offset, from.size(), [&](const GuestSpan& part, std::size_t done) {
+      part.copy_in(from.subspan(done, part.size()));
+    });
+  }
+
+ private:
+  template <class Visit>
+  std::size_t walk(std::size_t offset, std::size_t length, Visit visit) const noexcept {
+    std::size_t done = 0;
+    for (const GuestSpan& buffer : buffers_) {
+      if (done == length) break;
+      if (offset >= buffer.size()) {
+        offset -= buffer.size();
+        continue;
+      }
+      const GuestSpan part = buffer.part(offset, length - done);
+      visit(part, done);
+      done += part.size();
+      offset = 0;
+    }
+    return done;
+  }
+
+  std::span<const GuestSpan> buffers_;
+};
+
+/// One request taken from a SplitRing: its buffers, bounds-checked, in guest RAM. It must be given
+/// back by SplitRing::complete(): dropping one is our own bug. Lives inside a device's request
+/// object so that taking one neither allocates nor copies.
+class DescriptorChain {
+ public:
+  DescriptorChain() noexcept {}  // NOLINT: leaves buffers_ as it is
+  DescriptorChain(DescriptorChain&& other) noexcept { *this = std::move(other); }
+  DescriptorChain& operator=(DescriptorChain&& other) noexcept {
+    if (this == &other) return *this;
+    assert(!taken_);
+    head_ = other.head_;
+    next_avail_ = other.next_avail_;
+    taken_ = std::exchange(other.taken_, false);
+    readable_ = std::exchange(other.readable_, std::uint16_t{0});
+    writable_ = std::exchange(other.writable_, std::uint16_t{0});
+    readable_bytes_ = std::exchange(other.readable_bytes_, 0U);
+    writable_bytes_ = std::exchange(other.writable_bytes_, 0U);
+    std::copy_n(other.buffers_.begin(), readable_ + writable_, buffers_.begin());
+    return *this;
+  }
+  ~DescriptorChain() { assert(!taken_ && "a chain was dropped instead of completed"); }
+
+  /// Device-readable buffers, in the driver's order.
+  [[nodiscard]] std::span<GuestSpan> readable() noexcept { return {buffers_.data(), readable_}; }
+  /// Device-writable buffers, which follow them.
+  [[nodiscard]] std::span<GuestSpan> writable() noexcept {
+    return {buffers_.data() + readable_, writable_};
+  }
+  /// Total bytes; both together stay below 2^32.
+  [[nodiscard]] std::uint32_t readable_bytes() const noexcept { return readable_bytes_; }
+  [[nodiscard]] std::uint32_t writable_bytes() const noexcept { return writable_bytes_; }
+  [[nodiscard]] std::uint16_t head() const noexcept { return head_; }
+  /// Between pop() and complete().
+  [[nodiscard]] bool taken() const noexcept { return taken_; }
+
+ private:
+  friend class SplitRing;
+
+  bool taken_ = false;
+  std::uint16_t head_ = 0;
+  std::uint16_t next_avail_ = 0;  ///< the entry after the chain's own, for SplitRing::rewind()
+  std::uint16_t readable_ = 0;
+  std::uint16_t writable_ = 0;
+  std::uint32_t readable_bytes_ = 0;
+  std::uint32_t writable_bytes_ = 0;
+  // Left uninitialised on purpose: only the first readable_ + writable_ are ever looked at.
+  union {
+    std::array<GuestSpan, kMaxChainBuffers> buffers_;
+  };
+};
+
+}  // namespace bellhop

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "memory/guest_address.h"
+#include "virtio/abi/pci.h"
+
+namespace bellhop {
+
+/// What the driver wrote into a queue's registers (virtio 1.3, 4.1.4.3 and 4.2.2). A plain value:
+/// SplitRing::activate() checks it and makes a ring of it.
+struct QueueConfig {
+  std::uint16_t size = 0;  ///< entries
+  bool ready = false;
+  GuestAddress desc;
+  GuestAddress driver;  ///< the available ring
+  GuestAddress device;  ///< the used ring
+  std::uint16_t msix_vector = virtio::kMsiNoVector;
+};
+
+/// Ring features that were negotiated.
+struct RingFeatures {
+  bool indirect = false;
+  bool event_idx = false;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,269 @@
+#include "virtio/ring/split_ring.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <bit>
+
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+struct Area {
+  const char* name;
+  GuestAddress address;
+  std::uint64_t bytes;
+  std::uint64_t alignment;
+};
+
+bool overlap(const Area& a, const Area& b) noexcept {
+  // Neither wraps: both were found to lie in RAM.
+  return a.address.value() < b.address.value() + b.bytes &&
+         b.address.value() < a.address.value() + a.bytes;
+}
+
+}  // namespace
+
+Result<SplitRing> SplitRing::activate(const GuestMemory& memory, const QueueConfig& config,
+                                      RingFeatures features, QueueCounters& counters) {
+  const std::uint32_t size = config.size;
+  if (!std::has_single_bit(size) || size > kMaxQueueSize) {
+    return fail(fmt::format("queue size {} is not a power of two up to {}", size, kMaxQueueSize));
+  }
+  const std::array areas{
+      Area{"descriptor table", config.desc, desc_table_bytes(size), kDescAlign},
+      Area{"available ring", config.driver, avail_ring_bytes(size), kAvailAlign},
+      Area{"used ring", config.device, used_ring_bytes(size), kUsedAlign},
+  };
+  std::array<GuestSpan, areas.size()> spans;
+  for (std::size_t i = 0; i < areas.size(); ++i) {
+    const Area& area = areas[i];
+    if (area.address.value() % area.alignment != 0) {
+      return fail(fmt::format("{} at {:#x} is misaligned", area.name, area.address.value()));
+    }
+    const auto span = memory.span(area.address, area.bytes);
+    if (!span) {
+      return fail(fmt::format("{} at {:#x} is outside RAM", area.name, area.address.value()));
+    }
+    spans[i] = *span;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (overlap(area, areas[j])) {
+        return fail(fmt::format("{} overlaps the {}", area.name, areas[j].name));
+      }
+    }
+  }
+  SplitRing queue(memory, features, counters);
+  queue.desc_ = spans[0];
+  queue.avail_ = spans[1];
+  queue.used_ = spans[2];
+  queue.size_ = config.size;
+  queue.heads_in_flight_.assign((size + 63) / 64, 0);
+  return queue;
+}
+
+std::atomic_ref<std::uint16_t> SplitRing::avail_idx() const noexcept {
+  return avail_.atomic16(kAvailIdxOffset);
+}
+
+bool SplitRing::has_available() noexcept {
+  if (broken_) return false;
+  // Pairs with the driver's release of avail.idx: its descriptors are visible after it.
+  if (seen_avail_ == next_avail_) seen_avail_ = avail_idx().load(std::memory_order_acquire);
+  return seen_avail_ != next_avail_;
+}
+
+Pop SplitRing::give_up() noexcept {
+  if (!broken_) counters_->broken.add();
+  broken_ = true;
+  return Pop::kBroken;
+}
+
+bool SplitRing::mark_in_flight(std::uint16_t head) noexcept {
+  std::uint64_t& word = heads_in_flight_[head / 64U];
+  const std::uint64_t bit = std::uint64_t{1} << (head % 64U);
+  if ((word & bit) != 0) return false;
+  word |= bit;
+  return true;
+}
+
+Pop SplitRing::pop(DescriptorChain& chain) noexcept {
+  assert(!chain.taken_);
+  while (true) {
+    if (broken_) return Pop::kBroken;
+    if (!has_available()) return Pop::kEmpty;
+    if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return give_up();
+    const std::size_t slot = next_avail_ & (size_ - 1U);
+    std::uint16_t head = 0;
+    if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
+    if (head >= size_ || !mark_in_flight(head)) return give_up();
+    ++next_avail_;
+    ++in_flight_;
+    if (walk(head, chain)) {
+      chain.head_ = head;
+      chain.next_avail_ = next_avail_;
+      chain.taken_ = true;
+      counters_->chains.add();
+      return Pop::kChain;
+    }
+    counters_->bad_chains.add();
+    put_used(head, 0);
+  }
+}
+
+bool SplitRing::walk(std::uint16_t head, DescriptorChain& chain) const noexcept {
+  GuestSpan table = desc_;
+  std::uint32_t entries = size_;
+  std::uint32_t index = head;
+  std::uint32_t hops = 0;
+  std::uint64_t bytes = 0;
+  bool in_table = false;
+  chain.readable_ = 0;
+  chain.writable_ = 0;
+  std::uint64_t readable_bytes = 0;
+
+  while (true) {
+    Desc desc{};
+    if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return false;
+    if ((desc.flags & kDescIndirect) != 0) {
+      // 2.7.5.3.1: not nested, not with NEXT, a whole number of entries. Direct descriptors may
+      // come before it (2.7.5.3.2).
+      if (in_table || !features_.indirect || (desc.flags & kDescNext) != 0) return false;
+      if (desc.len == 0 || desc.len % sizeof(Desc) != 0) return false;
+      const auto indirect = memory_->span(GuestAddress(desc.addr), desc.len);
+      if (!indirect) return false;
+      table = *indirect;
+      entries = desc.len / std::uint32_t{sizeof(Desc)};
+      index = 0;
+      in_table = true;
+      continue;
+    }
+
+    // More buffers than the queue has entries: a loop, or too long a chain (2.7.5.3.1).
+    if (++hops > size_) return false;
+    const std::size_t count = std::size_t{chain.readable_} + chain.writable_;
+    if (desc.len == 0 || count == kMaxChainBuffers) return false;
+    const auto buffer = memory_->span(GuestAddress(desc.addr), desc.len);
+    if (!buffer) return false;
+    bytes += desc.len;
+    if (bytes > UINT32_MAX) return false;
+    chain.buffers_[count] = *buffer;
+    if ((desc.flags & kDescWrite) != 0) {
+      ++chain.writable_;
+    } else {
+      if (chain.writable_ != 0) return false;  // 2.7.4.2: readable ones come first
+      ++chain.readable_;
+      readable_bytes = bytes;
+    }
+    if ((desc.flags & kDescNext) == 0) break;
+    index = desc.next;
+  }
+  chain.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes);
+  chain.writable_bytes_ = static_cast<std::uint32_t>(bytes - readable_bytes);
+  return true;
+}
+
+void SplitRing::put_used(std::uint16_t head, std::uint32_t written) noexcept {
+  const UsedElem elem{head, written};
+  const std::size_t slot = next_used_ & (size_ - 1U);
+  [[maybe_unused]] const bool fits = used_.store(kUsedRingOffset + sizeof(UsedElem) * slot, elem);
+  assert(fits);
+  ++next_used_;
+  clear_in_flight(head);
+}
+
+void SplitRing::clear_in_flight(std::uint16_t head) noexcept {
+  heads_in_flight_[head / 64U] &= ~(std::uint64_t{1} << (head % 64U));
+  --in_flight_;
+}
+
+void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  assert(chain.taken_);
+  chain.taken_ = false;
+  put_used(chain.head_, written);
+  counters_->completions.add();
+}
+
+bool SplitRing::rewind(DescriptorChain& chain) noexcept {
+  assert(chain.taken_);
+  if (chain.next_avail_ != next_avail_) return false;
+  chain.taken_ = false;
+  // The entry is fetched anew by the next pop(), and may be another one then: it is only ever
+  // judged by what it is when it is taken.
+  --next_avail_;
+  clear_in_flight(chain.head_);
+  counters_->chains.take_back();
+  return true;
+}
+
+bool SplitRing::publish() noexcept {
+  if (next_used_ == published_) return false;
+  const std::uint16_t old = published_;
+  // Release: the used entries and the data come before the index (pairs with the driver's acquire).
+  used_.atomic16(kUsedIdxOffset).store(next_used_, std::memory_order_release);
+  published_ = next_used_;
+  counters_->batches.add();
+  // Full fence between used.idx and the driver's suppression state; pairs with the one that the
+  // driver has between its suppression state and its last look at used.idx (2.7.7.2, 2.7.8).
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  bool wanted = false;
+  if (features_.event_idx) {
+    const std::uint16_t event =
+        avail_.atomic16(used_event_offset(size_)).load(std::memory_order_relaxed);
+    wanted = need_event(event, published_, old);
+  } else {
+    const std::uint16_t flags = avail_.atomic16(kAvailFlagsOffset).load(std::memory_order_relaxed);
+    wanted = (flags & kAvailNoInterrupt) == 0;
+  }
+  if (!wanted) counters_->interrupts_saved.add();
+  return wanted;
+}
+
+void SplitRing::suppress_kicks() noexcept {
+  // With EVENT_IDX an avail_event that is left behind says the same already (2.7.10).
+  if (!features_.event_idx) {
+    used_.atomic16(kUsedFlagsOffset).store(kUsedNoNotify, std::memory_order_relaxed);
+  }
+}
+
+OffloadedRing SplitRing::lend() const noexcept {
+  assert(in_flight_ == 0);
+  const auto at = [](const GuestSpan& area) {
+    return static_cast<std::byte*>(area.as_iovec().iov_base);
+  };
+  return {.memory = memory_,
+          .desc = at(desc_),
+          .avail = at(avail_),
+          .used = at(used_),
+          .size = size_,
+          .next_avail = next_avail_,
+          .kick = nullptr,
+          .call = nullptr,
+          .fault = nullptr};
+}
+
+void SplitRing::take_back(std::uint16_t next_avail) noexcept {
+  next_avail_ = next_avail;
+  seen_avail_ = next_avail;
+  next_used_ = used_.atomic16(kUsedIdxOffset).load(std::memory_order_relaxed);
+  published_ = next_used_;
+}
+
+bool SplitRing::enable_kicks() noexcept {
+  if (features_.event_idx) {
+    used_.atomic16(avail_event_offset(size_)).store(next_avail_, std::memory_order_relaxed);
+  } else {
+    used_.atomic16(kUsedFlagsOffset).store(0, std::memory_order_relaxed);
+  }
+  // Full fence between our suppression state and our last look; pairs with the driver's between
+  // avail.idx and its look at our suppression state. Without it both may miss the other: the lost
+  // kick.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return has_available();
+}
+
+}  // namespace bellhop

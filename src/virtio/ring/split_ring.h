@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "memory/guest_memory.h"
+#include "virtio/queue/queue_back_end.h"
+#include "virtio/ring/descriptor_chain.h"
+#include "virtio/ring/queue_config.h"
+#include "virtio/ring/queue_counters.h"
+
+namespace bellhop {
+
+/// The answer of SplitRing::pop(). 'Nothing there' and 'nonsense there' are different answers.
+enum class Pop : std::uint8_t {
+  kChain,   ///< a request was taken
+  kEmpty,   ///< the driver has offered nothing more
+  kBroken,  ///< the ring itself cannot be believed any more: nothing comes until a reset
+};
+
+/// The device's end of one split ring (virtio 1.3, 2.7). Move-only; one thread at a time.
+///
+/// Contract of a drain:
+///   suppress_kicks(); while (pop() == kChain) ...; publish(); if (enable_kicks()) do it again.
+///
+/// A chain that is malformed in itself (a loop, a buffer outside RAM, ...) is given back at once
+/// with a length of 0 and counted; pop() goes on with the next. A ring that is malformed (an index
+/// that jumps, a head out of range or in flight already) is kBroken.
+class SplitRing {
+ public:
+  /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting
+  /// the queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
+  /// outside RAM or overlapping another.
+  static Result<SplitRing> activate(const GuestMemory& memory, const QueueConfig& config,
+                                    RingFeatures features, QueueCounters& counters);
+
+  SplitRing(SplitRing&&) noexcept = default;
+  SplitRing& operator=(SplitRing&&) noexcept = default;
+
+  /// Takes the next request into `chain`, which must be free.
+  Pop pop(DescriptorChain& chain) noexcept;
+  /// Puts the chain that was taken last back, as if it had never been taken: the next pop() gives
+  /// it again. So may several be put back, the last one first. False, and the chain stays taken, if
+  /// others were taken or refused after it.
+  [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept;
+  /// Gives a request back; `written` is how many bytes the device wrote into its buffers. The
+  /// driver sees it after the next publish().
+  void complete(DescriptorChain& chain, std::uint32_t written) noexcept;
+  /// Makes all completed requests visible at once. True if the driver wants an interrupt for them.
+  [[nodiscard]] bool publish() noexcept;
+
+  /// Asks the driver not to kick. A hint: kicks may still come.
+  void suppress_kicks() noexcept;
+  /// Asks for kicks again, and looks once more: true if requests slipped in before the driver could
+  /// see that, so that the caller must drain again.
+  [[nodiscard]] bool enable_kicks() noexcept;
+  /// Whether the driver has offered something. Cheap.
+  [[nodiscard]] bool has_available() noexcept;
+
+  [[nodiscard]] bool event_idx() const noexcept { return features_.event_idx; }
+  [[nodiscard]] bool broken() const noexcept { return broken_; }
+  [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
+  /// Requests taken and not yet given back.
+  [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
+  /// Index of the next entry of the available ring: with the queue quiet, all there is to know to
+  /// go on elsewhere.
+  [[nodiscard]] std::uint16_t next_avail() const noexcept { return next_avail_; }
+
+  /// What somebody who serves the ring elsewhere must know of it; kick, call and fault are left to
+  /// the caller. Nothing may be in flight.
+  [[nodiscard]] OffloadedRing lend() const noexcept;
+  /// Goes on after somebody else has served the ring up to `next_avail`, and has given all of it
+  /// back.
+  void take_back(std::uint16_t next_avail) noexcept;
+
+ private:
+  SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept
+      : memory_(&memory), features_(features), counters_(&counters) {}
+
+  bool walk(std::uint16_t head, DescriptorChain& chain) const noexcept;
+  Pop give_up() noexcept;
+  void put_used(std::uint16_t head, std::uint32_t written) noexcept;
+  [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;
+  void clear_in_flight(std::uint16_t head) noexcept;
+  [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
+
+  const GuestMemory* memory_;
+  RingFeatures features_;
+  QueueCounters* counters_;
+  GuestSpan desc_;
+  GuestSpan avail_;
+  GuestSpan used_;
+  std::uint16_t size_ = 0;
+  std::uint16_t next_avail_ = 0;  ///< next entry to take
+  std::uint16_t seen_avail_ = 0;  ///< the driver's index when last read
+  std::uint16_t next_used_ = 0;   ///< next entry to fill
+  std::uint16_t published_ = 0;   ///< used.idx as the driver sees it
+  std::uint16_t in_flight_ = 0;
+  bool broken_ = false;
+  std::vector<std::uint64_t> heads_in_flight_;  ///< one bit a head
+};
+
+}  // namespace bellhop

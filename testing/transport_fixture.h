@@ -1,0 +1,180 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bus/bus.h"
+#include "event/io_thread.h"
+#include "testing/echo_device.h"
+#include "testing/fake_driver.h"
+#include "testing/fake_host_binder.h"
+#include "testing/fake_hypervisor.h"
+#include "testing/register_driver.h"
+#include "testing/test_memory.h"
+#include "transport/mmio/virtio_mmio_device.h"
+#include "transport/pci/pci_root.h"
+#include "transport/pci/virtio_pci_device.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop::testing {
+
+/// An echo device behind a transport, with everything that a machine puts around it but a guest:
+/// the test drives its registers and its rings.
+class TransportFixture {
+ public:
+  static constexpr std::uint16_t kQueues = 2;
+  static constexpr std::uint16_t kSize = 16;
+  static constexpr std::uint64_t kFeatures =
+      virtio::feature_mask(virtio::kFeatureVersion1) | EchoDevice::kFeature;
+  static constexpr std::uint64_t kMmioBase = 0xd0000000;
+  static constexpr unsigned kMmioGsi = 5;
+
+  enum class Kind { kPci, kPciTransitional, kMmio };
+
+  explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd) {
+    auto device = std::make_unique<EchoDevice>(kQueues);
+    echo = device.get();
+    const CoreWiring wiring{.memory = &memory, .threads = {thread.get()}, .notify = notify};
+    if (kind != Kind::kMmio) {
+      must(ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
+      must(mmio.insert(kEcamBase, PciRoot::kEcamBytes, root.ecam()));
+      pci_device = must(VirtioPciDevice::create(
+          std::move(device), wiring, binder, {&mmio, &ports},
+          kind == Kind::kPci ? PciStyle::kModern : PciStyle::kTransitional));
+      pci = std::make_unique<PciRegisterDriver>(port, must(root.add(*pci_device)));
+      driver = pci.get();
+      core = &pci_device->core();
+    } else {
+      mmio_device = must(VirtioMmioDevice::create(std::move(device), wiring, binder, mmio,
+                                                  {.base = kMmioBase, .gsi = kMmioGsi}));
+      mmio_driver = std::make_unique<MmioRegisterDriver>(port, kMmioBase);
+      driver = mmio_driver.get();
+      core = &mmio_device->core();
+    }
+    lay_out_rings();
+  }
+
+  static constexpr std::uint64_t kEcamBase = 0xc0000000;
+  static constexpr GuestAddress kRings{0x10000};
+  static constexpr GuestAddress kData{0x800000};
+
+  /// Fresh rings, as a driver makes them after a reset.
+  void lay_out_rings() {
+    rings.clear();
+    for (std::uint16_t i = 0; i < kQueues; ++i) {
+      const GuestAddress at{kRings.value() + 0x10000 * std::uint64_t{i}};
+      const std::vector<std::byte> zeros(FakeDriver::bytes_needed(kSize));
+      ASSERT_TRUE(memory.write(at, zeros));
+      rings.emplace_back(memory, at, kSize);
+    }
+  }
+
+  [[nodiscard]] std::vector<QueueConfig> configs() const {
+    std::vector<QueueConfig> all;
+    for (const FakeDriver& ring : rings) {
+      all.push_back(ring.config());
+      all.back().msix_vector = static_cast<std::uint16_t>(all.size());
+    }
+    return all;
+  }
+
+  /// MSI message of a vector.
+  static MsiMessage message(unsigned vector) {
+    return {.address = 0xfee00000, .data = 0x40 + vector};
+  }
+
+  /// Fresh rings and DRIVER_OK, with all vectors open.
+  bool bring_up() {
+    if (pci && !pci->probe()) return false;
+    driver->set_status(0);
+    lay_out_rings();
+    if (pci) {
+      for (unsigned i = 0; i <= kQueues; ++i) {
+        pci->write_vector(i, message(i).address, message(i).data, false);
+      }
+    }
+    const bool up = driver->bring_up(kFeatures, configs());
+    if (pci) pci->set_common(virtio::kCommonConfigMsixVector, 0, 2);
+    return up;
+  }
+
+  /// Puts one request into a ring: the device is to copy `value` into its second half.
+  void add(std::uint16_t queue, std::uint8_t value) {
+    const GuestAddress from{kData.value() + 0x1000 * std::uint64_t{queue}};
+    const GuestAddress to{from.value() + 0x800};
+    const std::array bytes{std::byte{value}};
+    ASSERT_TRUE(memory.write(from, bytes));
+    ASSERT_TRUE(rings[queue].add({{from, 1, false}, {to, 1, true}}).has_value());
+  }
+  [[nodiscard]] std::uint8_t answer(std::uint16_t queue) const {
+    std::array<std::byte, 1> bytes{};
+    EXPECT_TRUE(
+        memory.read(GuestAddress(kData.value() + 0x1000 * std::uint64_t{queue} + 0x800), bytes));
+    return std::to_integer<std::uint8_t>(bytes[0]);
+  }
+  /// Waits for one completion.
+  bool reap(std::uint16_t queue) {
+    return eventually([&] { return rings[queue].reap().has_value(); });
+  }
+  /// One request there and back.
+  bool echoes(std::uint16_t queue, std::uint8_t value) {
+    add(queue, value);
+    if (rings[queue].offer()) driver->kick(queue);
+    return reap(queue) && answer(queue) == value;
+  }
+  /// The device works: after whatever was done to it.
+  bool works_after_reset() {
+    if (!bring_up()) return false;
+    for (std::uint16_t i = 0; i < kQueues; ++i) {
+      if (!echoes(i, static_cast<std::uint8_t>(0x50 + i))) return false;
+    }
+    return true;
+  }
+
+  template <class Condition>
+  static bool eventually(Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    return true;
+  }
+  /// Everything that was posted or signalled to the I/O thread before has been dealt with.
+  void settle() {
+    for (int i = 0; i < 3; ++i) thread->run_sync([] {});
+  }
+  /// Whether queue `queue` has interrupted since the last call.
+  bool interrupted(std::uint16_t queue) {
+    settle();
+    if (!pci) return binder.take_edge(kMmioGsi);
+    const bool came = vm.delivered_count(message(queue + 1U)) != 0;
+    vm.clear_delivered();
+    return came;
+  }
+
+  GuestMemory memory = make_memory();
+  FakeVm vm;
+  FakeHostBinder binder{vm};
+  Bus ports{"ports", 0xffff};
+  Bus mmio{"memory"};
+  GuestPort port{vm, ports, mmio};
+  PciRoot root;
+  std::unique_ptr<IoThread> thread = must(IoThread::start({}));
+  std::unique_ptr<VirtioPciDevice> pci_device;
+  std::unique_ptr<VirtioMmioDevice> mmio_device;
+  std::unique_ptr<PciRegisterDriver> pci;
+  std::unique_ptr<MmioRegisterDriver> mmio_driver;
+  EchoDevice* echo = nullptr;
+  DeviceCore* core = nullptr;
+  RegisterDriver* driver = nullptr;
+  std::vector<FakeDriver> rings;
+};
+
+}  // namespace bellhop::testing
