@@ -1,10 +1,18 @@
 # One GoogleTest program for each room. Files named *_kvm_test.cc need /dev/kvm: they go to a
 # program of their own, which runs alone and bears the label kvm.
 if(NOT BELLHOP_FUZZ)
-  find_package(GTest REQUIRED)
-  find_package(benchmark REQUIRED)
+  # The product is built without them; a test program that cannot be is a test that fails.
+  find_package(GTest QUIET)
+  find_package(benchmark QUIET)
   include(GoogleTest)
 endif()
+
+# bellhop_add_unbuilt_test(name package labels...): stands for a program that lacks its library.
+function(bellhop_add_unbuilt_test name package)
+  add_test(NAME ${name}.unbuilt
+           COMMAND sh -c "echo ${package} is missing: run scripts/install-packages.sh test; exit 1")
+  set_tests_properties(${name}.unbuilt PROPERTIES LABELS "${ARGN}")
+endfunction()
 
 set(BELLHOP_TEST_TIMEOUT 300)
 
@@ -41,6 +49,10 @@ endfunction()
 function(bellhop_add_gtest)
   cmake_parse_arguments(arg "ALONE" "NAME" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   if(NOT arg_SOURCES)
+    return()
+  endif()
+  if(NOT GTest_FOUND)
+    bellhop_add_unbuilt_test(${arg_NAME} "libgtest-dev and libgmock-dev" ${arg_LABELS})
     return()
   endif()
   add_executable(${arg_NAME} ${arg_SOURCES})

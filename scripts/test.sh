@@ -2,6 +2,7 @@
 # Installs what is missing, builds, and runs all tests. The last line but the times is ctest's own
 # "N% tests passed, N tests failed out of N".
 # usage: test.sh                 the release build and every test
+#        test.sh --unit          the release build and the unit tests alone
 #        test.sh --sanitizers    all unit tests under the address and undefined sanitizers, and
 #                                those of the rooms where threads meet under the thread sanitizer
 #        test.sh --fuzz [SECS]   each fuzz target by libFuzzer, SECS seconds each (20)
@@ -59,6 +60,11 @@ case "${1-}" in
     configure_and_build release
     run_tests release
     ;;
+  --unit)
+    scripts/install-packages.sh build test
+    configure_and_build release --target unit_tests
+    run_tests release -L unit
+    ;;
   --sanitizers)
     scripts/install-packages.sh build test
     echo "unit tests under asan"
@@ -78,7 +84,7 @@ case "${1-}" in
     run_fuzz "${2-20}"
     ;;
   *)
-    sed -n '2,7s/^# //p' "$0" >&2
+    sed -n '2,8s/^# //p' "$0" >&2
     exit 2
     ;;
 esac

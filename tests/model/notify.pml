@@ -11,15 +11,15 @@
  *   SYNC                 kicks are vCPU exits that drain the queue themselves
  *   SYNC, VCPUS          the same, with the exit on one vCPU while the driver runs on another
  *   LIFE                 a doorbell that is armed, then disarmed and followed by SYNC
- *   REQUESTS, IN_VAIN    how many requests; how many spurious kicks are allowed
+ *   REQUESTS, SPURIOUS    how many requests; how many spurious kicks are allowed
  *   WITHOUT_...          one part of the protocol left out: each must be found wrong
  */
 
 #ifndef REQUESTS
 #define REQUESTS 3
 #endif
-#ifndef IN_VAIN
-#define IN_VAIN REQUESTS
+#ifndef SPURIOUS
+#define SPURIOUS REQUESTS
 #endif
 #define ROUNDS 2 /* of one drain before it gives way to other queues */
 
@@ -58,7 +58,7 @@ bool interrupt; /* pending at the vCPU */
 byte next_avail, completed, published, in_host;
 byte served[REQUESTS];
 byte spurious_kicks;
-bool queue lock; /* held */
+bool queue_lock; /* held */
 
 /* The doorbell's. */
 bool event;   /* the eventfd */
@@ -75,13 +75,13 @@ bool armed = true, sync_mode = false;
 #if defined(SYNC) || defined(LIFE)
 #define TWO_DRAINERS
 #endif
-#if defined(TWO_DRAINERS) && !defined(WITHOUT_BATON)
+#if defined(TWO_DRAINERS) && !defined(WITHOUT_QUEUE_LOCK)
 /* Taking and giving back a mutex are locked instructions: full fences. */
-#define TAKE_BATON(p) atomic { !queue lock && empty(buffer[p]) -> queue lock = true }
-#define GIVE_BATON(p) atomic { empty(buffer[p]) -> queue lock = false }
+#define TAKE_QUEUE_LOCK(p) atomic { !queue_lock && empty(buffer[p]) -> queue_lock = true }
+#define GIVE_QUEUE_LOCK(p) atomic { empty(buffer[p]) -> queue_lock = false }
 #else
-#define TAKE_BATON(p) FENCE(p)
-#define GIVE_BATON(p) FENCE(p)
+#define TAKE_QUEUE_LOCK(p) FENCE(p)
+#define GIVE_QUEUE_LOCK(p) FENCE(p)
 #endif
 
 inline publish(p) {
@@ -126,7 +126,7 @@ inline drain(p) {
   publish(p);
   atomic {
     if
-    :: first && !took -> spurious_kicks++; assert(spurious_kicks <= IN_VAIN)
+    :: first && !took -> spurious_kicks++; assert(spurious_kicks <= SPURIOUS)
     :: else
     fi;
     first = false;
@@ -195,32 +195,32 @@ active proctype IoThread() {
 end:
   do
   :: atomic { watched && event && empty(buffer[1]) -> event = false }
-     TAKE_BATON(1);
+     TAKE_QUEUE_LOCK(1);
      serve(1, true);
-     GIVE_BATON(1)
+     GIVE_QUEUE_LOCK(1)
   :: atomic { message && empty(buffer[1]) -> message = false }
-     TAKE_BATON(1);
+     TAKE_QUEUE_LOCK(1);
      if
      :: sync_mode -> serve_sync(1, false)
      :: else -> serve(1, false)
      fi;
-     GIVE_BATON(1)
+     GIVE_QUEUE_LOCK(1)
   :: in_host > 0 ->
-     TAKE_BATON(1);
+     TAKE_QUEUE_LOCK(1);
      atomic { in_host--; completed++ }
      publish(1);
-     GIVE_BATON(1)
+     GIVE_QUEUE_LOCK(1)
   :: watched && !sync_mode && suppressed && memory[AVAIL_IDX] != next_avail ->
      /* It looks before it sleeps, for a while. */
-     TAKE_BATON(1);
+     TAKE_QUEUE_LOCK(1);
      if
      :: sync_mode
      :: else -> serve(1, false)
      fi;
-     GIVE_BATON(1)
+     GIVE_QUEUE_LOCK(1)
   :: watched && !sync_mode && suppressed ->
      /* It means to sleep. */
-     TAKE_BATON(1);
+     TAKE_QUEUE_LOCK(1);
      if
      :: sync_mode
      :: else ->
@@ -231,7 +231,7 @@ end:
         :: else
         fi
      fi;
-     GIVE_BATON(1)
+     GIVE_QUEUE_LOCK(1)
   od
 }
 
@@ -245,9 +245,9 @@ end:
   do
   :: exits > 0 ->
      atomic { exits-- }
-     TAKE_BATON(2);
+     TAKE_QUEUE_LOCK(2);
      serve_sync(2, true);
-     GIVE_BATON(2)
+     GIVE_QUEUE_LOCK(2)
   od
 }
 #endif
@@ -261,9 +261,9 @@ inline kick() {
   :: atomic { !armed && sync_mode -> exits++ }
 #else
   :: atomic { !armed && sync_mode -> skip }
-     TAKE_BATON(0);
+     TAKE_QUEUE_LOCK(0);
      serve_sync(0, true);
-     GIVE_BATON(0)
+     GIVE_QUEUE_LOCK(0)
 #endif
   :: atomic { !armed && !sync_mode -> skip } /* nobody listens yet */
   fi
@@ -343,10 +343,10 @@ active proctype Control() {
      /* Disarm, at any later time: take the handler off the loop (which waits for a drain under way),
      * let exits drain from here on, deassign, then look at the ring once more whatever the event
      * says: kicks may be suppressed still. */
-    TAKE_BATON(1);
+    TAKE_QUEUE_LOCK(1);
     watched = false;
     sync_mode = true;
-    GIVE_BATON(1);
+    GIVE_QUEUE_LOCK(1);
 #ifdef LOOK_BEFORE_DEASSIGN
     message = true;
 #endif
