@@ -153,9 +153,9 @@ TEST_P(JointRequests, OnlyThePartThatFailsFails) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, JointRequests,
-                         testing::Values(Case{Aio::kIoUring, Cache::kWriteback, "/tmp"},
-                                         Case{Aio::kNative, Cache::kNone, "/tmp"},
-                                         Case{Aio::kThreads, Cache::kWriteback, "/tmp"},
+                         testing::Values(Case{Aio::kIoUring, Cache::kWriteback, "/var/tmp"},
+                                         Case{Aio::kNative, Cache::kNone, "/var/tmp"},
+                                         Case{Aio::kThreads, Cache::kWriteback, "/var/tmp"},
                                          Case{Aio::kNative, Cache::kNone, "/dev/shm"}));
 
 }  // namespace

@@ -33,13 +33,13 @@ std::string name_of(const Engine& engine) {
   name += engine.cache == Cache::kNone ? "_none" : "_writeback";
   name += engine.loop == LoopKind::kIoUring ? "_on_uring" : "_on_epoll";
   name += engine.sharing == QueueSharing::kLoopOnly ? "_loop" : "_shared";
-  name += std::string(engine.folder) == "/tmp" ? "_disk" : "_memory";
+  name += std::string(engine.folder) == "/var/tmp" ? "_disk" : "_memory";
   return name;
 }
 
 std::vector<Engine> all_engines() {
   std::vector<Engine> all;
-  for (const char* folder : {"/tmp", "/dev/shm"}) {
+  for (const char* folder : {"/var/tmp", "/dev/shm"}) {
     for (const LoopKind loop : {LoopKind::kIoUring, LoopKind::kEpoll}) {
       for (const auto sharing : {QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu}) {
         for (const Cache cache : {Cache::kNone, Cache::kWriteback}) {
