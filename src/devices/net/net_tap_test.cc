@@ -313,8 +313,8 @@ INSTANTIATE_TEST_SUITE_P(Modes, NetTapTest,
                          ::testing::Values(Way::kIoEventFd, Way::kSync, Way::kVhost),
                          [](const auto& which) { return name_of(which.param); });
 INSTANTIATE_TEST_SUITE_P(Modes, NetTapRemovedTest,
-                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
-                         [](const auto& which) { return to_string(which.param); });
+                         ::testing::Values(Way::kIoEventFd, Way::kSync),
+                         [](const auto& which) { return name_of(which.param); });
 
 }  // namespace
 }  // namespace bellhop
