@@ -74,6 +74,8 @@ std::optional<SplitRing> QueueRunner::take_back() {
 }
 
 void QueueRunner::FaultWatch::on_event(std::uint64_t /*count*/) noexcept {
+  // Once in a ring's life: a peer may signal without end, and others use this thread too.
+  runner.thread_->loop().unwatch(runner.fault_);
   runner.counters_.broken.add();
   runner.faults_->queue_broken();
 }
