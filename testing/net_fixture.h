@@ -136,9 +136,14 @@ class NetFixture {
     start(features);
   }
   void pause_and_resume() {
+    pause_and_resume([] {});
+  }
+  template <class Meanwhile>
+  void pause_and_resume(Meanwhile meanwhile) {
     std::vector<std::optional<SplitRing>> rings;
     rings.reserve(queues.size());
     for (const auto& queue : queues) rings.push_back(queue->runner->stop());
+    meanwhile();
     for (std::size_t i = 0; i < rings.size(); ++i) run(*queues[i], std::move(*rings[i]));
   }
 
