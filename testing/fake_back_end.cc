@@ -201,11 +201,12 @@ class FakeBackEnd::Session {
   }
   void halt(unsigned index) {
     Ring& ring = rings_[index];
-    ring.kick.reset();
-    if (!ring.worker.joinable()) return;
-    ring.end->signal();
-    ring.worker.join();
-    --owner_.serving_;
+    if (ring.worker.joinable()) {
+      ring.end->signal();
+      ring.worker.join();
+      --owner_.serving_;
+    }
+    ring.kick.reset();  // the worker takes a copy as it starts
   }
 
   std::byte* by(std::uint64_t address, std::uint64_t MemoryRegion::*base) {
