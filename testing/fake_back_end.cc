@@ -58,8 +58,8 @@ class FakeBackEnd::Session {
     std::uint16_t next = 0;
     VringAddresses at;
     UniqueFd kick;
-    UniqueFd call;
-    UniqueFd fault;
+    EventFd call;
+    EventFd fault;
     bool enabled = false;
     std::unique_ptr<EventFd> end;
     std::thread worker;
@@ -164,7 +164,8 @@ class FakeBackEnd::Session {
       return true;
     }
     const std::lock_guard<std::mutex> hold(rings_mutex_);
-    (request == Request::kSetVringCall ? ring.call : ring.fault) = std::move(event);
+    (request == Request::kSetVringCall ? ring.call : ring.fault) =
+        must(EventFd::adopt(std::move(event)));
     return true;
   }
 
@@ -200,11 +201,12 @@ class FakeBackEnd::Session {
   }
   void halt(unsigned index) {
     Ring& ring = rings_[index];
-    ring.kick.reset();
-    if (!ring.worker.joinable()) return;
-    ring.end->signal();
-    ring.worker.join();
-    --owner_.serving_;
+    if (ring.worker.joinable()) {
+      ring.end->signal();
+      ring.worker.join();
+      --owner_.serving_;
+    }
+    ring.kick.reset();  // the worker takes a copy as it starts
   }
 
   std::byte* by(std::uint64_t address, std::uint64_t MemoryRegion::*base) {
@@ -220,7 +222,7 @@ class FakeBackEnd::Session {
     std::byte* const avail = by(ring.at.avail, &MemoryRegion::user_address);
     std::byte* const used = by(ring.at.used, &MemoryRegion::user_address);
     const int kick = ::fcntl(ring.kick.get(), F_DUPFD_CLOEXEC, 0);
-    const EventFd interrupt{UniqueFd(kick)};
+    const EventFd interrupt = must(EventFd::adopt(UniqueFd(kick)));
     while (true) {
       std::array<pollfd, 2> wanted{pollfd{.fd = interrupt.get(), .events = POLLIN, .revents = 0},
                                    pollfd{.fd = ring.end->get(), .events = POLLIN, .revents = 0}};
@@ -230,8 +232,7 @@ class FakeBackEnd::Session {
       auto index = index_at(avail + kAvailIdxOffset);
       if (static_cast<std::uint16_t>(index.load() - ring.next) > ring.size) {
         const std::lock_guard<std::mutex> hold(rings_mutex_);
-        const std::uint64_t one = 1;
-        if (::write(ring.fault.get(), &one, sizeof one) != sizeof one) std::abort();
+        ring.fault.signal();
         continue;
       }
       while (ring.next != index.load()) {
@@ -244,8 +245,7 @@ class FakeBackEnd::Session {
         out.store(static_cast<std::uint16_t>(out.load() + 1));
         ++owner_.served_;
         const std::lock_guard<std::mutex> hold(rings_mutex_);
-        const std::uint64_t one = 1;
-        if (::write(ring.call.get(), &one, sizeof one) != sizeof one) std::abort();
+        ring.call.signal();
       }
     }
   }

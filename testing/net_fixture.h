@@ -106,7 +106,12 @@ class NetFixture {
     start(features);
   }
   void pause_and_resume() {
+    pause_and_resume([] {});
+  }
+  template <class Meanwhile>
+  void pause_and_resume(Meanwhile meanwhile) {
     host->life().pause();
+    meanwhile();
     host->life().resume();
   }
 

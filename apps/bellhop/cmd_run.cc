@@ -16,6 +16,7 @@
 #include "apps/bellhop/serial_output.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "apps/bellhop/terminal_input.h"
+#include "base/descriptor_limit.h"
 #include "config/machine_options.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/boot/kernel_boot.h"
@@ -177,6 +178,7 @@ void tell_window_size(const MachineConfig& config) {
 
 int run_machine(MachineConfig config, const RunArguments& arguments,
                 const MachineOptions& options) {
+  descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);

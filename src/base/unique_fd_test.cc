@@ -109,10 +109,55 @@ TEST(EventFdTest, AFullCounterIsSignalledAlready) {
 TEST(EventFdTest, TakesOverAPeersDescriptor) {
   auto made = EventFd::create();
   ASSERT_TRUE(made);
-  const EventFd taken{UniqueFd(::fcntl(made->get(), F_DUPFD_CLOEXEC, 0))};
-  ASSERT_TRUE(taken.valid());
-  taken.signal();
+  const auto taken = EventFd::adopt(UniqueFd(::fcntl(made->get(), F_DUPFD_CLOEXEC, 0)));
+  ASSERT_TRUE(taken) << taken.error().message;
+  EXPECT_TRUE(taken->shared());
+  taken->signal();
   EXPECT_EQ(made->consume(), 1U);
+}
+
+// Flags belong to the open file description, which the peer has too.
+TEST(EventFdTest, NeverBlocksWhateverAPeerDoesToIt) {
+  auto made = EventFd::create();
+  ASSERT_TRUE(made);
+  const auto sent = made->share();
+  ASSERT_TRUE(sent) << sent.error().message;
+  const UniqueFd peers(::fcntl(*sent, F_DUPFD_CLOEXEC, 0));
+  const EventFd event = std::move(*made);
+  ASSERT_TRUE(event.shared());
+  for (const int flags : {0, O_NONBLOCK, O_APPEND, O_ASYNC, 0}) {
+    ASSERT_EQ(::fcntl(peers.get(), F_SETFL, flags), 0);
+    (void)::fcntl(peers.get(), F_SETOWN, ::getpid());
+    EXPECT_EQ(event.consume(), 0U);
+    for (int i = 0; i < 3; ++i) event.signal();
+    EXPECT_EQ(event.consume(), 3U);
+    constexpr std::uint64_t kMax = UINT64_MAX - 1;
+    ASSERT_EQ(::write(peers.get(), &kMax, sizeof kMax), static_cast<ssize_t>(sizeof kMax));
+    for (int i = 0; i < 3; ++i) event.signal();
+    EXPECT_TRUE(is_readable(event));
+    EXPECT_GE(event.consume(), kMax);
+    EXPECT_EQ(event.consume(), 0U);
+  }
+}
+
+TEST(EventFdTest, ManyThreadsSignalOneThatIsShared) {
+  const auto event = EventFd::create();
+  ASSERT_TRUE(event && event->share());
+  constexpr std::uint64_t kSignals = 5'000;
+  const auto signal = [&] {
+    for (std::uint64_t i = 0; i < kSignals; ++i) event->signal();
+  };
+  std::thread one(signal);
+  std::thread two(signal);
+  std::uint64_t seen = 0;
+  while (seen < 2 * kSignals) {
+    pollfd entry{event->get(), POLLIN, 0};
+    if (::poll(&entry, 1, 20'000) != 1) break;
+    seen += event->consume();
+  }
+  one.join();
+  two.join();
+  EXPECT_EQ(seen, 2 * kSignals);
 }
 
 TEST(EventFdTest, NothingIsLostBetweenThreads) {

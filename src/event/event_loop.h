@@ -138,7 +138,7 @@ class EventLoop {
 
   /// Adds one to `event` (an irqfd, a call fd) with the next submission; it must stay open until
   /// then (unwatch() submits too). At most one system call for all that a round signals on
-  /// io_uring, one each on epoll.
+  /// io_uring, one each on epoll; two at once for an event that another process has as well.
   virtual void signal(const EventFd& event) noexcept = 0;
 
   /// Runs `task` at the end of this round, after all handlers. A task that defers itself runs

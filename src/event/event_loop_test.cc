@@ -1,7 +1,9 @@
 #include "event/event_loop.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -84,13 +86,47 @@ TEST_P(EventLoopTest, HearsAnEventSignalledBeforeItWasWatched) {
 }
 
 TEST_P(EventLoopTest, HearsABlockingEventfd) {
-  const EventFd event{UniqueFd(::eventfd(0, 0))};
+  const EventFd event = EventFd::adopt(UniqueFd(::eventfd(0, 0))).value();
   Recorder recorder;
   ASSERT_TRUE(loop->watch(event, recorder));
   loop->run_once(0ns);
   event.signal();
   loop->run_once(1s);
   EXPECT_EQ(recorder.events, 1U);
+}
+
+// Another process has the same open file description, and with it O_NONBLOCK and the counter.
+TEST_P(EventLoopTest, NothingThatAPeerDoesToASharedEventBlocks) {
+  const EventFd event = make_event();
+  const EventFd other = make_event();
+  Recorder recorder;
+  Recorder bystander;
+  ASSERT_TRUE(loop->watch(event, recorder));
+  ASSERT_TRUE(loop->watch(other, bystander));
+  const int peers = event.share().value();
+  const std::uint64_t maximum = UINT64_MAX - 1;
+  for (const int flags : {0, O_NONBLOCK, 0}) {
+    ASSERT_EQ(::fcntl(peers, F_SETFL, flags), 0);
+    const std::uint64_t seen = bystander.events;
+    ASSERT_EQ(::write(peers, &maximum, sizeof maximum), 8);
+    for (int i = 0; i < 3; ++i) loop->signal(event);
+    other.signal();
+    loop->run_once(1s);
+    for (int i = 0; i < 10; ++i) loop->run_once(0ns);
+    EXPECT_GE(std::exchange(recorder.calls, 0), 1U);
+    EXPECT_EQ(bystander.events, seen + 1);
+    // The peer takes what the loop was woken for.
+    event.signal();
+    std::uint64_t taken = 0;
+    pollfd filled{.fd = peers, .events = POLLIN, .revents = 0};
+    if (::poll(&filled, 1, 0) == 1) {
+      ASSERT_EQ(::read(peers, &taken, sizeof taken), 8);
+    }
+    other.signal();
+    loop->run_once(1s);
+    for (int i = 0; i < 10; ++i) loop->run_once(0ns);
+    EXPECT_EQ(bystander.events, seen + 2);
+  }
 }
 
 TEST_P(EventLoopTest, RefusesWhatIsNotOpen) {
@@ -306,7 +342,7 @@ TEST_P(EventLoopTest, SignalReachesTheEventWithinRunOnce) {
 }
 
 TEST_P(EventLoopTest, SignalReachesABlockingEventfd) {
-  const EventFd call{UniqueFd(::eventfd(0, 0))};
+  const EventFd call = EventFd::adopt(UniqueFd(::eventfd(0, 0))).value();
   loop->signal(call);
   for (int i = 0; i < 100; ++i) loop->run_once(1ms);
   std::uint64_t count = 0;

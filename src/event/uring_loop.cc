@@ -1,6 +1,5 @@
 #include "event/uring_loop.h"
 
-#include <fcntl.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -221,23 +220,24 @@ std::optional<int> UringLoop::cancel(IoOp& op) noexcept {
 void UringLoop::signal(const EventFd& event) noexcept {
   static constexpr std::uint64_t kOne = 1;
   if (!enabled_) return event.signal();
+  if (event.shared()) {
+    // io_uring would look at O_NONBLOCK, then the eventfd does: a peer could change it between.
+    system_calls_ += 2;
+    return event.signal();
+  }
   ::io_uring_sqe* const sqe = get_sqe();
   ::io_uring_prep_write(sqe, event.get(), &kOne, sizeof kOne, 0);
-  // A counter that a peer keeps at its maximum must not leave a request waiting for each signal.
   sqe->rw_flags = RWF_NOWAIT;
   if ((ring_.features & IORING_FEAT_CQE_SKIP) != 0) sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
   sqe->user_data = (static_cast<std::uint64_t>(event.get()) << 1) | kSignalTag;
 }
 
 void UringLoop::signal_failed(int fd, int error) noexcept {
-  // A blocking eventfd from elsewhere, or a kernel that does not know RWF_NOWAIT on eventfds. One
-  // whose counter is at its maximum comes here too, to no effect.
-  if (error != -EAGAIN && error != -EOPNOTSUPP) return;
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0) return;
-  if ((flags & O_NONBLOCK) == 0) (void)::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+  // A kernel that does not know RWF_NOWAIT on eventfds: events are not shared with others there.
+  // One whose counter is at its maximum (EAGAIN) is signalled already.
+  if (error != -EOPNOTSUPP) return;
   const std::uint64_t one = 1;
-  system_calls_ += 2;
+  ++system_calls_;
   [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
 }
 

@@ -67,10 +67,16 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, Memor
 }
 
 Status GuestMemory::open_file(std::uint64_t size, bool huge) {
-  fd_ = UniqueFd(::memfd_create("bellhop-guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0u)));
+  fd_ = UniqueFd(
+      ::memfd_create("bellhop-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0u)));
   if (!fd_.valid()) return fail_errno("cannot create guest memory");
   if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
     return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", size));
+  }
+  // Whoever gets the descriptor could cut the file short, and we would get SIGBUS; or forbid what
+  // we are about to do. Its pages it may take: they read zero then.
+  if (::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return fail_errno("cannot seal guest memory");
   }
   return {};
 }

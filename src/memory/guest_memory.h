@@ -17,7 +17,7 @@ enum class MemoryBacking {
   /// The process's own. The host puts huge pages under it where it has them to spare (transparent
   /// huge pages), which most hosts do for no other kind.
   kPrivate,
-  /// A memfd, which another process can map as well.
+  /// A memfd, which another process can map as well. Its size is sealed.
   kShared,
   /// The same, of huge pages that were set aside (/proc/sys/vm/nr_hugepages).
   kHugePages,

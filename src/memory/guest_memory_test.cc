@@ -1,8 +1,10 @@
 #include "memory/guest_memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 
@@ -108,6 +110,31 @@ INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryTest,
                          [](const auto& backing) {
                            return backing.param == MemoryBacking::kPrivate ? "private" : "shared";
                          });
+
+// Another process has the descriptor: what it could do there would be a SIGBUS here.
+TEST(SharedGuestMemoryTest, KeepsItsSizeWhateverAPeerTries) {
+  for (const MemoryBacking backing : {MemoryBacking::kShared, MemoryBacking::kHugePages}) {
+    const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), 4 * kMiB}};
+    const auto made = GuestMemory::create(regions, backing);
+    if (!made && backing == MemoryBacking::kHugePages) {
+      GTEST_SKIP() << "no huge pages here: " << made.error().message;
+    }
+    ASSERT_TRUE(made) << made.error().message;
+    const int fd = made->fd().get();
+    for (const std::uint64_t size : {std::uint64_t{0}, 2 * kMiB, 6 * kMiB}) {
+      EXPECT_NE(::ftruncate(fd, static_cast<off_t>(size)), 0) << size;
+    }
+    EXPECT_NE(::fallocate(fd, 0, 4 * kMiB, 2 * kMiB), 0);
+    EXPECT_NE(::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+    struct stat file {};
+    ASSERT_EQ(::fstat(fd, &file), 0);
+    EXPECT_EQ(file.st_size, static_cast<off_t>(4 * kMiB));
+    if (backing == MemoryBacking::kHugePages) continue;  // there may be none to touch
+    EXPECT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * kMiB), 0);
+    made->span(GuestAddress(0), 4 * kMiB)->fill(std::byte{1});
+    EXPECT_EQ(made->release(*made->span(GuestAddress(0), 2 * kMiB)), 2 * kMiB);
+  }
+}
 
 TEST(GuestMemoryRegionsTest, WrongOnesAreRefused) {
   const auto made = [](std::initializer_list<GuestMemory::RegionSpec> specs) {

@@ -3,9 +3,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -20,6 +22,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/descriptor_limit.h"
 #include "base/split.h"
 #include "base/unique_fd.h"
 #include "net/stream_pair.h"
@@ -30,8 +33,8 @@ namespace {
 
 /// What passt writes about itself is kept for its last words, up to this much.
 constexpr std::size_t kWords = std::size_t{64} * 1024;
-/// How long a passt that says nothing may take to start; then it is taken to be there.
-constexpr int kStartMilliseconds = 2000;
+/// How often it is looked whether it serves.
+constexpr int kLookMilliseconds = 5;
 /// How long it may take to end once the guest is gone.
 constexpr std::chrono::milliseconds kEndPatience{500};
 /// Of the socket, each way: a turn's worth of frames.
@@ -94,7 +97,11 @@ Status Child::start(const std::vector<std::string>& arguments, const UniqueFd& s
   ::posix_spawnattr_setpgroup(&attributes, 0);
   ::posix_spawnattr_setflags(
       &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  const int error = ::posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(), environ);
+  int error = 0;
+  {
+    const descriptor_limit::AsInherited limit;
+    error = ::posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(), environ);
+  }
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error == 0) return {};
@@ -130,8 +137,8 @@ std::string Child::last_words() const {
   return last;
 }
 
-/// Ethernet's question who has an address, which passt answers as soon as it runs. Asked by
-/// nobody: a locally administered address, and 0.0.0.0.
+/// Ethernet's question who has an address: something for passt to read. Asked by nobody: a locally
+/// administered address, and 0.0.0.0.
 constexpr std::array<unsigned char, 46> kHello = {
     0,    0,    0,    42,                                                 // length
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0,    0,    0,    0, 0x01,  // to all, from
@@ -140,12 +147,11 @@ constexpr std::array<unsigned char, 46> kHello = {
     0,    0,    0,    0,    0,    0,    169,  254,  77,   77};            // for
 
 /// Whether somebody else listens there already: passt itself goes on without that port.
-Status check_port(const PortForward& forward) {
+Status check_port(const PortForward& forward, int family) {
   const bool tcp = forward.protocol == PortForward::Protocol::kTcp;
-  const bool v6 = forward.host_address.find(':') != std::string::npos;
-  const UniqueFd socket(
-      ::socket(v6 ? AF_INET6 : AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return {};
+  const bool v6 = family == AF_INET6;
+  const UniqueFd socket(::socket(family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return {};  // a host without it
   const int on = 1;
   if (tcp) (void)::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in6 six{};
@@ -154,6 +160,8 @@ Status check_port(const PortForward& forward) {
   four.sin_family = AF_INET;
   six.sin6_port = four.sin_port = htons(forward.host_port);
   if (v6) {
+    // The other version has its own turn.
+    (void)::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     (void)::inet_pton(AF_INET6, forward.host_address.c_str(), &six.sin6_addr);
   } else if (!forward.host_address.empty()) {
     (void)::inet_pton(AF_INET, forward.host_address.c_str(), &four.sin_addr);
@@ -162,9 +170,18 @@ Status check_port(const PortForward& forward) {
                        : ::bind(socket.get(), reinterpret_cast<sockaddr*>(&four), sizeof four);
   // A port that others have bound can be bound again, by SO_REUSEADDR, unless they listen.
   if (bound == 0 && (!tcp || ::listen(socket.get(), 1) == 0)) return {};
-  return fail_errno(fmt::format("--net: hostfwd: the host's {} port {}{}{} cannot be had",
-                                tcp ? "tcp" : "udp", forward.host_address,
-                                forward.host_address.empty() ? "" : " ", forward.host_port));
+  const char* const everywhere = v6 ? "[::]" : "0.0.0.0";
+  return fail_errno(fmt::format(
+      "--net: hostfwd: the host's {} port {} {} cannot be had", tcp ? "tcp" : "udp",
+      forward.host_address.empty() ? everywhere : forward.host_address, forward.host_port));
+}
+
+/// Without an address passt listens by both versions of IP, and is content with one of them.
+Status check_port(const PortForward& forward) {
+  const bool v6 = forward.host_address.find(':') != std::string::npos;
+  if (!forward.host_address.empty()) return check_port(forward, v6 ? AF_INET6 : AF_INET);
+  auto four = check_port(forward, AF_INET);
+  return four ? check_port(forward, AF_INET6) : four;
 }
 
 class Passt final : public NetBackend {
@@ -182,9 +199,10 @@ class Passt final : public NetBackend {
   }
 
  private:
-  Status wait_until_there(const UniqueFd& socket);
+  Status wait_until_there(const UniqueFd& socket, std::chrono::milliseconds patience);
 
   std::string name_ = "passt";
+  std::string program_;
   NetLimits limits_;
   Child child_;
   std::unique_ptr<StreamPair> pair_;  ///< goes before the child: its sign to end
@@ -229,11 +247,12 @@ Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
     (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof kSocketBytes);
   }
   auto passt = std::make_shared<Passt>();
+  passt->program_ = config.program;
   if (auto started = passt->child_.start(arguments_of(config), its); !started) {
     return forward(started);
   }
   its.reset();
-  if (auto there = passt->wait_until_there(ours); !there) {
+  if (auto there = passt->wait_until_there(ours, config.patience); !there) {
     ours.reset();
     return forward(there);
   }
@@ -242,21 +261,31 @@ Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
   return passt;
 }
 
-/// Errors: it has ended, with its last words.
-Status Passt::wait_until_there(const UniqueFd& socket) {
-  (void)::send(socket.get(), kHello.data(), kHello.size(), MSG_NOSIGNAL);
-  pollfd wait{.fd = socket.get(), .events = POLLIN, .revents = 0};
-  const int ready = ::poll(&wait, 1, kStartMilliseconds);
-  char byte{};
-  const bool gone = ready == 1 && ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
-  if (!gone) {
-    // The answer is nobody's: the guest's filter drops it. What else came with it is the guest's.
-    return {};
+/// Until it has taken what it was sent: an answer may never come, on a host without IPv4. Errors:
+/// it has ended, with its last words; it does not get so far.
+Status Passt::wait_until_there(const UniqueFd& socket, std::chrono::milliseconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  (void)::send(socket.get(), kHello.data(), kHello.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (true) {
+    pollfd wait{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&wait, 1, kLookMilliseconds);
+    if (ready == 1) {
+      char byte{};
+      // The answer is nobody's: the guest's filter drops it. What else came with it is the guest's.
+      if (::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return {};
+      child_.end();
+      const std::string words = child_.last_words();
+      return fail(
+          fmt::format("--net: user: passt does not start{}{}", words.empty() ? "" : ": ", words));
+    }
+    int unread = 0;
+    if (::ioctl(socket.get(), SIOCOUTQ, &unread) == 0 && unread == 0) return {};
+    if (std::chrono::steady_clock::now() >= end) break;
   }
-  child_.end();
-  const std::string words = child_.last_words();
   return fail(
-      fmt::format("--net: user: passt does not start{}{}", words.empty() ? "" : ": ", words));
+      fmt::format("--net: user: {} has started, but reads nothing from its socket for {} ms",
+                  program_, patience.count()),
+      ETIMEDOUT);
 }
 
 std::optional<std::uint16_t> port_of(std::string_view text) noexcept {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,13 +36,16 @@ struct PasstConfig {
   std::vector<PortForward> forwards;
   std::uint16_t mtu = 0;          ///< that the guest is told by DHCP; 0: as large as can be
   std::string program = "passt";  ///< looked for in PATH
+  /// How long it may take to read from its socket first.
+  std::chrono::milliseconds patience{10000};
 };
 
 /// User-mode networking: starts passt, which speaks Ethernet with the guest and has ordinary
 /// sockets on the other side. It needs no rights, gives the guest an address by DHCP, and ends when
 /// we do, however that comes about.
 ///
-/// Errors: it is not installed, it says why it does not start, a port is taken already.
+/// Errors: it is not installed, it says why it does not start, it does not begin to serve, a port
+/// is taken already, by one version of IP at least.
 Result<std::shared_ptr<NetBackend>> start_passt(const PasstConfig& config);
 
 }  // namespace bellhop

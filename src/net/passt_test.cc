@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <array>
 #include <fstream>
 
+#include "base/descriptor_limit.h"
 #include "base/unique_fd.h"
 
 namespace bellhop {
@@ -108,6 +110,70 @@ TEST(PasstTest, SaysWhatIsWrong) {
   EXPECT_THAT(fault_of(config), HasSubstr("at most 65520"));
 }
 
+TEST(PasstTest, OneThatNeverServes) {
+  const Pretender idle("sleep 100");
+  PasstConfig config;
+  config.program = idle.program;
+  config.patience = std::chrono::milliseconds(200);
+  EXPECT_EQ(fault_of(config), "--net: user: " + idle.program +
+                                  " has started, but reads nothing from its socket for 200 ms");
+  // One that only reads serves, for all that can be known.
+  const Pretender reader("exec cat <&3 >/dev/null");
+  config.program = reader.program;
+  config.patience = std::chrono::milliseconds(20000);
+  EXPECT_EQ(fault_of(config), "");
+}
+
+// This process has a higher limit than it was started with; passt does not.
+TEST(PasstTest, HasTheLimitOfDescriptorsThatWeWereStartedWith) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{.rlim_cur = 200, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  descriptor_limit::raise();
+  const Pretender told("echo \"$(ulimit -Sn) of $(ulimit -Hn)\" >&2; exit 1");
+  PasstConfig config;
+  config.program = told.program;
+  EXPECT_EQ(fault_of(config),
+            "--net: user: passt does not start: 200 of " + (before.rlim_max == RLIM_INFINITY
+                                                                ? std::string("unlimited")
+                                                                : std::to_string(before.rlim_max)));
+  rlimit after{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// passt is content with one of the two, and the other's callers find somebody else.
+TEST(PasstTest, APortThatIsTakenByOneVersionOfIpOnly) {
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    const bool tcp = protocol == Protocol::kTcp;
+    const UniqueFd taken(::socket(AF_INET6, tcp ? SOCK_STREAM : SOCK_DGRAM, 0));
+    const int on = 1;
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    socklen_t bytes = sizeof address;
+    if (!taken.valid() ||
+        ::setsockopt(taken.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0 ||
+        ::bind(taken.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+      GTEST_SKIP() << "no IPv6 here";
+    }
+    if (tcp) {
+      ASSERT_EQ(::listen(taken.get(), 1), 0);
+    }
+    ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
+    PasstConfig config;
+    config.program = "bellhop-no-such-program";
+    const std::uint16_t port = ntohs(address.sin6_port);
+    config.forwards.push_back({protocol, "", port, 22});
+    EXPECT_EQ(fault_of(config), "--net: hostfwd: the host's " + std::string(tcp ? "tcp" : "udp") +
+                                    " port [::] " + std::to_string(port) +
+                                    " cannot be had: Address already in use");
+    config.forwards[0].host_address = "0.0.0.0";
+    EXPECT_THAT(fault_of(config), HasSubstr("not installed")) << "that one is free";
+  }
+}
+
 TEST(PasstTest, APortThatIsTaken) {
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
     const bool tcp = protocol == Protocol::kTcp;
@@ -131,7 +197,8 @@ TEST(PasstTest, APortThatIsTaken) {
 
 TEST(PasstTest, EndsWithUsAndWithoutUs) {
   // One that reads until its socket ends, and one that does not care.
-  for (const char* script : {"exec cat <&3 >/dev/null", "trap '' TERM; sleep 100"}) {
+  for (const char* script :
+       {"exec cat <&3 >/dev/null", "trap '' TERM; printf xxxx >&3; sleep 100"}) {
     const Pretender pretender(script);
     PasstConfig config;
     config.program = pretender.program;

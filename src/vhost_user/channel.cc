@@ -72,13 +72,38 @@ Status read_all(int socket, std::span<std::byte> bytes, std::vector<UniqueFd>& f
 
 }  // namespace
 
+/// One call's share of the patience.
+class Channel::Turn {
+ public:
+  explicit Turn(Channel& channel) noexcept : channel_(channel), begin_(Clock::now()) {
+    const Clock::duration between = begin_ - channel_.last_end_;
+    channel_.waited_ -= std::min(channel_.waited_, between);
+  }
+  ~Turn() {
+    channel_.last_end_ = Clock::now();
+    channel_.waited_ += channel_.last_end_ - begin_;
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  [[nodiscard]] Clock::time_point end() const noexcept {
+    return begin_ +
+           (channel_.patience_ - std::min<Clock::duration>(channel_.waited_, channel_.patience_));
+  }
+
+ private:
+  Channel& channel_;
+  Clock::time_point begin_;
+};
+
 Result<Channel> Channel::connect(const std::string& path, Patience patience) {
   if (path.empty() || path.size() > kMaxUnixPath) {
     return fail(fmt::format("a socket's path has 1 to {} characters", kMaxUnixPath));
   }
   UniqueFd socket = make_unix_socket();
   if (!socket.valid()) return fail_errno("cannot make a socket");
-  const auto end = Clock::now() + patience;
+  const auto begin = Clock::now();
+  const auto end = begin + patience;
   while (const int fault = connect_unix(socket.get(), path)) {
     // EAGAIN: others wait in front of us, and nobody is told when there is room.
     if (fault != EAGAIN && fault != EINTR) return fail_errno("cannot connect", fault);
@@ -87,7 +112,10 @@ Result<Channel> Channel::connect(const std::string& path, Patience patience) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return Channel(std::move(socket), patience);
+  Channel channel(std::move(socket), patience);
+  channel.last_end_ = Clock::now();
+  channel.waited_ = channel.last_end_ - begin;
+  return channel;
 }
 
 Status Channel::send(Request request, std::uint32_t flags, std::span<const std::byte> payload,
@@ -101,7 +129,8 @@ Status Channel::send(Request request, std::uint32_t flags, std::span<const std::
   std::span<const std::byte> left(bytes.data(), sizeof header + payload.size());
 
   alignas(cmsghdr) std::array<std::byte, kControlBytes> control{};
-  const auto end = Clock::now() + patience_;
+  const Turn turn(*this);
+  const auto end = turn.end();
   while (!left.empty()) {
     iovec part{.iov_base = const_cast<std::byte*>(left.data()), .iov_len = left.size()};
     msghdr head{};
@@ -130,7 +159,8 @@ Status Channel::send(Request request, std::uint32_t flags, std::span<const std::
 }
 
 Result<Message> Channel::receive() {
-  const auto end = Clock::now() + patience_;
+  const Turn turn(*this);
+  const auto end = turn.end();
   Message message;
   auto bytes = std::as_writable_bytes(std::span(&message.header, 1));
   if (auto got = read_all(socket_.get(), bytes, message.fds, end); !got) return forward(got);

@@ -33,7 +33,9 @@ struct Message {
 };
 
 /// One end of a vhost-user connection: whole messages with their descriptors, over a Unix socket.
-/// No call takes longer than `patience`. One call at a time, any thread.
+/// Calls in a row wait no longer than `patience` in all, so that a peer that answers each of them
+/// late, or byte by byte, gains nothing: what was waited comes back as time passes between calls.
+/// One call at a time, any thread.
 ///
 /// Errors of all calls: the peer has gone (code ECONNRESET), says nothing or reads nothing for too
 /// long (ETIMEDOUT), or sends what is no message (EPROTO). The connection is of no use then.
@@ -54,8 +56,13 @@ class Channel {
   Result<Message> receive();
 
  private:
+  using Clock = std::chrono::steady_clock;
+  class Turn;
+
   UniqueFd socket_;
   Patience patience_{};
+  Clock::duration waited_{};      ///< of patience_
+  Clock::time_point last_end_{};  ///< of the call before
 };
 
 }  // namespace bellhop::vhost_user

@@ -190,7 +190,9 @@ Status VhostUserFront::set_memory(const GuestMemory& memory) {
 
 Status VhostUserFront::set_event(Request request, unsigned ring, const EventFd& event) {
   const std::uint64_t index = ring;
-  const std::array fds{event.get()};
+  const auto shared = event.share();
+  if (!shared) return forward(shared);
+  const std::array fds{*shared};
   return tell(request, std::as_bytes(std::span(&index, 1)), fds);
 }
 

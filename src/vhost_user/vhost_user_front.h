@@ -23,10 +23,12 @@ namespace bellhop {
 /// of them over a Unix socket, maps the guest's memory itself, and gets the eventfds of kicks and
 /// interrupts; the data path does not come by here.
 ///
-/// Nothing that the back end says is believed, and no call waits for it longer than `patience`. If
-/// it goes, falls silent or answers nonsense the connection is given up: that is logged once,
-/// watch() has every ring's fault event signalled, and the next begin() connects anew. A back end
-/// that is silent but alive may still write to the guest's memory: only its end prevents that.
+/// Nothing that the back end says is believed, and calls in a row wait for it no longer than
+/// `patience` in all: one ring's start, or the start of all of a device's rings. If it goes, falls
+/// silent or answers nonsense the connection is given up: that is logged once, watch() has every
+/// ring's fault event signalled, and the next begin() connects anew. A back end that is silent but
+/// alive may still write to the guest's memory, and take kicks and interrupts or make them up: only
+/// its end prevents that.
 ///
 /// Control path; any thread.
 class VhostUserFront final : private VhostPeer, private VhostRingOwner, private ReadyHandler {
@@ -89,7 +91,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   const Connect connect_;
   EventFd silent_;  ///< nobody listens: for a driver that wants to hear nothing
 
-  std::mutex mutex_;  ///< held for a whole exchange: at most `patience`
+  std::mutex mutex_;  ///< held for a ring's exchanges: at most `patience`
   vhost_user::Channel channel_;
   bool connected_ = false;
   bool acks_ = false;                    ///< REPLY_ACK is agreed on

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -50,7 +53,8 @@ class CliTest : public testing::Test {
     return text.str();
   }
 
-  pid_t start(const std::vector<std::string>& arguments) {
+  pid_t start(
+      const std::vector<std::string>& arguments, const std::function<void()>& in_child = [] {}) {
     const std::string out = (folder_ / "out").string();
     const std::string err = (folder_ / "err").string();
     std::vector<char*> argv = {const_cast<char*>(BELLHOP_EXECUTABLE)};
@@ -61,6 +65,7 @@ class CliTest : public testing::Test {
       ::dup2(::open("/dev/null", O_RDONLY), 0);
       ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
       ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+      in_child();
       ::execv(argv[0], argv.data());
       ::_exit(126);
     }
@@ -134,6 +139,27 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--disk", "path=" + image_ + ",notify=poll"}, "sync or ioeventfd");
   expect_run_refused({"--disk", "path=" + image_, "--disk", "path=" + image_},
                      "is used by two disks");
+}
+
+// 1024 vsock connections do not fit into the usual limit. Seen by a program in passt's place, which
+// is to have the limit that a shell gives it.
+TEST_F(CliTest, RaisesItsLimitOfDescriptorsButNotItsChildrens) {
+  std::ofstream(folder_ / "passt") << "#!/bin/sh\nsleep 0.2\n"
+                                      "us=$(sed -n 's/^Max open files *\\([0-9]*\\) .*/\\1/p' "
+                                      "/proc/$PPID/limits)\n"
+                                      "echo us $us, passt $(ulimit -Sn) >&2; exit 1\n";
+  fs::permissions(folder_ / "passt", fs::perms::owner_all);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{.rlim_cur = 200, .rlim_max = std::min<rlim_t>(before.rlim_max, 4000)};
+  const std::string path = std::string("PATH=") + folder_.string() + ":" + ::getenv("PATH");
+  const Outcome outcome = finish(start({"run", "--kernel", kernel_, "--net", "user"}, [&] {
+    (void)::setrlimit(RLIMIT_NOFILE, &low);
+    (void)::putenv(const_cast<char*>(path.c_str()));
+  }));
+  if (outcome.err.find("kvm") != std::string::npos) GTEST_SKIP() << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("passt does not start: us " + std::to_string(low.rlim_max) +
+                                     ", passt 200"));
 }
 
 TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,11 +48,12 @@ class FileConsole final : public ConsoleBackend {
 };
 
 /// The same file as `fd`, but not blocking for us alone: the flag belongs to what is open, which a
-/// shell and others share with us. Sockets cannot be opened anew; there the flag is set, and the
-/// caller puts it back.
+/// shell and others share with us. Sockets cannot be opened anew, but each call can ask not to
+/// wait. What remains is what we may not open: there the flag is set, and the caller puts it back.
 struct Opened {
   UniqueFd fd;
   std::optional<int> flags;  ///< to be put back
+  bool socket = false;
 };
 
 Result<Opened> open_again(int fd, int mode) {
@@ -62,20 +64,32 @@ Result<Opened> open_again(int fd, int mode) {
     // It never blocks, and where the next byte goes is shared with all who write into it.
     UniqueFd same(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
     if (!same.valid()) return fail_errno(fmt::format("--console stdio: descriptor {}", fd));
-    return Opened{std::move(same), std::nullopt};
+    return Opened{.fd = std::move(same), .flags = std::nullopt};
+  }
+  if (S_ISSOCK(info.st_mode)) {
+    UniqueFd same(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!same.valid()) return fail_errno(fmt::format("--console stdio: descriptor {}", fd));
+    return Opened{.fd = std::move(same), .flags = std::nullopt, .socket = true};
   }
   const std::string path = fmt::format("/proc/self/fd/{}", fd);
   UniqueFd again(::open(path.c_str(), mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (again.valid()) {
     // Where the first one writes behind what is there, so does this one.
     (void)::fcntl(again.get(), F_SETFL, O_NONBLOCK | (flags & O_APPEND));
-    return Opened{std::move(again), std::nullopt};
+    return Opened{.fd = std::move(again), .flags = std::nullopt};
   }
   UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!copy.valid() || ::fcntl(copy.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
     return fail_errno(fmt::format("--console stdio: descriptor {}", fd));
   }
-  return Opened{std::move(copy), flags};
+  return Opened{.fd = std::move(copy), .flags = flags};
+}
+
+msghdr message_of(std::span<const iovec> parts) noexcept {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts.data());
+  message.msg_iovlen = parts.size();
+  return message;
 }
 
 class StdioConsole final : public ConsoleBackend {
@@ -91,6 +105,24 @@ class StdioConsole final : public ConsoleBackend {
   [[nodiscard]] bool connected() const noexcept override { return connected_; }
   [[nodiscard]] int input() const noexcept override { return ended_ ? -1 : input_.fd.get(); }
   [[nodiscard]] int output() const noexcept override { return output_.fd.get(); }
+  [[nodiscard]] ssize_t read(std::span<const iovec> room) noexcept override {
+    if (!input_.socket) return ConsoleBackend::read(room);
+    msghdr message = message_of(room);
+    ssize_t done = 0;
+    do {
+      done = ::recvmsg(input_.fd.get(), &message, MSG_DONTWAIT);
+    } while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
+  }
+  [[nodiscard]] ssize_t write(std::span<const iovec> data) noexcept override {
+    if (!output_.socket) return ConsoleBackend::write(data);
+    const msghdr message = message_of(data);
+    ssize_t done = 0;
+    do {
+      done = ::sendmsg(output_.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
+  }
   [[nodiscard]] bool end_of_input() noexcept override {
     ended_ = true;  // `... </dev/null` is no reason to stop talking
     return false;

@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <future>
 #include <sstream>
 
 #include "testing/device_fixture.h"
@@ -267,6 +268,29 @@ TEST_P(ConsoleDeviceTest, StandardInputAndOutput) {
   EXPECT_TRUE(reader.hears("more"));
 }
 
+// Whoever else has that socket may clear O_NONBLOCK at any moment: it is not looked at.
+TEST_P(ConsoleDeviceTest, StandardInputAndOutputThatAreABlockingSocket) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const UniqueFd shared(ends[0]);
+  Peer peer;
+  peer.fd = UniqueFd(ends[1]);
+  ASSERT_EQ(::fcntl(peer.fd.get(), F_SETFL, O_NONBLOCK), 0);
+  add_port(must(make_stdio_console(shared.get(), shared.get())));
+  EXPECT_EQ(::fcntl(shared.get(), F_GETFL) & O_NONBLOCK, 0) << "others share what is open";
+  serve();
+  start_simple();
+  ASSERT_EQ(::fcntl(shared.get(), F_SETFL, 0), 0);
+  give_input_buffer();
+  fixture.settle();
+  print("waits for nobody");
+  EXPECT_TRUE(peer.hears("waits for nobody"));
+  while (fixture.stat("tx_blocked") == 0) print(std::string(4096, 'x'));
+  print("y");
+  peer.say("ls");
+  EXPECT_EQ(read_in(), "ls");
+}
+
 TEST_P(ConsoleDeviceTest, ASocketServesOneClientAfterTheOther) {
   add_socket("s");
   serve();
@@ -324,6 +348,40 @@ TEST_P(ConsoleDeviceTest, AClientThatIsNotReadFromMayLeave) {
     EXPECT_TRUE(DeviceFixture::eventually([&] {
       return fixture.stat("connects") == static_cast<std::uint64_t>(i + 1);
     })) << i;
+  }
+}
+
+// What is found out while a queue is drained becomes messages to the I/O thread, and the peer may
+// be given up by the first of them: here by the end of its input, before a wait for its output.
+TEST_P(ConsoleDeviceTest, APeerThatLeavesBetweenTwoMessages) {
+  add_socket("s");
+  serve();
+  start_simple();
+  for (int round = 0; round < 3; ++round) {
+    const std::uint64_t connects = fixture.stat("connects");
+    const std::uint64_t blocked = fixture.stat("tx_blocked");
+    auto client = Peer::connect(path("s"));
+    ASSERT_TRUE(
+        DeviceFixture::eventually([&] { return fixture.stat("connects") == connects + 1; }));
+    // More than the socket takes: what comes then waits for it.
+    while (fixture.stat("tx_blocked") == blocked) print(std::string(4096, 'x'));
+    std::promise<void> go_on;
+    fixture.thread->loop().post([&go_on] { go_on.get_future().wait(); });
+    ASSERT_EQ(::shutdown(client.fd.get(), SHUT_WR), 0);
+    give_input_buffer();
+    put_out("y");
+    go_on.set_value();
+    EXPECT_TRUE(fixture.wait_used(kTx));
+    EXPECT_TRUE(DeviceFixture::eventually([&] {
+      (void)client.hear();
+      return client.is_closed();
+    })) << "its input has ended: it is left";
+    // The next one is served; the buffer has been waiting for it.
+    client = Peer::connect(path("s"));
+    client.say("z");
+    EXPECT_EQ(read_in(), "z");
+    print("w");
+    EXPECT_TRUE(client.hears("w"));
   }
 }
 

@@ -1,10 +1,15 @@
 #include "devices/fs/fs_device.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <future>
+#include <mutex>
 
 #include "testing/fake_back_end.h"
 #include "testing/offload_fixture.h"
@@ -211,6 +216,150 @@ TEST_F(FsDeviceTest, ABaseFarFromTheUsedIndex) {
   negotiation->life().resume();
   EXPECT_EQ(back_end.connections(), 1U);
   EXPECT_FALSE(needs_reset());
+  EXPECT_TRUE(answers(2));
+}
+
+// ---- what it may do to that which it shares with us ----
+
+/// Keeps all events that it is sent, and does to them what would make others wait for it.
+class Tormentor {
+ public:
+  void take(const Message& message) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    for (const UniqueFd& fd : message.fds) {
+      fds_.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    }
+  }
+  /// Nothing to be read, for who reads next.
+  void empty() {
+    each([](int fd) {
+      std::uint64_t count = 0;
+      (void)::fcntl(fd, F_SETFL, O_NONBLOCK);
+      (void)!::read(fd, &count, sizeof count);
+      (void)::fcntl(fd, F_SETFL, 0);
+    });
+  }
+  /// No room, for who writes next.
+  void fill() {
+    empty();
+    each([](int fd) {
+      const std::uint64_t all = UINT64_MAX - 1;
+      (void)::fcntl(fd, F_SETFL, O_NONBLOCK);
+      (void)!::write(fd, &all, sizeof all);
+      (void)::fcntl(fd, F_SETFL, 0);
+    });
+  }
+  void let_go() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    fds_.clear();
+  }
+
+ private:
+  template <class Act>
+  void each(Act act) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    for (const UniqueFd& fd : fds_) act(fd.get());
+  }
+  std::mutex mutex_;
+  std::vector<UniqueFd> fds_;
+};
+
+TEST_F(FsDeviceTest, SharedEventsMakeNobodyWait) {
+  const EventFd call = must(EventFd::create());
+  Tormentor tormentor;
+  std::atomic<bool> full{false};
+  back_end.set_hook([&](const Message& message, Channel& channel) {
+    switch (message.request()) {
+      case Request::kSetVringKick:
+      case Request::kSetVringCall:
+      case Request::kSetVringErr:
+        tormentor.take(message);
+        return false;
+      case Request::kSetVringEnable:
+      case Request::kGetVringBase: {
+        // The last message before the ring is kicked, or before its kick is taken back. Of the
+        // first nothing comes: who serves the ring would read from what is full.
+        if (full) tormentor.fill();
+        if (!full) tormentor.empty();
+        if (message.request() == Request::kGetVringBase || !full) return false;
+        const std::uint64_t good = 0;
+        (void)channel.send(message.request(), vhost_user::kReply,
+                           std::as_bytes(std::span(&good, 1)));
+        return true;
+      }
+      default:
+        return false;
+    }
+  });
+  // Who waits for it does so for ever, with the device's lock: let go by ourselves, and a fault.
+  std::promise<void> done;
+  std::atomic<bool> hung{false};
+  std::thread rescue([&, ends = done.get_future()] {
+    while (ends.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
+      hung = true;
+      full ? tormentor.empty() : tormentor.fill();
+    }
+  });
+  for (const bool now_full : {false, true, false, true}) {
+    full = now_full;
+    // A fault that is filled is a fault, too.
+    EXPECT_EQ(bring_up() & kUp, kUp);
+    for (unsigned i = 0; i < kQueues; ++i) core->set_queue_vector(i, 0, &call);
+    core->notify(1);
+    core->pause();
+    core->resume();
+    core->set_memory_access(MemoryAccess::kForbidden);
+    core->set_memory_access(MemoryAccess::kAllowed);
+    core->write_status(0);
+    tormentor.let_go();
+  }
+  done.set_value();
+  rescue.join();
+  EXPECT_FALSE(hung) << "somebody waited for what the back end has done";
+  back_end.set_hook({});
+  back_end.hang_up();
+  ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);
+  EXPECT_TRUE(answers(1));
+}
+
+// A thread that serves others, and a guest that is told of each.
+TEST_F(FsDeviceTest, AFaultThatIsSignalledWithoutEndIsHeardOnce) {
+  std::mutex mutex;
+  UniqueFd fault;
+  back_end.set_hook([&](const Message& message, Channel&) {
+    if (message.request() == Request::kSetVringErr) {
+      const std::lock_guard<std::mutex> hold(mutex);
+      fault = UniqueFd(::fcntl(message.fds.at(0).get(), F_DUPFD_CLOEXEC, 0));
+    }
+    return false;
+  });
+  ASSERT_EQ(bring_up(), kUp);
+  const std::lock_guard<std::mutex> hold(mutex);
+  const std::uint64_t one = 1;
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(::write(fault.get(), &one, sizeof one), 8);
+    thread->run_sync([] {});
+  }
+  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_EQ(core->runner(kQueues - 1).counters().broken.get(), 1U);
+}
+
+TEST_F(FsDeviceTest, TheGuestsMemoryKeepsItsSize) {
+  std::atomic<unsigned> refused{0};
+  back_end.set_hook([&](const Message& message, Channel&) {
+    if (message.request() != Request::kSetMemTable) return false;
+    for (const UniqueFd& fd : message.fds) {
+      if (::ftruncate(fd.get(), 0) != 0) ++refused;
+      if (::ftruncate(fd.get(), 1 << 30) != 0) ++refused;
+      if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE) != 0) ++refused;
+      (void)::fcntl(fd.get(), F_SETFL, O_APPEND | O_NONBLOCK);
+      (void)::fchmod(fd.get(), 0);
+    }
+    return false;
+  });
+  ASSERT_EQ(bring_up(), kUp);
+  EXPECT_EQ(refused, 3 * memory.regions().size());
+  EXPECT_TRUE(answers(1));
   EXPECT_TRUE(answers(2));
 }
 

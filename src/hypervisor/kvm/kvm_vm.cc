@@ -139,15 +139,11 @@ Result<unsigned> KvmVm::allocate_msi_route() {
 
 Status KvmVm::set_msi_route(unsigned gsi, const MsiMessage& message) {
   const std::lock_guard lock(mutex_);
-  const auto changed = routes_.set(gsi, message);
-  if (!changed) return forward(changed);
   // The kernel waits for a grace period at each change, and guests set the same message often.
-  if (!*changed) return {};
-  auto table = routes_.table();
-  if (::ioctl(fd_.get(), kvm_request::kSetGsiRouting, table.data()) < 0) {
+  return routes_.set(gsi, message, [this](std::span<const std::byte> table) -> Status {
+    if (::ioctl(fd_.get(), kvm_request::kSetGsiRouting, table.data()) == 0) return {};
     return fail_errno("KVM_SET_GSI_ROUTING");
-  }
-  return {};
+  });
 }
 
 void KvmVm::free_msi_route(unsigned gsi) {

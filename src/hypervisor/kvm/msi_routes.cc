@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "hypervisor/kvm/kvm_abi.h"
 
@@ -54,15 +55,18 @@ void MsiRoutes::free(unsigned gsi) noexcept {
   routes_[gsi - kFirstMsiGsi] = Route{};
 }
 
-Result<bool> MsiRoutes::set(unsigned gsi, const MsiMessage& message) {
+Status MsiRoutes::set(unsigned gsi, const MsiMessage& message, const Apply& apply) {
   if (gsi < kFirstMsiGsi || gsi - kFirstMsiGsi >= routes_.size() ||
       !routes_[gsi - kFirstMsiGsi].allocated) {
     return fail(fmt::format("GSI {} is not an MSI route", gsi), EINVAL);
   }
   auto& held = routes_[gsi - kFirstMsiGsi].message;
-  const bool changed = held != message;
-  held = message;
-  return changed;
+  if (held == message) return {};
+  const auto before = std::exchange(held, message);
+  auto applied = apply(table());
+  // It would be in every later table, which the kernel then refuses for its sake.
+  if (!applied) held = before;
+  return applied;
 }
 
 std::vector<std::byte> MsiRoutes::table() const {

@@ -2,7 +2,10 @@
 
 #include <linux/kvm.h>
 
+#include <cstddef>
+#include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -22,8 +25,11 @@ class MsiRoutes {
   /// Errors: the host's table is full (ENOSPC).
   Result<unsigned> allocate();
   void free(unsigned gsi) noexcept;
-  /// True if that changes the table. Errors: `gsi` was not allocated (EINVAL).
-  Result<bool> set(unsigned gsi, const MsiMessage& message);
+  /// Hands a table to the kernel.
+  using Apply = std::function<Status(std::span<const std::byte> table)>;
+  /// Gives `gsi` its message, by `apply` if that changes the table. Errors: `gsi` was not allocated
+  /// (EINVAL); `apply` fails, and the message is what it was before.
+  Status set(unsigned gsi, const MsiMessage& message, const Apply& apply);
 
   /// The whole table in KVM's form: kvm_irq_routing and its entries.
   [[nodiscard]] std::vector<std::byte> table() const;

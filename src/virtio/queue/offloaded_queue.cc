@@ -45,6 +45,8 @@ void OffloadedQueue::interrupt_changed() noexcept {
 }
 
 void OffloadedQueue::FaultWatch::on_event(std::uint64_t /*count*/) noexcept {
+  // Once in a ring's life: a peer may signal without end, and others use this thread too.
+  queue.thread_->loop().unwatch(queue.fault_);
   queue.counters_->broken.add();
   queue.faults_->queue_broken();
 }

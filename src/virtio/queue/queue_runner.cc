@@ -31,6 +31,8 @@ void QueueRunner::start(SplitRing ring) {
     ring_.emplace(std::move(ring));
     stopping_ = false;
     parked_ = false;
+    // A handler may have work without chains: bytes that its back end took before it stopped.
+    woken_ = true;
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
