@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "vhost/vhost_abi.h"
 #include "virtio/abi/net.h"
 #include "virtio/abi/ring.h"
@@ -93,7 +92,7 @@ Status VhostNet::ring_ready(unsigned ring) {
 void VhostNet::ring_leaves(unsigned ring) noexcept {
   const std::lock_guard<std::mutex> hold(mutex_);
   rings_[ring].ready = false;
-  if (auto updated = update(ring); !updated) log::error("{}", updated.error().message);
+  if (auto updated = update(ring); !updated) log_.error("{}", updated.error().message);
   rings_[ring].served = false;
 }
 

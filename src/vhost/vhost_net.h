@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "vhost/vhost_device.h"
 #include "vhost/vhost_ring.h"
 
@@ -61,6 +62,7 @@ class VhostNet final : private VhostRingOwner {
   unsigned pairs_in_use_ = 1;
   std::uint64_t starts_ = 0;
   bool link_ = true;
+  log::Limiter log_;
 };
 
 }  // namespace bellhop

@@ -1,6 +1,5 @@
 #include "vhost/vhost_ring.h"
 
-#include "base/log.h"
 
 namespace bellhop {
 
@@ -16,13 +15,13 @@ std::uint16_t VhostRing::stop() noexcept {
   owner_.ring_leaves(number_);
   const auto base = device_.take_down(index_);
   if (base) return *base;
-  log::error("{}", base.error().message);
+  log_.error("{}", base.error().message);
   // It gives back all that it takes before it lets go: that much was given back.
   return used_index(handed_);
 }
 
 void VhostRing::call_changed(const EventFd* call) noexcept {
-  if (auto set = device_.set_call(index_, call); !set) log::error("{}", set.error().message);
+  if (auto set = device_.set_call(index_, call); !set) log_.error("{}", set.error().message);
 }
 
 }  // namespace bellhop

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/log_limiter.h"
 #include "base/result.h"
 #include "vhost/vhost_peer.h"
 #include "virtio/queue/queue_back_end.h"
@@ -41,6 +42,7 @@ class VhostRing final : public QueueBackEnd {
   VhostRingOwner& owner_;
   unsigned number_;  ///< the owner's
   OffloadedRing handed_;
+  log::Limiter log_;  ///< a driver may start and stop it without end
 };
 
 }  // namespace bellhop

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/log.h"
 #include "vhost/vhost_abi.h"
 #include "virtio/abi/ring.h"
 
@@ -81,7 +80,7 @@ Status VhostVsock::ring_ready(unsigned ring) {
 void VhostVsock::ring_leaves(unsigned ring) noexcept {
   const std::lock_guard<std::mutex> hold(mutex_);
   ready_[ring] = false;
-  if (auto stopped = run(false); !stopped) log::error("{}", stopped.error().message);
+  if (auto stopped = run(false); !stopped) log_.error("{}", stopped.error().message);
 }
 
 }  // namespace bellhop

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/log_limiter.h"
 #include "vhost/vhost_device.h"
 #include "vhost/vhost_ring.h"
 
@@ -44,6 +45,7 @@ class VhostVsock final : private VhostRingOwner {
   mutable std::mutex mutex_;
   std::array<bool, kRings> ready_{};
   bool running_ = false;
+  log::Limiter log_;
 };
 
 }  // namespace bellhop

@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "base/log.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop {
@@ -158,7 +157,7 @@ Status VhostUserFront::begin(std::uint64_t features) {
   }
   if (lost || !connected_) {
     if (auto opened = open(); !opened) return opened;
-    log::info("{}", named("connected to its back end again"));
+    log_.info("{}", named("connected to its back end again"));
   }
   return tell(Request::kSetFeatures, (features & setup_.features) | kProtocolBit);
 }
@@ -266,7 +265,7 @@ void VhostUserFront::ring_leaves(unsigned ring) noexcept {
   const std::lock_guard<std::mutex> hold(mutex_);
   if (!connected_) return;
   if (auto off = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 0}); !off) {
-    log::error("{}", named(off.error().message));
+    log_.error("{}", named(off.error().message));
   }
 }
 
@@ -297,7 +296,7 @@ void VhostUserFront::on_ready() noexcept {
   const std::lock_guard<std::mutex> faults(faults_mutex_);
   if (std::exchange(lost_, true)) return;
   losses_.add();
-  log::error("{}", named("the connection to its back end has ended"));
+  log_.error("{}", named("the connection to its back end has ended"));
   for (const EventFd* const fault : faults_) {
     if (fault != nullptr) fault->signal();
   }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "base/result.h"
 #include "base/shared_counter.h"
 #include "event/io_thread.h"
@@ -105,6 +106,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   bool lost_ = false;
 
   SharedCounter losses_;
+  log::Limiter log_;  ///< a driver that resets and a peer that goes make lines together
   IoThread* thread_ = nullptr;
   std::unique_ptr<FdWatch> watch_;
 };

@@ -31,7 +31,7 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
 
   const std::uint32_t sectors_in_block = limits.logical_block / kBlkSectorBytes;
   config_.capacity = limits.capacity / kBlkSectorBytes;
-  config_.seg_max = kBlkSegMax;
+  config_.seg_max = blk_seg_max(options_.queue_size);
   config_.blk_size = limits.logical_block;
   config_.physical_block_exp = static_cast<std::uint8_t>(
       std::bit_width(std::max(limits.physical_block / limits.logical_block, 1U)) - 1);

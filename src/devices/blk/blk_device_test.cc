@@ -28,6 +28,7 @@ constexpr std::uint16_t kSize = 64;
 constexpr GuestAddress kRing{0x10000};
 constexpr GuestAddress kHeader{0x400000};
 constexpr GuestAddress kStatus{0x500000};
+constexpr GuestAddress kTable{0x600000};
 constexpr GuestAddress kData{0x800000};
 constexpr std::uint64_t kDiskBytes = 1 << 20;
 constexpr std::uint8_t kUntouched = 0xee;
@@ -190,7 +191,7 @@ TEST_P(BlkDeviceTest, ConfigurationSpace) {
   device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
   EXPECT_EQ(config.capacity, kDiskBytes / 512);
   EXPECT_EQ(config.blk_size, 4096U);
-  EXPECT_EQ(config.seg_max, kBlkSegMax);
+  EXPECT_EQ(config.seg_max, blk_seg_max(kSize));
   EXPECT_EQ(config.writeback, 1U);
   EXPECT_EQ(config.num_queues, 1U);
   EXPECT_EQ(config.max_discard_seg, kBlkMaxDiscardSegments);
@@ -198,6 +199,59 @@ TEST_P(BlkDeviceTest, ConfigurationSpace) {
   device->write_config(0, std::as_bytes(std::span(&capacity, 1)));
   device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
   EXPECT_EQ(config.capacity, kDiskBytes / 512) << "only writeback can be written";
+}
+
+/// What the configuration space promises, and more than any ring promises: in an indirect table the
+/// most that any disk tells, however small the ring. One more is answered with an error.
+TEST_P(BlkDeviceTest, AsManySegmentsAsADriverIsToldAndAnErrorForMore) {
+  make();
+  const auto write = [this](std::uint32_t segments) {
+    write_header(kBlkTypeOut, 0);
+    for (std::uint32_t i = 0; i < segments; ++i) {
+      memory.span(GuestAddress(kData.value() + 512 * i), 512)->fill(std::byte(i + 1));
+    }
+    std::vector<Desc> table;
+    const auto add = [&table](GuestAddress at, std::uint32_t bytes, std::uint16_t flags) {
+      const auto next = static_cast<std::uint16_t>(table.size() + 1);
+      table.push_back({at.value(), bytes, flags, next});
+    };
+    add(kHeader, sizeof(BlkRequestHeader), kDescNext);
+    for (std::uint32_t i = 0; i < segments; ++i) {
+      add(GuestAddress(kData.value() + 512 * i), 512, kDescNext);
+    }
+    add(kStatus, 1, kDescWrite);
+    const auto untouched = std::byte{kUntouched};
+    EXPECT_TRUE(memory.write(kStatus, {&untouched, 1}));
+    EXPECT_TRUE(memory.write(kTable, std::as_bytes(std::span(table))));
+    driver.set_desc(0, {kTable.value(), static_cast<std::uint32_t>(table.size() * sizeof(Desc)),
+                        kDescIndirect, 0});
+    driver.push_head(0);
+    if (driver.offer()) kick();
+    const auto used = wait_used();
+    EXPECT_TRUE(used && used->length == 1U) << segments;
+    return status();
+  };
+  for (const std::uint32_t segments : {blk_seg_max(kSize), blk_seg_max(kSize) + 1, kBlkSegMax}) {
+    std::ranges::fill(disk->bytes(), std::byte{0});
+    EXPECT_EQ(write(segments), kBlkStatusOk) << segments;
+    for (std::uint32_t i = 0; i < segments; ++i) {
+      ASSERT_EQ(disk->bytes()[512 * i], std::byte(i + 1)) << segments;
+      ASSERT_EQ(disk->bytes()[512 * i + 511], std::byte(i + 1)) << segments;
+    }
+  }
+  std::ranges::fill(disk->bytes(), std::byte{0});
+  EXPECT_EQ(write(kMaxChainBuffers - 1), kBlkStatusIoError);
+  EXPECT_EQ(disk->bytes()[0], std::byte{0});
+}
+
+TEST(BlkSegMax, FitsIntoEveryRing) {
+  for (std::uint32_t size = 4; size <= 32768; size *= 2) {
+    EXPECT_LE(blk_seg_max(static_cast<std::uint16_t>(size)) + 2, size);
+    EXPECT_LE(blk_seg_max(static_cast<std::uint16_t>(size)), kBlkSegMax);
+  }
+  EXPECT_EQ(blk_seg_max(2), 1U);
+  EXPECT_EQ(blk_seg_max(64), 62U);
+  EXPECT_EQ(blk_seg_max(128), kBlkSegMax);
 }
 
 TEST_P(BlkDeviceTest, GetId) {

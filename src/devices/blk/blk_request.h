@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,13 @@ namespace bellhop {
 
 /// Limits that a driver was told, against which its requests are checked.
 inline constexpr std::uint32_t kBlkSegMax = 126;
+/// What a driver of queues of `queue_size` is told: header, status and all segments must fit into
+/// direct descriptors, too (virtio 1.3, 2.7.5.3.1). Taken are kBlkSegMax in an indirect table,
+/// whatever smaller ring a driver sets up.
+constexpr std::uint32_t blk_seg_max(std::uint16_t queue_size) noexcept {
+  return queue_size < 4 ? 1U : std::min<std::uint32_t>(kBlkSegMax, queue_size - 2U);
+}
+static_assert(kBlkSegMax + 2 <= kMaxChainBuffers);
 inline constexpr std::uint32_t kBlkMaxDiscardSegments = 16;
 inline constexpr std::uint32_t kBlkMaxDiscardSectors = 1U << 22;  ///< 2 GiB in one segment
 

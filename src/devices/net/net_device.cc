@@ -230,7 +230,7 @@ void NetDevice::set_link(bool up) noexcept {
   link_up_.store(up, std::memory_order_relaxed);
   if (kernel_) {
     if (auto set = kernel_->set_link(up); !set) {
-      log::error("{}: {}", options_.id, set.error().message);
+      log_.error("{}: {}", options_.id, set.error().message);
     }
   }
   show_link();

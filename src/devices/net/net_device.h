@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "devices/net/net_counters.h"
 #include "devices/net/rx_filter.h"
 #include "net/net_backend.h"
@@ -126,6 +127,7 @@ class NetDevice final : public VirtioDevice {
   std::atomic<unsigned> pairs_in_use_{1};
   std::atomic<unsigned> to_guest_{0};  ///< bits of Offloads
   std::atomic<bool> gone_{false};
+  log::Limiter log_;
 
   // Live as long as the device: what was counted survives a reset.
   std::vector<NetRxCounters> rx_counters_;
