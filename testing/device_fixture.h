@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -12,8 +12,8 @@
 #include "event/io_thread.h"
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
-#include "virtio/device/virtio_device.h"
 
 namespace bellhop::testing {
 
@@ -24,24 +24,10 @@ class DeviceFixture {
   /// Where a test may put its buffers.
   static constexpr std::uint64_t kBuffers = 0x100000;
 
-  struct Sink final : QueueFaultSink {
-    void queue_broken() noexcept override { ++broken; }
-    std::atomic<int> broken{0};
-  };
-  struct Listener final : ConfigListener {
-    void config_changed() noexcept override { ++changes; }
-    std::atomic<int> changes{0};
-  };
   struct Queue {
     Queue(const GuestMemory& memory, GuestAddress at)
-        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}),
-          call(must(EventFd::create())) {
-      interrupt.point_at(&call);
-    }
+        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}) {}
     FakeDriver driver;
-    EventFd call;
-    GuestInterrupt interrupt;
-    std::unique_ptr<QueueRunner> runner;
   };
 
   explicit DeviceFixture(NotifyMode mode, GuestMemory guest_memory = make_memory(),
@@ -55,75 +41,53 @@ class DeviceFixture {
 
   /// The device to be served; it lives as long as the fixture.
   void serve(std::unique_ptr<VirtioDevice> made) {
-    device = std::move(made);
-    device->set_config_listener(&listener);
+    device = made.get();
+    host = must(InProcessDevice::create(
+        std::move(made), {.memory = &memory, .threads = {thread.get()}, .notify = mode_}));
     for (unsigned i = 0; i < device->traits().queue_count; ++i) {
-      Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));
-      queue.runner = must(QueueRunner::create(
-          {.thread = thread.get(), .mode = mode_, .interrupt = &queue.interrupt, .faults = &sink}));
+      queues.push_back(std::make_unique<Queue>(memory, ring_address(i)));
     }
+  }
+  /// Resets the device and destroys it.
+  void destroy() {
+    host.reset();
+    device = nullptr;
   }
 
   // ---- life ----
 
   /// DRIVER_OK with the queues of `enabled` (all of them if it is empty).
-  void start(std::uint64_t features, std::vector<unsigned> enabled = {}) {
-    if (enabled.empty()) {
-      for (unsigned i = 0; i < queues.size(); ++i) enabled.push_back(i);
+  void start(std::uint64_t features, const std::vector<unsigned>& enabled = {}) {
+    std::vector<QueueConfig> configs(queues.size());
+    for (unsigned i = 0; i < queues.size(); ++i) {
+      configs[i] = queues[i]->driver.config();
+      configs[i].ready = enabled.empty() || std::ranges::count(enabled, i) != 0;
     }
-    std::vector<QueueRunner*> runners(queues.size(), nullptr);
-    for (const unsigned i : enabled) runners[i] = queues[i]->runner.get();
-    must(device->activate(features, runners));
-    enabled_ = enabled;
-    running_ = true;
-    for (const unsigned i : enabled_) {
-      Queue& queue = *queues[i];
-      queue.runner->start(must(SplitRing::activate(
-          memory, queue.driver.config(), queue.driver.features(), queue.runner->counters())));
-      queue.runner->kick_once();
-    }
+    must(host->start(features | virtio::kRingFeatures, configs));
   }
   void start() { start(device->traits().features); }
   void stop() {
-    if (!running_) return;
-    running_ = false;
-    for (const unsigned i : enabled_) queues[i]->runner->stop();
-    device->reset();
+    if (host) host->stop();
   }
   /// A driver that starts anew.
-  void restart(std::uint64_t features, std::vector<unsigned> enabled = {}) {
+  void restart(std::uint64_t features, const std::vector<unsigned>& enabled = {}) {
     stop();
     for (unsigned i = 0; i < queues.size(); ++i) {
       queues[i]->driver =
           FakeDriver(memory, ring_address(i), kSize, {.indirect = true, .event_idx = true});
     }
-    start(features, std::move(enabled));
+    start(features, enabled);
   }
   void restart() { restart(device->traits().features); }
   void pause_and_resume() {
-    std::vector<std::optional<SplitRing>> rings;
-    for (const unsigned i : enabled_) {
-      rings.push_back(queues[i]->runner->stop());
-      EXPECT_EQ(rings.back()->in_flight(), 0U);
-    }
-    for (std::size_t k = 0; k < rings.size(); ++k) {
-      QueueRunner& runner = *queues[enabled_[k]]->runner;
-      runner.start(std::move(*rings[k]));
-      runner.kick_once();
-    }
+    host->life().pause();
+    host->life().resume();
   }
 
   // ---- the driver ----
 
   [[nodiscard]] FakeDriver& driver(unsigned queue) { return queues[queue]->driver; }
-  void kick(unsigned queue) {
-    QueueRunner& runner = *queues[queue]->runner;
-    if (runner.mode() == NotifyMode::kIoEventFd) {
-      runner.doorbell().signal();
-    } else {
-      runner.kick();
-    }
-  }
+  void kick(unsigned queue) { host->kick(queue); }
   void offer(unsigned queue) {
     if (driver(queue).offer()) kick(queue);
   }
@@ -181,15 +145,10 @@ class DeviceFixture {
   NotifyMode mode_;
 
  public:
-  Sink sink;
-  Listener listener;
   std::unique_ptr<IoThread> thread;
   std::vector<std::unique_ptr<Queue>> queues;
-  std::unique_ptr<VirtioDevice> device;
-
- private:
-  bool running_ = false;
-  std::vector<unsigned> enabled_;
+  std::unique_ptr<InProcessDevice> host;
+  VirtioDevice* device = nullptr;  ///< the host's
 };
 
 }  // namespace bellhop::testing

@@ -44,11 +44,6 @@ class EchoDevice final : public VirtioDevice {
     const std::lock_guard<std::mutex> hold_queues(queues_lock_);
     for (QueueRunner* runner : queues) {
       if (runner == nullptr) continue;
-      if (runner->mode() == NotifyMode::kKernel) {
-        carriers_.push_back(std::make_unique<Carrier>(*this));
-        runner->set_carrier(carriers_.back().get());
-        continue;
-      }
       queues_.push_back(std::make_unique<Queue>(*this, *runner));
       runner->set_handler(queues_.back().get());
     }
@@ -58,14 +53,22 @@ class EchoDevice final : public VirtioDevice {
     ++resets;
     const std::lock_guard<std::mutex> hold_queues(queues_lock_);
     queues_.clear();
-    carriers_.clear();
+    back_ends_.clear();
   }
-  [[nodiscard]] Carriage carriage(unsigned /*queue*/, std::uint64_t) const noexcept override {
-    return wants;
+  [[nodiscard]] ServerChoice server(unsigned /*queue*/, std::uint64_t) const noexcept override {
+    return {.server = wants, .required = required};
+  }
+  Status offload(std::uint64_t /*features*/, std::span<OffloadedQueue* const> queues) override {
+    for (OffloadedQueue* queue : queues) {
+      if (queue == nullptr) continue;
+      back_ends_.push_back(std::make_unique<BackEnd>(*this));
+      queue->set_back_end(*back_ends_.back());
+    }
+    return {};
   }
 
-  /// Queues that are carried now, by somebody else.
-  [[nodiscard]] unsigned carried() const noexcept { return carried_; }
+  /// Queues that the back end serves now.
+  [[nodiscard]] unsigned offloaded() const noexcept { return offloaded_; }
 
   /// Tells the driver of a change. Any thread.
   void change_config() noexcept { config_changed(); }
@@ -74,13 +77,14 @@ class EchoDevice final : public VirtioDevice {
   void release() {
     hold = false;
     const std::lock_guard<std::mutex> hold_queues(queues_lock_);
-    for (const auto& queue : queues_) queue->release();
+    for (const auto& queue : queues_) queue->answer_held();
   }
 
   std::atomic<bool> hold{false};
   std::atomic<bool> refuse_to_start{false};
-  std::atomic<bool> refuse_to_carry{false};      ///< the second queue
-  std::atomic<Carriage> wants{Carriage::kOurs};  ///< who is to serve its queues
+  std::atomic<bool> refuse_offload{false};  ///< of the second queue
+  std::atomic<Server> wants{Server::kDevice};
+  std::atomic<bool> required{false};
   std::atomic<unsigned> activations{0};
   std::atomic<unsigned> resets{0};
   std::atomic<unsigned> held{0};
@@ -95,12 +99,12 @@ class EchoDevice final : public VirtioDevice {
   }
 
   /// In the kernel's place.
-  class Carrier final : public QueueBackEnd {
+  class BackEnd final : public QueueBackEnd {
    public:
-    explicit Carrier(EchoDevice& device) : device_(device) {}
+    explicit BackEnd(EchoDevice& device) : device_(device) {}
     Status start(const OffloadedRing& ring) override {
-      if (device_.refuse_to_carry && device_.carried_ == 1) return fail("the kernel is busy");
-      ++device_.carried_;
+      if (device_.refuse_offload && device_.offloaded_ == 1) return fail("the kernel is busy");
+      ++device_.offloaded_;
       worker_ = std::make_unique<RingWorker>(*ring.memory, ring, RingFeatures{},
                                              [](DescriptorChain& chain, std::uint32_t& written) {
                                                written = echo(chain);
@@ -109,7 +113,7 @@ class EchoDevice final : public VirtioDevice {
       return {};
     }
     std::uint16_t stop() noexcept override {
-      --device_.carried_;
+      --device_.offloaded_;
       const std::uint16_t next = worker_->stop();
       worker_.reset();
       return next;
@@ -135,7 +139,7 @@ class EchoDevice final : public VirtioDevice {
     void submit() noexcept override {
       if (!device_->hold) finish();
     }
-    void release() {
+    void answer_held() {
       runner_->thread().run_sync([this] {
         // Without requests in flight the ring may be gone.
         if (count_ != 0) runner_->with_queue_lock([this] { finish(); });
@@ -162,8 +166,8 @@ class EchoDevice final : public VirtioDevice {
   std::array<std::atomic<std::uint8_t>, kConfigBytes> config_{};
   std::mutex queues_lock_;
   std::vector<std::unique_ptr<Queue>> queues_;
-  std::vector<std::unique_ptr<Carrier>> carriers_;
-  std::atomic<unsigned> carried_{0};
+  std::vector<std::unique_ptr<BackEnd>> back_ends_;
+  std::atomic<unsigned> offloaded_{0};
 };
 
 }  // namespace bellhop::testing

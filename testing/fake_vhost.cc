@@ -54,7 +54,7 @@ class FakeVhost::Handle final : public VhostHandle {
 
  private:
   struct Ring {
-    OffloadedRing lent;
+    OffloadedRing handed;
     EventFd kick;
     EventFd call;
     EventFd fault;
@@ -145,18 +145,18 @@ class FakeVhost::Handle final : public VhostHandle {
     if (state.index >= rings_.size()) return -ENOBUFS;
     Ring& ring = rings_[state.index];
     if (request == VHOST_GET_VRING_BASE) {
-      state.num = ring.lent.next_avail;
+      state.num = ring.handed.next_avail;
       return 0;
     }
     if (ring.worker) return -EBUSY;
     if (state.num > 0xffff) return -EINVAL;
     const auto value = static_cast<std::uint16_t>(state.num);
     if (request == VHOST_SET_VRING_BASE) {
-      ring.lent.next_avail = value;
+      ring.handed.next_avail = value;
     } else if (!std::has_single_bit(state.num)) {
       return -EINVAL;
     } else {
-      ring.lent.size = value;
+      ring.handed.size = value;
     }
     return 0;
   }
@@ -164,10 +164,10 @@ class FakeVhost::Handle final : public VhostHandle {
   int set_addresses(const vhost_vring_addr& addresses) {
     if (addresses.index >= rings_.size()) return -ENOBUFS;
     if (addresses.flags != 0) return -EOPNOTSUPP;
-    OffloadedRing& lent = rings_[addresses.index].lent;
-    lent.desc = pointer(addresses.desc_user_addr);
-    lent.avail = pointer(addresses.avail_user_addr);
-    lent.used = pointer(addresses.used_user_addr);
+    OffloadedRing& handed = rings_[addresses.index].handed;
+    handed.desc = pointer(addresses.desc_user_addr);
+    handed.avail = pointer(addresses.avail_user_addr);
+    handed.used = pointer(addresses.used_user_addr);
     return 0;
   }
 
@@ -223,16 +223,16 @@ class FakeVhost::Handle final : public VhostHandle {
 
   int serve(unsigned index, RingWorker::Serve how, int also = -1) {
     Ring& ring = rings_[index];
-    if (!mapped_ || ring.lent.size == 0 || ring.lent.desc == nullptr) return -EFAULT;
-    ring.lent.kick = ring.kick.valid() ? &ring.kick : nullptr;
-    ring.lent.call = ring.call.valid() ? &ring.call : nullptr;
-    ring.lent.fault = ring.fault.valid() ? &ring.fault : nullptr;
+    if (!mapped_ || ring.handed.size == 0 || ring.handed.desc == nullptr) return -EFAULT;
+    ring.handed.kick = ring.kick.valid() ? &ring.kick : nullptr;
+    ring.handed.call = ring.call.valid() ? &ring.call : nullptr;
+    ring.handed.fault = ring.fault.valid() ? &ring.fault : nullptr;
     const RingFeatures features{
         .indirect = (features_ & feature_mask(kFeatureIndirectDesc)) != 0,
         .event_idx = (features_ & feature_mask(kFeatureEventIdx)) != 0,
     };
     ring.worker =
-        std::make_unique<RingWorker>(*kernel_.memory_, ring.lent, features, std::move(how), also);
+        std::make_unique<RingWorker>(*kernel_.memory_, ring.handed, features, std::move(how), also);
     ++kernel_.serving_;
     return 0;
   }
@@ -240,7 +240,7 @@ class FakeVhost::Handle final : public VhostHandle {
   void halt(unsigned index) {
     Ring& ring = rings_[index];
     if (!ring.worker) return;
-    ring.lent.next_avail = ring.worker->stop();
+    ring.handed.next_avail = ring.worker->stop();
     ring.worker.reset();
     --kernel_.serving_;
   }

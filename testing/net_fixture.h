@@ -15,6 +15,7 @@
 #include "testing/fake_vhost.h"
 #include "testing/memory_nic.h"
 #include "testing/test_memory.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/net.h"
 #include "virtio/abi/ring.h"
 
@@ -35,61 +36,47 @@ class NetFixture {
   static constexpr std::uint32_t kSlotBytes = 72 * 1024;  ///< of guest memory for each buffer
   static constexpr std::uint64_t kBuffers = 0x100000;
 
-  struct Sink final : QueueFaultSink {
-    void queue_broken() noexcept override { ++broken; }
-    std::atomic<int> broken{0};
-  };
-  struct Listener final : ConfigListener {
-    void config_changed() noexcept override { ++changes; }
-    std::atomic<int> changes{0};
-  };
   struct Queue {
     explicit Queue(const GuestMemory& memory, GuestAddress at)
-        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}),
-          call(must(EventFd::create())) {
-      interrupt.point_at(&call);
-    }
+        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}) {}
     FakeDriver driver;
-    EventFd call;
-    GuestInterrupt interrupt;
-    std::unique_ptr<QueueRunner> runner;
   };
 
-  /// Who carries frames between rings and wires.
-  enum class Carrier { kDevice, kFakeVhost, kVhost };
+  /// Who moves frames between rings and wires.
+  enum class Mover { kDevice, kFakeVhost, kVhost };
 
   explicit NetFixture(NotifyMode mode, unsigned pairs = 1, NetOptions options = {},
-                      Carrier carrier = Carrier::kDevice)
-      : NetFixture(mode, std::make_shared<MemoryNic>(pairs), std::move(options), carrier) {}
+                      Mover mover = Mover::kDevice)
+      : NetFixture(mode, std::make_shared<MemoryNic>(pairs), std::move(options), mover) {}
   NetFixture(NotifyMode mode, std::shared_ptr<MemoryNic> memory_nic, NetOptions options = {},
-             Carrier carrier = Carrier::kDevice)
-      : NetFixture(mode, std::shared_ptr<NetBackend>(memory_nic), std::move(options), carrier) {
+             Mover mover = Mover::kDevice)
+      : NetFixture(mode, std::shared_ptr<NetBackend>(memory_nic), std::move(options), mover) {
     nic = std::move(memory_nic);
   }
   /// Over another back end; what is said of the network below does not work then.
   NetFixture(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {},
-             Carrier carrier = Carrier::kDevice)
-      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))), mode_(mode) {
+             Mover mover = Mover::kDevice)
+      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))) {
     const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
     std::unique_ptr<VhostNet> kernel;
-    if (carrier != Carrier::kDevice) {
+    if (mover != Mover::kDevice) {
       std::vector<int> wires;
       for (unsigned i = 0; i < pairs; ++i) wires.push_back(backend->pair(i).kernel_fd());
-      kernel = must(carrier == Carrier::kVhost
-                        ? VhostNet::create(wires)
-                        : VhostNet::create(wires, [this] { return vhost.open(); }));
+      kernel =
+          must(mover == Mover::kVhost ? VhostNet::create(wires)
+                                      : VhostNet::create(wires, [this] { return vhost.open(); }));
     }
-    device = std::make_unique<NetDevice>(std::move(backend), options, std::move(kernel));
-    device->set_config_listener(&listener);
+    auto made = std::make_unique<NetDevice>(std::move(backend), options, std::move(kernel));
+    device = made.get();
+    // Of every other pair, and of the others.
+    std::vector<IoThread*> threads{thread.get(), thread.get(), second_thread.get(),
+                                   second_thread.get()};
+    host = must(InProcessDevice::create(std::move(made),
+                                        {.memory = &memory, .threads = threads, .notify = mode}));
     for (unsigned i = 0; i < 2 * pairs + 1; ++i) {
-      Queue& queue = *queues.emplace_back(std::make_unique<Queue>(memory, ring_address(i)));
-      queue.runner =
-          must(QueueRunner::create({.thread = (i / 2 % 2 == 0 ? thread : second_thread).get(),
-                                    .mode = mode,
-                                    .interrupt = &queue.interrupt,
-                                    .faults = &sink}));
+      queues.push_back(std::make_unique<Queue>(memory, ring_address(i)));
     }
   }
   ~NetFixture() { stop(); }
@@ -103,29 +90,12 @@ class NetFixture {
   // ---- life ----
 
   void start(std::uint64_t features) {
-    std::vector<QueueRunner*> runners;
-    runners.reserve(queues.size());
-    features |= virtio::kRingFeatures;
-    for (const auto& queue : queues) {
-      const auto number = static_cast<unsigned>(runners.size());
-      const bool ours = device->carriage(number, features) == Carriage::kOurs;
-      queue->runner->set_mode(ours ? mode_ : NotifyMode::kKernel);
-      runners.push_back(queue->runner.get());
-    }
-    must(device->activate(features, runners));
-    running = true;
-    for (const auto& queue : queues) {
-      run(*queue, must(SplitRing::activate(memory, queue->driver.config(), queue->driver.features(),
-                                           queue->runner->counters())));
-    }
+    std::vector<QueueConfig> configs;
+    for (const auto& queue : queues) configs.push_back(queue->driver.config());
+    must(host->start(features | virtio::kRingFeatures, configs));
   }
   void start() { start(device->traits().features); }
-  void stop() {
-    if (!running) return;
-    running = false;
-    for (const auto& queue : queues) queue->runner->stop();
-    device->reset();
-  }
+  void stop() { host->stop(); }
   /// A driver that starts anew.
   void restart(std::uint64_t features) {
     stop();
@@ -136,23 +106,14 @@ class NetFixture {
     start(features);
   }
   void pause_and_resume() {
-    std::vector<std::optional<SplitRing>> rings;
-    rings.reserve(queues.size());
-    for (const auto& queue : queues) rings.push_back(queue->runner->stop());
-    for (std::size_t i = 0; i < rings.size(); ++i) run(*queues[i], std::move(*rings[i]));
+    host->life().pause();
+    host->life().resume();
   }
 
   // ---- the driver ----
 
   [[nodiscard]] FakeDriver& driver(unsigned queue) { return queues[queue]->driver; }
-  void kick(unsigned queue) {
-    QueueRunner& runner = *queues[queue]->runner;
-    if (runner.mode() == NotifyMode::kSync) {
-      runner.kick();
-    } else {
-      runner.doorbell().signal();
-    }
-  }
+  void kick(unsigned queue) { host->kick(queue); }
   void offer(unsigned queue) {
     if (driver(queue).offer()) kick(queue);
   }
@@ -312,25 +273,13 @@ class NetFixture {
   GuestMemory memory = make_memory(std::uint64_t{64} << 20);
   FakeVhost vhost{memory};
   std::shared_ptr<MemoryNic> nic;
-  Sink sink;
-  Listener listener;
   std::unique_ptr<IoThread> thread;         ///< of every other pair, from the first on
   std::unique_ptr<IoThread> second_thread;  ///< of the others
   std::vector<std::unique_ptr<Queue>> queues;
-  std::unique_ptr<NetDevice> device;
-  bool running = false;
+  std::unique_ptr<InProcessDevice> host;
+  NetDevice* device = nullptr;  ///< the host's
 
  private:
-  static void run(Queue& queue, SplitRing ring) {
-    if (queue.runner->mode() == NotifyMode::kKernel) {
-      must(queue.runner->carry(ring));
-    } else {
-      queue.runner->start(std::move(ring));
-    }
-    queue.runner->kick_once();
-  }
-
-  NotifyMode mode_;
   unsigned give_slot_ = 0;
   std::vector<std::vector<unsigned>> slot_of_;
 };

@@ -12,13 +12,13 @@
 #include "testing/fake_driver.h"
 #include "testing/fake_hypervisor.h"
 #include "testing/test_memory.h"
-#include "transport/device_core.h"
+#include "transport/negotiation.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop::testing {
 
-/// A driver before a transport's core whose device has others serve its rings.
-class OffloadFixture : private CoreClient {
+/// A driver before a device that has others serve its rings.
+class OffloadFixture : private TransportHost {
  public:
   static constexpr std::uint16_t kSize = 16;
   static constexpr std::uint8_t kUp = virtio::kStatusAcknowledge | virtio::kStatusDriver |
@@ -28,39 +28,40 @@ class OffloadFixture : private CoreClient {
   OffloadFixture& operator=(const OffloadFixture&) = delete;
 
   void serve(std::unique_ptr<VirtioDevice> device) {
-    core = must(DeviceCore::create(
+    negotiation = must(Negotiation::create(
         std::move(device),
         {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}, *this));
   }
   /// For tests whose rings are served by what goes before this.
   void finish() {
-    if (core) core->write_status(0);
-    core.reset();
+    if (negotiation) negotiation->write_status(0);
+    negotiation.reset();
   }
   /// From a reset on, with all features but EVENT_IDX; the status that comes of it.
   std::uint8_t bring_up() {
-    core->write_status(0);
+    negotiation->write_status(0);
     drivers.clear();
-    for (std::uint32_t i = 0; i < core->queue_count(); ++i) {
+    for (std::uint32_t i = 0; i < negotiation->life().queue_count(); ++i) {
       // One of them lies above the hole.
       const GuestAddress at{i == 1 ? kHighBase : 0x10000 * std::uint64_t{i + 1}};
       EXPECT_TRUE(memory.write(at, std::vector<std::byte>(FakeDriver::bytes_needed(kSize))));
       drivers.emplace_back(memory, at, kSize);
-      core->change_queue(i, [&](QueueConfig& config) { config = drivers.back().config(); });
+      negotiation->life().change_queue(
+          i, [&](QueueConfig& config) { config = drivers.back().config(); });
     }
-    core->write_status(virtio::kStatusAcknowledge | virtio::kStatusDriver);
-    core->set_driver_features(
-        0, core->device_features(0) &
+    negotiation->write_status(virtio::kStatusAcknowledge | virtio::kStatusDriver);
+    negotiation->set_driver_features(
+        0, negotiation->device_features(0) &
                ~static_cast<std::uint32_t>(virtio::feature_mask(virtio::kFeatureEventIdx)));
-    core->set_driver_features(1, core->device_features(1));
-    core->write_status(kUp & ~virtio::kStatusDriverOk);
-    core->write_status(kUp);
-    return core->status();
+    negotiation->set_driver_features(1, negotiation->device_features(1));
+    negotiation->write_status(kUp & ~virtio::kStatusDriverOk);
+    negotiation->write_status(kUp);
+    return negotiation->status();
   }
   /// Whether `buffers` come back used.
   bool works(unsigned queue, std::initializer_list<FakeDriver::Buffer> buffers) {
     EXPECT_TRUE(drivers[queue].add(buffers));
-    if (drivers[queue].offer()) core->notify(queue);
+    if (drivers[queue].offer()) negotiation->life().notify(queue);
     return soon([&] { return drivers[queue].reap().has_value(); });
   }
   template <class Condition>
@@ -73,12 +74,12 @@ class OffloadFixture : private CoreClient {
     return true;
   }
   [[nodiscard]] bool needs_reset() const {
-    return (core->status() & virtio::kStatusNeedsReset) != 0;
+    return (negotiation->status() & virtio::kStatusNeedsReset) != 0;
   }
 
   GuestMemory memory = make_memory();
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
-  std::unique_ptr<DeviceCore> core;
+  std::unique_ptr<Negotiation> negotiation;
   std::vector<FakeDriver> drivers;
 
  protected:

@@ -260,7 +260,7 @@ void PciRegisterDriver::write_queue(std::uint16_t queue, const QueueConfig& conf
   set_common(kCommonQueueDriver, config.driver.value() & UINT32_MAX, 4);
   set_common(kCommonQueueDriver + 4, config.driver.value() >> 32, 4);
   set_common(kCommonQueueDevice, config.device.value(), 8);
-  set_common(kCommonQueueMsixVector, config.msix_vector, 2);
+  set_common(kCommonQueueMsixVector, queue + 1U, 2);  // 0 is the configuration's
 }
 
 void PciRegisterDriver::enable_queue(std::uint16_t queue) {

@@ -8,6 +8,7 @@
 
 #include "bus/bus.h"
 #include "testing/fake_hypervisor.h"
+#include "virtio/abi/pci.h"
 #include "virtio/ring/queue_config.h"
 
 namespace bellhop::testing {

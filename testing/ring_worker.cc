@@ -55,8 +55,9 @@ RingWorker::RingWorker(const GuestMemory& memory, const OffloadedRing& ring, Rin
       fault_(copy_of(ring.fault)),
       end_(must(EventFd::create())),
       call_(copy_of(ring.call)),
-      queue_(must(SplitRing::activate(memory, config_of(memory, ring), features, counters_))) {
-  queue_.take_back(ring.next_avail);
+      queue_(must(
+          SplitRing::activate(memory, config_of(memory, ring), features, counters_,
+                              {.next_avail = ring.next_avail, .next_used = used_index(ring)}))) {
   if (kick_.valid()) wait_for(epoll_, kick_.get());
   if (also >= 0) wait_for(epoll_, also);
   wait_for(epoll_, end_.get());
@@ -69,7 +70,7 @@ std::uint16_t RingWorker::stop() {
     end_.signal();
     thread_.join();
   }
-  return queue_.next_avail();
+  return queue_.state().next_avail;
 }
 
 void RingWorker::set_call(const EventFd* call) {
@@ -89,9 +90,10 @@ void RingWorker::serve_all() {
   const std::lock_guard<std::mutex> hold(mutex_);
   bool blocked = false;
   do {
-    while (!blocked && queue_.pop(chain_) == Pop::kChain) {
+    Pop answer = Pop::kEmpty;
+    while (!blocked && (answer = queue_.pop(chain_)) != Pop::kEmpty && answer != Pop::kBroken) {
       std::uint32_t written = 0;
-      if (serve_(chain_, written)) {
+      if (answer == Pop::kMalformed || serve_(chain_, written)) {
         queue_.complete(chain_, written);
       } else {
         blocked = true;

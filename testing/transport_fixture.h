@@ -40,7 +40,7 @@ class TransportFixture {
   explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd) {
     auto device = std::make_unique<EchoDevice>(kQueues);
     echo = device.get();
-    const CoreWiring wiring{.memory = &memory, .threads = {thread.get()}, .notify = notify};
+    const DeviceWiring wiring{.memory = &memory, .threads = {thread.get()}, .notify = notify};
     if (kind != Kind::kMmio) {
       must(ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
       must(mmio.insert(kEcamBase, PciRoot::kEcamBytes, root.ecam()));
@@ -49,13 +49,15 @@ class TransportFixture {
           kind == Kind::kPci ? PciStyle::kModern : PciStyle::kTransitional));
       pci = std::make_unique<PciRegisterDriver>(port, must(root.add(*pci_device)));
       driver = pci.get();
-      core = &pci_device->core();
+      negotiation = &pci_device->negotiation();
+      life = &pci_device->life();
     } else {
       mmio_device = must(VirtioMmioDevice::create(std::move(device), wiring, binder, mmio,
                                                   {.base = kMmioBase, .gsi = kMmioGsi}));
       mmio_driver = std::make_unique<MmioRegisterDriver>(port, kMmioBase);
       driver = mmio_driver.get();
-      core = &mmio_device->core();
+      negotiation = &mmio_device->negotiation();
+      life = &mmio_device->life();
     }
     lay_out_rings();
   }
@@ -77,10 +79,7 @@ class TransportFixture {
 
   [[nodiscard]] std::vector<QueueConfig> configs() const {
     std::vector<QueueConfig> all;
-    for (const FakeDriver& ring : rings) {
-      all.push_back(ring.config());
-      all.back().msix_vector = static_cast<std::uint16_t>(all.size());
-    }
+    for (const FakeDriver& ring : rings) all.push_back(ring.config());
     return all;
   }
 
@@ -172,7 +171,8 @@ class TransportFixture {
   std::unique_ptr<PciRegisterDriver> pci;
   std::unique_ptr<MmioRegisterDriver> mmio_driver;
   EchoDevice* echo = nullptr;
-  DeviceCore* core = nullptr;
+  Negotiation* negotiation = nullptr;
+  DeviceLife* life = nullptr;
   RegisterDriver* driver = nullptr;
   std::vector<FakeDriver> rings;
 };

@@ -47,8 +47,7 @@ class VsockFixture : public DeviceFixture {
     serve(std::move(made));
   }
   ~VsockFixture() {
-    stop();
-    device.reset();
+    destroy();
     std::filesystem::remove_all(folder);
   }
 

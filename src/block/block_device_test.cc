@@ -122,7 +122,7 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
     return static_cast<std::uint64_t>(about.st_blocks) * 512;
   }
 
-  ScratchFile file_{"/tmp", kBytes};
+  ScratchFile file_{"/var/tmp", kBytes};
   std::unique_ptr<LoopDevice> device_;
   std::unique_ptr<BlockBackend> backend_;
   std::unique_ptr<QueueFixture> fixture_;
@@ -138,7 +138,7 @@ TEST_P(BlockDeviceTest, TellsTheDevicesSizeAndBlocks) {
 }
 
 TEST_P(BlockDeviceTest, TakesItsLogicalBlockFromTheDevice) {
-  const ScratchFile other("/tmp", kBytes);
+  const ScratchFile other("/var/tmp", kBytes);
   const LoopDevice large(other.path(), 4096);
   if (!large.valid()) GTEST_SKIP() << large.why_not();
   RawFileConfig wanted = config();
@@ -206,7 +206,7 @@ TEST_P(BlockDeviceTest, OneWriterAtATime) {
 }
 
 TEST_P(BlockDeviceTest, AReadOnlyDeviceCanOnlyBeRead) {
-  const ScratchFile other("/tmp", kBytes);
+  const ScratchFile other("/var/tmp", kBytes);
   const LoopDevice protected_device(other.path(), 512, LoopDevice::Access::kReadOnly);
   if (!protected_device.valid()) GTEST_SKIP() << protected_device.why_not();
   RawFileConfig wanted = config();

@@ -74,7 +74,7 @@ class ScratchFile {
 /// A tmpfs of a few kilobytes; has no path where this host lets us mount nothing.
 class SmallFileSystem {
  public:
-  explicit SmallFileSystem(std::uint64_t bytes) : path_("/tmp/bellhop-small-XXXXXX") {
+  explicit SmallFileSystem(std::uint64_t bytes) : path_("/var/tmp/bellhop-small-XXXXXX") {
     EXPECT_NE(::mkdtemp(path_.data()), nullptr);
     if (::mount("none", path_.c_str(), "tmpfs", 0, ("size=" + std::to_string(bytes)).c_str()) !=
         0) {

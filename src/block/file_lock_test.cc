@@ -23,7 +23,7 @@ RawFileConfig reading(const ScratchFile& file) {
 }
 
 TEST(FileLock, OneWriterAtATime) {
-  const ScratchFile file("/tmp", 1 << 20);
+  const ScratchFile file("/var/tmp", 1 << 20);
   auto first = open_raw_file(writing(file));
   ASSERT_TRUE(first) << first.error().message;
   const auto second = open_raw_file(writing(file));
@@ -37,7 +37,7 @@ TEST(FileLock, OneWriterAtATime) {
 }
 
 TEST(FileLock, ManyReadersAndNoWriterBesideThem) {
-  const ScratchFile file("/tmp", 1 << 20);
+  const ScratchFile file("/var/tmp", 1 << 20);
   const auto first = open_raw_file(reading(file));
   ASSERT_TRUE(first);
   const auto second = open_raw_file(reading(file));
@@ -46,7 +46,7 @@ TEST(FileLock, ManyReadersAndNoWriterBesideThem) {
 }
 
 TEST(FileLock, NamesTheProcessThatHoldsIt) {
-  const ScratchFile file("/tmp", 1 << 20);
+  const ScratchFile file("/var/tmp", 1 << 20);
   std::array<int, 2> ready{};
   ASSERT_EQ(::pipe(ready.data()), 0);
   const pid_t child = ::fork();
@@ -73,7 +73,7 @@ TEST(FileLock, NamesTheProcessThatHoldsIt) {
 }
 
 TEST(FileLock, SeesTheOlderKindOfLock) {
-  const ScratchFile file("/tmp", 1 << 20);
+  const ScratchFile file("/var/tmp", 1 << 20);
   const UniqueFd fd(::open(file.path().c_str(), O_RDWR | O_CLOEXEC));
   struct flock range {};
   range.l_type = F_WRLCK;
@@ -84,7 +84,7 @@ TEST(FileLock, SeesTheOlderKindOfLock) {
 
 // The kernel may keep a file that was registered in a ring open for longer than we do.
 TEST(FileLock, GoesWithTheBackEndAtOnce) {
-  const ScratchFile file("/tmp", 1 << 20);
+  const ScratchFile file("/var/tmp", 1 << 20);
   for (const auto sharing : {QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu}) {
     for (int i = 0; i < 20; ++i) {
       auto config = writing(file);

@@ -26,15 +26,15 @@ TEST(OpenRawFile, NamesWhatIsNotThere) {
 }
 
 TEST(OpenRawFile, RefusesADirectory) {
-  EXPECT_THAT(refusal(config_of("/tmp")), HasSubstr("directory"));
-  auto config = config_of("/tmp");
+  EXPECT_THAT(refusal(config_of("/var/tmp")), HasSubstr("directory"));
+  auto config = config_of("/var/tmp");
   config.read_only = true;
   EXPECT_THAT(refusal(config), HasSubstr("directory"));
 }
 
 TEST(OpenRawFile, RefusesWhatIsNoDisk) {
   EXPECT_THAT(refusal(config_of("/dev/null")), HasSubstr("not a file or block device"));
-  const ScratchFile file("/tmp", 0);
+  const ScratchFile file("/var/tmp", 0);
   ASSERT_EQ(::unlink(file.path().c_str()), 0);
   ASSERT_EQ(::mkfifo(file.path().c_str(), 0600), 0);
   auto config = config_of(file.path());
@@ -43,21 +43,21 @@ TEST(OpenRawFile, RefusesWhatIsNoDisk) {
 }
 
 TEST(OpenRawFile, RefusesAnOddSize) {
-  const ScratchFile odd("/tmp", 4096 + 100);
+  const ScratchFile odd("/var/tmp", 4096 + 100);
   EXPECT_THAT(refusal(config_of(odd.path())), HasSubstr("multiple of 512"));
-  const ScratchFile empty("/tmp", 0);
+  const ScratchFile empty("/var/tmp", 0);
   EXPECT_THAT(refusal(config_of(empty.path())), HasSubstr("0 bytes"));
 }
 
 TEST(OpenRawFile, RefusesNativeWithThePageCache) {
-  const ScratchFile file("/tmp", 4096);
+  const ScratchFile file("/var/tmp", 4096);
   auto config = config_of(file.path());
   config.aio = Aio::kNative;
   EXPECT_THAT(refusal(config), HasSubstr("cache=none"));
 }
 
 TEST(OpenRawFile, AReadOnlyImageCannotBeWritten) {
-  const ScratchFile file("/tmp", 8192);
+  const ScratchFile file("/var/tmp", 8192);
   auto config = config_of(file.path());
   config.read_only = true;
   for (const Aio aio : {Aio::kThreads, Aio::kIoUring}) {

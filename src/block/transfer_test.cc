@@ -29,7 +29,7 @@ class TransferTest : public ::testing::Test {
   TestIo io_;
 
  private:
-  ScratchFile file_{"/tmp", 1 << 20};
+  ScratchFile file_{"/var/tmp", 1 << 20};
   std::optional<DiskFile> disk_;
   BouncePool pool_;
 };

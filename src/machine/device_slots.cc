@@ -48,11 +48,11 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
     }
   }();
   if (!device) return forward(device);
-  CoreWiring core{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
+  DeviceWiring placed{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
   for (IoThread* const thread : *threads) {
-    core.threads.insert(core.threads.end(), queues_together<Config>(), thread);
+    placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }
-  return PreparedDevice{std::move(*device), std::move(core)};
+  return PreparedDevice{std::move(*device), std::move(placed)};
 }
 
 }  // namespace
@@ -72,22 +72,22 @@ Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
 }
 
 void DeviceSlots::pause() {
-  for (DeviceCore* core : cores()) core->pause();
+  for (DeviceLife* life : lives()) life->pause();
 }
 
 void DeviceSlots::resume() {
-  for (DeviceCore* core : cores()) core->resume();
+  for (DeviceLife* life : lives()) life->resume();
 }
 
 MachineCounters DeviceSlots::counters() const {
   MachineCounters sum;
-  for (const DeviceCore* core : cores()) {
+  for (const DeviceLife* life : lives()) {
     std::uint64_t kicks = 0;
     std::uint64_t by_exit = 0;
     std::uint64_t chains = 0;
     std::uint64_t interrupts = 0;
-    for (unsigned queue = 0; queue < core->queue_count(); ++queue) {
-      const QueueCounters& counters = core->runner(queue).counters();
+    for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
+      const QueueCounters& counters = life->counters(queue);
       kicks += counters.kicks.get();
       by_exit += counters.kicks_by_exit.get();
       chains += counters.chains.get();
@@ -107,8 +107,8 @@ MachineCounters DeviceSlots::counters() const {
                                      {"kicks_by_exit", by_exit},
                                      {"chains", chains},
                                      {"interrupts", interrupts}};
-    std::ranges::copy(core->stats(), std::back_inserter(stats));
-    sum.devices.push_back({core->traits().id, std::move(stats)});
+    std::ranges::copy(life->stats(), std::back_inserter(stats));
+    sum.devices.push_back({life->traits().id, std::move(stats)});
   }
   return sum;
 }

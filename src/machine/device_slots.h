@@ -12,9 +12,9 @@
 #include "machine/boot/memory_map.h"
 #include "machine/machine.h"
 #include "memory/guest_memory.h"
-#include "transport/device_core.h"
 #include "transport/host_binder.h"
 #include "transport/pci/virtio_pci_device.h"
+#include "virtio/device/device_life.h"
 
 namespace bellhop {
 
@@ -30,7 +30,7 @@ struct SlotWiring {
 /// A device and where its queues run, before a transport carries it.
 struct PreparedDevice {
   std::unique_ptr<VirtioDevice> device;
-  CoreWiring wiring;
+  DeviceWiring wiring;
 };
 
 /// Makes every device of devices.def that the configuration lists. Errors: a device's file, an
@@ -63,7 +63,7 @@ class DeviceSlots {
  protected:
   DeviceSlots() = default;
   /// For what every transport does alike.
-  [[nodiscard]] virtual std::vector<DeviceCore*> cores() const = 0;
+  [[nodiscard]] virtual std::vector<DeviceLife*> lives() const = 0;
 };
 
 /// virtio-pci devices behind a PCI root with ports and an ECAM window.

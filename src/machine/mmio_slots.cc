@@ -52,11 +52,11 @@ class MmioSlots final : public DeviceSlots {
   }
 
  protected:
-  [[nodiscard]] std::vector<DeviceCore*> cores() const override {
-    std::vector<DeviceCore*> cores;
-    cores.reserve(devices_.size());
-    for (const auto& device : devices_) cores.push_back(&device->core());
-    return cores;
+  [[nodiscard]] std::vector<DeviceLife*> lives() const override {
+    std::vector<DeviceLife*> lives;
+    lives.reserve(devices_.size());
+    for (const auto& device : devices_) lives.push_back(&device->life());
+    return lives;
   }
 
  private:

@@ -40,11 +40,11 @@ class PciSlots final : public DeviceSlots {
   void reset() override { root_.reset(); }
 
  protected:
-  [[nodiscard]] std::vector<DeviceCore*> cores() const override {
-    std::vector<DeviceCore*> cores;
-    cores.reserve(devices_.size());
-    for (const auto& device : devices_) cores.push_back(&device->core());
-    return cores;
+  [[nodiscard]] std::vector<DeviceLife*> lives() const override {
+    std::vector<DeviceLife*> lives;
+    lives.reserve(devices_.size());
+    for (const auto& device : devices_) lives.push_back(&device->life());
+    return lives;
   }
 
  private:

@@ -14,7 +14,7 @@ using testing::TransportFixture;
 /// A device whose queues somebody outside of its process serves: the kernel, in real life.
 class OffloadedQueueTest : public ::testing::TestWithParam<TransportFixture::Kind> {
  protected:
-  void SetUp() override { fixture_.echo->wants = Carriage::kKernelIfPossible; }
+  void SetUp() override { fixture_.echo->wants = Server::kKernel; }
   [[nodiscard]] bool mmio() const { return GetParam() == TransportFixture::Kind::kMmio; }
   /// One request there and back, and the interrupt for it, which nobody here sends.
   [[nodiscard]] bool works(std::uint16_t queue, std::uint8_t value) {
@@ -28,17 +28,17 @@ class OffloadedQueueTest : public ::testing::TestWithParam<TransportFixture::Kin
 
 TEST_P(OffloadedQueueTest, KicksAndInterruptsGoPastUs) {
   ASSERT_TRUE(fixture_.bring_up());
-  EXPECT_EQ(fixture_.echo->carried(), 2U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 2U);
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
   for (unsigned queue = 0; queue < TransportFixture::kQueues; ++queue) {
-    const QueueRunner& runner = fixture_.core->runner(queue);
-    EXPECT_EQ(runner.mode(), NotifyMode::kKernel);
-    EXPECT_EQ(runner.counters().kicks.get(), 0U);
-    EXPECT_EQ(runner.counters().chains.get(), 0U);
-    EXPECT_EQ(runner.counters().interrupts.get(), 0U);
+    EXPECT_EQ(fixture_.life->server(queue), Server::kKernel);
+    const QueueCounters& counters = fixture_.life->counters(queue);
+    EXPECT_EQ(counters.kicks.get(), 0U);
+    EXPECT_EQ(counters.chains.get(), 0U);
+    EXPECT_EQ(counters.interrupts.get(), 0U);
   }
   EXPECT_EQ(fixture_.vm.ioeventfds().size(), TransportFixture::kQueues);
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
 }
 
 TEST_P(OffloadedQueueTest, ComesBackFromAReset) {
@@ -46,7 +46,7 @@ TEST_P(OffloadedQueueTest, ComesBackFromAReset) {
     ASSERT_TRUE(fixture_.bring_up());
     ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
     fixture_.driver->set_status(0);
-    EXPECT_EQ(fixture_.echo->carried(), 0U);
+    EXPECT_EQ(fixture_.echo->offloaded(), 0U);
     EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
   }
   EXPECT_EQ(fixture_.binder.bad_detaches(), 0U);
@@ -57,14 +57,14 @@ TEST_P(OffloadedQueueTest, PausesAndResumesWithNothingLost) {
   ASSERT_TRUE(fixture_.bring_up());
   for (int i = 0; i < 50; ++i) {
     ASSERT_TRUE(both_work(static_cast<std::uint8_t>(i)));
-    fixture_.core->pause();
-    EXPECT_EQ(fixture_.echo->carried(), 0U);
+    fixture_.life->pause();
+    EXPECT_EQ(fixture_.echo->offloaded(), 0U);
     fixture_.add(0, 0xaa);
     if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
     std::this_thread::yield();
     EXPECT_FALSE(fixture_.rings[0].reap().has_value());
-    fixture_.core->resume();
-    EXPECT_EQ(fixture_.echo->carried(), 2U);
+    fixture_.life->resume();
+    EXPECT_EQ(fixture_.echo->offloaded(), 2U);
     EXPECT_TRUE(fixture_.reap(0));
     EXPECT_EQ(fixture_.answer(0), 0xaaU);
     (void)fixture_.interrupted(0);
@@ -74,33 +74,33 @@ TEST_P(OffloadedQueueTest, PausesAndResumesWithNothingLost) {
 TEST_P(OffloadedQueueTest, ADoorbellThatIsRefusedBringsAllOfItToUserSpace) {
   fixture_.vm.set_max_ioeventfds(1);
   ASSERT_TRUE(fixture_.bring_up());
-  EXPECT_EQ(fixture_.echo->carried(), 0U);
-  EXPECT_EQ(fixture_.core->runner(0).mode(), NotifyMode::kIoEventFd);
-  EXPECT_EQ(fixture_.core->runner(1).mode(), NotifyMode::kSync);
+  EXPECT_EQ(fixture_.echo->offloaded(), 0U);
+  EXPECT_EQ(fixture_.life->drain(0), Drain::kByIoThread);
+  EXPECT_EQ(fixture_.life->drain(1), Drain::kByVcpu);
   EXPECT_TRUE(both_work(7));
   fixture_.vm.set_max_ioeventfds(100);
   ASSERT_TRUE(fixture_.bring_up());
-  EXPECT_EQ(fixture_.echo->carried(), 2U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 2U);
   EXPECT_TRUE(both_work(8));
 }
 
 TEST_P(OffloadedQueueTest, AKernelThatRefusesTheSecondQueueGetsNone) {
-  fixture_.echo->refuse_to_carry = true;
+  fixture_.echo->refuse_offload = true;
   ASSERT_TRUE(fixture_.bring_up());
-  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 0U);
   EXPECT_EQ(fixture_.vm.ioeventfds().size(), TransportFixture::kQueues);
   EXPECT_TRUE(both_work(7));
   EXPECT_EQ(fixture_.driver->status() & kStatusNeedsReset, 0);
 }
 
-TEST_P(OffloadedQueueTest, WhatMustBeCarriedDoesNotStartWithoutThat) {
-  fixture_.echo->wants = Carriage::kKernelOnly;
-  fixture_.echo->refuse_to_carry = true;
+TEST_P(OffloadedQueueTest, WhatMustBeOffloadedDoesNotStartWithoutThat) {
+  fixture_.echo->required = true;
+  fixture_.echo->refuse_offload = true;
   (void)fixture_.bring_up();
   EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
-  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 0U);
   EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
-  fixture_.echo->refuse_to_carry = false;
+  fixture_.echo->refuse_offload = false;
   fixture_.vm.set_max_ioeventfds(1);
   (void)fixture_.bring_up();
   EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
@@ -118,7 +118,7 @@ TEST_P(OffloadedQueueTest, ABrokenRingNeedsAReset) {
   fixture_.driver->kick(0);
   EXPECT_TRUE(TransportFixture::eventually(
       [&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
-  EXPECT_EQ(fixture_.core->runner(0).counters().broken.get(), 1U);
+  EXPECT_EQ(fixture_.life->counters(0).broken.get(), 1U);
   EXPECT_TRUE(works(1, 2));
   ASSERT_TRUE(fixture_.bring_up());
   EXPECT_TRUE(both_work(3));
@@ -133,7 +133,7 @@ TEST_P(OffloadedQueueTest, ImpossibleQueuesAndUntimelyKicksStayHere) {
   }
   (void)fixture_.driver->bring_up(TransportFixture::kFeatures, configs);
   EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
-  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 0U);
   fixture_.driver->kick(0);
   fixture_.driver->set_status(0);
   fixture_.driver->kick(0);
@@ -147,15 +147,15 @@ TEST_P(OffloadedQueueTest, SurvivesKickStormsDuringResets) {
   ASSERT_TRUE(fixture_.bring_up());
   std::thread storm([&] {
     while (!stop) {
-      fixture_.core->notify(0);
-      fixture_.core->notify(1);
-      fixture_.core->notify(99);
+      fixture_.life->notify(0);
+      fixture_.life->notify(1);
+      fixture_.life->notify(99);
     }
   });
   for (int i = 0; i < 50; ++i) {
     ASSERT_TRUE(fixture_.bring_up());
-    fixture_.core->pause();
-    fixture_.core->resume();
+    fixture_.life->pause();
+    fixture_.life->resume();
     ASSERT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
   }
   stop = true;
@@ -211,7 +211,7 @@ TEST_P(OffloadedQueueTest, RestsWithoutBusMasteringAndMovesItsBar) {
   ASSERT_TRUE(fixture_.bring_up());
   ASSERT_TRUE(both_work(1));
   fixture_.pci->set_command(kPciCommandMemory);
-  EXPECT_EQ(fixture_.echo->carried(), 0U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 0U);
   fixture_.add(0, 2);
   if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
   fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
@@ -223,7 +223,7 @@ TEST_P(OffloadedQueueTest, RestsWithoutBusMasteringAndMovesItsBar) {
   fixture_.vm.set_max_ioeventfds(0);
   fixture_.pci->move_bar(fixture_.pci->bar() - 0x10'0000);
   EXPECT_TRUE(both_work(4));
-  EXPECT_EQ(fixture_.echo->carried(), 2U);
+  EXPECT_EQ(fixture_.echo->offloaded(), 2U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, OffloadedQueueTest,

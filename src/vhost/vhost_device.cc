@@ -75,28 +75,28 @@ Status VhostDevice::set_event(unsigned long request, const char* what, unsigned 
   return control(request, what, &file);
 }
 
-Status VhostDevice::set_up(unsigned ring, const OffloadedRing& lent) {
-  if (auto set = set_memory(*lent.memory); !set) return set;
+Status VhostDevice::set_up(unsigned ring, const OffloadedRing& handed) {
+  if (auto set = set_memory(*handed.memory); !set) return set;
   vhost_vring_state state{};
   state.index = ring;
-  state.num = lent.size;
+  state.num = handed.size;
   if (auto set = control(VHOST_SET_VRING_NUM, "the size of a ring", &state); !set) return set;
-  state.num = lent.next_avail;
+  state.num = handed.next_avail;
   if (auto set = control(VHOST_SET_VRING_BASE, "the place in a ring", &state); !set) return set;
   vhost_vring_addr addresses{};
   addresses.index = ring;
-  addresses.desc_user_addr = address_of(lent.desc);
-  addresses.avail_user_addr = address_of(lent.avail);
-  addresses.used_user_addr = address_of(lent.used);
+  addresses.desc_user_addr = address_of(handed.desc);
+  addresses.avail_user_addr = address_of(handed.avail);
+  addresses.used_user_addr = address_of(handed.used);
   if (auto set = control(VHOST_SET_VRING_ADDR, "the addresses of a ring", &addresses); !set) {
     return set;
   }
-  if (auto set = set_event(VHOST_SET_VRING_ERR, "an event for faults", ring, lent.fault); !set) {
+  if (auto set = set_event(VHOST_SET_VRING_ERR, "an event for faults", ring, handed.fault); !set) {
     return set;
   }
-  if (auto set = set_call(ring, lent.call); !set) return set;
+  if (auto set = set_call(ring, handed.call); !set) return set;
   // Last: the kernel looks at it from now on.
-  return set_event(VHOST_SET_VRING_KICK, "an event for kicks", ring, lent.kick);
+  return set_event(VHOST_SET_VRING_KICK, "an event for kicks", ring, handed.kick);
 }
 
 Status VhostDevice::set_call(unsigned ring, const EventFd* call) {

@@ -29,7 +29,7 @@ class VhostDevice final : public VhostPeer {
   Status set_features(std::uint64_t features);
 
   /// Gives the kernel all that it must know of a ring. Not served yet: that takes the back end.
-  Status set_up(unsigned ring, const OffloadedRing& lent) override;
+  Status set_up(unsigned ring, const OffloadedRing& handed) override;
   /// Where the driver is told of a ring; null: nowhere.
   Status set_call(unsigned ring, const EventFd* call) override;
   /// Forgets the events of a ring that is not served any more, and says how far it got.

@@ -30,7 +30,7 @@ class VhostNet final : private VhostRingOwner {
   /// What the driver acknowledged, before its rings are started. One pair is in use then.
   Status begin(std::uint64_t features);
   /// Who serves queue `queue` of the NIC: 2N is pair N's receive queue, 2N+1 its transmit queue.
-  [[nodiscard]] QueueBackEnd& carrier(unsigned queue) noexcept { return *rings_[queue].ring; }
+  [[nodiscard]] QueueBackEnd& ring(unsigned queue) noexcept { return *rings_[queue].ring; }
   /// Queues that the kernel serves now.
   [[nodiscard]] unsigned served() const noexcept;
   /// How often one was given to the kernel, since this was made.

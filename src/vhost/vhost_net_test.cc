@@ -45,13 +45,7 @@ struct VhostNetTest : ::testing::Test {
   auto create() {
     return VhostNet::create(taps(), [this] { return kernel.open(); });
   }
-  OffloadedRing lent(unsigned ring) {
-    OffloadedRing one = rings[ring]->lend();
-    one.kick = &kick;
-    one.call = &call;
-    one.fault = &fault;
-    return one;
-  }
+  OffloadedRing handed(unsigned ring) { return {rings[ring]->areas(), 0, &kick, &call, &fault}; }
 
   GuestMemory memory = make_memory();
   FakeVhost kernel{memory};
@@ -100,15 +94,15 @@ TEST_F(VhostNetTest, EachRefusalNamesWhatWasRefused) {
     const auto net = must(create());
     must(net->begin(kAll));
     kernel.refuse(request, ENOMEM);
-    const auto started = net->carrier(0).start(lent(0));
+    const auto started = net->ring(0).start(handed(0));
     ASSERT_FALSE(started) << words;
     EXPECT_THAT(started.error().message, HasSubstr(std::string("refuses ") + words));
     EXPECT_EQ(started.error().code, ENOMEM);
     kernel.refuse(request, 0);
     // The refusal is over: it works.
-    ASSERT_TRUE(net->carrier(0).start(lent(0)).has_value()) << words;
+    ASSERT_TRUE(net->ring(0).start(handed(0)).has_value()) << words;
     EXPECT_EQ(net->served(), 1U);
-    (void)net->carrier(0).stop();
+    (void)net->ring(0).stop();
   }
   for (const unsigned long request : {static_cast<unsigned long>(VHOST_SET_OWNER),
                                       static_cast<unsigned long>(VHOST_GET_FEATURES)}) {
@@ -123,13 +117,11 @@ TEST_F(VhostNetTest, EachRefusalNamesWhatWasRefused) {
 TEST_F(VhostNetTest, GoesOnWhereItWas) {
   const auto net = must(create());
   must(net->begin(kAll));
-  rings[1]->take_back(0);
   for (unsigned round = 0; round < 3; ++round) {
-    must(net->carrier(1).start(lent(1)));
+    must(net->ring(1).start(handed(1)));
     EXPECT_EQ(kernel.serving(), 1U);
-    const std::uint16_t next = net->carrier(1).stop();
+    const std::uint16_t next = net->ring(1).stop();
     EXPECT_EQ(next, 0U);
-    rings[1]->take_back(next);
   }
   EXPECT_EQ(kernel.serving(), 0U);
 }
@@ -138,19 +130,19 @@ TEST_F(VhostNetTest, GoesOnWhereItWas) {
 TEST_F(VhostNetTest, AKernelThatDoesNotSayWhereItWasIsNotNeededFor) {
   const auto net = must(create());
   must(net->begin(kAll));
-  must(net->carrier(1).start(lent(1)));
+  must(net->ring(1).start(handed(1)));
   kernel.refuse(VHOST_GET_VRING_BASE, EIO);
   const std::array<std::byte, 2> five{std::byte{5}, std::byte{0}};
   ASSERT_TRUE(memory.write(GuestAddress(0x2800 + 2), five));
-  EXPECT_EQ(net->carrier(1).stop(), 5U);
+  EXPECT_EQ(net->ring(1).stop(), 5U);
 }
 
 TEST_F(VhostNetTest, LinkAndPairsDecideWhatIsServed) {
   const auto net = must(create());
   must(net->begin(kAll));
   must(net->set_link(false));
-  must(net->carrier(0).start(lent(0)));
-  must(net->carrier(1).start(lent(1)));
+  must(net->ring(0).start(handed(0)));
+  must(net->ring(1).start(handed(1)));
   EXPECT_EQ(net->served(), 0U);
   must(net->set_link(true));
   EXPECT_EQ(net->served(), 2U);
@@ -159,8 +151,8 @@ TEST_F(VhostNetTest, LinkAndPairsDecideWhatIsServed) {
   EXPECT_EQ(net->served(), 0U);
   must(net->use_pairs(1));
   EXPECT_EQ(kernel.serving(), 2U);
-  (void)net->carrier(0).stop();
-  (void)net->carrier(1).stop();
+  (void)net->ring(0).stop();
+  (void)net->ring(1).stop();
   EXPECT_EQ(kernel.serving(), 0U);
   EXPECT_EQ(kernel.wrong_calls(), 0U);
 }

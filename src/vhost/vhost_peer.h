@@ -12,7 +12,7 @@ namespace bellhop {
 class VhostPeer {
  public:
   /// Gives the peer all that it must know of a ring. Errors: it refuses.
-  virtual Status set_up(unsigned ring, const OffloadedRing& lent) = 0;
+  virtual Status set_up(unsigned ring, const OffloadedRing& handed) = 0;
   /// Where the driver is told of a ring; null: nowhere.
   virtual Status set_call(unsigned ring, const EventFd* call) = 0;
   /// Has the peer forget a ring, and says how far it got. Errors: it does not say.

@@ -1,19 +1,11 @@
 #include "vhost/vhost_ring.h"
 
-#include <atomic>
-
 #include "base/log.h"
-#include "virtio/abi/ring.h"
 
 namespace bellhop {
 
-std::uint16_t VhostRing::used_index(const OffloadedRing& ring) noexcept {
-  auto* const index = reinterpret_cast<std::uint16_t*>(ring.used + virtio::kUsedIdxOffset);
-  return std::atomic_ref<std::uint16_t>(*index).load(std::memory_order_acquire);
-}
-
 Status VhostRing::start(const OffloadedRing& ring) {
-  lent_ = ring;
+  handed_ = ring;
   Status started = device_.set_up(index_, ring);
   if (started) started = owner_.ring_ready(number_);
   if (!started) (void)device_.take_down(index_);
@@ -25,7 +17,8 @@ std::uint16_t VhostRing::stop() noexcept {
   const auto base = device_.take_down(index_);
   if (base) return *base;
   log::error("{}", base.error().message);
-  return used_index(lent_);
+  // It gives back all that it takes before it lets go: that much was given back.
+  return used_index(handed_);
 }
 
 void VhostRing::call_changed(const EventFd* call) noexcept {

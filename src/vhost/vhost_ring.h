@@ -32,19 +32,15 @@ class VhostRing final : public QueueBackEnd {
   std::uint16_t stop() noexcept override;
   void call_changed(const EventFd* call) noexcept override;
 
-  /// How far a ring got, if its peer does not say: he gives back all that he takes before he lets
-  /// go, so that is what was given back.
-  static std::uint16_t used_index(const OffloadedRing& ring) noexcept;
-
   /// Has the peer look at the ring, kicked or not. While started.
-  void kick() const noexcept { lent_.kick->signal(); }
+  void kick() const noexcept { handed_.kick->signal(); }
 
  private:
   VhostPeer& device_;
   unsigned index_;
   VhostRingOwner& owner_;
   unsigned number_;  ///< the owner's
-  OffloadedRing lent_;
+  OffloadedRing handed_;
 };
 
 }  // namespace bellhop

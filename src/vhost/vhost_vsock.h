@@ -31,7 +31,7 @@ class VhostVsock final : private VhostRingOwner {
   /// Whether the kernel serves both queues now.
   [[nodiscard]] bool running() const noexcept;
   /// Of queue 0 (receive) and 1 (transmit).
-  [[nodiscard]] QueueBackEnd& carrier(unsigned queue) noexcept { return *rings_[queue]; }
+  [[nodiscard]] QueueBackEnd& ring(unsigned queue) noexcept { return *rings_[queue]; }
 
  private:
   VhostVsock() = default;

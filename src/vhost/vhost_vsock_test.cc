@@ -19,16 +19,15 @@ struct VhostVsockTest : ::testing::Test {
   auto create(std::uint64_t cid) {
     return VhostVsock::create(cid, [this] { return kernel.open(); });
   }
-  OffloadedRing lent(unsigned ring) {
+  OffloadedRing handed(unsigned ring) {
     QueueConfig config;
     config.size = 16;
     config.ready = true;
     config.desc = GuestAddress(0x1000 * (ring + 1));
     config.driver = GuestAddress(0x1000 * (ring + 1) + 0x400);
     config.device = GuestAddress(0x1000 * (ring + 1) + 0x800);
-    OffloadedRing one = must(SplitRing::activate(memory, config, {}, counters)).lend();
-    one.kick = &kick;
-    return one;
+    return {must(SplitRing::activate(memory, config, {}, counters)).areas(), 0, &kick, nullptr,
+            nullptr};
   }
   GuestMemory memory = make_memory();
   FakeVhost kernel{memory};
@@ -41,16 +40,16 @@ TEST_F(VhostVsockTest, BothRingsRunOrNone) {
   EXPECT_EQ(kernel.cid(), 42U);
   EXPECT_EQ(vsock->features(), 2U) << "SEQPACKET";
   must(vsock->begin(~std::uint64_t{0}));
-  must(vsock->carrier(0).start(lent(0)));
+  must(vsock->ring(0).start(handed(0)));
   EXPECT_EQ(kernel.serving(), 0U);
-  must(vsock->carrier(1).start(lent(1)));
+  must(vsock->ring(1).start(handed(1)));
   EXPECT_EQ(kernel.serving(), 2U);
-  (void)vsock->carrier(0).stop();
+  (void)vsock->ring(0).stop();
   EXPECT_EQ(kernel.serving(), 0U);
-  must(vsock->carrier(0).start(lent(0)));
+  must(vsock->ring(0).start(handed(0)));
   EXPECT_EQ(kernel.serving(), 2U);
-  (void)vsock->carrier(1).stop();
-  (void)vsock->carrier(0).stop();
+  (void)vsock->ring(1).stop();
+  (void)vsock->ring(0).stop();
   EXPECT_EQ(kernel.wrong_calls(), 0U);
 }
 
@@ -69,10 +68,10 @@ TEST_F(VhostVsockTest, ARefusalToRunIsAnError) {
   const auto vsock = must(create(3));
   must(vsock->begin(~std::uint64_t{0}));
   kernel.refuse(VHOST_VSOCK_SET_RUNNING, EFAULT);
-  must(vsock->carrier(0).start(lent(0)));
-  EXPECT_FALSE(vsock->carrier(1).start(lent(1)));
+  must(vsock->ring(0).start(handed(0)));
+  EXPECT_FALSE(vsock->ring(1).start(handed(1)));
   kernel.refuse(VHOST_VSOCK_SET_RUNNING, 0);
-  EXPECT_TRUE(vsock->carrier(1).start(lent(1)));
+  EXPECT_TRUE(vsock->ring(1).start(handed(1)));
   EXPECT_EQ(kernel.serving(), 2U);
 }
 

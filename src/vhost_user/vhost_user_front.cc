@@ -35,7 +35,7 @@ Result<std::unique_ptr<VhostUserFront>> VhostUserFront::create(const Setup& setu
   auto silent = EventFd::create();
   if (!silent) return forward(silent);
   front->silent_ = std::move(*silent);
-  front->lent_.resize(setup.queues);
+  front->handed_.resize(setup.queues);
   front->faults_.resize(setup.queues);
   for (unsigned i = 0; i < setup.queues; ++i) {
     VhostPeer& peer = *front;
@@ -194,26 +194,26 @@ Status VhostUserFront::set_event(Request request, unsigned ring, const EventFd& 
   return tell(request, std::as_bytes(std::span(&index, 1)), fds);
 }
 
-Status VhostUserFront::set_up(unsigned ring, const OffloadedRing& lent) {
+Status VhostUserFront::set_up(unsigned ring, const OffloadedRing& handed) {
   const std::lock_guard<std::mutex> hold(mutex_);
-  lent_[ring] = lent;
-  if (auto set = set_memory(*lent.memory); !set) return set;
-  VringState state{.index = ring, .num = lent.size};
+  handed_[ring] = handed;
+  if (auto set = set_memory(*handed.memory); !set) return set;
+  VringState state{.index = ring, .num = handed.size};
   if (auto set = tell(Request::kSetVringNum, state); !set) return set;
-  state.num = lent.next_avail;
+  state.num = handed.next_avail;
   if (auto set = tell(Request::kSetVringBase, state); !set) return set;
   const VringAddresses addresses{.index = ring,
                                  .flags = 0,
-                                 .desc = address_of(lent.desc),
-                                 .used = address_of(lent.used),
-                                 .avail = address_of(lent.avail),
+                                 .desc = address_of(handed.desc),
+                                 .used = address_of(handed.used),
+                                 .avail = address_of(handed.avail),
                                  .log = 0};
   if (auto set = tell(Request::kSetVringAddr, addresses); !set) return set;
-  if (auto set = set_event(Request::kSetVringErr, ring, *lent.fault); !set) return set;
-  const EventFd& call = lent.call != nullptr ? *lent.call : silent_;
+  if (auto set = set_event(Request::kSetVringErr, ring, *handed.fault); !set) return set;
+  const EventFd& call = handed.call != nullptr ? *handed.call : silent_;
   if (auto set = set_event(Request::kSetVringCall, ring, call); !set) return set;
   // Last: the ring counts as started from here.
-  return set_event(Request::kSetVringKick, ring, *lent.kick);
+  return set_event(Request::kSetVringKick, ring, *handed.kick);
 }
 
 /// There is always an event: back ends take its lack for a fault, or poll.
@@ -226,8 +226,8 @@ Status VhostUserFront::set_call(unsigned ring, const EventFd* call) {
 
 Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
   const std::lock_guard<std::mutex> hold(mutex_);
-  const OffloadedRing& lent = lent_[ring];
-  const std::uint16_t used = VhostRing::used_index(lent);
+  const OffloadedRing& handed = handed_[ring];
+  const std::uint16_t used = used_index(handed);
   if (!connected_) return used;
   const VringState asked{.index = ring, .num = 0};
   const auto reply = ask<VringState>(Request::kGetVringBase, std::as_bytes(std::span(&asked, 1)));
@@ -241,7 +241,7 @@ Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
   }
   // No more can have been taken than there are entries. Either of both may be wrong, and the used
   // index is the guest's to spoil: no reason to part.
-  return static_cast<std::uint16_t>(base - used) <= lent.size ? base : used;
+  return static_cast<std::uint16_t>(base - used) <= handed.size ? base : used;
 }
 
 Status VhostUserFront::ring_ready(unsigned ring) {
@@ -250,9 +250,9 @@ Status VhostUserFront::ring_ready(unsigned ring) {
     return on;
   }
   const std::lock_guard<std::mutex> faults(faults_mutex_);
-  faults_[ring] = lent_[ring].fault;
+  faults_[ring] = handed_[ring].fault;
   // It may have gone between the answer and now.
-  if (lost_) lent_[ring].fault->signal();
+  if (lost_) handed_[ring].fault->signal();
   return {};
 }
 

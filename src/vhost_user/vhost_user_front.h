@@ -45,7 +45,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
 
   /// What the driver acknowledged, before its rings are started.
   Status begin(std::uint64_t features);
-  [[nodiscard]] QueueBackEnd& carrier(unsigned queue) noexcept { return *rings_[queue]; }
+  [[nodiscard]] QueueBackEnd& ring(unsigned queue) noexcept { return *rings_[queue]; }
 
   /// From now on `thread` looks whether the peer is there. Until unwatch(). After begin().
   Status watch(IoThread& thread);
@@ -62,7 +62,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   VhostUserFront(const Setup& setup, Connect connect) noexcept
       : setup_(setup), connect_(std::move(connect)) {}
 
-  Status set_up(unsigned ring, const OffloadedRing& lent) override;
+  Status set_up(unsigned ring, const OffloadedRing& handed) override;
   Status set_call(unsigned ring, const EventFd* call) override;
   Result<std::uint16_t> take_down(unsigned ring) override;
   Status ring_ready(unsigned ring) override;
@@ -94,7 +94,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   bool connected_ = false;
   bool acks_ = false;                    ///< REPLY_ACK is agreed on
   const GuestMemory* memory_ = nullptr;  ///< as this peer knows it
-  std::vector<OffloadedRing> lent_;
+  std::vector<OffloadedRing> handed_;
   std::vector<std::unique_ptr<VhostRing>> rings_;
 
   /// Never held while one waits for the peer: the I/O thread takes it.

@@ -7,7 +7,9 @@
 #include "devices/blk/blk_device.h"
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/blk.h"
+#include "virtio/abi/ring.h"
 
 namespace bellhop {
 namespace {
@@ -21,10 +23,6 @@ constexpr std::uint64_t kHeaders = 0x400000;
 constexpr std::uint64_t kStatus = 0x500000;
 constexpr std::uint64_t kData = 0x800000;
 
-struct NoFaults final : QueueFaultSink {
-  void queue_broken() noexcept override {}
-};
-
 /// kSync, so that a kick drains on this very thread and its CPU time is all that is measured.
 void request_cpu(benchmark::State& state) {
   const auto depth = static_cast<unsigned>(state.range(0));
@@ -33,18 +31,14 @@ void request_cpu(benchmark::State& state) {
   FakeDriver driver(memory, kRing, kQueueSize, features);
   // epoll: valgrind, which counts the instructions here, stops at io_uring's waits.
   auto thread = must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = true}));
-  const EventFd call = must(EventFd::create());
-  GuestInterrupt interrupt;
-  interrupt.point_at(&call);
-  NoFaults faults;
-  auto runner = must(QueueRunner::create({.thread = thread.get(),
-                                          .mode = NotifyMode::kSync,
-                                          .interrupt = &interrupt,
-                                          .faults = &faults}));
-  BlkDevice device(make_null_backend(std::uint64_t{1} << 30), {.queue_size = kQueueSize});
-  QueueRunner* runners[] = {runner.get()};
-  must(device.activate(0, runners));
-  runner->start(must(SplitRing::activate(memory, driver.config(), features, runner->counters())));
+  const auto host = must(InProcessDevice::create(
+      std::make_unique<BlkDevice>(make_null_backend(std::uint64_t{1} << 30),
+                                  BlkOptions{.queue_size = kQueueSize}),
+      {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kSync}));
+  const QueueConfig config = driver.config();
+  std::uint64_t negotiated = virtio::kRingFeatures;
+  if (!features.indirect) negotiated &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
+  must(host->start(negotiated, {&config, 1}));
 
   for (unsigned i = 0; i < depth; ++i) {
     virtio::BlkRequestHeader header{};
@@ -59,15 +53,13 @@ void request_cpu(benchmark::State& state) {
                         {GuestAddress(kData + std::uint64_t{i} * 4096), 4096, true},
                         {GuestAddress(kStatus + i), 1, true}});
     }
-    if (driver.offer()) runner->kick();
+    if (driver.offer()) host->kick(0);
     while (driver.reap()) ++requests;
     driver.suppress_interrupts();
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(requests));
   state.counters["cpu_per_request"] = benchmark::Counter(
       static_cast<double>(requests), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
-  runner->stop();
-  device.reset();
 }
 
 BENCHMARK(request_cpu)->ArgNames({"depth", "indirect"})->Args({1, 1})->Args({32, 0})->Args({32, 1});

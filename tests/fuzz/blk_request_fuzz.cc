@@ -50,7 +50,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto queue = bellhop::testing::must(SplitRing::activate(memory, driver.config(), {}, counters));
   check(driver.add(std::span(buffers.data(), count)).has_value());
   (void)driver.offer();
-  if (queue.pop(request.chain) != Pop::kChain) return 0;
+  switch (queue.pop(request.chain)) {
+    case Pop::kChain:
+      break;
+    case Pop::kMalformed:
+      queue.complete(request.chain, 0);
+      return 0;
+    default:
+      return 0;
+  }
 
   const BlkPlan plan = parse_blk_request(request, limits, (data[7] & 1) != 0, (data[7] & 2) != 0);
   if (plan.kind == BlkPlan::Kind::kIo && plan.op != BlockOp::kFlush) {

@@ -54,15 +54,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   QueueCounters counters;
   const auto ring = must(SplitRing::activate(host.memory, host.driver.config(), {}, counters));
-  OffloadedRing lent = ring.lend();
-  lent.kick = &host.event;
-  lent.fault = &host.event;
+  const OffloadedRing handed{ring.areas(), 0, &host.event, nullptr, &host.event};
   (void)(*front)->begin(1);
-  QueueBackEnd& carrier = (*front)->carrier(1);
-  if (carrier.start(lent)) {
-    carrier.call_changed(&host.event);
+  QueueBackEnd& back_end = (*front)->ring(1);
+  if (back_end.start(handed)) {
+    back_end.call_changed(&host.event);
     // As many entries as there can be, at most, were taken and not given back.
-    if (carrier.stop() > kSize) std::abort();
+    if (back_end.stop() > kSize) std::abort();
   }
   return 0;
 }

@@ -16,7 +16,9 @@
 #include "block/raw_file.h"
 #include "devices/blk/blk_device.h"
 #include "guest/pattern.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/blk.h"
+#include "virtio/abi/ring.h"
 #include "virtio/ring/driver_ring.h"
 
 namespace bellhop::bench {
@@ -40,28 +42,16 @@ double clock_s(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-struct NoFaults final : QueueFaultSink {
-  void queue_broken() noexcept override {}
-};
-
-/// The device's side, ready to be rung.
+/// The device's side, ready to be kicked.
 struct Engine {
   static Result<std::unique_ptr<Engine>> create(const BlkSetting& setting, NotifyMode mode,
                                                 const CpuList& cpus, int image);
-  ~Engine() {
-    if (runner) runner->stop();
-    if (device) device->reset();
-  }
 
   std::optional<GuestMemory> memory;
   std::unique_ptr<IoThread> thread;
-  EventFd call;
-  GuestInterrupt interrupt;
-  NoFaults faults;
-  std::unique_ptr<QueueRunner> runner;
-  std::unique_ptr<BlkDevice> device;
+  std::unique_ptr<InProcessDevice> device;
   std::optional<DriverRing> driver;
-  std::uint64_t capacity = 0;
+  std::uint64_t capacity = 0;  ///< bytes
 };
 
 Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, NotifyMode mode,
@@ -75,34 +65,26 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, Notify
   auto thread = IoThread::start({.name = "io0", .cpus = cpus});
   if (!thread) return forward(thread);
   engine->thread = std::move(*thread);
-  auto call = EventFd::create();
-  if (!call) return forward(call);
-  engine->call = std::move(*call);
-  engine->interrupt.point_at(&engine->call);
-  auto runner = QueueRunner::create({.thread = engine->thread.get(),
-                                     .mode = mode,
-                                     .interrupt = &engine->interrupt,
-                                     .faults = &engine->faults});
-  if (!runner) return forward(runner);
   auto file = open_raw_file({.path = fmt::format("/proc/self/fd/{}", image),
                              .read_only = false,
                              .cache = setting.cache,
                              .aio = setting.aio});
   if (!file) return forward(file);
   engine->capacity = (*file)->limits().capacity;
-  engine->device =
-      std::make_unique<BlkDevice>(std::move(*file), BlkOptions{.queue_size = kQueueSize});
-  QueueRunner* runners[] = {runner->get()};
-  if (auto active = engine->device->activate(0, runners); !active) return forward(active);
-  const RingFeatures features{.indirect = true, .event_idx = true};
-  auto driver = DriverRing::create(*engine->memory, kRing, kQueueSize, features);
+  auto device = InProcessDevice::create(
+      std::make_unique<BlkDevice>(std::move(*file), BlkOptions{.queue_size = kQueueSize}),
+      {.memory = &*engine->memory, .threads = {engine->thread.get()}, .notify = mode});
+  if (!device) return forward(device);
+  engine->device = std::move(*device);
+  constexpr std::uint64_t kFeatures = virtio::kRingFeatures;
+  auto driver = DriverRing::create(*engine->memory, kRing, kQueueSize,
+                                   InProcessDevice::ring_features(kFeatures));
   if (!driver) return forward(driver);
   engine->driver.emplace(std::move(*driver));
-  auto ring = SplitRing::activate(*engine->memory, engine->driver->config(), features,
-                                  (*runner)->counters());
-  if (!ring) return forward(ring);
-  (*runner)->start(std::move(*ring));
-  engine->runner = std::move(*runner);
+  const QueueConfig config = engine->driver->config();
+  if (auto started = engine->device->start(kFeatures, {&config, 1}); !started) {
+    return forward(started);
+  }
   return engine;
 }
 
@@ -209,20 +191,14 @@ Status Load::finish(std::size_t index, Clock::time_point now) {
   return {};
 }
 
-void Load::kick() {
-  if (cell_.notify == NotifyMode::kSync) {
-    engine_.runner->kick();
-  } else {
-    engine_.runner->doorbell().signal();
-  }
-}
+void Load::kick() { engine_.device->kick(0); }
 
 Status Load::wait(const EventFd& interrupt) {
-  pollfd fds[2] = {{engine_.call.get(), POLLIN, 0}, {interrupt.get(), POLLIN, 0}};
+  pollfd fds[2] = {{engine_.device->call(0).get(), POLLIN, 0}, {interrupt.get(), POLLIN, 0}};
   const int ready = ::poll(fds, 2, kPatienceMs);
   if (fds[1].revents != 0) return fail("interrupted", EINTR);
   if (ready == 0) return fail("requests in flight were not answered", ETIMEDOUT);
-  engine_.call.consume();
+  (void)engine_.device->call(0).consume();
   return {};
 }
 
@@ -249,7 +225,7 @@ Result<Measurement> Load::run(double warmup_s, double seconds, const EventFd& in
     std::uint64_t kicks, spurious, calls;
   };
   const auto mark = [this] {
-    const QueueCounters& c = engine_.runner->counters();
+    const QueueCounters& c = engine_.device->life().counters(0);
     return Mark{Clock::now(),
                 clock_s(CLOCK_PROCESS_CPUTIME_ID),
                 clock_s(CLOCK_THREAD_CPUTIME_ID),

@@ -10,6 +10,7 @@
 #include "testing/faulty_backend.h"
 #include "testing/memory_backend.h"
 #include "testing/test_memory.h"
+#include "transport/inprocess/in_process_device.h"
 
 namespace bellhop {
 namespace {
@@ -22,18 +23,13 @@ using namespace virtio;
 constexpr std::uint16_t kSize = 64;
 constexpr std::uint64_t kDiskBytes = 1 << 20;
 
-struct NoFaults final : QueueFaultSink {
-  void queue_broken() noexcept override { ADD_FAILURE() << "a queue broke"; }
-};
-
 /// One queue with its driver, I/O thread and vCPU; each has a megabyte of its own.
 struct Lane {
-  Lane(const GuestMemory& memory, unsigned number, NotifyMode mode)
-      : base((number + 1) << 20),
+  Lane(const GuestMemory& memory, unsigned number)
+      : queue(number),
+        base((number + 1) << 20),
         driver(memory, GuestAddress(base), kSize, {.indirect = true, .event_idx = false}),
         thread(must(IoThread::start({}))) {
-    runner = must(QueueRunner::create(
-        {.thread = thread.get(), .mode = mode, .interrupt = &interrupt, .faults = &no_faults}));
     const BlkRequestHeader in{kBlkTypeIn, 0, 0};
     const BlkRequestHeader past_end{kBlkTypeIn, 0, kDiskBytes};
     EXPECT_TRUE(memory.write(honest_header(), std::as_bytes(std::span(&in, 1))));
@@ -49,13 +45,7 @@ struct Lane {
     for (unsigned i = 0; i < count; ++i) {
       ASSERT_TRUE(driver.add(
           {{header, sizeof(BlkRequestHeader), false}, {data(), 512, true}, {status(), 1, true}}));
-      if (driver.offer()) {
-        if (runner->mode() == NotifyMode::kSync) {
-          runner->kick();
-        } else {
-          runner->doorbell().signal();
-        }
-      }
+      if (driver.offer()) host->kick(queue);
       const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
       while (!driver.reap()) {
         ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "no answer";
@@ -63,12 +53,11 @@ struct Lane {
     }
   }
 
+  unsigned queue;
   std::uint64_t base;
   FakeDriver driver;
   std::unique_ptr<IoThread> thread;
-  GuestInterrupt interrupt;
-  NoFaults no_faults;
-  std::unique_ptr<QueueRunner> runner;
+  InProcessDevice* host = nullptr;
 };
 
 class BlkCountersTest : public ::testing::TestWithParam<NotifyMode> {};
@@ -77,14 +66,17 @@ TEST_P(BlkCountersTest, TwoQueuesAtOnceLoseNoCount) {
   constexpr unsigned kRequests = 2000;
   const GuestMemory memory = make_memory();
   auto faults = std::make_shared<FaultyBackend>(std::make_unique<MemoryBackend>(kDiskBytes));
-  BlkDevice device(faults, {.queues = 2, .queue_size = kSize});
-  std::array<Lane, 2> lanes{Lane(memory, 0, GetParam()), Lane(memory, 1, GetParam())};
-  QueueRunner* runners[] = {lanes[0].runner.get(), lanes[1].runner.get()};
-  must(device.activate(device.traits().features, runners));
-  for (Lane& lane : lanes) {
-    lane.runner->start(must(SplitRing::activate(memory, lane.driver.config(),
-                                                lane.driver.features(), lane.runner->counters())));
-  }
+  std::array<Lane, 2> lanes{Lane(memory, 0), Lane(memory, 1)};
+  auto made = std::make_unique<BlkDevice>(faults, BlkOptions{.queues = 2, .queue_size = kSize});
+  BlkDevice& device = *made;
+  const auto host = must(InProcessDevice::create(
+      std::move(made), {.memory = &memory,
+                        .threads = {lanes[0].thread.get(), lanes[1].thread.get()},
+                        .notify = GetParam()}));
+  for (Lane& lane : lanes) lane.host = host.get();
+  const std::array configs{lanes[0].driver.config(), lanes[1].driver.config()};
+  must(host->start((device.traits().features | kRingFeatures) & ~feature_mask(kFeatureEventIdx),
+                   configs));
   const auto on_both = [&lanes](auto work) {
     std::atomic<int> ready{0};
     const auto vcpu = [&](Lane& lane) {
@@ -108,8 +100,8 @@ TEST_P(BlkCountersTest, TwoQueuesAtOnceLoseNoCount) {
     for (unsigned i = 0; i < kRequests; ++i) device.write_config(0, {&value, 1});
   });
   EXPECT_EQ(device.counters().guest_faults.get(), 4U * kRequests);
-  for (Lane& lane : lanes) lane.runner->stop();
-  device.reset();
+  host->stop();
+  EXPECT_EQ(host->resets_needed(), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkCountersTest,

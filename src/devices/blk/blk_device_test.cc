@@ -13,6 +13,7 @@
 #include "testing/faulty_backend.h"
 #include "testing/memory_backend.h"
 #include "testing/test_memory.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop {
@@ -31,23 +32,13 @@ constexpr GuestAddress kData{0x800000};
 constexpr std::uint64_t kDiskBytes = 1 << 20;
 constexpr std::uint8_t kUntouched = 0xee;
 
-struct Sink final : QueueFaultSink {
-  void queue_broken() noexcept override { ++broken; }
-  std::atomic<int> broken{0};
-};
-
 /// A disk in memory whose faults the test scripts, and a driver before it.
 class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
   BlkDeviceTest()
       : memory(make_memory()),
         driver(memory, kRing, kSize, {.indirect = true, .event_idx = true}),
-        thread(must(IoThread::start({}))),
-        call(must(EventFd::create())) {
-    interrupt.point_at(&call);
-    runner = must(QueueRunner::create(
-        {.thread = thread.get(), .mode = GetParam(), .interrupt = &interrupt, .faults = &sink}));
-  }
+        thread(must(IoThread::start({}))) {}
   ~BlkDeviceTest() override { stop(); }
 
   void make(BlkOptions options = {}, std::uint64_t logical_block = 512, bool read_only = false) {
@@ -57,28 +48,24 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     disk = medium.get();
     faults = std::make_shared<FaultyBackend>(std::move(medium));
     options.queue_size = kSize;
-    device = std::make_unique<BlkDevice>(faults, options);
+    serve(std::make_unique<BlkDevice>(faults, options));
+  }
+  void serve(std::unique_ptr<BlkDevice> made) {
+    device = made.get();
+    host = must(InProcessDevice::create(
+        std::move(made), {.memory = &memory, .threads = {thread.get()}, .notify = GetParam()}));
     start(device->traits().features);
   }
   void start(std::uint64_t features) {
-    QueueRunner* runners[] = {runner.get()};
-    must(device->activate(features, runners));
-    runner->start(
-        must(SplitRing::activate(memory, driver.config(), driver.features(), runner->counters())));
+    const QueueConfig config = driver.config();
+    must(host->start(features | kRingFeatures, {&config, 1}));
   }
   void stop() {
-    if (!device) return;
+    if (!host) return;
     if (faults) faults->release_all();
-    runner->stop();
-    device->reset();
+    host->stop();
   }
-  void kick() {
-    if (GetParam() == NotifyMode::kIoEventFd) {
-      runner->doorbell().signal();
-    } else {
-      runner->kick();
-    }
-  }
+  void kick() { host->kick(0); }
 
   void write_header(std::uint32_t type, std::uint64_t sector) {
     const BlkRequestHeader header{type, 0, sector};
@@ -137,13 +124,10 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   GuestMemory memory;
   FakeDriver driver;
   std::unique_ptr<IoThread> thread;
-  EventFd call;
-  GuestInterrupt interrupt;
-  Sink sink;
-  std::unique_ptr<QueueRunner> runner;
   MemoryBackend* disk = nullptr;
   std::shared_ptr<FaultyBackend> faults;
-  std::unique_ptr<BlkDevice> device;
+  std::unique_ptr<InProcessDevice> host;
+  BlkDevice* device = nullptr;  ///< the host's
   std::optional<FakeDriver::Used> last_used;
 };
 
@@ -250,14 +234,13 @@ TEST_P(BlkDeviceTest, ResetWithRequestsInFlightThenWorksAgain) {
   }
   if (driver.offer()) kick();
   while (faults->held() != 8) std::this_thread::yield();
-  std::thread host([this] {
+  std::thread medium([this] {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     faults->release_all();
   });
-  const auto ring = runner->stop();  // row 19: waits, frees nothing under the host's I/O
-  host.join();
-  EXPECT_EQ(ring->in_flight(), 0U);
-  device->reset();
+  host->stop();  // row 19: waits, frees nothing under the host's I/O
+  medium.join();
+  EXPECT_EQ(faults->held(), 0U);
   driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
   start(device->traits().features);
   expect_works();
@@ -272,9 +255,7 @@ TEST_P(BlkDeviceTest, TenThousandResetsUnderFire) {
     }
     if (driver.offer() && i % 3 != 0) kick();
     if (i % 2 == 0) kick();
-    const auto ring = runner->stop();
-    ASSERT_EQ(ring->in_flight(), 0U);
-    device->reset();
+    host->stop();
     driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
     start(device->traits().features);
   }
@@ -369,9 +350,8 @@ TEST_P(BlkDeviceTest, Row25HostErrorsReachTheGuestAndAreCounted) {
 }
 
 TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
-  device =
-      std::make_unique<BlkDevice>(make_null_backend(kDiskBytes), BlkOptions{.queue_size = kSize});
-  start(device->traits().features);
+  serve(
+      std::make_unique<BlkDevice>(make_null_backend(kDiskBytes), BlkOptions{.queue_size = kSize}));
   write_header(kBlkTypeIn, 0);
   constexpr std::uint64_t kRequests = 1'000'000;
   const auto run = [&](std::uint64_t count) {
@@ -391,7 +371,7 @@ TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
   const std::uint64_t before = allocations.load();
   run(kRequests);
   EXPECT_EQ(allocations.load() - before, 0U);
-  EXPECT_EQ(runner->counters().completions.get(), kRequests + 1000);
+  EXPECT_EQ(host->life().counters(0).completions.get(), kRequests + 1000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkDeviceTest,

@@ -20,7 +20,7 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
   std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, features));
   const std::uint16_t depth = device.traits().queue_max_size;
   const QueueSharing sharing =
-      runner.mode() == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
+      runner.drain() == Drain::kByVcpu ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
   // The back end and the loop are told on the thread to which they belong.
   Status made;
   runner.thread().run_sync([&] {
@@ -68,6 +68,15 @@ void BlkQueue::drain() noexcept {
 void BlkQueue::submit() noexcept {
   io_->submit();
   count_system_calls();
+}
+
+/// The driver hears of its mistake where it looks for an answer: with no status at all it would
+/// take the request for done.
+std::uint32_t BlkQueue::malformed(DescriptorChain& chain) noexcept {
+  device_.counters_.guest_faults.add();
+  if (chain.writable().empty()) return 0;
+  const GuestSpan& last = chain.writable().back();
+  return last.store(last.size() - 1, std::uint8_t{kBlkStatusIoError}) ? 1 : 0;
 }
 
 void BlkQueue::count_system_calls() noexcept {

@@ -19,6 +19,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
 
   void drain() noexcept override;
   void submit() noexcept override;
+  std::uint32_t malformed(DescriptorChain& chain) noexcept override;
 
  private:
   BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features);

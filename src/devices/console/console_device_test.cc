@@ -88,8 +88,7 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     folder = ::mkdtemp(name);
   }
   ~ConsoleDeviceTest() override {
-    fixture.stop();
-    fixture.device.reset();
+    fixture.destroy();
     for (const char* file : {"/s", "/s1", "/f"}) ::unlink((folder + file).c_str());
     ::rmdir(folder.c_str());
   }
@@ -452,7 +451,7 @@ TEST_P(ConsoleDeviceTest, Row31ResizeStormsAreToldAsAFewChanges) {
   EXPECT_EQ(heard.rest, std::string("\x50\x00\x19\x00", 4)) << "columns first (5.3.6.2)";
   EXPECT_EQ(hear().event, kConsolePortOpen);
 
-  const int changes = fixture.listener.changes;
+  const unsigned changes = fixture.host->config_changes();
   for (int i = 0; i < 20'000; ++i) {
     window->set_size(static_cast<std::uint16_t>(100 + i % 7), 40);
   }
@@ -466,7 +465,7 @@ TEST_P(ConsoleDeviceTest, Row31ResizeStormsAreToldAsAFewChanges) {
   } while (heard.rest != last && messages < 200);
   EXPECT_EQ(heard.rest, last);
   EXPECT_LT(messages, 100);
-  EXPECT_LT(fixture.listener.changes - changes, 100);
+  EXPECT_LT(fixture.host->config_changes() - changes, 100U);
   EXPECT_EQ(fixture.config<ConsoleConfigSpace>().cols, 132U);
   window->set_size(132, 43);
   fixture.settle();
@@ -483,10 +482,8 @@ TEST_P(ConsoleDeviceTest, TheWindowMayOutliveTheDevice) {
   serve(window);
   start_simple();
   window->set_size(10, 10);
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.listener.changes == 1; }));
-  fixture.stop();
-  fixture.queues.clear();
-  fixture.device.reset();
+  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.host->config_changes() == 1; }));
+  fixture.destroy();
   window->set_size(20, 20);
 }
 

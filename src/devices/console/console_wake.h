@@ -8,7 +8,7 @@ namespace bellhop {
 /// from elsewhere, or where a vCPU may hold its queue lock, by a message. Any thread, with any
 /// lock.
 inline void wake_queue(QueueRunner& runner) noexcept {
-  if (runner.mode() == NotifyMode::kIoEventFd && runner.thread().is_current()) {
+  if (runner.drain() == Drain::kByIoThread && runner.thread().is_current()) {
     runner.wake();
   } else {
     runner.thread().loop().post([&runner] { runner.wake(); });

@@ -42,19 +42,23 @@ void FsDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>
   // 5.11.4: read-only.
 }
 
-Carriage FsDevice::carriage(unsigned /*queue*/, std::uint64_t /*features*/) const noexcept {
-  return Carriage::kKernelOnly;
+ServerChoice FsDevice::server(unsigned /*queue*/, std::uint64_t /*features*/) const noexcept {
+  return {.server = Server::kProcess, .required = true};
 }
 
-Status FsDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
+Status FsDevice::offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) {
   if (auto begun = front_->begin(features); !begun) return begun;
-  QueueRunner* any = nullptr;
+  OffloadedQueue* any = nullptr;
   for (unsigned i = 0; i < queues.size(); ++i) {
     if (queues[i] == nullptr) continue;
-    queues[i]->set_carrier(&front_->carrier(i));
+    queues[i]->set_back_end(front_->ring(i));
     any = queues[i];
   }
   return any != nullptr ? front_->watch(any->thread()) : Status();
+}
+
+Status FsDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* const> /*queues*/) {
+  return {};  // no queue is ours
 }
 
 void FsDevice::reset() noexcept { front_->unwatch(); }

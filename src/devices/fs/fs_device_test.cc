@@ -21,7 +21,7 @@ using vhost_user::Channel;
 using vhost_user::Message;
 using vhost_user::Request;
 
-/// The device behind a transport's core, between a driver and a back end.
+/// The device behind its negotiation, between a driver and a back end.
 struct FsDeviceTest : ::testing::Test, testing::OffloadFixture {
   void SetUp() override {
 #ifdef __SANITIZE_THREAD__
@@ -62,11 +62,11 @@ struct FsDeviceTest : ::testing::Test, testing::OffloadFixture {
       (void)channel.send(message.request(), vhost_user::kReply, std::as_bytes(std::span(&said, 1)));
       return true;
     });
-    core->pause();
+    negotiation->life().pause();
     back_end.set_hook({});
-    core->resume();
+    negotiation->life().resume();
   }
-  std::uint64_t losses() { return core->stats().at(1).value; }
+  std::uint64_t losses() { return negotiation->life().stats().at(1).value; }
 
   FakeBackEnd back_end;
 };
@@ -79,21 +79,21 @@ TEST_F(FsDeviceTest, TheBackEndServesAllQueues) {
   for (int i = 0; i < 50; ++i) {
     for (unsigned queue = 0; queue < kQueues; ++queue) ASSERT_TRUE(answers(queue));
   }
-  EXPECT_EQ(core->stats()[0].value, kQueues);
+  EXPECT_EQ(negotiation->life().stats()[0].value, kQueues);
   EXPECT_EQ(back_end.wrong_messages(), 0U);
 }
 
 TEST_F(FsDeviceTest, ShowsItsTagAndItsQueues) {
   FsConfigSpace space{};
-  core->write_config(0, std::as_bytes(std::span(&space, 1)));
-  core->read_config(0, std::as_writable_bytes(std::span(&space, 1)));
+  negotiation->life().write_config(0, std::as_bytes(std::span(&space, 1)));
+  negotiation->life().read_config(0, std::as_writable_bytes(std::span(&space, 1)));
   EXPECT_STREQ(space.tag, "shared");
   EXPECT_EQ(space.num_request_queues, kQueues - 1);
 }
 
 TEST_F(FsDeviceTest, WithoutAcknowledgementsItWorksAsWell) {
   back_end.offer(FakeBackEnd::kAllFeatures, 1U << vhost_user::kProtocolMq, kQueues);
-  core->write_status(0);
+  negotiation->write_status(0);
   back_end.hang_up();  // the next life begins with a new connection
   EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
   EXPECT_TRUE(bring_up() == kUp || bring_up() == kUp);
@@ -104,14 +104,14 @@ TEST_F(FsDeviceTest, PausesAndStartsAnew) {
   for (int life = 0; life < 5; ++life) {
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(answers(1));
-    core->pause();
+    negotiation->life().pause();
     EXPECT_EQ(back_end.serving(), 0U);
-    core->resume();
+    negotiation->life().resume();
     EXPECT_EQ(back_end.serving(), kQueues);
     ASSERT_TRUE(answers(1));
     ASSERT_TRUE(answers(2));
   }
-  core->write_status(0);
+  negotiation->write_status(0);
   EXPECT_EQ(back_end.serving(), 0U);
   EXPECT_EQ(back_end.connections(), 1U);
   EXPECT_EQ(back_end.wrong_messages(), 0U);
@@ -124,8 +124,8 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
     back_end.hang_up();
     EXPECT_TRUE(soon([&] { return needs_reset(); }));
     EXPECT_EQ(losses(), static_cast<std::uint64_t>(life));
-    EXPECT_EQ(core->stats()[0].value, 0U);
-    core->notify(1);
+    EXPECT_EQ(negotiation->life().stats()[0].value, 0U);
+    negotiation->life().notify(1);
   }
   back_end.refuse_connections(true);
   EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
@@ -136,9 +136,9 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
 
 TEST_F(FsDeviceTest, ABackEndThatDiesWhilePaused) {
   ASSERT_EQ(bring_up(), kUp);
-  core->pause();
+  negotiation->life().pause();
   back_end.hang_up();
-  core->resume();
+  negotiation->life().resume();
   EXPECT_TRUE(soon([&] { return needs_reset(); }));
   ASSERT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(2));
@@ -154,7 +154,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesOrIsSilentAtAnyMessage) {
   for (const bool dies : {true, false}) {
     for (const Request which : kAll) {
       SCOPED_TRACE(static_cast<unsigned>(which));
-      core->write_status(0);
+      negotiation->write_status(0);
       back_end.hang_up();  // so that the memory is told again
       (void)bring_up();
       back_end.set_hook([=](const Message& message, Channel& channel) {
@@ -163,10 +163,10 @@ TEST_F(FsDeviceTest, ABackEndThatDiesOrIsSilentAtAnyMessage) {
         return true;
       });
       (void)bring_up();
-      core->pause();
-      core->resume();
+      negotiation->life().pause();
+      negotiation->life().resume();
       EXPECT_TRUE(soon([&] { return needs_reset(); }));
-      core->write_status(0);
+      negotiation->write_status(0);
       back_end.set_hook({});
       ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);
       ASSERT_TRUE(answers(1));
@@ -206,9 +206,9 @@ TEST_F(FsDeviceTest, ABaseFarFromTheUsedIndex) {
   ASSERT_EQ(bring_up(), kUp);
   ASSERT_TRUE(answers(1));
   back_end.shift_bases(5000);
-  core->pause();
+  negotiation->life().pause();
   back_end.shift_bases(0);
-  core->resume();
+  negotiation->life().resume();
   EXPECT_EQ(back_end.connections(), 1U);
   EXPECT_FALSE(needs_reset());
   EXPECT_TRUE(answers(2));
@@ -217,7 +217,7 @@ TEST_F(FsDeviceTest, ABaseFarFromTheUsedIndex) {
 TEST_F(FsDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
-  core->notify(1);
+  negotiation->life().notify(1);
   EXPECT_TRUE(soon([&] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(1));

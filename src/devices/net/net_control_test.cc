@@ -124,7 +124,7 @@ TEST_P(NetControlTest, Vlans) {
 TEST_P(NetControlTest, Announcement) {
   fixture.device->announce();
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp | kNetStatusAnnounce);
-  EXPECT_EQ(fixture.listener.changes, 1);
+  EXPECT_EQ(fixture.host->config_changes(), 1);
   EXPECT_EQ(raw(kNetControlAnnounce, kNetControlAnnounceAck, {}), kNetControlOk);
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp);
   fixture.stop();

@@ -115,9 +115,19 @@ void NetDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte
   control_counters_.refused.add();
 }
 
-Carriage NetDevice::carriage(unsigned queue, std::uint64_t features) const noexcept {
-  const bool carried = kernel_ && queue < 2 * pairs_of(features, backend_->limits());
-  return carried ? options_.kernel : Carriage::kOurs;
+ServerChoice NetDevice::server(unsigned queue, std::uint64_t features) const noexcept {
+  if (!kernel_ || queue >= 2 * pairs_of(features, backend_->limits())) return {};
+  return {.server = Server::kKernel, .required = options_.kernel_required};
+}
+
+Status NetDevice::offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) {
+  if (auto begun = kernel_->begin(features); !begun) return begun;
+  for (unsigned i = 0; i < queues.size(); ++i) {
+    if (queues[i] == nullptr) continue;
+    queues[i]->set_back_end(kernel_->ring(i));
+    link_thread_ = &queues[i]->thread();
+  }
+  return {};
 }
 
 Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
@@ -127,12 +137,6 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
     return fail(
         "a legacy driver that takes no mergeable buffers (VIRTIO_NET_F_MRG_RXBUF) cannot be "
         "served");
-  }
-  const bool carried = std::ranges::any_of(queues, [](const QueueRunner* queue) {
-    return queue != nullptr && queue->mode() == NotifyMode::kKernel;
-  });
-  if (carried) {
-    if (auto begun = kernel_->begin(features); !begun) return begun;
   }
   to_host_ = host_offloads(features);
   const Offloads to_guest = guest_offloads(features);
@@ -151,8 +155,9 @@ Status NetDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
 Status NetDevice::watch_link(std::span<QueueRunner* const> queues) {
   const auto first =
       std::ranges::find_if(queues, [](const auto* queue) { return queue != nullptr; });
-  if (backend_->link_fd() < 0 || first == queues.end()) return {};
-  link_watch_ = std::make_unique<LinkWatch>(*this, (*first)->thread());
+  IoThread* const thread = first != queues.end() ? &(*first)->thread() : link_thread_;
+  if (backend_->link_fd() < 0 || thread == nullptr) return {};
+  link_watch_ = std::make_unique<LinkWatch>(*this, *thread);
   return link_watch_->start();
 }
 
@@ -175,10 +180,6 @@ Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
   for (unsigned i = 0; i < queues.size(); ++i) {
     QueueRunner* const runner = queues[i];
     if (runner == nullptr) continue;
-    if (runner->mode() == NotifyMode::kKernel) {
-      runner->set_carrier(&kernel_->carrier(i));
-      continue;
-    }
     QueueHandler* handler = nullptr;
     if (i < control && i % 2 == 0) {
       auto rx = NetRx::create(*this, i / 2, *runner);
@@ -201,6 +202,7 @@ Status NetDevice::activate_queues(std::span<QueueRunner* const> queues) {
 
 void NetDevice::reset() noexcept {
   link_watch_.reset();
+  link_thread_ = nullptr;
   rx_.clear();
   tx_.clear();
   control_.reset();

@@ -23,7 +23,7 @@ struct NetOptions {
   std::uint16_t queue_size = 256;
   bool join_frames = true;  ///< what goes together leaves as one: see FrameTrain
   /// Where the kernel can carry frames: whether the device does without it.
-  Carriage kernel = Carriage::kKernelIfPossible;
+  bool kernel_required = false;
 };
 
 /// All counters of a NIC, summed over its queues.
@@ -64,7 +64,8 @@ class NetDevice final : public VirtioDevice {
   [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
-  [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
+  [[nodiscard]] ServerChoice server(unsigned queue, std::uint64_t features) const noexcept override;
+  Status offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
@@ -136,6 +137,7 @@ class NetDevice final : public VirtioDevice {
   std::unique_ptr<NetControl> control_;
   std::vector<std::unique_ptr<UnusedQueue>> unused_;
   std::unique_ptr<LinkWatch> link_watch_;
+  IoThread* link_thread_ = nullptr;  ///< of a queue that the kernel serves
 };
 
 }  // namespace bellhop

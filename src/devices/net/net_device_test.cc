@@ -194,7 +194,7 @@ TEST_P(NetDeviceTest, WithoutALinkFramesAreDroppedBothWays) {
   fixture.give_buffers(8, 2048);
   EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, kNetStatusLinkUp);
   fixture.device->set_link(false);
-  EXPECT_EQ(fixture.listener.changes, 1);
+  EXPECT_EQ(fixture.host->config_changes(), 1);
   EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, 0);
   fixture.put(NetFixture::frame(100, 1));
   EXPECT_TRUE(fixture.send(NetFixture::frame(100, 2)));
@@ -202,9 +202,9 @@ TEST_P(NetDeviceTest, WithoutALinkFramesAreDroppedBothWays) {
       NetFixture::eventually([&] { return fixture.device->totals().rx_dropped_link_down == 1; }));
   EXPECT_EQ(fixture.device->totals().tx_dropped_link_down, 1U);
   fixture.device->set_link(false);
-  EXPECT_EQ(fixture.listener.changes, 1) << "nothing has changed";
+  EXPECT_EQ(fixture.host->config_changes(), 1) << "nothing has changed";
   fixture.device->set_link(true);
-  EXPECT_EQ(fixture.listener.changes, 2);
+  EXPECT_EQ(fixture.host->config_changes(), 2);
   const auto frame = NetFixture::frame(100, 3);
   fixture.put(frame);
   EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), frame));
@@ -399,7 +399,7 @@ TEST_P(NetDeviceTest, Row26ReceiveBuffersTooSmallForAnything) {
   const auto merged = NetFixture::frame(200, 9);
   fixture.put(merged);
   EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), merged));
-  EXPECT_EQ(fixture.sink.broken, 0);
+  EXPECT_EQ(fixture.host->resets_needed(), 0);
 }
 
 // ---- row 28 ----
@@ -428,7 +428,7 @@ TEST_P(NetDeviceTest, Row28TheInterfaceIsGone) {
   EXPECT_TRUE(fixture.send(NetFixture::frame(100, 1)));
   EXPECT_FALSE(fixture.device->link_up());
   EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, 0);
-  EXPECT_EQ(fixture.listener.changes, 1);
+  EXPECT_EQ(fixture.host->config_changes(), 1);
   fixture.put(NetFixture::frame(100, 1));
   fixture.settle();
   const std::uint64_t calls = fixture.loop_calls();

@@ -32,7 +32,7 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
 
   void drain() noexcept override;
   void submit() noexcept override {}
-  void let_go() noexcept override { put_back(); }
+  void release() noexcept override { put_back(); }
 
   /// The pair is in use from now on. Any thread.
   void taken_into_use() noexcept;

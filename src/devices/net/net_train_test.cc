@@ -63,10 +63,10 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
 TEST_P(NetTrainTest, ABatchOfDatagramsIsOneSystemCall) {
   fixture.start();
   const auto frames = datagrams(20);
-  const std::uint64_t before = fixture.queues[1]->runner->counters().system_calls.get();
+  const std::uint64_t before = fixture.host->life().counters(1).system_calls.get();
   send_together(frames);
   EXPECT_EQ(take_apart(fixture.get()), frames);
-  EXPECT_EQ(fixture.queues[1]->runner->counters().system_calls.get() - before, 1U);
+  EXPECT_EQ(fixture.host->life().counters(1).system_calls.get() - before, 1U);
   const NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.tx_frames, 20U);
   EXPECT_EQ(totals.tx_joined, 19U);
@@ -143,9 +143,9 @@ TEST_P(NetTrainTest, AHostThatRefusesATrainGetsItsFrames) {
   EXPECT_EQ(totals.tx_joined, 0U);
   EXPECT_EQ(totals.guest_faults, 0U);
   // It is not asked again.
-  const std::uint64_t before = fixture.queues[1]->runner->counters().system_calls.get();
+  const std::uint64_t before = fixture.host->life().counters(1).system_calls.get();
   send_together(frames);
-  EXPECT_EQ(fixture.queues[1]->runner->counters().system_calls.get() - before, 30U);
+  EXPECT_EQ(fixture.host->life().counters(1).system_calls.get() - before, 30U);
 }
 
 TEST_P(NetTrainTest, ADownLinkTakesWholeTrains) {

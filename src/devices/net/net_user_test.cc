@@ -223,7 +223,7 @@ TEST_P(NetUserTest, Row28PasstIsGone) {
   EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
   EXPECT_TRUE(NetFixture::eventually(
       [&] { return (fixture->config().status & virtio::kNetStatusLinkUp) == 0; }));
-  EXPECT_TRUE(NetFixture::eventually([&] { return fixture->listener.changes.load() >= 1; }));
+  EXPECT_TRUE(NetFixture::eventually([&] { return fixture->host->config_changes() >= 1; }));
   // Frames are taken and counted, nobody hangs, and a new driver finds the same.
   EXPECT_TRUE(fixture->send(who_has({1, 2, 3, 4})));
   EXPECT_GE(fixture->device->totals().tx_dropped_link_down, 1U);

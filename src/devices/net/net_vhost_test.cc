@@ -16,7 +16,7 @@ using testing::NetFixture;
 class NetVhostTest : public ::testing::Test {
  protected:
   explicit NetVhostTest(unsigned pairs = 1)
-      : fixture(NotifyMode::kIoEventFd, pairs, {}, NetFixture::Carrier::kFakeVhost) {}
+      : fixture(NotifyMode::kIoEventFd, pairs, {}, NetFixture::Mover::kFakeVhost) {}
   ~NetVhostTest() override {
     fixture.stop();
     EXPECT_EQ(fixture.vhost.wrong_calls(), 0U);
@@ -49,10 +49,10 @@ TEST_F(NetVhostTest, FramesGoPastUs) {
   const NetTotals totals = fixture.device->totals();
   EXPECT_EQ(totals.rx_frames + totals.tx_frames + totals.guest_faults, 0U);
   for (unsigned queue = 0; queue < 2; ++queue) {
-    const QueueCounters& counters = fixture.queues[queue]->runner->counters();
+    const QueueCounters& counters = fixture.host->life().counters(queue);
     EXPECT_EQ(counters.kicks.get() + counters.chains.get() + counters.interrupts.get(), 0U);
   }
-  EXPECT_EQ(fixture.queues[2]->runner->mode(), NotifyMode::kIoEventFd) << "the control queue";
+  EXPECT_EQ(fixture.host->life().server(2), Server::kDevice) << "the control queue";
 }
 
 TEST_F(NetVhostTest, TheKernelGetsTheFeaturesThatAreItsBusiness) {
@@ -109,7 +109,7 @@ TEST_F(NetVhostTest, ABrokenRingIsTheKernelsToSee) {
   ASSERT_TRUE(fixture.works());
   fixture.driver(1).set_avail_idx(0x7000);
   fixture.kick(1);
-  EXPECT_TRUE(NetFixture::eventually([&] { return fixture.sink.broken != 0; }));
+  EXPECT_TRUE(NetFixture::eventually([&] { return fixture.host->resets_needed() != 0; }));
   fixture.restart(fixture.device->traits().features);
   EXPECT_TRUE(fixture.works());
 }
@@ -149,8 +149,8 @@ TEST_F(NetVhostPairsTest, APairThatTheKernelRefusesIsRefused) {
 
 TEST_F(NetVhostPairsTest, ADriverOfOnePairHasTheControlQueueThird) {
   fixture.start(fixture.device->traits().features & ~feature_mask(kNetFeatureMq));
-  EXPECT_EQ(fixture.queues[1]->runner->mode(), NotifyMode::kKernel);
-  EXPECT_EQ(fixture.queues[2]->runner->mode(), NotifyMode::kIoEventFd);
+  EXPECT_EQ(fixture.host->life().server(1), Server::kKernel);
+  EXPECT_EQ(fixture.host->life().server(2), Server::kDevice);
   EXPECT_EQ(fixture.vhost.serving(), 2U);
   EXPECT_TRUE(fixture.works());
 }

@@ -61,8 +61,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
                            .mtu = (*backend)->limits().mtu,
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .join_frames = config.gro,
-                           .kernel = config.vhost == Vhost::kForce ? Carriage::kKernelOnly
-                                                                   : Carriage::kKernelIfPossible};
+                           .kernel_required = config.vhost == Vhost::kForce};
   return std::make_unique<NetDevice>(std::move(*backend), options, std::move(kernel));
 }
 

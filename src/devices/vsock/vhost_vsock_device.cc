@@ -48,20 +48,25 @@ void VhostVsockDevice::write_config(std::uint32_t /*offset*/, std::span<const st
   // 5.10.4: read-only.
 }
 
-Carriage VhostVsockDevice::carriage(unsigned queue, std::uint64_t /*features*/) const noexcept {
-  return queue < VhostVsock::kRings ? Carriage::kKernelOnly : Carriage::kOurs;
+ServerChoice VhostVsockDevice::server(unsigned queue, std::uint64_t /*features*/) const noexcept {
+  if (queue >= VhostVsock::kRings) return {};
+  return {.server = Server::kKernel, .required = true};
 }
 
-Status VhostVsockDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
+Status VhostVsockDevice::offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) {
   if (auto begun = kernel_->begin(features); !begun) return begun;
-  for (unsigned i = 0; i < queues.size(); ++i) {
+  for (unsigned i = 0; i < VhostVsock::kRings; ++i) {
+    if (queues[i] != nullptr) queues[i]->set_back_end(kernel_->ring(i));
+  }
+  return {};
+}
+
+Status VhostVsockDevice::activate(std::uint64_t /*features*/,
+                                  std::span<QueueRunner* const> queues) {
+  for (unsigned i = VhostVsock::kRings; i < queues.size(); ++i) {
     if (queues[i] == nullptr) continue;
-    if (i < VhostVsock::kRings) {
-      queues[i]->set_carrier(&kernel_->carrier(i));
-    } else {
-      events_ = std::make_unique<EventQueue>(*queues[i]);
-      queues[i]->set_handler(events_.get());
-    }
+    events_ = std::make_unique<EventQueue>(*queues[i]);
+    queues[i]->set_handler(events_.get());
   }
   return {};
 }

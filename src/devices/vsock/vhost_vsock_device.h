@@ -22,7 +22,8 @@ class VhostVsockDevice final : public VirtioDevice {
   [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
   void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
-  [[nodiscard]] Carriage carriage(unsigned queue, std::uint64_t features) const noexcept override;
+  [[nodiscard]] ServerChoice server(unsigned queue, std::uint64_t features) const noexcept override;
+  Status offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;

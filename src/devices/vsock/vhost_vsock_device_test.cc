@@ -16,7 +16,7 @@ using testing::FakeVhost;
 using ::testing::HasSubstr;
 using testing::must;
 
-/// The device behind a transport's core, before a driver.
+/// The device behind its negotiation, before a driver.
 struct VhostVsockDeviceTest : ::testing::Test, testing::OffloadFixture {
   VhostVsockDeviceTest() {
     auto vsock = must(VhostVsock::create(77, [this] { return kernel.open(); }));
@@ -37,22 +37,22 @@ TEST_F(VhostVsockDeviceTest, TheKernelServesTwoQueuesAndTheThirdIsOurs) {
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_EQ(kernel.serving(), 2U);
   EXPECT_EQ(kernel.cid(), 77U);
-  EXPECT_EQ(core->runner(0).mode(), NotifyMode::kKernel);
-  EXPECT_EQ(core->runner(2).mode(), NotifyMode::kIoEventFd);
+  EXPECT_EQ(negotiation->life().server(0), Server::kKernel);
+  EXPECT_EQ(negotiation->life().server(2), Server::kDevice);
   EXPECT_NE(kernel.acked_features() & feature_mask(kFeatureVersion1), 0U);
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(sends(44));
-  EXPECT_EQ(core->runner(1).counters().chains.get(), 0U);
-  ASSERT_EQ(core->stats().size(), 1U);
-  EXPECT_EQ(core->stats()[0].value, 2U);
+  EXPECT_EQ(negotiation->life().counters(1).chains.get(), 0U);
+  ASSERT_EQ(negotiation->life().stats().size(), 1U);
+  EXPECT_EQ(negotiation->life().stats()[0].value, 2U);
 }
 
 TEST_F(VhostVsockDeviceTest, ShowsTheAddressAndNothingElse) {
   std::uint64_t cid = 0;
-  core->write_config(0, std::as_bytes(std::span(&cid, 1)));
-  core->read_config(0, std::as_writable_bytes(std::span(&cid, 1)));
+  negotiation->life().write_config(0, std::as_bytes(std::span(&cid, 1)));
+  negotiation->life().read_config(0, std::as_writable_bytes(std::span(&cid, 1)));
   EXPECT_EQ(cid, 77U);
   std::uint32_t half = 1;
-  core->read_config(4, std::as_writable_bytes(std::span(&half, 1)));
+  negotiation->life().read_config(4, std::as_writable_bytes(std::span(&half, 1)));
   EXPECT_EQ(half, 0U);
 }
 
@@ -60,13 +60,13 @@ TEST_F(VhostVsockDeviceTest, PausesAndStartsAnew) {
   for (int life = 0; life < 5; ++life) {
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(sends(100));
-    core->pause();
+    negotiation->life().pause();
     EXPECT_EQ(kernel.serving(), 0U);
-    core->resume();
+    negotiation->life().resume();
     EXPECT_EQ(kernel.serving(), 2U);
     ASSERT_TRUE(sends(100));
   }
-  core->write_status(0);
+  negotiation->write_status(0);
   EXPECT_EQ(kernel.serving(), 0U);
   EXPECT_EQ(kernel.wrong_calls(), 0U);
 }
@@ -83,7 +83,7 @@ TEST_F(VhostVsockDeviceTest, WithoutTheKernelItNeedsAReset) {
 TEST_F(VhostVsockDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
-  core->notify(1);
+  negotiation->life().notify(1);
   EXPECT_TRUE(soon([this] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(sends(44));

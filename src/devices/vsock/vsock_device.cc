@@ -39,7 +39,7 @@ Status VsockDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* 
   QueueRunner* const tx = queues[kVsockQueueTx];
   QueueRunner* const events = queues[kVsockQueueEvent];
   const bool locked = std::ranges::any_of(queues, [](const auto* queue) {
-    return queue != nullptr && queue->mode() == NotifyMode::kSync;
+    return queue != nullptr && queue->drain() == Drain::kByVcpu;
   });
   board_ = std::make_unique<VsockMuxer>(VsockMuxer::Setup{.thread = thread_,
                                                           .rx = rx,

@@ -412,7 +412,7 @@ void VsockMuxer::act(PendingWork todo) noexcept {
 /// Not at once where it would take the queue's queue lock: the caller may hold the other's.
 void VsockMuxer::wake(QueueRunner* runner) noexcept {
   if (runner == nullptr) return;
-  if (runner->mode() == NotifyMode::kIoEventFd && setup_.thread->is_current()) {
+  if (runner->drain() == Drain::kByIoThread && setup_.thread->is_current()) {
     runner->wake();
   } else {
     setup_.thread->loop().post([runner] { runner->wake(); });

@@ -29,7 +29,7 @@ GuestAddress with_high(GuestAddress old, std::uint32_t value) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<VirtioMmioDevice>> VirtioMmioDevice::create(
-    std::unique_ptr<VirtioDevice> device, CoreWiring wiring, HostBinder& host, Bus& mmio,
+    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring, HostBinder& host, Bus& mmio,
     Place place) {
   const DeviceTraits& traits = device->traits();
   if (traits.config_bytes > kMaxConfigBytes) {
@@ -38,9 +38,9 @@ Result<std::unique_ptr<VirtioMmioDevice>> VirtioMmioDevice::create(
   }
   std::unique_ptr<VirtioMmioDevice> made(
       new VirtioMmioDevice(traits.queue_count, host, mmio, place));
-  auto core = DeviceCore::create(std::move(device), std::move(wiring), *made);
-  if (!core) return forward(core);
-  made->core_ = std::move(*core);
+  auto negotiation = Negotiation::create(std::move(device), std::move(wiring), *made);
+  if (!negotiation) return forward(negotiation);
+  made->negotiation_ = std::move(*negotiation);
   if (auto bound = made->bind(); !bound) return forward(bound);
   return made;
 }
@@ -49,9 +49,9 @@ Status VirtioMmioDevice::bind() {
   auto event = EventFd::create();
   if (!event) return forward(event);
   interrupt_ = std::move(*event);
-  for (unsigned i = 0; i < core_->queue_count(); ++i) {
-    status_.bind_queue(i, core_->interrupt(i));
-    core_->interrupt(i).point_at(&interrupt_);
+  for (unsigned i = 0; i < life().queue_count(); ++i) {
+    status_.bind_queue(i, life().interrupt(i));
+    life().interrupt(i).point_at(&interrupt_);
   }
   status_.bind_config(config_interrupt_);
   config_interrupt_.point_at(&interrupt_);
@@ -65,12 +65,12 @@ Status VirtioMmioDevice::bind() {
 
 VirtioMmioDevice::~VirtioMmioDevice() {
   if (on_bus_) mmio_->remove(place_.base);
-  core_.reset();
+  negotiation_.reset();
   if (interrupt_attached_) host_->detach_interrupt(interrupt_, place_.gsi);
 }
 
 void VirtioMmioDevice::reset() noexcept {
-  core_->reset();
+  negotiation_->reset();
   device_features_sel_ = 0;
   driver_features_sel_ = 0;
   queue_sel_ = 0;
@@ -79,13 +79,13 @@ void VirtioMmioDevice::reset() noexcept {
 void VirtioMmioDevice::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
   const auto at = static_cast<std::uint32_t>(offset);
   if (at >= kMmioConfig) {
-    core_->read_config(at - kMmioConfig, data);
+    life().read_config(at - kMmioConfig, data);
     return;
   }
   // 4.2.2.2: registers are read and written by 32 bits, aligned.
   if (data.size() != 4 || at % 4 != 0) {
     std::ranges::fill(data, std::byte{0});
-    core_->guest_fault("reads no register, or one by a wrong width");
+    life().guest_fault("reads no register, or one by a wrong width");
     return;
   }
   store_le(data, read_register(at));
@@ -94,11 +94,11 @@ void VirtioMmioDevice::read(std::uint64_t offset, std::span<std::byte> data) noe
 void VirtioMmioDevice::write(std::uint64_t offset, std::span<const std::byte> data) noexcept {
   const auto at = static_cast<std::uint32_t>(offset);
   if (at >= kMmioConfig) {
-    core_->write_config(at - kMmioConfig, data);
+    life().write_config(at - kMmioConfig, data);
     return;
   }
   if (data.size() != 4 || at % 4 != 0) {
-    core_->guest_fault("writes no register, or one by a wrong width");
+    life().guest_fault("writes no register, or one by a wrong width");
     return;
   }
   write_register(at, static_cast<std::uint32_t>(load_le(data)));
@@ -111,28 +111,28 @@ std::uint32_t VirtioMmioDevice::read_register(std::uint32_t offset) noexcept {
     case kMmioVersionOffset:
       return kMmioVersion;
     case kMmioDeviceId:
-      return static_cast<std::uint32_t>(core_->traits().type);
+      return static_cast<std::uint32_t>(life().traits().type);
     case kMmioVendorId:
       return kVendorId;
     case kMmioDeviceFeatures:
-      return core_->device_features(device_features_sel_.load(std::memory_order_relaxed));
+      return negotiation_->device_features(device_features_sel_.load(std::memory_order_relaxed));
     case kMmioQueueSizeMax:
-      return queue_sel_.load(std::memory_order_relaxed) < core_->queue_count()
-                 ? core_->queue_max_size()
+      return queue_sel_.load(std::memory_order_relaxed) < life().queue_count()
+                 ? life().queue_max_size()
                  : 0;
     case kMmioQueueReady:
-      return core_->queue(queue_sel_.load(std::memory_order_relaxed)).ready ? 1 : 0;
+      return life().queue(queue_sel_.load(std::memory_order_relaxed)).ready ? 1 : 0;
     case kMmioInterruptStatus:
-      return status_.read() | core_->unseen_interrupts();
+      return status_.read() | negotiation_->unseen_interrupts();
     case kMmioStatus:
-      return core_->status();
+      return negotiation_->status();
     case kMmioShmLenLow:
     case kMmioShmLenHigh:
     case kMmioShmBaseLow:
     case kMmioShmBaseHigh:
       return kNoSharedMemory;
     case kMmioConfigGeneration:
-      return core_->config_generation();
+      return life().config_generation();
     default:
       return 0;  // write-only, of features that are not offered, or nothing at all
   }
@@ -140,10 +140,10 @@ std::uint32_t VirtioMmioDevice::read_register(std::uint32_t offset) noexcept {
 
 void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
   const std::uint32_t selected = queue_sel_.load(std::memory_order_relaxed);
-  const auto change = [&](auto&& how) { core_->change_queue(selected, how); };
+  const auto change = [&](auto&& how) { life().change_queue(selected, how); };
   switch (offset) {
     case kMmioQueueNotify:
-      core_->notify(value);
+      life().notify(value);
       break;
     case kMmioInterruptAck:
       status_.take(value);
@@ -155,7 +155,8 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
       driver_features_sel_.store(value, std::memory_order_relaxed);
       break;
     case kMmioDriverFeatures:
-      core_->set_driver_features(driver_features_sel_.load(std::memory_order_relaxed), value);
+      negotiation_->set_driver_features(driver_features_sel_.load(std::memory_order_relaxed),
+                                        value);
       break;
     case kMmioQueueSel:
       queue_sel_.store(value, std::memory_order_relaxed);
@@ -170,15 +171,15 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
       if ((value & 1) != 0) {
         change([](QueueConfig& queue) { queue.ready = true; });
       } else {
-        core_->reset_queue(selected);
+        life().reset_queue(selected);
       }
       break;
     case kMmioStatus:
       // Bits past the eighth do not exist; a write with only such bits is no reset.
       if (value > UINT8_MAX) {
-        core_->guest_fault("writes status bits that do not exist");
+        life().guest_fault("writes status bits that do not exist");
       } else {
-        core_->write_status(static_cast<std::uint8_t>(value));
+        negotiation_->write_status(static_cast<std::uint8_t>(value));
       }
       break;
     case kMmioQueueDescLow:
@@ -202,7 +203,7 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
     case kMmioShmSel:
       break;  // there is none, whichever is asked for
     default:
-      core_->guest_fault("writes no register, or one that is read-only");
+      life().guest_fault("writes no register, or one that is read-only");
       break;
   }
 }
@@ -213,7 +214,7 @@ DoorbellMatch VirtioMmioDevice::doorbell_of(unsigned queue) const noexcept {
 
 Status VirtioMmioDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
   DoorbellMatch match = doorbell_of(queue);
-  match.needed = core_->runner(queue).mode() == NotifyMode::kKernel;
+  match.needed = life().server(queue) != Server::kDevice;
   return host_->attach_doorbell(doorbell, match);
 }
 
@@ -223,6 +224,6 @@ void VirtioMmioDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) 
 
 void VirtioMmioDevice::device_was_reset() noexcept { status_.take(UINT32_MAX); }
 
-void VirtioMmioDevice::raise_config_interrupt() noexcept { config_interrupt_.ring(); }
+void VirtioMmioDevice::raise_config_interrupt() noexcept { config_interrupt_.raise(); }
 
 }  // namespace bellhop

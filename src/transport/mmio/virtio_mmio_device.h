@@ -7,9 +7,9 @@
 
 #include "base/result.h"
 #include "bus/bus.h"
-#include "transport/device_core.h"
 #include "transport/host_binder.h"
 #include "transport/interrupt_status.h"
+#include "transport/negotiation.h"
 #include "virtio/abi/mmio.h"
 
 namespace bellhop {
@@ -19,7 +19,7 @@ namespace bellhop {
 ///
 /// Registers come from any vCPU thread. Made, reset and destroyed by the main thread while no vCPU
 /// runs.
-class VirtioMmioDevice final : private BusDevice, private CoreClient {
+class VirtioMmioDevice final : private BusDevice, private TransportHost {
  public:
   /// Where the guest finds it; to be told to the guest by the machine (4.2.1).
   struct Place {
@@ -30,14 +30,14 @@ class VirtioMmioDevice final : private BusDevice, private CoreClient {
   /// Puts the registers on `mmio`; it and `host` outlive the device. Errors: the place is taken, no
   /// eventfds left, the host refuses the interrupt, a configuration space that is too large.
   static Result<std::unique_ptr<VirtioMmioDevice>> create(std::unique_ptr<VirtioDevice> device,
-                                                          CoreWiring wiring, HostBinder& host,
+                                                          DeviceWiring wiring, HostBinder& host,
                                                           Bus& mmio, Place place);
   ~VirtioMmioDevice() override;
   VirtioMmioDevice(const VirtioMmioDevice&) = delete;
   VirtioMmioDevice& operator=(const VirtioMmioDevice&) = delete;
 
-  [[nodiscard]] DeviceCore& core() noexcept { return *core_; }
-  [[nodiscard]] const DeviceCore& core() const noexcept { return *core_; }
+  [[nodiscard]] DeviceLife& life() noexcept { return negotiation_->life(); }
+  [[nodiscard]] Negotiation& negotiation() noexcept { return *negotiation_; }
   [[nodiscard]] Place place() const noexcept { return place_; }
   /// Back to the state after power-on.
   void reset() noexcept;
@@ -70,7 +70,7 @@ class VirtioMmioDevice final : private BusDevice, private CoreClient {
   std::atomic<std::uint32_t> device_features_sel_{0};
   std::atomic<std::uint32_t> driver_features_sel_{0};
   std::atomic<std::uint32_t> queue_sel_{0};
-  std::unique_ptr<DeviceCore> core_;
+  std::unique_ptr<Negotiation> negotiation_;
 };
 
 }  // namespace bellhop

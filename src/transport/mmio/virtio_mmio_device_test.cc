@@ -87,9 +87,9 @@ TEST_P(VirtioMmioDeviceTest, AQueueTakenBackStaysBackAfterAPause) {
   ASSERT_TRUE(fixture_.bring_up());
   mmio_.set_reg(kMmioQueueSel, 0);
   mmio_.set_reg(kMmioQueueReady, 0);
-  fixture_.core->pause();
-  fixture_.core->resume();
-  EXPECT_FALSE(fixture_.core->runner(0).running());
+  fixture_.life->pause();
+  fixture_.life->resume();
+  EXPECT_FALSE(fixture_.life->running(0));
   EXPECT_TRUE(fixture_.echoes(1, 1));
 }
 
@@ -100,9 +100,9 @@ TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
   std::uint64_t faults = 0;
   for (const unsigned width : {1U, 2U, 8U}) {
     EXPECT_EQ(fixture_.port.load(base + kMmioMagicValue, width), 0U);
-    EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
+    EXPECT_EQ(fixture_.life->guest_faults(), ++faults);
     fixture_.port.store(base + kMmioStatus, 0, width);
-    EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
+    EXPECT_EQ(fixture_.life->guest_faults(), ++faults);
   }
   EXPECT_EQ(fixture_.port.load(base + 2, 4), 0U);
   EXPECT_EQ(fixture_.port.load(base + kMmioConfig - 4, 8), 0U);
@@ -111,10 +111,10 @@ TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
   for (const std::uint32_t offset : {kMmioMagicValue, kMmioInterruptStatus, kMmioConfigGeneration,
                                      kMmioQueueReset, std::uint32_t{0x48}}) {
     mmio_.set_reg(offset, UINT32_MAX);
-    EXPECT_EQ(fixture_.core->guest_faults(), ++faults) << offset;
+    EXPECT_EQ(fixture_.life->guest_faults(), ++faults) << offset;
   }
   mmio_.set_reg(kMmioStatus, 0x100);
-  EXPECT_EQ(fixture_.core->guest_faults(), ++faults);
+  EXPECT_EQ(fixture_.life->guest_faults(), ++faults);
   // Past the window is nobody's.
   EXPECT_EQ(fixture_.port.load(base + kMmioWindowBytes, 4), UINT32_MAX);
   EXPECT_EQ(fixture_.port.load(base + kMmioWindowBytes - 2, 4), UINT32_MAX);
@@ -125,14 +125,14 @@ TEST_P(VirtioMmioDeviceTest, SizesOverSixteenBitsAreNotCutShort) {
   ASSERT_TRUE(mmio_.negotiate(TransportFixture::kFeatures));
   mmio_.write_queue(0, fixture_.rings[0].config());
   mmio_.set_reg(kMmioQueueSize, 0x10010);
-  EXPECT_EQ(fixture_.core->queue(0).size, 0);
+  EXPECT_EQ(fixture_.life->queue(0).size, 0);
 }
 
 TEST(VirtioMmioDevice, NeedsAFreePlaceAndAFreePin) {
   TransportFixture fixture(TransportFixture::Kind::kMmio);
-  const CoreWiring wiring{.memory = &fixture.memory,
-                          .threads = {fixture.thread.get()},
-                          .notify = NotifyMode::kIoEventFd};
+  const DeviceWiring wiring{.memory = &fixture.memory,
+                            .threads = {fixture.thread.get()},
+                            .notify = NotifyMode::kIoEventFd};
   const auto create = [&](std::uint64_t base, unsigned gsi) {
     return VirtioMmioDevice::create(std::make_unique<testing::EchoDevice>(std::uint16_t{1}), wiring,
                                     fixture.binder, fixture.mmio, {.base = base, .gsi = gsi})

@@ -100,7 +100,7 @@ GuestAddress merge(GuestAddress old, std::uint32_t byte, std::size_t bytes,
 }  // namespace
 
 Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
-    std::unique_ptr<VirtioDevice> device, CoreWiring wiring, HostBinder& host, Buses buses,
+    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring, HostBinder& host, Buses buses,
     PciStyle style) {
   const DeviceTraits& traits = device->traits();
   if (traits.queue_count > kPartBytes / kNotifyMultiplier) {
@@ -112,14 +112,14 @@ Result<std::unique_ptr<VirtioPciDevice>> VirtioPciDevice::create(
   if (!msix) return forward(msix);
   pci->msix_ = std::move(*msix);
   pci->add_capabilities(traits);
-  auto core = DeviceCore::create(std::move(device), std::move(wiring), *pci);
-  if (!core) return forward(core);
-  pci->core_ = std::move(*core);
-  for (unsigned i = 0; i < pci->core_->queue_count(); ++i) {
-    pci->isr_.bind_queue(i, pci->core_->interrupt(i));
+  auto negotiation = Negotiation::create(std::move(device), std::move(wiring), *pci);
+  if (!negotiation) return forward(negotiation);
+  pci->negotiation_ = std::move(*negotiation);
+  for (unsigned i = 0; i < pci->life().queue_count(); ++i) {
+    pci->isr_.bind_queue(i, pci->life().interrupt(i));
   }
   // As after power-on: no decoding, no bus mastering.
-  pci->core_->set_memory_access(MemoryAccess::kForbidden);
+  pci->life().set_memory_access(MemoryAccess::kForbidden);
   return pci;
 }
 
@@ -131,7 +131,9 @@ VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, B
       memory_bar_(is_transitional(traits, style) ? kTransitionalMemoryBar : kModernMemoryBar),
       isr_(traits.queue_count),
       config_vector_(kMsiNoVector),
-      doorbells_(traits.queue_count) {
+      doorbells_(traits.queue_count),
+      queue_vectors_(traits.queue_count) {
+  for (auto& vector : queue_vectors_) vector = kMsiNoVector;
   isr_.bind_config(config_interrupt_);
   add_bar(BarSpace::kMemory, memory_bar_, kBarBytes);
   if (is_transitional(traits, style)) {
@@ -142,9 +144,9 @@ VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, B
 
 VirtioPciDevice::~VirtioPciDevice() {
   for (const BarSpace space : kBarSpaces) {
-    if (core_) bar_moved(space, std::nullopt);
+    if (negotiation_) bar_moved(space, std::nullopt);
   }
-  core_.reset();
+  negotiation_.reset();
 }
 
 void VirtioPciDevice::add_capabilities(const DeviceTraits& traits) noexcept {
@@ -185,13 +187,13 @@ void VirtioPciDevice::write(std::uint64_t offset, std::span<const std::byte> dat
     case kNotifyOffset:
       // The address says which queue; the value repeats it (4.1.5.2).
       if (at % kNotifyMultiplier != 0) break;
-      core_->notify(at / kNotifyMultiplier);
+      life().notify(at / kNotifyMultiplier);
       return;
     case kCommonOffset:
       taken = write_common(at, data.size(), load_le(data));
       break;
     case kDeviceOffset:
-      core_->write_config(at, data);
+      life().write_config(at, data);
       return;
     case kTableOffset:
       taken = msix_->write_table(at, data);
@@ -199,7 +201,7 @@ void VirtioPciDevice::write(std::uint64_t offset, std::span<const std::byte> dat
     default:
       break;
   }
-  if (!taken) core_->guest_fault("writes no register, or one by a wrong width");
+  if (!taken) life().guest_fault("writes no register, or one by a wrong width");
 }
 
 void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
@@ -216,12 +218,12 @@ void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noex
     case kIsrOffset:
       // 4.1.4.5: reading takes the bits.
       if ((taken = at == 0)) {
-        store_le(data,
-                 isr_.take(kInterruptUsedBuffer | kInterruptConfig) | core_->unseen_interrupts());
+        store_le(data, isr_.take(kInterruptUsedBuffer | kInterruptConfig) |
+                           negotiation_->unseen_interrupts());
       }
       break;
     case kDeviceOffset:
-      core_->read_config(at, data);
+      life().read_config(at, data);
       return;
     case kNotifyOffset:
       return;
@@ -234,7 +236,7 @@ void VirtioPciDevice::read(std::uint64_t offset, std::span<std::byte> data) noex
     default:
       break;
   }
-  if (!taken) core_->guest_fault("reads no register, or one by a wrong width");
+  if (!taken) life().guest_fault("reads no register, or one by a wrong width");
 }
 
 std::optional<std::uint64_t> VirtioPciDevice::read_common(std::uint32_t offset,
@@ -252,40 +254,40 @@ std::optional<std::uint64_t> VirtioPciDevice::read_common(std::uint32_t offset,
     case kCommonDeviceFeatureSelect:
       return exact(4, device_feature_select_.load(std::memory_order_relaxed));
     case kCommonDeviceFeature:
-      return exact(4,
-                   core_->device_features(device_feature_select_.load(std::memory_order_relaxed)));
+      return exact(
+          4, negotiation_->device_features(device_feature_select_.load(std::memory_order_relaxed)));
     case kCommonDriverFeatureSelect:
       return exact(4, driver_feature_select_.load(std::memory_order_relaxed));
     case kCommonDriverFeature:
-      return exact(4,
-                   core_->driver_features(driver_feature_select_.load(std::memory_order_relaxed)));
+      return exact(
+          4, negotiation_->driver_features(driver_feature_select_.load(std::memory_order_relaxed)));
     case kCommonConfigMsixVector:
       return exact(2, config_vector_.load(std::memory_order_relaxed));
     case kCommonNumQueues:
-      return exact(2, core_->queue_count());
+      return exact(2, life().queue_count());
     case kCommonDeviceStatus:
-      return exact(1, core_->status());
+      return exact(1, negotiation_->status());
     case kCommonConfigGeneration:
-      return exact(1, core_->config_generation());
+      return exact(1, life().config_generation());
     case kCommonQueueSelect:
       return exact(2, selected);
     case kCommonQueueSize:
-      return exact(2, core_->queue(selected).size);
+      return exact(2, life().queue(selected).size);
     case kCommonQueueMsixVector:
-      return exact(2, core_->queue(selected).msix_vector);
+      return exact(2, queue_vector(selected));
     case kCommonQueueEnable:
-      return exact(2, core_->queue(selected).ready ? 1 : 0);
+      return exact(2, life().queue(selected).ready ? 1 : 0);
     case kCommonQueueNotifyOff:
-      return exact(2, selected < core_->queue_count() ? selected : 0);
+      return exact(2, selected < life().queue_count() ? selected : 0);
     case kCommonQueueDesc:
     case kCommonQueueDesc + 4:
-      return address(offset - kCommonQueueDesc, core_->queue(selected).desc);
+      return address(offset - kCommonQueueDesc, life().queue(selected).desc);
     case kCommonQueueDriver:
     case kCommonQueueDriver + 4:
-      return address(offset - kCommonQueueDriver, core_->queue(selected).driver);
+      return address(offset - kCommonQueueDriver, life().queue(selected).driver);
     case kCommonQueueDevice:
     case kCommonQueueDevice + 4:
-      return address(offset - kCommonQueueDevice, core_->queue(selected).device);
+      return address(offset - kCommonQueueDevice, life().queue(selected).device);
     // Of features that are not offered.
     case kCommonQueueNotifConfigData:
     case kCommonQueueReset:
@@ -304,7 +306,7 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
   const std::uint16_t selected = queue_select_.load(std::memory_order_relaxed);
   const auto address = [&](std::uint32_t byte, GuestAddress QueueConfig::*field) {
     if (bytes != 4 && (bytes != 8 || byte != 0)) return false;
-    core_->change_queue(selected, [&](QueueConfig& queue) {
+    life().change_queue(selected, [&](QueueConfig& queue) {
       queue.*field = merge(queue.*field, byte, bytes, value);
     });
     return true;
@@ -318,20 +320,21 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
       return bytes == 4;
     case kCommonDriverFeature:
       if (bytes == 4) {
-        core_->set_driver_features(driver_feature_select_.load(std::memory_order_relaxed), word);
+        negotiation_->set_driver_features(driver_feature_select_.load(std::memory_order_relaxed),
+                                          word);
       }
       return bytes == 4;
     case kCommonConfigMsixVector:
       if (bytes == 2) set_config_vector(half);
       return bytes == 2;
     case kCommonDeviceStatus:
-      if (bytes == 1) core_->write_status(static_cast<std::uint8_t>(value));
+      if (bytes == 1) negotiation_->write_status(static_cast<std::uint8_t>(value));
       return bytes == 1;
     case kCommonQueueSelect:
       if (bytes == 2) queue_select_.store(half, std::memory_order_relaxed);
       return bytes == 2;
     case kCommonQueueSize:
-      if (bytes == 2) core_->change_queue(selected, [half](QueueConfig& q) { q.size = half; });
+      if (bytes == 2) life().change_queue(selected, [half](QueueConfig& q) { q.size = half; });
       return bytes == 2;
     case kCommonQueueMsixVector:
       if (bytes == 2) set_queue_vector(half);
@@ -339,7 +342,7 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
     case kCommonQueueEnable:
       // 4.1.4.3.2: the driver never writes 0.
       if (bytes != 2 || half != 1) return false;
-      core_->change_queue(selected, [](QueueConfig& q) { q.ready = true; });
+      life().change_queue(selected, [](QueueConfig& q) { q.ready = true; });
       return true;
     case kCommonQueueDesc:
     case kCommonQueueDesc + 4:
@@ -355,19 +358,28 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
   }
 }
 
+std::uint16_t VirtioPciDevice::queue_vector(std::uint32_t queue) const noexcept {
+  return queue < queue_vectors_.size() ? queue_vectors_[queue].load(std::memory_order_relaxed)
+                                       : kMsiNoVector;
+}
+
 // A vector that is not there reads back as NO_VECTOR (4.1.5.1.2.1).
 void VirtioPciDevice::set_config_vector(std::uint16_t vector) noexcept {
   const EventFd* event = msix_->event(vector);
   config_vector_.store(event != nullptr ? vector : kMsiNoVector, std::memory_order_relaxed);
   config_interrupt_.point_at(event);
-  if (event == nullptr && vector != kMsiNoVector) core_->guest_fault("sets an absent vector");
+  if (event == nullptr && vector != kMsiNoVector) life().guest_fault("sets an absent vector");
 }
 
 void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
   const EventFd* event = msix_->event(vector);
-  core_->set_queue_vector(queue_select_.load(std::memory_order_relaxed),
-                          event != nullptr ? vector : kMsiNoVector, event);
-  if (event == nullptr && vector != kMsiNoVector) core_->guest_fault("sets an absent vector");
+  const std::uint32_t queue = queue_select_.load(std::memory_order_relaxed);
+  life().set_queue_interrupt(queue, event);
+  if (queue < queue_vectors_.size()) {
+    queue_vectors_[queue].store(event != nullptr ? vector : kMsiNoVector,
+                                std::memory_order_relaxed);
+  }
+  if (event == nullptr && vector != kMsiNoVector) life().guest_fault("sets an absent vector");
 }
 
 // ---- configuration space ----
@@ -377,14 +389,14 @@ void VirtioPciDevice::bar_moved(BarSpace space, std::optional<std::uint64_t> add
   Bus* const bus = memory ? buses_.memory : buses_.ports;
   BusDevice& registers = memory ? static_cast<BusDevice&>(*this) : legacy_ports_;
   auto& at = addresses_[static_cast<unsigned>(space)];
-  core_->with_doorbells_disarmed([&] {
+  life().with_doorbells_disarmed([&] {
     if (at) bus->remove(*at);
     at.reset();
     if (!address) return;
     if (bus->insert(*address, bar_bytes(space), registers)) {
       at = address;
     } else {
-      core_->guest_fault("moves a BAR to where it cannot be");
+      life().guest_fault("moves a BAR to where it cannot be");
     }
   });
 }
@@ -394,7 +406,7 @@ void VirtioPciDevice::bus_master_changed(bool on) noexcept {
   // Messages are writes to memory too. Opened before the device runs and closed after it rests, so
   // that no completion goes unheard; what comes between stays pending.
   if (on) update_delivery();
-  core_->set_memory_access(on ? MemoryAccess::kAllowed : MemoryAccess::kForbidden);
+  life().set_memory_access(on ? MemoryAccess::kAllowed : MemoryAccess::kForbidden);
   if (!on) update_delivery();
 }
 
@@ -427,7 +439,7 @@ std::optional<VirtioPciDevice::Window> VirtioPciDevice::window(std::uint32_t off
   const bool sound = bar == memory_bar_ && (length == 1 || length == 2 || length == 4) &&
                      at % length == 0 && at + length <= kBarBytes;
   if (!sound) {
-    core_->guest_fault("looks through the configuration window at nothing");
+    life().guest_fault("looks through the configuration window at nothing");
     return std::nullopt;
   }
   return Window{at, static_cast<std::size_t>(length), data};
@@ -452,7 +464,7 @@ void VirtioPciDevice::after_config_write(std::uint32_t offset, std::size_t bytes
 }
 
 void VirtioPciDevice::was_reset() noexcept {
-  core_->reset();
+  negotiation_->reset();
   device_feature_select_ = 0;
   driver_feature_select_ = 0;
   queue_select_ = 0;
@@ -464,16 +476,17 @@ void VirtioPciDevice::was_reset() noexcept {
   update_delivery();
 }
 
-// ---- the core's client ----
+// ---- TransportHost ----
 
 bool VirtioPciDevice::doorbells_reachable() const noexcept {
-  return addresses_[static_cast<unsigned>(core_->legacy() ? BarSpace::kPorts : BarSpace::kMemory)]
+  return addresses_[static_cast<unsigned>(negotiation_->legacy() ? BarSpace::kPorts
+                                                                 : BarSpace::kMemory)]
       .has_value();
 }
 
 Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
   DoorbellMatch match;
-  if (core_->legacy()) {
+  if (negotiation_->legacy()) {
     // One word for all queues: the value written tells which.
     match = {.space = DoorbellSpace::kPorts,
              .address = *addresses_[static_cast<unsigned>(BarSpace::kPorts)] + kLegacyQueueNotify,
@@ -487,7 +500,7 @@ Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
              .length = 0,
              .datamatch = std::nullopt};
   }
-  match.needed = core_->runner(queue).mode() == NotifyMode::kKernel;
+  match.needed = life().server(queue) != Server::kDevice;
   auto armed = host_->attach_doorbell(doorbell, match);
   if (!armed && armed.error().code == EINVAL && match.length == 0) {
     // Hosts that know no such match get the width that drivers use; other widths then come as
@@ -506,12 +519,13 @@ void VirtioPciDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) n
 void VirtioPciDevice::device_was_reset() noexcept {
   config_vector_.store(kMsiNoVector, std::memory_order_relaxed);
   config_interrupt_.point_at(nullptr);
-  // Also called while the core is made or destroyed.
-  for (unsigned i = 0; core_ && i < core_->queue_count(); ++i)
-    core_->interrupt(i).point_at(nullptr);
+  for (unsigned i = 0; i < life().queue_count(); ++i) {
+    queue_vectors_[i].store(kMsiNoVector, std::memory_order_relaxed);
+    life().interrupt(i).point_at(nullptr);
+  }
   isr_.take(kInterruptUsedBuffer | kInterruptConfig);
 }
 
-void VirtioPciDevice::raise_config_interrupt() noexcept { config_interrupt_.ring(); }
+void VirtioPciDevice::raise_config_interrupt() noexcept { config_interrupt_.raise(); }
 
 }  // namespace bellhop

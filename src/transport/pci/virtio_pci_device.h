@@ -10,9 +10,9 @@
 
 #include "base/result.h"
 #include "bus/bus.h"
-#include "transport/device_core.h"
 #include "transport/host_binder.h"
 #include "transport/interrupt_status.h"
+#include "transport/negotiation.h"
 #include "transport/pci/msix.h"
 #include "transport/pci/pci_function.h"
 
@@ -26,8 +26,8 @@ enum class PciStyle : std::uint8_t { kModern, kTransitional };
 /// ports as well (4.1.4.10); types that legacy drivers do not know stay modern.
 ///
 /// Registers come from any vCPU thread. Made, reset and destroyed by the main thread while no vCPU
-/// runs. Locks are taken in the order function, core, vectors.
-class VirtioPciDevice final : public PciFunction, private BusDevice, private CoreClient {
+/// runs. Locks are taken in the order function, negotiation, device, vectors.
+class VirtioPciDevice final : public PciFunction, private BusDevice, private TransportHost {
  public:
   // The BAR's parts, in bytes.
   static constexpr std::uint64_t kCommonOffset = 0x0000;
@@ -52,13 +52,13 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   /// `host` and the buses outlive the device.
   /// Errors: no eventfds left, more queues than the notification page holds.
   static Result<std::unique_ptr<VirtioPciDevice>> create(std::unique_ptr<VirtioDevice> device,
-                                                         CoreWiring wiring, HostBinder& host,
+                                                         DeviceWiring wiring, HostBinder& host,
                                                          Buses buses,
                                                          PciStyle style = PciStyle::kModern);
   ~VirtioPciDevice() override;
 
-  [[nodiscard]] DeviceCore& core() noexcept { return *core_; }
-  [[nodiscard]] const DeviceCore& core() const noexcept { return *core_; }
+  [[nodiscard]] DeviceLife& life() noexcept { return negotiation_->life(); }
+  [[nodiscard]] Negotiation& negotiation() noexcept { return *negotiation_; }
 
  private:
   /// The legacy registers on the bus of ports.
@@ -92,6 +92,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
                                   std::uint64_t value) noexcept;
   void set_config_vector(std::uint16_t vector) noexcept;
   void set_queue_vector(std::uint16_t vector) noexcept;
+  [[nodiscard]] std::uint16_t queue_vector(std::uint32_t queue) const noexcept;
 
   // Configuration space.
   void bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept override;
@@ -103,7 +104,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   struct Window;
   [[nodiscard]] std::optional<Window> window(std::uint32_t offset, std::size_t bytes) noexcept;
 
-  // The core's client.
+  // TransportHost.
   Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
   [[nodiscard]] bool doorbells_reachable() const noexcept override;
@@ -125,10 +126,11 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Cor
   std::uint8_t window_cap_ = 0;
   bool bus_master_ = false;  ///< under the function's lock
   std::atomic<bool> msix_enabled_{false};
-  /// Of the BARs on their buses, by BarSpace; under the core's lock.
+  /// Of the BARs on their buses, by BarSpace; under the device's lock.
   std::array<std::optional<std::uint64_t>, kBarSpaces.size()> addresses_;
-  std::vector<DoorbellMatch> doorbells_;  ///< as attached; under the core's lock
-  std::unique_ptr<DeviceCore> core_;
+  std::vector<DoorbellMatch> doorbells_;  ///< as attached; under the device's lock
+  std::vector<std::atomic<std::uint16_t>> queue_vectors_;
+  std::unique_ptr<Negotiation> negotiation_;
 };
 
 }  // namespace bellhop

@@ -44,7 +44,7 @@ TEST_P(VirtioPciDeviceTest, IdentifiesItself) {
                        1U << kPciCapDeviceCfg | 1U << kPciCapPciCfg);
   EXPECT_EQ(pci_.capabilities(kPciCapIdMsix).size(), 1U);
   EXPECT_EQ(pci_.bar_bytes(), VirtioPciDevice::kBarBytes);
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
 }
 
 TEST_P(VirtioPciDeviceTest, AnswersAtItsBarOnlyWhileDecoding) {
@@ -126,7 +126,7 @@ TEST_P(VirtioPciDeviceTest, ABarWithoutAPlaceAnswersNowhere) {
   ASSERT_TRUE(fixture_.bring_up());
   const std::uint64_t home = pci_.bar();
   pci_.move_bar(TransportFixture::kEcamBase);
-  EXPECT_GT(fixture_.core->guest_faults(), 0U);
+  EXPECT_GT(fixture_.life->guest_faults(), 0U);
   EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
   pci_.move_bar(home);
   EXPECT_TRUE(fixture_.echoes(0, 1));
@@ -155,8 +155,8 @@ TEST_P(VirtioPciDeviceTest, RestsWithoutBusMastering) {
   EXPECT_TRUE(fixture_.driver->bring_up(TransportFixture::kFeatures, fixture_.configs()));
   fixture_.add(0, 77);
   if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
-  fixture_.core->pause();
-  fixture_.core->resume();
+  fixture_.life->pause();
+  fixture_.life->resume();
   fixture_.settle();
   EXPECT_EQ(fixture_.rings[0].used_idx(), 0);
   pci_.set_command(command | kPciCommandBusMaster);
@@ -194,11 +194,11 @@ TEST_P(VirtioPciDeviceTest, WorksThroughTheConfigurationWindow) {
   static_cast<void>(fixture_.rings[1].offer());
   pci_.window_write(pci_.notify_offset() + VirtioPciDevice::kNotifyMultiplier, 1, 2);
   EXPECT_TRUE(fixture_.reap(1));
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
   // A kick for a queue that is not there, one between two queues.
   pci_.window_write(pci_.notify_offset() + 400, 1, 2);
   pci_.window_write(pci_.notify_offset() + 2, 1, 2);
-  EXPECT_EQ(fixture_.core->guest_faults(), 2U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 2U);
   pci_.window_write(pci_.common_offset() + kCommonDeviceStatus, 0, 1);
   EXPECT_EQ(pci_.window_read(pci_.common_offset() + kCommonDeviceStatus, 1), 0U);
   EXPECT_TRUE(fixture_.works_after_reset());
@@ -221,7 +221,7 @@ TEST_P(VirtioPciDeviceTest, TheWindowShowsNothingBeyondTheBar) {
     pci_.config_write(pci_.window() + 16, 0xffffffff, 4);
     static_cast<void>(pci_.config_read(pci_.window() + 16, 4));
     faults += 2;
-    EXPECT_EQ(fixture_.core->guest_faults(), faults);
+    EXPECT_EQ(fixture_.life->guest_faults(), faults);
   }
   // Another BAR.
   pci_.config_write(pci_.window() + 4, 5, 1);
@@ -237,11 +237,11 @@ TEST_P(VirtioPciDeviceTest, TakesRegistersByTheirWidthOnly) {
   std::uint64_t faults = 0;
   const auto reads_nothing = [&](std::uint32_t offset, unsigned width) {
     EXPECT_EQ(fixture_.port.load(pci_.bar() + offset, width), 0U) << offset << '/' << width;
-    EXPECT_EQ(fixture_.core->guest_faults(), ++faults) << offset << '/' << width;
+    EXPECT_EQ(fixture_.life->guest_faults(), ++faults) << offset << '/' << width;
   };
   const auto writes_nothing = [&](std::uint32_t offset, unsigned width) {
     fixture_.port.store(pci_.bar() + offset, 0, width);
-    EXPECT_EQ(fixture_.core->guest_faults(), ++faults) << offset << '/' << width;
+    EXPECT_EQ(fixture_.life->guest_faults(), ++faults) << offset << '/' << width;
   };
   reads_nothing(kCommonDeviceStatus, 2);
   reads_nothing(kCommonDeviceFeature, 8);
@@ -280,7 +280,7 @@ TEST_P(VirtioPciDeviceTest, VectorsThatAreAbsentReadBackAsNone) {
     EXPECT_TRUE(fixture_.echoes(0, 1));
     EXPECT_FALSE(fixture_.interrupted(0));
   }
-  EXPECT_EQ(fixture_.core->guest_faults(), 4U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 4U);
   // Without a vector the cause can still be read, once.
   EXPECT_EQ(fixture_.port.load(pci_.bar() + pci_.isr_offset(), 1), kInterruptUsedBuffer);
   EXPECT_EQ(fixture_.port.load(pci_.bar() + pci_.isr_offset(), 1), 0U);
@@ -441,7 +441,7 @@ TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
     }
     HostBinder* next;
   } old(fixture_.binder);
-  const CoreWiring wiring{
+  const DeviceWiring wiring{
       .memory = &fixture_.memory, .threads = {fixture_.thread.get()}, .notify = GetParam()};
   auto device = testing::must(
       VirtioPciDevice::create(std::make_unique<testing::EchoDevice>(TransportFixture::kQueues),
@@ -465,9 +465,9 @@ TEST_P(VirtioPciDeviceTest, ComesBackFromAMachineReset) {
     ASSERT_TRUE(fixture_.bring_up());
     ASSERT_TRUE(fixture_.echoes(0, 1));
     pci_.move_bar(kElsewhere);
-    fixture_.core->pause();
+    fixture_.life->pause();
     fixture_.root.reset();
-    fixture_.core->resume();
+    fixture_.life->resume();
     EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
     EXPECT_TRUE(fixture_.vm.irqfds().empty());
     EXPECT_EQ(pci_.config_read(kPciCommandOffset, 2), 0U);

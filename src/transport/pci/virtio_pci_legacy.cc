@@ -32,7 +32,7 @@ void VirtioPciDevice::read_legacy(std::uint64_t offset, std::span<std::byte> dat
   const auto at = static_cast<std::uint32_t>(offset);
   const std::uint32_t config = msix ? kLegacyConfigWithMsix : kLegacyConfig;
   if (at >= config) {
-    core_->read_config(at - config, data);
+    life().read_config(at - config, data);
     return;
   }
   const std::uint16_t selected = queue_select_.load(std::memory_order_relaxed);
@@ -44,18 +44,18 @@ void VirtioPciDevice::read_legacy(std::uint64_t offset, std::span<std::byte> dat
   bool taken = false;
   switch (at) {
     case kLegacyDeviceFeatures:
-      taken = answer(4, core_->legacy_features());
+      taken = answer(4, negotiation_->legacy_features());
       break;
     case kLegacyDriverFeatures:
-      taken = answer(4, core_->driver_features(0));
+      taken = answer(4, negotiation_->driver_features(0));
       break;
     case kLegacyQueueAddress: {
-      const QueueConfig queue = core_->queue(selected);
+      const QueueConfig queue = life().queue(selected);
       taken = answer(4, queue.ready ? queue.desc.value() >> kLegacyPageShift : 0);
       break;
     }
     case kLegacyQueueSize:
-      taken = answer(2, core_->queue(selected).size);
+      taken = answer(2, life().queue(selected).size);
       break;
     case kLegacyQueueSelect:
       taken = answer(2, selected);
@@ -64,23 +64,23 @@ void VirtioPciDevice::read_legacy(std::uint64_t offset, std::span<std::byte> dat
       taken = answer(2, 0);
       break;
     case kLegacyDeviceStatus:
-      taken = answer(1, core_->status());
+      taken = answer(1, negotiation_->status());
       break;
     case kLegacyIsr:
       taken = answer(1, data.size() == 1 ? isr_.take(kInterruptUsedBuffer | kInterruptConfig) |
-                                               core_->unseen_interrupts()
+                                               negotiation_->unseen_interrupts()
                                          : 0);
       break;
     case kLegacyConfigVector:
       taken = answer(2, config_vector_.load(std::memory_order_relaxed));
       break;
     case kLegacyQueueVector:
-      taken = answer(2, core_->queue(selected).msix_vector);
+      taken = answer(2, queue_vector(selected));
       break;
     default:
       break;
   }
-  if (!taken) core_->guest_fault("reads no legacy register, or one by a wrong width");
+  if (!taken) life().guest_fault("reads no legacy register, or one by a wrong width");
 }
 
 void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::byte> data) noexcept {
@@ -88,7 +88,7 @@ void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::by
   const auto at = static_cast<std::uint32_t>(offset);
   const std::uint32_t config = msix ? kLegacyConfigWithMsix : kLegacyConfig;
   if (at >= config) {
-    core_->write_config(at - config, data);
+    life().write_config(at - config, data);
     return;
   }
   const std::uint64_t value = load_le(data);
@@ -98,14 +98,14 @@ void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::by
   bool taken = false;
   switch (at) {
     case kLegacyDriverFeatures:
-      if ((taken = data.size() == 4)) core_->set_driver_features(0, word);
+      if ((taken = data.size() == 4)) negotiation_->set_driver_features(0, word);
       break;
     case kLegacyQueueAddress:
       if (!(taken = data.size() == 4)) break;
       if (word == 0) {
-        core_->reset_queue(selected);
+        life().reset_queue(selected);
       } else {
-        core_->change_queue(selected, [word](QueueConfig& queue) { place_ring(queue, word); });
+        life().change_queue(selected, [word](QueueConfig& queue) { place_ring(queue, word); });
       }
       break;
     case kLegacyQueueSelect:
@@ -113,11 +113,11 @@ void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::by
       break;
     case kLegacyQueueNotify:
       // Of any width: the value says which queue.
-      core_->notify(half);
+      life().notify(half);
       return;
     case kLegacyDeviceStatus:
       if ((taken = data.size() == 1)) {
-        core_->write_legacy_status(static_cast<std::uint8_t>(value));
+        negotiation_->write_legacy_status(static_cast<std::uint8_t>(value));
       }
       break;
     case kLegacyConfigVector:
@@ -129,7 +129,7 @@ void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::by
     default:
       break;
   }
-  if (!taken) core_->guest_fault("writes no legacy register, or one by a wrong width");
+  if (!taken) life().guest_fault("writes no legacy register, or one by a wrong width");
 }
 
 }  // namespace bellhop

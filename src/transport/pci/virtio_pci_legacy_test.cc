@@ -84,7 +84,7 @@ TEST_P(VirtioPciLegacyTest, RequestsGoThereAndBack) {
   EXPECT_TRUE(echoes(1, 2));
   EXPECT_TRUE(echoes(0, 3));
   EXPECT_EQ(fixture_.echo->features_seen, testing::EchoDevice::kFeature);
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
 }
 
 TEST_P(VirtioPciLegacyTest, KicksArriveAsTheModeSays) {
@@ -149,7 +149,7 @@ TEST_P(VirtioPciLegacyTest, WorksOnAfterItsPortsHaveMoved) {
 
 TEST_P(VirtioPciLegacyTest, Row14OddAccessesAreCountedAndIgnored) {
   bring_up();
-  const auto before = fixture_.core->guest_faults();
+  const auto before = fixture_.life->guest_faults();
   out(kLegacyQueueSelect, 77, 2);
   EXPECT_EQ(in(kLegacyQueueSize, 2), 0U);
   EXPECT_EQ(in(kLegacyQueueAddress, 4), 0U);
@@ -160,7 +160,7 @@ TEST_P(VirtioPciLegacyTest, Row14OddAccessesAreCountedAndIgnored) {
   (void)in(kLegacyDeviceFeatures, 2);
   (void)in(kLegacyDeviceStatus, 2);
   kick(1000);
-  EXPECT_EQ(fixture_.core->guest_faults() - before, 7U);
+  EXPECT_EQ(fixture_.life->guest_faults() - before, 7U);
   EXPECT_TRUE(echoes(0, 1));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "virtio/abi/config.h"
+#include "virtio/queue/offloaded_queue.h"
 #include "virtio/queue/queue_runner.h"
 
 namespace bellhop {
@@ -20,14 +21,6 @@ struct DeviceTraits {
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
-};
-
-/// Who is to serve a queue.
-enum class Carriage : std::uint8_t {
-  kOurs,  ///< the device, by a handler
-  /// The host's kernel, by a QueueBackEnd; the device if that cannot be when it starts.
-  kKernelIfPossible,
-  kKernelOnly,  ///< the host's kernel, or the device does not start
 };
 
 /// Told when a device has changed its configuration space by itself. Any thread.
@@ -59,17 +52,22 @@ class VirtioDevice {
   virtual void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept = 0;
   virtual void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept = 0;
   /// Who is to serve `queue` of a driver with these features; asked right before activate(). If any
-  /// of a device's queues cannot be carried by the kernel, none is.
-  [[nodiscard]] virtual Carriage carriage(unsigned /*queue*/,
-                                          std::uint64_t /*features*/) const noexcept {
-    return Carriage::kOurs;
+  /// of a device's queues cannot be served by its choice, none is.
+  [[nodiscard]] virtual ServerChoice server(unsigned /*queue*/,
+                                            std::uint64_t /*features*/) const noexcept {
+    return {};
   }
   /// The driver is ready: sets the handler of every queue in `queues` (indexed as the standard
-  /// numbers them; null where the driver left one disabled), or its carrier if its mode() is
-  /// kKernel. Their rings are started afterwards.
-  /// Errors: a fault of the host; the transport marks the device NEEDS_RESET.
+  /// numbers them; null where the driver left one disabled, or somebody else serves it). Their
+  /// rings are started afterwards. Errors: a fault of the host; the transport marks the device
+  /// NEEDS_RESET.
   virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
-  /// Back to the state before activate(). All queues have come to rest before.
+  /// Before activate(), if server() chose somebody else for any queue: sets the back end of every
+  /// queue in `queues` (null where it is the device's own, or disabled). reset() undoes it.
+  virtual Status offload(std::uint64_t /*features*/, std::span<OffloadedQueue* const> /*queues*/) {
+    return fail("the device has no other server for its queues");
+  }
+  /// Back to the state before activate(). All queues were stopped before.
   virtual void reset() noexcept = 0;
   /// What it has counted since it was made, in a fixed order. Any thread.
   [[nodiscard]] virtual std::vector<DeviceStat> stats() const { return {}; }

@@ -18,7 +18,7 @@ class GuestInterrupt {
 
   /// Null: the driver wants no interrupt (NO_VECTOR).
   void point_at(const EventFd* event) noexcept { event_.store(event, std::memory_order_release); }
-  /// Transports with an interrupt status register: `bits` are set there before each ring.
+  /// Transports with an interrupt status register: `bits` are set there before each interrupt.
   void set_status_register(std::atomic<std::uint32_t>& status, std::uint32_t bits) noexcept {
     status_ = &status;
     bits_ = bits;
@@ -33,8 +33,8 @@ class GuestInterrupt {
   [[nodiscard]] const EventFd* event() const noexcept {
     return event_.load(std::memory_order_acquire);
   }
-  /// Rings at once.
-  void ring() noexcept {
+  /// Raises it at once.
+  void raise() noexcept {
     if (const EventFd* event = prepare()) event->signal();
   }
 

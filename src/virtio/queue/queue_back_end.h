@@ -1,32 +1,33 @@
 #pragma once
 
-#include <cstddef>
+#include <atomic>
 #include <cstdint>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "memory/guest_memory.h"
+#include "virtio/abi/ring.h"
+#include "virtio/ring/ring_state.h"
+#include "virtio/ring/split_ring.h"
 
 namespace bellhop {
 
-/// A ring that was found to be sound, as one must know it to serve it elsewhere. All pointers live
+/// A ring that was found to be sound, as a back end must know it to serve it. All pointers live
 /// until QueueBackEnd::stop().
-struct OffloadedRing {
-  const GuestMemory* memory = nullptr;
-  // Where its areas lie in this process.
-  std::byte* desc = nullptr;
-  std::byte* avail = nullptr;
-  std::byte* used = nullptr;
-  std::uint16_t size = 0;
+struct OffloadedRing : RingAreas {
   std::uint16_t next_avail = 0;   ///< the next entry of the available ring to take
   const EventFd* kick = nullptr;  ///< signalled by the driver's notifications
-  const EventFd* call =
-      nullptr;  ///< to be signalled for the driver; null: it wants to hear nothing
-  const EventFd* fault = nullptr;  ///< to be signalled if the ring cannot be believed
+  /// To be signalled for the driver; null: it wants to hear nothing.
+  const EventFd* call = nullptr;
+  const EventFd* fault = nullptr;  ///< to be signalled if the ring is broken
 };
 
-/// Somebody outside of this process who serves a queue in a device's place: the kernel's vhost, or
-/// another process.
+/// How far the used ring has got, as the driver sees it.
+inline std::uint16_t used_index(const RingAreas& ring) noexcept {
+  auto* const index = reinterpret_cast<std::uint16_t*>(ring.used + virtio::kUsedIdxOffset);
+  return std::atomic_ref<std::uint16_t>(*index).load(std::memory_order_acquire);
+}
+
+/// Serves a queue in a device's place: the kernel's vhost, or another process.
 /// Between start() and stop() nobody else touches the ring. Control path: one call at a time for
 /// each queue, from any thread.
 class QueueBackEnd {

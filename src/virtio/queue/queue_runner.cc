@@ -13,9 +13,12 @@ constexpr unsigned kRoundsInOneDrain = 32;
 
 Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
   std::unique_ptr<QueueRunner> runner(new QueueRunner(setup));
-  auto doorbell = EventFd::create();
-  if (!doorbell) return forward(doorbell);
-  runner->doorbell_ = std::move(*doorbell);
+  if (runner->doorbell_ == nullptr) {
+    auto doorbell = EventFd::create();
+    if (!doorbell) return forward(doorbell);
+    runner->own_doorbell_ = std::move(*doorbell);
+    runner->doorbell_ = &runner->own_doorbell_;
+  }
   return runner;
 }
 
@@ -31,9 +34,9 @@ void QueueRunner::start(SplitRing ring) {
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
-  if (mode() == NotifyMode::kIoEventFd) {
+  if (drain() == Drain::kByIoThread) {
     thread_->run_sync([this] {
-      [[maybe_unused]] const bool watched = thread_->loop().watch(doorbell_, *this).has_value();
+      [[maybe_unused]] const bool watched = thread_->loop().watch(*doorbell_, *this).has_value();
       assert(watched);
       // Wherever the ring comes from, the driver may still be asked not to kick.
       suppressed_ = true;
@@ -42,70 +45,29 @@ void QueueRunner::start(SplitRing ring) {
   }
 }
 
-Status QueueRunner::carry(SplitRing& ring) {
-  assert(!running() && carrier_ != nullptr && mode() == NotifyMode::kKernel);
-  if (!fault_.valid()) {
-    auto made = EventFd::create();
-    if (!made) return forward(made);
-    fault_ = std::move(*made);
-  }
-  fault_.consume();
-  OffloadedRing lent = ring.lend();
-  lent.kick = &doorbell_;
-  lent.call = interrupt_->event();
-  lent.fault = &fault_;
-  if (auto started = carrier_->start(lent); !started) return started;
-  ring_.emplace(std::move(ring));
-  running_.store(true, std::memory_order_release);
-  thread_->run_sync([this] {
-    [[maybe_unused]] const bool watched = thread_->loop().watch(fault_, fault_watch_).has_value();
-    assert(watched);
-  });
-  return {};
-}
-
-std::optional<SplitRing> QueueRunner::take_back() {
-  thread_->run_sync([this] { thread_->loop().unwatch(fault_); });
-  ring_->take_back(carrier_->stop());
-  // The carrier waited for its signals and left the counter alone.
-  (void)doorbell_.consume();
-  running_.store(false, std::memory_order_release);
-  return std::exchange(ring_, std::nullopt);
-}
-
-void QueueRunner::FaultWatch::on_event(std::uint64_t /*count*/) noexcept {
-  runner.counters_.broken.add();
-  runner.faults_->queue_broken();
-}
-
-void QueueRunner::interrupt_changed() noexcept {
-  if (running() && mode() == NotifyMode::kKernel) carrier_->call_changed(interrupt_->event());
-}
-
-std::optional<SplitRing> QueueRunner::stop() {
+std::optional<RingState> QueueRunner::stop() {
   if (!running()) return std::nullopt;
-  if (mode() == NotifyMode::kKernel) return take_back();
   thread_->run_sync([this] {
-    if (mode() == NotifyMode::kIoEventFd) {
-      thread_->loop().unwatch(doorbell_);
+    if (drain() == Drain::kByIoThread) {
+      thread_->loop().unwatch(*doorbell_);
       thread_->loop().remove_poller(*this);
     }
     const std::lock_guard<std::mutex> hold(queue_lock_);
     stopping_ = true;
-    handler_->let_go();
-    publish(Ring::kNow);
+    handler_->release();
+    publish(Signal::kNow);
     settle();
   });
   {
     std::unique_lock<std::mutex> hold(rest_mutex_);
     rest_changed_.wait(hold, [this] { return at_rest_; });
   }
-  std::optional<SplitRing> ring;
+  std::optional<RingState> state;
   // The round that completed the last request may still be on its way out of run().
-  thread_->run_sync([this, &ring] {
+  thread_->run_sync([this, &state] {
     const std::lock_guard<std::mutex> hold(queue_lock_);
-    publish(Ring::kNow);
-    ring = std::move(ring_);
+    publish(Signal::kNow);
+    state = ring_->state();
     ring_.reset();
     kicked_ = false;
     woken_ = false;
@@ -114,17 +76,13 @@ std::optional<SplitRing> QueueRunner::stop() {
     // Here, so that no wake() of this thread comes between the end and the next start.
     running_.store(false, std::memory_order_release);
   });
-  return ring;
+  return state;
 }
 
 void QueueRunner::kick_once() noexcept {
-  if (mode() == NotifyMode::kKernel) {
-    doorbell_.signal();
-    return;
-  }
-  // One message to the I/O thread in every mode: the caller may be any thread, with any lock.
+  // One message to the I/O thread, whoever drains: the caller may be any thread, with any lock.
   thread_->loop().post([this] {
-    if (mode() == NotifyMode::kSync) {
+    if (drain() == Drain::kByVcpu) {
       const std::lock_guard<std::mutex> hold(queue_lock_);
       if (ring_) serve_sync(false);
     } else if (ring_) {
@@ -134,9 +92,9 @@ void QueueRunner::kick_once() noexcept {
 }
 
 void QueueRunner::kick() noexcept {
-  if (mode() != NotifyMode::kSync) {
+  if (drain() == Drain::kByIoThread) {
     counters_.kicks_by_exit.add();  // may miss one if vCPUs race here; that it is none is exact
-    doorbell_.signal();
+    doorbell_->signal();
     return;
   }
   const std::lock_guard<std::mutex> hold(queue_lock_);
@@ -157,14 +115,41 @@ void QueueRunner::run() noexcept {
 }
 
 Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
+  if (left_ == 0) {
+    turn_over_ = true;
+    return Pop::kEmpty;
+  }
   const Pop answer = ring_->pop(chain);
-  if (answer == Pop::kChain) ++taken_;
+  if (answer == Pop::kChain) [[likely]] {
+    --left_;
+    ++taken_;
+    return answer;
+  }
+  return answer == Pop::kMalformed ? give_back_malformed(chain) : answer;
+}
+
+Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
+  Pop answer = Pop::kMalformed;
+  while (answer == Pop::kMalformed) {
+    ring_->complete(chain, handler_->malformed(chain));
+    malformed_ = true;
+    if (--left_ == 0) {
+      turn_over_ = true;
+      return Pop::kEmpty;
+    }
+    answer = ring_->pop(chain);
+  }
+  if (answer == Pop::kChain) {
+    --left_;
+    ++taken_;
+  }
   return answer;
 }
 
 bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
   if (!ring_->rewind(chain)) return false;
   --taken_;
+  ++left_;
   return true;
 }
 
@@ -177,14 +162,14 @@ void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch 
     // completes inside submit(). A sleeping driver is woken at once and finds more when it comes; a
     // driver that is awake says so, and none of the others rings. By flags, each would be an
     // interrupt: there the batch is published as a whole.
-    publish(Ring::kNow);
+    publish(Signal::kNow);
   }
 }
 
 void QueueRunner::wake() noexcept {
   // Who starts the queue touches it as long as it does not run, and has it drained afterwards.
   if (!running()) return;
-  if (mode() == NotifyMode::kSync) {
+  if (drain() == Drain::kByVcpu) {
     const std::lock_guard<std::mutex> hold(queue_lock_);
     parked_ = false;
     if (ring_) serve_sync(false);
@@ -196,16 +181,17 @@ void QueueRunner::wake() noexcept {
   thread_->loop().defer(*this);
 }
 
-bool QueueRunner::drain_once(Ring ring) noexcept {
+bool QueueRunner::drain_once(Signal signal) noexcept {
   ring_->suppress_kicks();
   serving_ = true;
   yielded_ = false;
+  malformed_ = false;
   taken_ = 0;
   handler_->drain();
   if (taken_ != 0) handler_->submit();
   serving_ = false;
-  publish(ring);
-  if (!ring_->broken()) return taken_ != 0;
+  publish(signal);
+  if (!ring_->broken()) return taken_ != 0 || malformed_;
   faults_->queue_broken();
   return false;
 }
@@ -214,17 +200,18 @@ void QueueRunner::serve(bool kicked) noexcept {
   const bool woken = std::exchange(woken_, false);
   if (stopping_ || parked_ || (!kicked && !woken && !ring_->has_available())) {
     if (kicked && parked_) counters_.spurious_kicks.add();
-    publish(Ring::kWithNextSubmission);
+    publish(Signal::kWithNextSubmission);
     settle();
     return;
   }
   suppressed_ = true;
+  begin_turn();
   for (unsigned round = 0; round < kRoundsInOneDrain; ++round) {
-    if (!drain_once(Ring::kWithNextSubmission)) {
+    if (!drain_once(Signal::kWithNextSubmission)) {
       if (kicked && round == 0) counters_.spurious_kicks.add();
       break;
     }
-    if (parked_ || yielded_ || !ring_->has_available()) break;
+    if (parked_ || yielded_ || turn_over_ || !ring_->has_available()) break;
   }
   settle();
   // Other queues first; the loop does not sleep before it has come back here.
@@ -250,9 +237,10 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
   }
   bool more = !parked_;
   if (parked_ && kicked) counters_.spurious_kicks.add();
-  for (unsigned round = 0; more && round < kRoundsInOneDrain; ++round) {
-    if (!drain_once(Ring::kNow) && kicked && round == 0) counters_.spurious_kicks.add();
-    // Who parks is not to be kicked: the vCPU would leave its guest for nothing.
+  begin_turn();
+  for (unsigned round = 0; more && !turn_over_ && round < kRoundsInOneDrain; ++round) {
+    if (!drain_once(Signal::kNow) && kicked && round == 0) counters_.spurious_kicks.add();
+    // A parked queue is not to be kicked: the vCPU would leave its guest for nothing.
     more = !parked_ && ring_->enable_kicks();
   }
   // The vCPU has better things to do: the I/O thread goes on.
@@ -260,12 +248,12 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
   settle();
 }
 
-void QueueRunner::publish(Ring ring) noexcept {
+void QueueRunner::publish(Signal signal) noexcept {
   if (!ring_->publish()) return;
   const EventFd* event = interrupt_->prepare();
   if (event == nullptr) return;
   counters_.interrupts.add();
-  if (ring == Ring::kNow) {
+  if (signal == Signal::kNow) {
     event->signal();
   } else {
     thread_->loop().signal(*event);

@@ -10,8 +10,8 @@
 #include "base/unique_fd.h"
 #include "event/io_thread.h"
 #include "virtio/queue/interrupt.h"
-#include "virtio/queue/notify_mode.h"
-#include "virtio/queue/queue_back_end.h"
+#include "virtio/queue/queue_fault_sink.h"
+#include "virtio/queue/server.h"
 #include "virtio/ring/queue_counters.h"
 #include "virtio/ring/split_ring.h"
 
@@ -24,9 +24,13 @@ class QueueHandler {
   virtual void drain() noexcept = 0;
   /// Hands the batch to the back end: at most one system call. May complete requests.
   virtual void submit() noexcept = 0;
-  /// The queue is to rest: rewinds the chains that it holds without having begun with them. Those
-  /// that it has begun with it completes when they are done.
-  virtual void let_go() noexcept {}
+  /// The queue is to be quiet: rewinds the chains that it holds without having begun with them.
+  /// Those that it has begun with it completes when they are done.
+  virtual void release() noexcept {}
+  /// A chain that breaks the rules is about to be given back. Its last buffer, if the driver let
+  /// the device write it, is all that is left, as writable(): room for a status. Returns the bytes
+  /// written.
+  virtual std::uint32_t malformed(DescriptorChain& /*chain*/) noexcept { return 0; }
 
  protected:
   ~QueueHandler() = default;
@@ -38,32 +42,29 @@ enum class Batch : std::uint8_t {
   kGoesOn,  ///< several chains that the driver must see together
 };
 
-/// Told when a queue cannot go on until the device is reset. Any thread.
-class QueueFaultSink {
- public:
-  virtual void queue_broken() noexcept = 0;
-
- protected:
-  ~QueueFaultSink() = default;
-};
-
-/// Runs one queue of one device: where its kicks arrive, the draining loop, the publication of its
-/// completions and its interrupt. It outlives the ring that it runs: kicks at a wrong time find no
-/// ring and do nothing.
+/// Runs one queue that the device itself serves: where its kicks arrive, the draining loop, the
+/// publication of its completions and its interrupt. It outlives the ring that it runs: kicks at a
+/// wrong time find no ring and do nothing.
 ///
-/// Threads. The queue belongs to its I/O thread. With NotifyMode::kIoEventFd nobody else touches
-/// the ring. With kSync the vCPU thread drains it for the length of one kick, under the queue lock;
-/// the I/O thread takes the same queue lock to complete requests. With kKernel nobody in this
-/// process touches it: the runner lends it to its carrier, and neither kicks nor interrupts come by
-/// here. start(), stop() and the mode are control path.
+/// Bounds. One turn takes at most kMaxChainsInOneTurn chains, malformed ones included, then other
+/// queues of the thread get theirs; a vCPU thread passes the rest on to the I/O thread.
+///
+/// Threads. The queue belongs to its I/O thread. With Drain::kByIoThread nobody else touches the
+/// ring. With kByVcpu the vCPU thread drains it for the length of one kick, under the queue lock;
+/// the I/O thread takes the same lock to complete requests. start(), stop() and set_drain() are
+/// control path.
 class QueueRunner final : public EventHandler, public Task, public Poller {
  public:
   struct Setup {
     IoThread* thread = nullptr;
-    NotifyMode mode = NotifyMode::kIoEventFd;
+    Drain drain = Drain::kByIoThread;
     GuestInterrupt* interrupt = nullptr;
     QueueFaultSink* faults = nullptr;
+    /// What signals kicks: an eventfd of somebody else's, which outlives the runner. Null: one is
+    /// made.
+    const EventFd* doorbell = nullptr;
   };
+  static constexpr unsigned kMaxChainsInOneTurn = 512;
 
   /// Errors: no eventfd left.
   static Result<std::unique_ptr<QueueRunner>> create(const Setup& setup);
@@ -74,46 +75,38 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Takes the ring and serves it from the next kick on. Device handlers must be set before. Does
   /// not look at the ring yet: see kick_once().
   void start(SplitRing ring);
-  /// The same for kKernel: the carrier that was set serves the ring. Errors: the host refuses, and
-  /// the ring stays the caller's.
-  Status carry(SplitRing& ring);
-  /// The ring rests: requests in flight are waited for, nothing more is taken. Returns it with
-  /// every completion published.
-  std::optional<SplitRing> stop();
+  /// Requests in flight are waited for, nothing more is taken. Returns where the ring stands, with
+  /// every completion published; nothing if it was not running.
+  std::optional<RingState> stop();
   /// Serves what was offered while nobody listened: after start, after arming, after resume.
   void kick_once() noexcept;
-  /// Rings the interrupt unasked, so that a driver that missed an interrupt looks (after resume).
-  void interrupt_once() noexcept { interrupt_->ring(); }
-
-  /// The interrupt points at another event: a carrier is to signal that one.
-  void interrupt_changed() noexcept;
 
   void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
-  /// In a handler's place, where mode() is kKernel.
-  void set_carrier(QueueBackEnd* carrier) noexcept { carrier_ = carrier; }
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
-  [[nodiscard]] NotifyMode mode() const noexcept { return mode_.load(std::memory_order_relaxed); }
-  /// Only while stopped: the fallback where the host refuses an ioeventfd.
-  void set_mode(NotifyMode mode) noexcept { mode_.store(mode, std::memory_order_relaxed); }
+  [[nodiscard]] Drain drain() const noexcept { return drain_.load(std::memory_order_relaxed); }
+  /// Before the device is activated: its back end is made for one of the two.
+  void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
   [[nodiscard]] IoThread& thread() noexcept { return *thread_; }
   /// The eventfd that an ioeventfd (or a vhost-user peer) signals.
-  [[nodiscard]] const EventFd& doorbell() const noexcept { return doorbell_; }
+  [[nodiscard]] const EventFd& doorbell() const noexcept { return *doorbell_; }
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] QueueCounters& counters() noexcept { return counters_; }
 
   // ---- any thread ----
 
-  /// A kick that came as a vCPU exit. kSync: drains here. Else: passes it on to the I/O thread.
+  /// A kick that came as a vCPU exit. kByVcpu: drains here. Else: passes it on to the I/O thread.
   void kick() noexcept;
 
   // ---- for the device's handler ----
 
+  /// The next request; kEmpty also where the turn is over. Never kMalformed: the handler is asked
+  /// for an answer, and the next chain is taken.
   [[nodiscard]] Pop pop(DescriptorChain& chain) noexcept;
   /// Gives a request back; published with the rest of its batch. On the I/O thread, or inside
   /// drain(), submit() or with_queue_lock().
   void complete(DescriptorChain& chain, std::uint32_t written,
                 Batch batch = Batch::kMayEnd) noexcept;
-  /// SplitRing::rewind(), inside drain() or let_go().
+  /// SplitRing::rewind(), inside drain() or release().
   [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept;
   /// In drain(), by a handler that can do nothing with chains until something else has happened: a
   /// frame has come, a socket can be written to. drain() is not called before wake(), whatever the
@@ -133,25 +126,19 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     work();
     serving_ = false;
     if (!ring_) return;  // a completion event that outlived the ring: nothing was in flight
-    publish(Ring::kNow);
+    publish(Signal::kNow);
     settle();
   }
 
  private:
   explicit QueueRunner(const Setup& setup) noexcept
       : thread_(setup.thread),
-        mode_(setup.mode),
+        drain_(setup.drain),
         interrupt_(setup.interrupt),
-        faults_(setup.faults) {}
+        faults_(setup.faults),
+        doorbell_(setup.doorbell) {}
 
-  enum class Ring : std::uint8_t { kNow, kWithNextSubmission };
-
-  /// Hears of a ring that the carrier does not believe. I/O thread.
-  struct FaultWatch final : EventHandler {
-    explicit FaultWatch(QueueRunner& of) noexcept : runner(of) {}
-    void on_event(std::uint64_t count) noexcept override;
-    QueueRunner& runner;
-  };
+  enum class Signal : std::uint8_t { kNow, kWithNextSubmission };
 
   void on_event(std::uint64_t count) noexcept override;
   void run() noexcept override;
@@ -165,20 +152,22 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// The draining loop of a vCPU thread, under the queue lock.
   void serve_sync(bool kicked) noexcept;
   /// One pass of either: false if the ring had nothing, or is broken.
-  bool drain_once(Ring ring) noexcept;
-  void publish(Ring ring) noexcept;
+  bool drain_once(Signal signal) noexcept;
+  void publish(Signal signal) noexcept;
   void settle() noexcept;
-  std::optional<SplitRing> take_back();
+  void begin_turn() noexcept {
+    left_ = kMaxChainsInOneTurn;
+    turn_over_ = false;
+  }
+  Pop give_back_malformed(DescriptorChain& chain) noexcept;
 
   IoThread* thread_;
-  std::atomic<NotifyMode> mode_;  ///< late kicks of other vCPUs look at it during a reset
+  std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;
-  QueueBackEnd* carrier_ = nullptr;
-  EventFd doorbell_;
-  EventFd fault_;  ///< made when first needed
-  FaultWatch fault_watch_{*this};
+  const EventFd* doorbell_;
+  EventFd own_doorbell_;
   QueueCounters counters_;
 
   std::optional<SplitRing> ring_;
@@ -189,10 +178,13 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool parked_ = false;      ///< the handler waits for something else than chains
   bool woken_ = false;       ///< it is to be called all the same
   bool yielded_ = false;     ///< the handler lets others go first
+  bool turn_over_ = false;   ///< nothing more is taken in this one
+  bool malformed_ = false;   ///< the drain under way met a malformed chain
   std::uint32_t taken_ = 0;  ///< by the drain under way
+  std::uint32_t left_ = 0;   ///< chains that this turn may still take
   std::atomic<bool> running_{false};
 
-  /// kSync: whose turn it is with the ring. In the other modes only start and stop take it.
+  /// kByVcpu: whose turn it is with the ring. Otherwise only start and stop take it.
   std::mutex queue_lock_;
   std::mutex rest_mutex_;
   std::condition_variable rest_changed_;

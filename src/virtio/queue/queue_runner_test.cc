@@ -7,6 +7,7 @@
 
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
+#include "virtio/queue/notify_mode.h"
 
 namespace bellhop {
 namespace {
@@ -106,17 +107,19 @@ class QueueRunnerTest : public ::testing::TestWithParam<Mode> {
             must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = GetParam().epoll}))),
         call(must(EventFd::create())) {
     interrupt.point_at(&call);
-    runner = must(QueueRunner::create({.thread = thread.get(),
-                                       .mode = GetParam().notify,
-                                       .interrupt = &interrupt,
-                                       .faults = &sink}));
+    runner = must(QueueRunner::create(
+        {.thread = thread.get(), .drain = drain(), .interrupt = &interrupt, .faults = &sink}));
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
   }
   ~QueueRunnerTest() override { runner->stop(); }
 
-  void start() {
-    runner->start(must(SplitRing::activate(memory, driver.config(), features, runner->counters())));
+  static Drain drain() {
+    return GetParam().notify == NotifyMode::kSync ? Drain::kByVcpu : Drain::kByIoThread;
+  }
+  void start(RingState state = {}) {
+    runner->start(
+        must(SplitRing::activate(memory, driver.config(), features, runner->counters(), state)));
   }
   /// As KVM does it: an armed doorbell is signalled, an exit calls kick().
   void ring() {
@@ -220,8 +223,7 @@ TEST_P(QueueRunnerTest, StopWaitsForRequestsInFlightAndPublishesThem) {
   const auto ring = runner->stop();
   later.join();
   ASSERT_TRUE(ring.has_value());
-  EXPECT_EQ(ring->in_flight(), 0U);
-  EXPECT_EQ(ring->next_avail(), 5U);
+  EXPECT_EQ(ring->next_avail, 5U);
   EXPECT_EQ(driver.used_idx(), 5U);
 }
 
@@ -290,10 +292,8 @@ TEST_P(QueueRunnerTest, AFloodedQueueLetsTheOthersOfItsThreadWork) {
   constexpr GuestAddress kSecondRing{0x40000};
   FakeDriver second_driver(memory, kSecondRing, kSize, features);
   GuestInterrupt second_interrupt;
-  const auto second = must(QueueRunner::create({.thread = thread.get(),
-                                                .mode = GetParam().notify,
-                                                .interrupt = &second_interrupt,
-                                                .faults = &sink}));
+  const auto second = must(QueueRunner::create(
+      {.thread = thread.get(), .drain = drain(), .interrupt = &second_interrupt, .faults = &sink}));
   ParkingHandler flooded(*runner);
   struct Noter final : QueueHandler {
     Noter(QueueRunner& of, ParkingHandler& with) : runner(of), other(with) {}
@@ -339,11 +339,10 @@ TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
   ring();
   while (parker.drains == 0) std::this_thread::yield();
   for (int i = 0; i < 1000; ++i) {
-    auto ring = runner->stop();
+    const auto ring = runner->stop();
     ASSERT_TRUE(ring.has_value());
-    EXPECT_EQ(ring->in_flight(), 0U);
     thread->run_sync([&] { parker.open(0); });  // woken while it rests
-    runner->start(std::move(*ring));
+    start(*ring);
     runner->kick_once();
     thread->loop().post([&] { parker.open(0); });
   }
@@ -359,7 +358,7 @@ TEST_P(QueueRunnerTest, AHandlerReleasesWhatItHoldsWhenItStops) {
       while (runner.pop(chains[held]) == Pop::kChain) ++held;
     }
     void submit() noexcept override {}
-    void let_go() noexcept override {
+    void release() noexcept override {
       while (held != 0) {
         if (!runner.rewind(chains[--held])) std::abort();
       }
@@ -374,11 +373,11 @@ TEST_P(QueueRunnerTest, AHandlerReleasesWhatItHoldsWhenItStops) {
   (void)driver.offer();
   ring();
   while (holder.held != 5) std::this_thread::yield();
-  auto ring = runner->stop();
+  const auto ring = runner->stop();
   ASSERT_TRUE(ring.has_value());
-  EXPECT_EQ(ring->next_avail(), 0U) << "as if they had not been taken";
+  EXPECT_EQ(ring->next_avail, 0U) << "as if they had not been taken";
   runner->set_handler(handler.get());
-  runner->start(std::move(*ring));
+  start(*ring);
   runner->kick_once();
   while (handler->drained != 5) std::this_thread::yield();
 }
@@ -430,11 +429,10 @@ TEST_P(QueueRunnerTest, TenThousandStopsAndStartsLoseNothing) {
       if (driver.add({{kData, 8, true}})) ++offered;
     }
     if (driver.offer() && i % 2 == 0) ring();
-    auto ring = runner->stop();
+    const auto ring = runner->stop();
     ASSERT_TRUE(ring.has_value());
-    EXPECT_EQ(ring->in_flight(), 0U);
     while (driver.reap()) ++reaped;
-    runner->start(std::move(*ring));
+    start(*ring);
     runner->kick_once();
   }
   while (reaped < offered) {
@@ -479,7 +477,7 @@ TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   ring();
   const auto ring = runner->stop();
   ASSERT_TRUE(ring.has_value());
-  EXPECT_TRUE(ring->broken());
+  EXPECT_TRUE(ring->broken);
   EXPECT_EQ(runner->counters().broken.get(), 1U);
   // After a reset the same runner serves a new ring.
   driver = FakeDriver(memory, kRing, kSize, features);

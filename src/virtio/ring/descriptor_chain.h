@@ -94,6 +94,7 @@ class DescriptorChain {
 
  private:
   friend class SplitRing;
+  friend class ChainWalker;
 
   bool taken_ = false;
   std::uint16_t head_ = 0;

@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "memory/guest_address.h"
-#include "virtio/abi/pci.h"
 
 namespace bellhop {
 
@@ -15,7 +14,6 @@ struct QueueConfig {
   GuestAddress desc;
   GuestAddress driver;  ///< the available ring
   GuestAddress device;  ///< the used ring
-  std::uint16_t msix_vector = virtio::kMsiNoVector;
 };
 
 /// Ring features that were negotiated.

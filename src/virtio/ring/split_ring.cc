@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "virtio/abi/ring.h"
+#include "virtio/ring/chain_walker.h"
 
 namespace bellhop {
 
@@ -21,6 +22,9 @@ struct Area {
   std::uint64_t alignment;
 };
 
+/// As far as a malformed chain is followed to its end: a driver may feed us many.
+constexpr unsigned kMaxHopsToAnswer = 1024;
+
 bool overlap(const Area& a, const Area& b) noexcept {
   // Neither wraps: both were found to lie in RAM.
   return a.address.value() < b.address.value() + b.bytes &&
@@ -30,7 +34,8 @@ bool overlap(const Area& a, const Area& b) noexcept {
 }  // namespace
 
 Result<SplitRing> SplitRing::activate(const GuestMemory& memory, const QueueConfig& config,
-                                      RingFeatures features, QueueCounters& counters) {
+                                      RingFeatures features, QueueCounters& counters,
+                                      RingState state) {
   const std::uint32_t size = config.size;
   if (!std::has_single_bit(size) || size > kMaxQueueSize) {
     return fail(fmt::format("queue size {} is not a power of two up to {}", size, kMaxQueueSize));
@@ -63,6 +68,11 @@ Result<SplitRing> SplitRing::activate(const GuestMemory& memory, const QueueConf
   queue.used_ = spans[2];
   queue.size_ = config.size;
   queue.heads_in_flight_.assign((size + 63) / 64, 0);
+  queue.next_avail_ = state.next_avail;
+  queue.seen_avail_ = state.next_avail;
+  queue.next_used_ = state.next_used;
+  queue.published_ = state.next_used;
+  queue.broken_ = state.broken;
   return queue;
 }
 
@@ -93,78 +103,78 @@ bool SplitRing::mark_in_flight(std::uint16_t head) noexcept {
 
 Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   assert(!chain.taken_);
-  while (true) {
-    if (broken_) return Pop::kBroken;
-    if (!has_available()) return Pop::kEmpty;
-    if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return give_up();
-    const std::size_t slot = next_avail_ & (size_ - 1U);
-    std::uint16_t head = 0;
-    if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
-    if (head >= size_ || !mark_in_flight(head)) return give_up();
-    ++next_avail_;
-    ++in_flight_;
-    if (walk(head, chain)) {
-      chain.head_ = head;
-      chain.next_avail_ = next_avail_;
-      chain.taken_ = true;
-      counters_->chains.add();
-      return Pop::kChain;
-    }
-    counters_->bad_chains.add();
-    put_used(head, 0);
+  if (broken_) return Pop::kBroken;
+  if (!has_available()) return Pop::kEmpty;
+  if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return give_up();
+  const std::size_t slot = next_avail_ & (size_ - 1U);
+  std::uint16_t head = 0;
+  if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
+  if (head >= size_ || !mark_in_flight(head)) return give_up();
+  ++next_avail_;
+  ++in_flight_;
+  chain.head_ = head;
+  chain.next_avail_ = next_avail_;
+  chain.taken_ = true;
+  if (walk(head, chain)) [[likely]] {
+    counters_->chains.add();
+    return Pop::kChain;
   }
+  counters_->bad_chains.add();
+  find_answer(head, chain);
+  return Pop::kMalformed;
 }
 
 bool SplitRing::walk(std::uint16_t head, DescriptorChain& chain) const noexcept {
+  ChainWalker walker(*memory_, chain);
+  std::uint32_t index = head;
+  // More direct descriptors than the ring has are a loop.
+  for (std::uint32_t hops = 0; hops < size_; ++hops) {
+    Desc desc{};
+    if (index >= size_ || !desc_.load(std::size_t{index} * sizeof(Desc), desc)) return false;
+    if ((desc.flags & kDescIndirect) != 0) {
+      // 2.7.5.3.1: not with NEXT. Direct descriptors may come before it (2.7.5.3.2).
+      if (!features_.indirect || (desc.flags & kDescNext) != 0) return false;
+      if (!walker.add_table(desc.addr, desc.len)) return false;
+      walker.finish();
+      return true;
+    }
+    if (!walker.add(desc.addr, desc.len, (desc.flags & kDescWrite) != 0)) return false;
+    if ((desc.flags & kDescNext) == 0) {
+      walker.finish();
+      return true;
+    }
+    index = desc.next;
+  }
+  return false;
+}
+
+/// The last buffer of a malformed chain, however long the chain is, as far as links can be
+/// followed.
+void SplitRing::find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept {
+  ChainWalker walker(*memory_, chain);
+  walker.keep_only(0, 0);
   GuestSpan table = desc_;
   std::uint32_t entries = size_;
   std::uint32_t index = head;
-  std::uint32_t hops = 0;
-  std::uint64_t bytes = 0;
-  bool in_table = false;
-  chain.readable_ = 0;
-  chain.writable_ = 0;
-  std::uint64_t readable_bytes = 0;
-
-  while (true) {
+  bool direct = true;
+  for (unsigned hops = 0; hops < kMaxHopsToAnswer; ++hops) {
     Desc desc{};
-    if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return false;
+    if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return;
     if ((desc.flags & kDescIndirect) != 0) {
-      // 2.7.5.3.1: not nested, not with NEXT, a whole number of entries. Direct descriptors may
-      // come before it (2.7.5.3.2).
-      if (in_table || !features_.indirect || (desc.flags & kDescNext) != 0) return false;
-      if (desc.len == 0 || desc.len % sizeof(Desc) != 0) return false;
       const auto indirect = memory_->span(GuestAddress(desc.addr), desc.len);
-      if (!indirect) return false;
+      if (!direct || !features_.indirect || !indirect) return;
       table = *indirect;
       entries = desc.len / std::uint32_t{sizeof(Desc)};
       index = 0;
-      in_table = true;
+      direct = false;
       continue;
     }
-
-    // More buffers than the queue has entries: a loop, or too long a chain (2.7.5.3.1).
-    if (++hops > size_) return false;
-    const std::size_t count = std::size_t{chain.readable_} + chain.writable_;
-    if (desc.len == 0 || count == kMaxChainBuffers) return false;
-    const auto buffer = memory_->span(GuestAddress(desc.addr), desc.len);
-    if (!buffer) return false;
-    bytes += desc.len;
-    if (bytes > UINT32_MAX) return false;
-    chain.buffers_[count] = *buffer;
-    if ((desc.flags & kDescWrite) != 0) {
-      ++chain.writable_;
-    } else {
-      if (chain.writable_ != 0) return false;  // 2.7.4.2: readable ones come first
-      ++chain.readable_;
-      readable_bytes = bytes;
+    if ((desc.flags & kDescNext) == 0) {
+      if ((desc.flags & kDescWrite) != 0) walker.keep_only(desc.addr, desc.len);
+      return;
     }
-    if ((desc.flags & kDescNext) == 0) break;
     index = desc.next;
   }
-  chain.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes);
-  chain.writable_bytes_ = static_cast<std::uint32_t>(bytes - readable_bytes);
-  return true;
 }
 
 void SplitRing::put_used(std::uint16_t head, std::uint32_t written) noexcept {
@@ -230,27 +240,16 @@ void SplitRing::suppress_kicks() noexcept {
   }
 }
 
-OffloadedRing SplitRing::lend() const noexcept {
-  assert(in_flight_ == 0);
+RingState SplitRing::state() const noexcept {
+  return {.next_avail = next_avail_, .next_used = next_used_, .broken = broken_};
+}
+
+RingAreas SplitRing::areas() const noexcept {
   const auto at = [](const GuestSpan& area) {
     return static_cast<std::byte*>(area.as_iovec().iov_base);
   };
-  return {.memory = memory_,
-          .desc = at(desc_),
-          .avail = at(avail_),
-          .used = at(used_),
-          .size = size_,
-          .next_avail = next_avail_,
-          .kick = nullptr,
-          .call = nullptr,
-          .fault = nullptr};
-}
-
-void SplitRing::take_back(std::uint16_t next_avail) noexcept {
-  next_avail_ = next_avail;
-  seen_avail_ = next_avail;
-  next_used_ = used_.atomic16(kUsedIdxOffset).load(std::memory_order_relaxed);
-  published_ = next_used_;
+  return {
+      .memory = memory_, .desc = at(desc_), .avail = at(avail_), .used = at(used_), .size = size_};
 }
 
 bool SplitRing::enable_kicks() noexcept {

@@ -1,22 +1,33 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "base/result.h"
 #include "memory/guest_memory.h"
-#include "virtio/queue/queue_back_end.h"
 #include "virtio/ring/descriptor_chain.h"
 #include "virtio/ring/queue_config.h"
 #include "virtio/ring/queue_counters.h"
+#include "virtio/ring/ring_state.h"
 
 namespace bellhop {
 
+/// A ring's areas in this process. Valid as long as the memory is.
+struct RingAreas {
+  const GuestMemory* memory = nullptr;
+  std::byte* desc = nullptr;
+  std::byte* avail = nullptr;
+  std::byte* used = nullptr;
+  std::uint16_t size = 0;  ///< entries
+};
+
 /// The answer of SplitRing::pop(). 'Nothing there' and 'nonsense there' are different answers.
 enum class Pop : std::uint8_t {
-  kChain,   ///< a request was taken
-  kEmpty,   ///< the driver has offered nothing more
-  kBroken,  ///< the ring itself cannot be believed any more: nothing comes until a reset
+  kChain,      ///< a request was taken
+  kEmpty,      ///< the driver has offered nothing more
+  kMalformed,  ///< a chain that breaks the rules was taken: to be completed, not to be served
+  kBroken,     ///< the ring itself cannot be believed any more: nothing comes until a reset
 };
 
 /// The device's end of one split ring (virtio 1.3, 2.7). Move-only; one thread at a time.
@@ -24,16 +35,19 @@ enum class Pop : std::uint8_t {
 /// Contract of a drain:
 ///   suppress_kicks(); while (pop() == kChain) ...; publish(); if (enable_kicks()) do it again.
 ///
-/// A chain that is malformed in itself (a loop, a buffer outside RAM, ...) is given back at once
-/// with a length of 0 and counted; pop() goes on with the next. A ring that is malformed (an index
-/// that jumps, a head out of range or in flight already) is kBroken.
+/// A chain that is malformed in itself (a loop, a buffer outside RAM, ...) is counted and
+/// kMalformed: all that is left of it is its last buffer, as writable(), if that can be found and
+/// is writable. A ring that is malformed (an index that jumps, a head out of range or in flight
+/// already) is kBroken.
 class SplitRing {
  public:
   /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting
   /// the queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
   /// outside RAM or overlapping another.
+  /// `state` is where the ring goes on; nothing is in flight.
   static Result<SplitRing> activate(const GuestMemory& memory, const QueueConfig& config,
-                                    RingFeatures features, QueueCounters& counters);
+                                    RingFeatures features, QueueCounters& counters,
+                                    RingState state = {});
 
   SplitRing(SplitRing&&) noexcept = default;
   SplitRing& operator=(SplitRing&&) noexcept = default;
@@ -63,22 +77,17 @@ class SplitRing {
   [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
   /// Requests taken and not yet given back.
   [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
-  /// Index of the next entry of the available ring: with the queue quiet, all there is to know to
-  /// go on elsewhere.
-  [[nodiscard]] std::uint16_t next_avail() const noexcept { return next_avail_; }
-
-  /// What somebody who serves the ring elsewhere must know of it; kick, call and fault are left to
-  /// the caller. Nothing may be in flight.
-  [[nodiscard]] OffloadedRing lend() const noexcept;
-  /// Goes on after somebody else has served the ring up to `next_avail`, and has given all of it
-  /// back.
-  void take_back(std::uint16_t next_avail) noexcept;
+  /// Where it stands; to go on elsewhere with it, nothing may be in flight.
+  [[nodiscard]] RingState state() const noexcept;
+  /// Where its areas lie in this process, for somebody else who is to serve it.
+  [[nodiscard]] RingAreas areas() const noexcept;
 
  private:
   SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept
       : memory_(&memory), features_(features), counters_(&counters) {}
 
   bool walk(std::uint16_t head, DescriptorChain& chain) const noexcept;
+  void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
   Pop give_up() noexcept;
   void put_used(std::uint16_t head, std::uint32_t written) noexcept;
   [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;

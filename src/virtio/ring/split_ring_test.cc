@@ -32,11 +32,16 @@ struct Fixture {
     driver.push_head(0);
     (void)driver.offer();
   }
-  /// The chain at hand must be refused on its own: given back with length 0, the queue alive.
-  void expect_bad_chain() {
-    EXPECT_EQ(queue.pop(chain), Pop::kEmpty);
+  /// The chain at hand must be refused on its own, and the queue be alive. `answer` bytes of it are
+  /// left for a status.
+  void expect_bad_chain(std::size_t answer = 0) {
+    ASSERT_EQ(queue.pop(chain), Pop::kMalformed);
     EXPECT_EQ(counters.bad_chains.get(), 1U);
     EXPECT_FALSE(queue.broken());
+    EXPECT_TRUE(chain.readable().empty());
+    EXPECT_EQ(chain.writable_bytes(), answer);
+    queue.complete(chain, 0);
+    EXPECT_EQ(queue.pop(chain), Pop::kEmpty);
     (void)queue.publish();
     const auto used = driver.reap();
     ASSERT_TRUE(used.has_value());
@@ -149,8 +154,10 @@ TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
   f.driver.set_desc(bad, {.addr = kData.value(), .len = 0, .flags = kDescWrite, .next = 0});
   (void)f.driver.offer();
   ASSERT_EQ(f.queue.pop(good), Pop::kChain);
-  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kMalformed);
   EXPECT_EQ(f.counters.bad_chains.get(), 1U);
+  f.queue.complete(f.chain, 0);
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
   EXPECT_TRUE(f.queue.rewind(f.chain));
   // The refused one has been given back: it must not come by again.
   EXPECT_FALSE(f.queue.rewind(good));
@@ -269,13 +276,16 @@ TEST(VirtqueueBadInput, Row4Cycle) {
   f.expect_bad_chain();
 }
 
-TEST(VirtqueueBadInput, Row4LongerThanQueue) {
+// 2.7.5.3.1 forbids it, and Linux does it: a table is not bound to the ring's size.
+TEST(SplitRing, TakesAnIndirectTableThatIsLongerThanTheRing) {
   Fixture f(8, {.indirect = true});
   std::array<FakeDriver::Buffer, 9> buffers;
   buffers.fill({kData, 8, false});
   ASSERT_TRUE(f.driver.add(buffers));
   (void)f.driver.offer();
-  f.expect_bad_chain();
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+  EXPECT_EQ(f.chain.readable().size(), 9U);
+  f.queue.complete(f.chain, 0);
 }
 
 TEST(VirtqueueBadInput, Row4MoreBuffersThanAChainHolds) {
@@ -292,6 +302,22 @@ TEST(VirtqueueBadInput, Row4MoreBuffersThanAChainHolds) {
   f.expect_bad_chain();
 }
 
+// What a disk answers with lies at the end of its chain, however bad the rest of that is.
+TEST(VirtqueueBadInput, ALastWritableBufferIsLeftForAStatus) {
+  Fixture f(256, {.indirect = true});
+  constexpr std::uint32_t kCount = kMaxChainBuffers + 1;
+  const auto table = f.memory.span(kData, kCount * sizeof(Desc));
+  for (std::uint32_t i = 0; i < kCount; ++i) {
+    const bool last = i + 1 == kCount;
+    ASSERT_TRUE(table->store(
+        i * sizeof(Desc),
+        Desc{0x900000, 3, static_cast<std::uint16_t>(last ? std::uint16_t{kDescWrite} : kDescNext),
+             static_cast<std::uint16_t>(i + 1)}));
+  }
+  f.offer_raw({kData.value(), kCount * sizeof(Desc), kDescIndirect, 0});
+  f.expect_bad_chain(3);
+}
+
 TEST(VirtqueueBadInput, Row5TotalOver32Bits) {
   // Needs a region in which a 2 GiB buffer fits; never touched, so it costs nothing.
   const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), std::uint64_t{3} << 30}};
@@ -303,8 +329,9 @@ TEST(VirtqueueBadInput, Row5TotalOver32Bits) {
   ASSERT_TRUE(driver.add({{GuestAddress(0), half, true}, {GuestAddress(0), half, true}}));
   (void)driver.offer();
   DescriptorChain chain;
-  EXPECT_EQ(queue.pop(chain), Pop::kEmpty);
+  ASSERT_EQ(queue.pop(chain), Pop::kMalformed);
   EXPECT_EQ(counters.bad_chains.get(), 1U);
+  queue.complete(chain, 0);
 }
 
 struct IndirectCase {

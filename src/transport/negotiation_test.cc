@@ -1,4 +1,4 @@
-#include "transport/device_core.h"
+#include "transport/negotiation.h"
 
 #include <gtest/gtest.h>
 
@@ -22,13 +22,13 @@ struct Setup {
 };
 
 /// What holds behind every transport and in every mode.
-class DeviceCoreTest : public ::testing::TestWithParam<Setup> {
+class NegotiationTest : public ::testing::TestWithParam<Setup> {
  protected:
   TransportFixture fixture_{GetParam().kind, GetParam().notify};
   [[nodiscard]] bool sync() const { return GetParam().notify == NotifyMode::kSync; }
 };
 
-TEST_P(DeviceCoreTest, ComesUpAndEchoes) {
+TEST_P(NegotiationTest, ComesUpAndEchoes) {
   ASSERT_TRUE(fixture_.bring_up());
   for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
     for (int i = 0; i < 100; ++i) {
@@ -37,13 +37,13 @@ TEST_P(DeviceCoreTest, ComesUpAndEchoes) {
     }
   }
   EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::kFeatures);
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
   // Kicks reach the eventfd without an exit, or the other way round.
   EXPECT_EQ(fixture_.vm.ioeventfds().size(), sync() ? 0U : TransportFixture::kQueues);
   EXPECT_EQ(fixture_.port.rings() == 0, sync());
 }
 
-TEST_P(DeviceCoreTest, ForgetsEverythingAtReset) {
+TEST_P(NegotiationTest, ForgetsEverythingAtReset) {
   ASSERT_TRUE(fixture_.bring_up());
   ASSERT_TRUE(fixture_.echoes(0, 1));
   fixture_.driver->set_status(0);
@@ -55,21 +55,21 @@ TEST_P(DeviceCoreTest, ForgetsEverythingAtReset) {
 }
 
 // The refusal decides for the queue, is survived, and costs nothing but exits.
-TEST_P(DeviceCoreTest, FallsBackToExitsWhereTheHostRefusesADoorbell) {
+TEST_P(NegotiationTest, FallsBackToExitsWhereTheHostRefusesADoorbell) {
   fixture_.vm.set_max_ioeventfds(1);
   ASSERT_TRUE(fixture_.bring_up());
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(fixture_.echoes(0, static_cast<std::uint8_t>(i)));
     EXPECT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
   }
-  EXPECT_EQ(fixture_.core->runner(1).mode(), NotifyMode::kSync);
-  EXPECT_EQ(fixture_.core->runner(0).mode(), GetParam().notify);
+  EXPECT_EQ(fixture_.life->drain(1), Drain::kByVcpu);
+  EXPECT_EQ(fixture_.life->drain(0), sync() ? Drain::kByVcpu : Drain::kByIoThread);
   fixture_.vm.set_max_ioeventfds(100);
   EXPECT_TRUE(fixture_.works_after_reset());
-  EXPECT_EQ(fixture_.core->runner(1).mode(), GetParam().notify);
+  EXPECT_EQ(fixture_.life->drain(1), sync() ? Drain::kByVcpu : Drain::kByIoThread);
 }
 
-TEST_P(DeviceCoreTest, ReadsAndWritesConfiguration) {
+TEST_P(NegotiationTest, ReadsAndWritesConfiguration) {
   ASSERT_TRUE(fixture_.bring_up());
   const std::uint64_t at = fixture_.driver->config_address();
   EXPECT_EQ(fixture_.port.load(at, 1), 1U);
@@ -77,13 +77,13 @@ TEST_P(DeviceCoreTest, ReadsAndWritesConfiguration) {
   EXPECT_EQ(fixture_.port.load(at + 4, 4), 0x08070605U);
   fixture_.port.store(at + 4, 0xaabbccdd, 4);
   EXPECT_EQ(fixture_.port.load(at + 4, 4), 0xaabbccddU);
-  EXPECT_EQ(fixture_.core->guest_faults(), 0U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 0U);
 }
 
-TEST_P(DeviceCoreTest, ADeviceTellsOfItsConfigurationsChange) {
+TEST_P(NegotiationTest, ADeviceTellsOfItsConfigurationsChange) {
   fixture_.echo->change_config();
   ASSERT_TRUE(fixture_.bring_up());
-  const std::uint8_t generation = fixture_.core->config_generation();
+  const std::uint8_t generation = fixture_.life->config_generation();
   const auto told = [&] {
     fixture_.settle();
     if (!fixture_.pci) return fixture_.binder.take_edge(TransportFixture::kMmioGsi);
@@ -94,13 +94,13 @@ TEST_P(DeviceCoreTest, ADeviceTellsOfItsConfigurationsChange) {
   (void)told();
   fixture_.echo->change_config();
   EXPECT_TRUE(told());
-  EXPECT_NE(fixture_.core->config_generation(), generation);
+  EXPECT_NE(fixture_.life->config_generation(), generation);
   EXPECT_FALSE(told());
   EXPECT_TRUE(fixture_.echoes(0, 3));
 }
 
 // Row 14 of the bad inputs.
-TEST_P(DeviceCoreTest, ConfigurationEndsWhereItEnds) {
+TEST_P(NegotiationTest, ConfigurationEndsWhereItEnds) {
   ASSERT_TRUE(fixture_.bring_up());
   const std::uint64_t at = fixture_.driver->config_address();
   EXPECT_EQ(fixture_.port.load(at + 8, 8), 0x0c0b0a09U);  // the half past the end reads 0
@@ -108,12 +108,12 @@ TEST_P(DeviceCoreTest, ConfigurationEndsWhereItEnds) {
   fixture_.port.store(at + 10, 0xffffffff, 4);
   fixture_.port.store(at + 100, 0xffffffff, 4);
   EXPECT_EQ(fixture_.port.load(at + 8, 4), 0x0c0b0a09U);
-  EXPECT_EQ(fixture_.core->guest_faults(), 2U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 2U);
   EXPECT_TRUE(fixture_.echoes(0, 1));
 }
 
 // Row 14.
-TEST_P(DeviceCoreTest, QueuesThatAreAbsentReadAsAbsent) {
+TEST_P(NegotiationTest, QueuesThatAreAbsentReadAsAbsent) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
@@ -123,12 +123,12 @@ TEST_P(DeviceCoreTest, QueuesThatAreAbsentReadAsAbsent) {
     fixture_.driver->enable_queue(queue);
     EXPECT_FALSE(fixture_.driver->queue_enabled(queue));
   }
-  EXPECT_GT(fixture_.core->guest_faults(), 0U);
+  EXPECT_GT(fixture_.life->guest_faults(), 0U);
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 13.
-TEST_P(DeviceCoreTest, RegistersOfARunningQueueStayAsTheyAre) {
+TEST_P(NegotiationTest, RegistersOfARunningQueueStayAsTheyAre) {
   ASSERT_TRUE(fixture_.bring_up());
   const std::uint64_t desc = fixture_.driver->queue_desc(0);
   QueueConfig moved = fixture_.rings[0].config();
@@ -136,17 +136,16 @@ TEST_P(DeviceCoreTest, RegistersOfARunningQueueStayAsTheyAre) {
   moved.driver = GuestAddress(0xffffffffffff0000);
   moved.device = GuestAddress(3);
   moved.size = 32768;
-  moved.msix_vector = 1;
   fixture_.driver->write_queue(0, moved);
   fixture_.driver->enable_queue(0);
-  EXPECT_GE(fixture_.core->guest_faults(), 4U);
+  EXPECT_GE(fixture_.life->guest_faults(), 4U);
   EXPECT_EQ(fixture_.driver->queue_desc(0), desc);
   EXPECT_TRUE(fixture_.echoes(0, 7));
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 // Row 13: enabling is the point of no return, before DRIVER_OK already.
-TEST_P(DeviceCoreTest, RegistersOfAnEnabledQueueStayAsTheyAre) {
+TEST_P(NegotiationTest, RegistersOfAnEnabledQueueStayAsTheyAre) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
@@ -156,13 +155,13 @@ TEST_P(DeviceCoreTest, RegistersOfAnEnabledQueueStayAsTheyAre) {
   QueueConfig moved = fixture_.rings[0].config();
   moved.size = 3;
   fixture_.driver->write_queue(0, moved);
-  EXPECT_EQ(fixture_.core->queue(0).size, TransportFixture::kSize);
+  EXPECT_EQ(fixture_.life->queue(0).size, TransportFixture::kSize);
   fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
   EXPECT_TRUE(fixture_.echoes(0, 9));
 }
 
 // Row 10: what only activation can judge.
-TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
+TEST_P(NegotiationTest, ImpossibleQueuesNeedAReset) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
@@ -175,8 +174,7 @@ TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
             .ready = false,
             .desc = GuestAddress(0x100000),
             .driver = GuestAddress(0x110000),
-            .device = GuestAddress(0x120000),
-            .msix_vector = kMsiNoVector};
+            .device = GuestAddress(0x120000)};
   bad[3].desc = GuestAddress(good.desc.value() + 1);
   bad[4].device = good.driver;
   bad[5].driver = GuestAddress(UINT64_MAX - 1);
@@ -193,7 +191,7 @@ TEST_P(DeviceCoreTest, ImpossibleQueuesNeedAReset) {
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 
-TEST_P(DeviceCoreTest, ADeviceThatCannotStartNeedsAReset) {
+TEST_P(NegotiationTest, ADeviceThatCannotStartNeedsAReset) {
   fixture_.echo->refuse_to_start = true;
   EXPECT_FALSE(fixture_.bring_up());
   EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
@@ -204,7 +202,7 @@ TEST_P(DeviceCoreTest, ADeviceThatCannotStartNeedsAReset) {
 }
 
 // Row 15.
-TEST_P(DeviceCoreTest, StatusTakesLegalStepsOnly) {
+TEST_P(NegotiationTest, StatusTakesLegalStepsOnly) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
@@ -226,7 +224,7 @@ TEST_P(DeviceCoreTest, StatusTakesLegalStepsOnly) {
   // Settled features stay so.
   ASSERT_TRUE(driver.negotiate(TransportFixture::kFeatures));
   driver.set_driver_features(UINT64_MAX);
-  EXPECT_EQ(fixture_.core->driver_features(1), TransportFixture::kFeatures >> 32);
+  EXPECT_EQ(fixture_.negotiation->driver_features(1), TransportFixture::kFeatures >> 32);
   // Bits are not taken back, and NEEDS_RESET is the device's.
   driver.set_status(kStatusAcknowledge);
   EXPECT_EQ(driver.status(), kUpToFeatures);
@@ -237,7 +235,7 @@ TEST_P(DeviceCoreTest, StatusTakesLegalStepsOnly) {
 }
 
 // Row 16.
-TEST_P(DeviceCoreTest, KicksAtTheWrongTimeDoNothing) {
+TEST_P(NegotiationTest, KicksAtTheWrongTimeDoNothing) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
@@ -250,14 +248,14 @@ TEST_P(DeviceCoreTest, KicksAtTheWrongTimeDoNothing) {
   fixture_.driver->enable_queue(0);
   fixture_.driver->kick(0);
   EXPECT_EQ(fixture_.rings[0].used_idx(), 0);
-  EXPECT_EQ(fixture_.core->guest_faults(), 3U);
+  EXPECT_EQ(fixture_.life->guest_faults(), 3U);
   fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
   // What was offered before is served all the same.
   EXPECT_TRUE(fixture_.reap(0));
   // A queue that was left disabled, and one that is not there.
   fixture_.driver->kick(1);
   fixture_.driver->kick(700);
-  EXPECT_GE(fixture_.core->guest_faults(), 5U);
+  EXPECT_GE(fixture_.life->guest_faults(), 5U);
   EXPECT_TRUE(fixture_.echoes(0, 4));
   fixture_.driver->set_status(0);
   fixture_.driver->kick(0);
@@ -266,7 +264,7 @@ TEST_P(DeviceCoreTest, KicksAtTheWrongTimeDoNothing) {
 }
 
 // Row 17: four vCPUs that do nothing but kick, while a fifth resets and the machine pauses.
-TEST_P(DeviceCoreTest, SurvivesKickStorms) {
+TEST_P(NegotiationTest, SurvivesKickStorms) {
   ASSERT_TRUE(fixture_.bring_up());
   std::atomic<bool> enough{false};
   std::vector<std::thread> vcpus;
@@ -278,8 +276,8 @@ TEST_P(DeviceCoreTest, SurvivesKickStorms) {
   for (int i = 0; i < 100; ++i) {
     EXPECT_TRUE(fixture_.bring_up());
     EXPECT_TRUE(fixture_.echoes(0, static_cast<std::uint8_t>(i)));
-    fixture_.core->pause();
-    fixture_.core->resume();
+    fixture_.life->pause();
+    fixture_.life->resume();
     EXPECT_TRUE(fixture_.echoes(1, static_cast<std::uint8_t>(i)));
   }
   enough = true;
@@ -289,7 +287,7 @@ TEST_P(DeviceCoreTest, SurvivesKickStorms) {
 }
 
 // Row 19: a reset waits for what is in flight, and what comes late comes to nobody.
-TEST_P(DeviceCoreTest, ResetsWithRequestsInFlight) {
+TEST_P(NegotiationTest, ResetsWithRequestsInFlight) {
   for (int round = 0; round < 20; ++round) {
     ASSERT_TRUE(fixture_.bring_up());
     fixture_.echo->hold = true;
@@ -314,7 +312,7 @@ TEST_P(DeviceCoreTest, ResetsWithRequestsInFlight) {
 }
 
 // Row 19: and so does removal.
-TEST_P(DeviceCoreTest, IsRemovedWithRequestsInFlight) {
+TEST_P(NegotiationTest, IsRemovedWithRequestsInFlight) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.echo->hold = true;
   fixture_.add(0, 1);
@@ -328,7 +326,7 @@ TEST_P(DeviceCoreTest, IsRemovedWithRequestsInFlight) {
     echo->release();
   });
   ASSERT_TRUE(fixture_.eventually([&] { return started.load(); }));
-  fixture_.core->reset();
+  fixture_.negotiation->reset();
   medium.join();
   fixture_.pci_device.reset();
   fixture_.mmio_device.reset();
@@ -339,29 +337,29 @@ TEST_P(DeviceCoreTest, IsRemovedWithRequestsInFlight) {
   EXPECT_EQ(fixture_.rings[0].used_idx(), 1);
 }
 
-TEST_P(DeviceCoreTest, PausesAndResumesWithNothingLost) {
+TEST_P(NegotiationTest, PausesAndResumesWithNothingLost) {
   ASSERT_TRUE(fixture_.bring_up());
   for (int round = 0; round < 200; ++round) {
     fixture_.add(0, static_cast<std::uint8_t>(round));
     const bool kick = fixture_.rings[0].offer();
     if (kick && round % 2 == 0) fixture_.driver->kick(0);
-    fixture_.core->pause();
+    fixture_.life->pause();
     const std::uint16_t used = fixture_.rings[0].used_idx();
     fixture_.settle();
     EXPECT_EQ(fixture_.rings[0].used_idx(), used) << "the queue works while paused";
-    fixture_.core->resume();
+    fixture_.life->resume();
     if (kick && round % 2 != 0) fixture_.driver->kick(0);
     ASSERT_TRUE(fixture_.reap(0)) << round;
   }
-  fixture_.core->pause();
-  fixture_.core->pause();
-  fixture_.core->resume();
-  fixture_.core->resume();
+  fixture_.life->pause();
+  fixture_.life->pause();
+  fixture_.life->resume();
+  fixture_.life->resume();
   EXPECT_TRUE(fixture_.echoes(1, 5));
 }
 
 // Ring faults stop the device, and only until the reset (rows 1 and 3, seen from the registers).
-TEST_P(DeviceCoreTest, ABrokenRingNeedsAReset) {
+TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.rings[0].set_avail_idx(1000);
   fixture_.driver->kick(0);
@@ -372,7 +370,7 @@ TEST_P(DeviceCoreTest, ABrokenRingNeedsAReset) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Everywhere, DeviceCoreTest,
+    Everywhere, NegotiationTest,
     ::testing::Values(Setup{TransportFixture::Kind::kPci, NotifyMode::kIoEventFd},
                       Setup{TransportFixture::Kind::kPci, NotifyMode::kSync},
                       Setup{TransportFixture::Kind::kMmio, NotifyMode::kIoEventFd},

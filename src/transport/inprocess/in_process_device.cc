@@ -1,0 +1,54 @@
+#include "transport/inprocess/in_process_device.h"
+
+#include <utility>
+
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+Result<std::unique_ptr<InProcessDevice>> InProcessDevice::create(
+    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring) {
+  std::unique_ptr<InProcessDevice> made(new InProcessDevice());
+  auto life = DeviceLife::create(std::move(device), std::move(wiring), *made);
+  if (!life) return forward(life);
+  made->life_ = std::move(*life);
+  for (unsigned i = 0; i < made->life_->queue_count(); ++i) {
+    auto call = EventFd::create();
+    if (!call) return forward(call);
+    made->calls_.push_back(std::move(*call));
+  }
+  for (unsigned i = 0; i < made->life_->queue_count(); ++i) {
+    made->life_->set_queue_interrupt(i, &made->calls_[i]);
+  }
+  return made;
+}
+
+InProcessDevice::~InProcessDevice() {
+  if (life_) life_->reset();
+}
+
+RingFeatures InProcessDevice::ring_features(std::uint64_t features) noexcept {
+  using namespace virtio;
+  return {.indirect = (features & feature_mask(kFeatureIndirectDesc)) != 0,
+          .event_idx = (features & feature_mask(kFeatureEventIdx)) != 0};
+}
+
+Status InProcessDevice::start(std::uint64_t features, std::span<const QueueConfig> queues) {
+  life_->reset();
+  for (unsigned i = 0; i < queues.size(); ++i) {
+    life_->change_queue(i, [&](QueueConfig& config) { config = queues[i]; });
+  }
+  auto started = life_->start(features);
+  if (!started) life_->reset();
+  return started;
+}
+
+void InProcessDevice::kick(unsigned queue) noexcept {
+  if (life_->server(queue) == Server::kDevice && life_->drain(queue) == Drain::kByVcpu) {
+    life_->notify(queue);
+  } else {
+    life_->doorbell(queue).signal();
+  }
+}
+
+}  // namespace bellhop

@@ -1,0 +1,441 @@
+#include "virtio/device/device_life.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace virtio;
+
+bool DeviceLife::Queue::running() const noexcept {
+  return is_offloaded() ? offloaded->running() : runner->running();
+}
+
+std::optional<RingState> DeviceLife::Queue::stop() {
+  return is_offloaded() ? offloaded->stop() : runner->stop();
+}
+
+void DeviceLife::Queue::kick_once() noexcept {
+  is_offloaded() ? offloaded->kick() : runner->kick_once();
+}
+
+Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDevice> device,
+                                                       DeviceWiring wiring,
+                                                       DeviceSurroundings& surroundings) {
+  std::unique_ptr<DeviceLife> life(
+      new DeviceLife(std::move(device), std::move(wiring), surroundings));
+  life->device_->set_config_listener(life.get());
+  for (std::size_t i = 0; i < life->queues_.size(); ++i) {
+    Queue& queue = life->queues_[i];
+    auto runner = QueueRunner::create({
+        .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
+        .drain = Drain::kByIoThread,
+        .interrupt = &queue.interrupt,
+        .faults = life.get(),
+        .doorbell = nullptr,
+    });
+    if (!runner) return forward(runner);
+    queue.runner = std::move(*runner);
+    queue.config.size = life->queue_max_size();
+  }
+  return life;
+}
+
+DeviceLife::~DeviceLife() { reset(); }
+
+std::uint64_t DeviceLife::offered_features() const noexcept {
+  return device_->traits().features | kRingFeatures;
+}
+
+RingFeatures DeviceLife::ring_features() const noexcept {
+  return {.indirect = (features_ & feature_mask(kFeatureIndirectDesc)) != 0,
+          .event_idx = (features_ & feature_mask(kFeatureEventIdx)) != 0};
+}
+
+bool DeviceLife::started() const noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return started_;
+}
+
+// ---- start ----
+
+Status DeviceLife::start(std::uint64_t features) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  features_ = features;
+  started_ = true;
+  if (auto sound = check_rings(); !sound) return sound;
+  auto done = start_with(Offload::kAsChosen);
+  if (!done) tell_host_fault(done.error().message);
+  return done;
+}
+
+/// Whether every queue that the driver has enabled makes a ring.
+Status DeviceLife::check_rings() {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    const Queue& queue = queues_[i];
+    if (!queue.config.ready) continue;
+    std::string why;
+    if (queue.config.size > queue_max_size()) {
+      why = fmt::format("queue size {} is over {}", queue.config.size, queue_max_size());
+    } else if (auto ring = SplitRing::activate(*wiring_.memory, queue.config, ring_features(),
+                                               queue.runner->counters());
+               !ring) {
+      why = ring.error().message;
+    } else {
+      continue;
+    }
+    guest_faults_.fetch_add(1, std::memory_order_relaxed);
+    if (!std::exchange(start_fault_logged_, true)) {
+      log::warn("{}: queue {} cannot start: {}", traits().id, i, why);
+    }
+    return fail(why);
+  }
+  return {};
+}
+
+/// With `offload`, by the servers that the device chooses; if one of these cannot be had, and none
+/// is required, by the device alone.
+Status DeviceLife::start_with(Offload offload) {
+  bool required = false;
+  bool offloaded = false;
+  Status chosen;
+  for (unsigned i = 0; chosen && i < queues_.size(); ++i) {
+    const ServerChoice choice =
+        offload == Offload::kAsChosen ? device_->server(i, features_) : ServerChoice{};
+    offloaded |= choice.server != Server::kDevice;
+    required |= choice.server != Server::kDevice && choice.required;
+    queues_[i].runner->set_drain(wiring_.notify == NotifyMode::kSync ? Drain::kByVcpu
+                                                                     : Drain::kByIoThread);
+    chosen = choose_server(queues_[i], choice.server);
+  }
+  auto started = chosen ? activate() : chosen;
+  if (started || !offloaded || required) return started;
+  const std::string why = started.error().message;
+  started = start_with(Offload::kNone);
+  if (started && !std::exchange(offload_refusal_logged_, true)) {
+    log::warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id, why);
+  }
+  return started;
+}
+
+Status DeviceLife::choose_server(Queue& queue, Server server) {
+  if (server != Server::kDevice && !queue.offloaded) {
+    auto made = OffloadedQueue::create({.thread = &queue.runner->thread(),
+                                        .interrupt = &queue.interrupt,
+                                        .faults = this,
+                                        .counters = &queue.runner->counters(),
+                                        .doorbell = &queue.runner->doorbell()});
+    if (!made) return forward(made);
+    queue.offloaded = std::move(*made);
+  }
+  // Release: who finds a server outside of the device finds the queue that it needs.
+  queue.server.store(server, std::memory_order_release);
+  return {};
+}
+
+/// Arms, activates the device, starts the queues. If it fails nothing runs.
+Status DeviceLife::activate() {
+  // Armed before the device is activated, since a refusal decides who drains. Where the doorbells
+  // cannot be reached yet nobody knows: the I/O thread drains, whatever resume() finds.
+  if (!quiet()) {
+    if (auto armed = arm_offloaded(); !armed) {
+      disarm_all();
+      return armed;
+    }
+    arm_and_choose_drains();
+  }
+  std::vector<QueueRunner*> runners(queues_.size(), nullptr);
+  std::vector<OffloadedQueue*> offloaded(queues_.size(), nullptr);
+  bool any_offloaded = false;
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!queue.config.ready) continue;
+    if (!queue.is_offloaded()) {
+      runners[i] = queue.runner.get();
+      continue;
+    }
+    offloaded[i] = queue.offloaded.get();
+    any_offloaded = true;
+  }
+  active_ = true;
+  Status done;
+  if (any_offloaded) done = device_->offload(features_, offloaded);
+  if (done) done = device_->activate(features_, runners);
+  for (std::size_t i = 0; done && i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!queue.config.ready) continue;
+    if (quiet()) {
+      queue.quiet = RingState{};
+    } else if (done = start_queue(queue, {}); done) {
+      queue.kick_once();
+    }
+  }
+  if (!done) abandon_start();
+  return done;
+}
+
+Status DeviceLife::start_queue(Queue& queue, RingState state) {
+  auto ring = SplitRing::activate(*wiring_.memory, queue.config, ring_features(),
+                                  queue.runner->counters(), state);
+  if (!ring) return forward(ring);
+  if (queue.is_offloaded()) return queue.offloaded->start(*ring);
+  queue.runner->start(std::move(*ring));
+  return {};
+}
+
+void DeviceLife::abandon_start() noexcept {
+  disarm_all();
+  for (Queue& queue : queues_) {
+    (void)queue.stop();
+    queue.quiet.reset();
+  }
+  active_ = false;
+  device_->reset();
+}
+
+/// The host's fault, or a driver that wants what cannot be: told once, since a driver can repeat
+/// it.
+void DeviceLife::tell_host_fault(const std::string& why) {
+  if (!std::exchange(host_fault_logged_, true)) log::error("{}: {}", traits().id, why);
+}
+
+// ---- doorbells ----
+
+Status DeviceLife::arm(std::size_t index) {
+  Queue& queue = queues_[index];
+  auto armed = surroundings_->arm_doorbell(static_cast<unsigned>(index), queue.runner->doorbell());
+  queue.armed = armed.has_value();
+  return armed;
+}
+
+void DeviceLife::tell_refusal(std::size_t queue, std::string_view so, std::string_view why) {
+  if (std::exchange(refusal_logged_, true)) return;
+  log::warn("{}: queue {} {}: {}", traits().id, queue, so, why);
+}
+
+/// Before activation: what others serve gets no kick without a doorbell.
+Status DeviceLife::arm_offloaded() {
+  if (!surroundings_->doorbells_reachable()) return {};
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (!queues_[i].config.ready || queues_[i].armed || !queues_[i].is_offloaded()) continue;
+    if (auto armed = arm(i); !armed) {
+      return fail(fmt::format("queue {}: {}", i, armed.error().message), armed.error().code);
+    }
+  }
+  return {};
+}
+
+/// Before activation: a queue that gets no doorbell is drained by the vCPU that kicks it.
+void DeviceLife::arm_and_choose_drains() {
+  if (!surroundings_->doorbells_reachable()) return;
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!queue.config.ready || queue.armed || queue.is_offloaded()) continue;
+    if (queue.runner->drain() == Drain::kByVcpu) continue;
+    if (auto armed = arm(i); !armed) {
+      tell_refusal(i, "is notified synchronously", armed.error().message);
+      queue.runner->set_drain(Drain::kByVcpu);
+    }
+  }
+}
+
+/// Of a started device: what the host refuses now changes nothing but the way of kicks, which
+/// notify() passes on. Those that cannot do without come first.
+void DeviceLife::rearm_all() noexcept {
+  if (!surroundings_->doorbells_reachable()) return;
+  for (const bool offloaded : {true, false}) {
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+      Queue& queue = queues_[i];
+      if (!queue.config.ready || queue.armed || queue.is_offloaded() != offloaded) continue;
+      if (!offloaded && queue.runner->drain() == Drain::kByVcpu) continue;
+      if (auto armed = arm(i); !armed) {
+        tell_refusal(i, "is notified by exits of its vCPUs", armed.error().message);
+      }
+    }
+  }
+}
+
+void DeviceLife::disarm_all() noexcept {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    if (!std::exchange(queue.armed, false)) continue;
+    surroundings_->disarm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+  }
+}
+
+// ---- quiesce, resume, reset ----
+
+void DeviceLife::quiesce_all() {
+  disarm_all();
+  for (Queue& queue : queues_) {
+    if (auto state = queue.stop()) queue.quiet = *state;
+  }
+}
+
+void DeviceLife::resume_all() {
+  if (!active_) return;
+  rearm_all();
+  for (Queue& queue : queues_) {
+    if (!queue.quiet) continue;
+    if (auto resumed = start_queue(queue, *queue.quiet); !resumed) {
+      tell_host_fault("it cannot be served any more: " + resumed.error().message);
+      surroundings_->needs_reset();
+      continue;
+    }
+    queue.quiet.reset();
+    // The driver may have kicked, or missed our interrupt, while nobody was there.
+    queue.kick_once();
+    queue.interrupt.raise();
+  }
+}
+
+std::optional<RingState> DeviceLife::quiesce_queue(std::uint32_t index) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) return std::nullopt;
+  Queue& queue = queues_[index];
+  if (std::exchange(queue.armed, false)) {
+    surroundings_->disarm_doorbell(index, queue.runner->doorbell());
+  }
+  if (queue.quiet) return std::exchange(queue.quiet, std::nullopt);
+  return queue.stop();
+}
+
+Status DeviceLife::resume_queue(std::uint32_t index, RingState state) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size() || !active_ || queues_[index].running()) {
+    return fail(fmt::format("{}: queue {} is not one that was stopped", traits().id, index));
+  }
+  Queue& queue = queues_[index];
+  if (quiet()) {
+    queue.quiet = state;
+    return {};
+  }
+  rearm_all();
+  if (auto started = start_queue(queue, state); !started) return started;
+  queue.kick_once();
+  queue.interrupt.raise();
+  return {};
+}
+
+void DeviceLife::reset_locked() {
+  disarm_all();
+  for (Queue& queue : queues_) {
+    if (!queue.runner) return;  // create() failed half-way
+    (void)queue.stop();
+    queue.quiet.reset();
+    queue.config = QueueConfig{};
+    queue.config.size = queue_max_size();
+  }
+  if (std::exchange(active_, false)) device_->reset();
+  for (Queue& queue : queues_) {
+    queue.server = Server::kDevice;
+    // A kick that was on its way when the doorbell was taken off belongs to the old life.
+    (void)queue.runner->doorbell().consume();
+  }
+  features_ = 0;
+  started_ = false;
+  paused_ = false;
+}
+
+void DeviceLife::reset() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  reset_locked();
+}
+
+void DeviceLife::reset_queue(std::uint32_t index) {
+  (void)quiesce_queue(index);
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index < queues_.size()) queues_[index].config.ready = false;
+}
+
+void DeviceLife::pause() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const bool was_quiet = quiet();
+  paused_ = true;
+  if (!was_quiet) quiesce_all();
+}
+
+void DeviceLife::resume() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!std::exchange(paused_, false)) return;
+  if (!quiet()) resume_all();
+}
+
+void DeviceLife::set_memory_access(MemoryAccess access) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const bool was_quiet = quiet();
+  access_ = access;
+  if (was_quiet == quiet()) return;
+  if (was_quiet) {
+    resume_all();
+  } else {
+    quiesce_all();
+  }
+}
+
+// ---- the rest ----
+
+void DeviceLife::notify(std::uint32_t index) noexcept {
+  if (index >= queues_.size() || !queues_[index].running()) {
+    guest_fault("kicks a queue that does not run");
+    return;
+  }
+  Queue& queue = queues_[index];
+  if (queue.is_offloaded()) {
+    queue.runner->counters().kicks_by_exit.add();
+    queue.offloaded->kick();
+  } else {
+    queue.runner->kick();
+  }
+}
+
+void DeviceLife::set_queue_interrupt(std::uint32_t index, const EventFd* event) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) {
+    guest_fault("sets the vector of a queue that is absent");
+    return;
+  }
+  Queue& queue = queues_[index];
+  queue.interrupt.point_at(event);
+  if (queue.offloaded) queue.offloaded->interrupt_changed();
+}
+
+void DeviceLife::guest_fault(const char* what) noexcept {
+  if (guest_faults_.fetch_add(1, std::memory_order_relaxed) == 0) {
+    log::warn("{}: the driver {}: ignored, as will be others like it", traits().id, what);
+  }
+}
+
+QueueConfig DeviceLife::queue(std::uint32_t index) const noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return index < queues_.size() ? queues_[index].config : QueueConfig{};
+}
+
+void DeviceLife::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
+  std::ranges::fill(data, std::byte{0});
+  const std::uint32_t size = traits().config_bytes;
+  if (offset >= size) return;
+  device_->read_config(offset, data.first(std::min<std::size_t>(data.size(), size - offset)));
+}
+
+void DeviceLife::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
+  const std::uint32_t size = traits().config_bytes;
+  if (offset >= size || data.size() > size - offset) {
+    guest_fault("writes past the device's configuration");
+    return;
+  }
+  device_->write_config(offset, data);
+}
+
+void DeviceLife::config_changed() noexcept {
+  config_generation_.fetch_add(1, std::memory_order_acq_rel);
+  surroundings_->config_changed();
+}
+
+}  // namespace bellhop

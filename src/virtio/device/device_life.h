@@ -1,0 +1,241 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "memory/guest_memory.h"
+#include "virtio/device/virtio_device.h"
+#include "virtio/queue/notify_mode.h"
+
+namespace bellhop {
+
+/// What a device's surroundings do for it. Called with the device's lock held, except where a call
+/// says otherwise.
+class DeviceSurroundings {
+ public:
+  /// Has `doorbell` signalled when the driver notifies `queue`. Errors: the host refuses; the queue
+  /// is notified by exits of the vCPUs then.
+  virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
+  virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
+  /// Whether the doorbells have an address now, in the dialect that the driver speaks.
+  [[nodiscard]] virtual bool doorbells_reachable() const noexcept = 0;
+  /// The device cannot go on until the driver resets it. Any thread, with or without the device's
+  /// lock: must not call back.
+  virtual void needs_reset() noexcept = 0;
+  /// The device has changed its configuration space by itself. The same.
+  virtual void config_changed() noexcept = 0;
+
+ protected:
+  ~DeviceSurroundings() = default;
+};
+
+/// Where the queues of a device run, and how they are notified.
+struct DeviceWiring {
+  const GuestMemory* memory = nullptr;
+  std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
+  NotifyMode notify = NotifyMode::kIoEventFd;
+};
+
+/// Whether the device may read and write guest memory (bus mastering, for a PCI function).
+enum class MemoryAccess : std::uint8_t { kForbidden, kAllowed };
+
+/// The life of a virtio device, whoever stands before it: registers, a vhost-user peer or a driver
+/// in this process. It has the queues; it starts, quiesces, resumes and resets them, and arms their
+/// doorbells.
+///
+/// Who serves a queue, and who drains it, is decided by start() and holds until reset(): a doorbell
+/// that the host refuses later leaves both as they are, and kicks that come as exits are passed on.
+///
+/// Any thread may call: vCPU threads for registers, the main thread for pause and resume.
+class DeviceLife final : private QueueFaultSink, private ConfigListener {
+ public:
+  /// Errors: no eventfds left.
+  static Result<std::unique_ptr<DeviceLife>> create(std::unique_ptr<VirtioDevice> device,
+                                                    DeviceWiring wiring,
+                                                    DeviceSurroundings& surroundings);
+  /// Resets the device.
+  ~DeviceLife();
+
+  [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
+  [[nodiscard]] std::vector<DeviceStat> stats() const { return device_->stats(); }
+  [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }
+  [[nodiscard]] std::uint16_t queue_max_size() const noexcept {
+    return device_->traits().queue_max_size;
+  }
+  /// The device's features and those of its rings.
+  [[nodiscard]] std::uint64_t offered_features() const noexcept;
+
+  // ---- configuration space ----
+
+  /// Parts past its end read 0 and ignore writes.
+  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept;
+  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept;
+  /// Changes whenever the device has changed its configuration (2.5).
+  [[nodiscard]] std::uint8_t config_generation() const noexcept {
+    return config_generation_.load(std::memory_order_acquire);
+  }
+
+  // ---- queues ----
+
+  /// A queue as it was configured; an index out of range gives an unavailable queue (size 0).
+  [[nodiscard]] QueueConfig queue(std::uint32_t index) const noexcept;
+  /// Changes a queue's configuration; ignored (and counted) once it is enabled or the device runs.
+  template <class Change>
+  void change_queue(std::uint32_t index, Change&& change) noexcept {
+    const std::lock_guard<std::mutex> hold(lock_);
+    if (index >= queues_.size() || queues_[index].config.ready || started_) {
+      guest_fault("writes registers of a queue that is absent or in use");
+      return;
+    }
+    change(queues_[index].config);
+  }
+  /// Points a queue's interrupt at an event; unlike the rest of it also while the queue runs. Null:
+  /// the driver wants none.
+  void set_queue_interrupt(std::uint32_t index, const EventFd* event) noexcept;
+  [[nodiscard]] GuestInterrupt& interrupt(unsigned queue) noexcept {
+    return queues_[queue].interrupt;
+  }
+  [[nodiscard]] const QueueCounters& counters(unsigned queue) const noexcept {
+    return queues_[queue].runner->counters();
+  }
+  [[nodiscard]] IoThread& thread(unsigned queue) noexcept {
+    return queues_[queue].runner->thread();
+  }
+  /// What signals a queue's kicks.
+  [[nodiscard]] const EventFd& doorbell(unsigned queue) const noexcept {
+    return queues_[queue].runner->doorbell();
+  }
+  [[nodiscard]] bool running(unsigned queue) const noexcept { return queues_[queue].running(); }
+  /// Who serves a queue; kDevice before start().
+  [[nodiscard]] Server server(unsigned queue) const noexcept {
+    return queues_[queue].server.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] Drain drain(unsigned queue) const noexcept {
+    return queues_[queue].runner->drain();
+  }
+  /// A notification that came as a vCPU exit: through the register itself, of another width, or
+  /// through the PCI configuration window. Wrong indices and wrong times are ignored.
+  void notify(std::uint32_t index) noexcept;
+
+  // ---- life ----
+
+  /// The driver is ready and has acknowledged `features`: starts the queues that it has enabled.
+  /// Errors, which are logged once: a ring that does not lie where it may (the driver's fault); the
+  /// host refuses. Nothing runs then before a reset and another start.
+  Status start(std::uint64_t features);
+  [[nodiscard]] bool started() const noexcept;
+  /// All as it was made; returns when no request is in flight.
+  void reset();
+  /// Stops one queue and forgets its configuration (virtio-mmio's QueueReady = 0).
+  void reset_queue(std::uint32_t index);
+
+  /// Stops one queue of a started device, and says where its ring stands; nothing if it was not
+  /// running. The others go on.
+  std::optional<RingState> quiesce_queue(std::uint32_t index);
+  /// Goes on with a queue that was stopped. Errors: the ring does not lie where it may, the host
+  /// refuses.
+  Status resume_queue(std::uint32_t index, RingState state);
+
+  /// All queues quiet, nothing lost; the vCPUs must stand still. resume() goes on: arms, kicks
+  /// every queue once and raises every interrupt once.
+  void pause();
+  void resume();
+  /// Forbidden: requests in flight are waited for, then the queues are quiet; kicks stay unanswered
+  /// in the rings until access is allowed again.
+  void set_memory_access(MemoryAccess access);
+  /// Doorbells off and on again around a change of their address. Kicks in between are not lost.
+  template <class Change>
+  void with_doorbells_disarmed(Change&& change) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    disarm_all();
+    change();
+    if (started_ && !quiet()) rearm_all();
+  }
+
+  /// Counts something that the driver must not do and that was ignored; the first is logged. Any
+  /// thread. `what` completes "the driver ...".
+  void guest_fault(const char* what) noexcept;
+  [[nodiscard]] std::uint64_t guest_faults() const noexcept {
+    return guest_faults_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Queue {
+    QueueConfig config;
+    GuestInterrupt interrupt;
+    std::unique_ptr<QueueRunner> runner;
+    std::unique_ptr<OffloadedQueue> offloaded;  ///< made when somebody else first serves it
+    /// From start() to reset(); notify() reads it without the lock.
+    std::atomic<Server> server{Server::kDevice};
+    std::optional<RingState> quiet;  ///< where the ring stands while it is not served
+    bool armed = false;
+
+    [[nodiscard]] bool running() const noexcept;
+    [[nodiscard]] bool is_offloaded() const noexcept {
+      return server.load(std::memory_order_acquire) != Server::kDevice;
+    }
+    std::optional<RingState> stop();
+    void kick_once() noexcept;
+  };
+
+  DeviceLife(std::unique_ptr<VirtioDevice> device, DeviceWiring wiring,
+             DeviceSurroundings& surroundings)
+      : device_(std::move(device)),
+        wiring_(std::move(wiring)),
+        surroundings_(&surroundings),
+        queues_(device_->traits().queue_count) {}
+
+  void queue_broken() noexcept override { surroundings_->needs_reset(); }
+  void config_changed() noexcept override;
+
+  [[nodiscard]] bool quiet() const noexcept {
+    return paused_ || access_ == MemoryAccess::kForbidden;
+  }
+  [[nodiscard]] RingFeatures ring_features() const noexcept;
+
+  // All with the lock held.
+  Status check_rings();
+  enum class Offload : std::uint8_t { kNone, kAsChosen };
+  Status start_with(Offload offload);
+  Status choose_server(Queue& queue, Server server);
+  Status activate();
+  Status start_queue(Queue& queue, RingState state);
+  void abandon_start() noexcept;
+  Status arm_offloaded();
+  void arm_and_choose_drains();
+  void rearm_all() noexcept;
+  void disarm_all() noexcept;
+  void quiesce_all();
+  void resume_all();
+  void reset_locked();
+  Status arm(std::size_t queue);
+  void tell_refusal(std::size_t queue, std::string_view so, std::string_view why);
+  void tell_host_fault(const std::string& why);
+
+  std::unique_ptr<VirtioDevice> device_;
+  DeviceWiring wiring_;
+  DeviceSurroundings* surroundings_;
+  mutable std::mutex lock_;
+  std::vector<Queue> queues_;
+  std::uint64_t features_ = 0;
+  bool started_ = false;  ///< start() succeeded, or failed and waits for a reset
+  bool active_ = false;   ///< device_->activate() was called
+  bool paused_ = false;
+  MemoryAccess access_ = MemoryAccess::kAllowed;
+  bool refusal_logged_ = false;
+  bool start_fault_logged_ = false;
+  bool offload_refusal_logged_ = false;
+  bool host_fault_logged_ = false;
+  std::atomic<std::uint8_t> config_generation_{0};
+  std::atomic<std::uint64_t> guest_faults_{0};
+};
+
+}  // namespace bellhop
