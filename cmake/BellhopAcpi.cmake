@@ -1,5 +1,10 @@
 # The AML of src/machine/acpi/*.asl, as headers <name>.hex that define <name>_aml_code[].
-find_program(BELLHOP_IASL iasl REQUIRED)
+find_program(BELLHOP_IASL iasl)
+if(BELLHOP_IASL)
+  set(iasl ${BELLHOP_IASL})
+else()
+  set(iasl sh -c "echo 'iasl is missing: install acpica-tools' >&2 && false")
+endif()
 
 function(bellhop_add_acpi target)
   set(folder ${CMAKE_BINARY_DIR}/generated/acpi)
@@ -9,7 +14,7 @@ function(bellhop_add_acpi target)
     cmake_path(GET source STEM name)
     add_custom_command(
       OUTPUT ${folder}/${name}.hex
-      COMMAND ${BELLHOP_IASL} -we -tc -p ${folder}/${name} ${source} > ${folder}/${name}.log
+      COMMAND ${iasl} -we -tc -p ${folder}/${name} ${source} > ${folder}/${name}.log
       DEPENDS ${source}
       COMMENT "Compiling ${name}.asl"
       VERBATIM)

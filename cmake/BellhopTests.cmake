@@ -10,7 +10,7 @@ endif()
 # bellhop_add_unbuilt_test(name package labels...): stands for a program that lacks its library.
 function(bellhop_add_unbuilt_test name package)
   add_test(NAME ${name}.unbuilt
-           COMMAND sh -c "echo ${package} is missing: run scripts/install-packages.sh test; exit 1")
+           COMMAND sh -c "echo '${package} is missing: run scripts/install-packages.sh test'; exit 1")
   set_tests_properties(${name}.unbuilt PROPERTIES LABELS "${ARGN}")
 endfunction()
 

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 out=${1-build/demo}
 bellhop=build/release/bin/bellhop
 guest=build/release/bin/bench-guest.elf
+PATH=$PATH:/usr/sbin:/sbin  # mke2fs, for who is not root
 
 scripts/install-packages.sh build demo
 cmake --preset release >/dev/null

@@ -30,15 +30,16 @@ done
 [[ $# -eq 1 ]] || { sed -n '2,9s/^# //p' "$0" >&2; exit 2; }
 out=$1
 PATH=$PATH:/usr/sbin:/sbin
-for program in mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
-  command -v "${program%:*}" >/dev/null || die "${program%:*} is missing: install ${program#*:}"
-done
+programs=(mmdebstrap:mmdebstrap mke2fs:e2fsprogs)
 # Files of the image belong to root, whoever makes it.
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
-  command -v fakeroot >/dev/null || die "fakeroot is missing: install it, or run this as root"
+  programs+=(fakeroot:fakeroot newuidmap:uidmap)
   as_root=(fakeroot)
 fi
+for program in "${programs[@]}"; do
+  command -v "${program%:*}" >/dev/null || die "${program%:*} is missing: install ${program#*:}"
+done
 mkdir -p "$out"
 work=$(mktemp -d "$out/making.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -41,9 +41,8 @@ class QemuTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "no access to /dev/kvm";
-    if (std::system("command -v qemu-system-x86_64 >/dev/null") != 0) {
-      GTEST_SKIP() << "qemu-system-x86_64 is not installed";
-    }
+    ASSERT_EQ(std::system("command -v qemu-system-x86_64 >/dev/null"), 0)
+        << "qemu-system-x86_64 is missing: install the package qemu-system-x86";
     std::string name = ::testing::TempDir() + "bench-guest-XXXXXX";
     const int fd = mkstemp(name.data());
     ASSERT_GE(fd, 0);

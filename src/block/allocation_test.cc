@@ -69,9 +69,9 @@ class Driver {
 class AllocationTest : public testing::TestWithParam<Case> {};
 
 TEST_P(AllocationTest, TheDataPathMakesNone) {
-  const char* const folder = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/var/tmp";
+  const char* const folder = ::access(kMemoryFolder, W_OK) == 0 ? kMemoryFolder : kDiskFolder;
   // On the disk a bounce buffer is needed; tmpfs is quick.
-  const ScratchFile file(GetParam().shift != 0 ? "/var/tmp" : folder, 1 << 20);
+  const ScratchFile file(GetParam().shift != 0 ? kDiskFolder : folder, 1 << 20);
   const auto backend = open_raw_file({file.path(), false, GetParam().cache, GetParam().aio});
   if (!backend) GTEST_SKIP() << backend.error().message;
   if (!EventLoop::create(GetParam().loop)) GTEST_SKIP() << "this host forbids io_uring";

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -38,6 +40,18 @@ class Pages {
   std::size_t size_;
   std::unique_ptr<std::byte, Free> data_;
 };
+
+/// Where a file lies on a disk: /tmp is a file system in memory on many hosts, /var/tmp is kept
+/// over a reboot (FHS 3.0, 5.15).
+inline constexpr const char* kDiskFolder = "/var/tmp";
+inline constexpr const char* kMemoryFolder = "/dev/shm";
+
+/// Whether files of `folder` are in memory alone: asked of the host, whatever the folder is called.
+[[nodiscard]] inline bool in_memory(const char* folder) {
+  struct statfs about {};
+  EXPECT_EQ(::statfs(folder, &about), 0) << folder;
+  return about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC;
+}
 
 /// A file that goes with the test.
 class ScratchFile {

@@ -33,13 +33,13 @@ std::string name_of(const Engine& engine) {
   name += engine.cache == Cache::kNone ? "_none" : "_writeback";
   name += engine.loop == LoopKind::kIoUring ? "_on_uring" : "_on_epoll";
   name += engine.sharing == QueueSharing::kLoopOnly ? "_loop" : "_shared";
-  name += std::string(engine.folder) == "/var/tmp" ? "_disk" : "_memory";
+  name += engine.folder == kDiskFolder ? "_disk" : "_memory";
   return name;
 }
 
 std::vector<Engine> all_engines() {
   std::vector<Engine> all;
-  for (const char* folder : {"/var/tmp", "/dev/shm"}) {
+  for (const char* folder : {kDiskFolder, kMemoryFolder}) {
     for (const LoopKind loop : {LoopKind::kIoUring, LoopKind::kEpoll}) {
       for (const auto sharing : {QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu}) {
         for (const Cache cache : {Cache::kNone, Cache::kWriteback}) {
@@ -387,8 +387,7 @@ TEST_P(RawFileTest, MakesFewSystemCalls) {
   ASSERT_TRUE(fixture_->run_until(
       [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
   const std::uint64_t made = fixture_->queue().system_calls() - before;
-  const bool memory_file = std::string(GetParam().folder) == "/dev/shm";
-  if (GetParam().aio != Aio::kThreads && memory_file) {
+  if (GetParam().aio != Aio::kThreads && in_memory(GetParam().folder)) {
     EXPECT_EQ(made, ios.size());
     EXPECT_EQ(fixture_->wake_ups(), 0U);
   } else if (GetParam().aio == Aio::kIoUring && GetParam().loop == LoopKind::kIoUring &&

@@ -45,8 +45,8 @@ void in_namespace(const std::function<void()>& body) {
 }
 
 void run(const std::string& command) {
-  ASSERT_EQ(std::system(command.c_str()), 0)
-      << command << " (ip is iproute2's)";  // NOLINT: in the namespace
+  const int status = std::system(command.c_str());  // NOLINT: ip(8), in the namespace
+  ASSERT_EQ(status, 0) << command << " (ip is in the package iproute2)";
 }
 
 std::string fault(const TapConfig& config) {

@@ -46,7 +46,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 class Missing(Exception):
-    """The host lacks something; the tests are skipped, and this says why."""
+    """The host lacks something that a package would bring; this says which."""
 
 
 def program(name):

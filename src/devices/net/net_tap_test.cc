@@ -45,6 +45,12 @@ void in_namespace(const std::function<void()>& body) {
   if (!entered) GTEST_SKIP() << "no right to make a network namespace";
 }
 
+/// ip(8), in the namespace.
+void ip(const std::string& words) {
+  const int status = std::system(("ip " + words).c_str());  // NOLINT
+  ASSERT_EQ(status, 0) << "ip " << words << " (it is in the package iproute2)";
+}
+
 UniqueFd packet_socket(const std::string& name) {
   UniqueFd socket(
       ::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_802_EX1)));
@@ -224,7 +230,7 @@ TEST_P(NetTapTest, LinkFlapsAndDriversThatStartAnew) {
 
 /// A socket of the host's at 192.0.2.1, port 7011, to which datagrams of `UdpFlow` come.
 UniqueFd udp_socket() {
-  EXPECT_EQ(std::system("ip addr add 192.0.2.1/24 dev bell0"), 0);  // NOLINT: in the namespace
+  ip("addr add 192.0.2.1/24 dev bell0");
   UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int bytes = 4 << 20;
   (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
@@ -282,27 +288,27 @@ TEST_P(NetTapRemovedTest, Row28TheInterfaceIsRemoved) {
   in_namespace([this] {
     start();
     run(1000, 0);
-    ASSERT_EQ(std::system("ip link set bell0 down"), 0);  // NOLINT: in the namespace
+    ip("link set bell0 down");
     auto frame = make(0);
     frame[kNetHeaderBytes + 13] ^= std::byte{1};  // not one that is counted
     EXPECT_TRUE(fixture->send(frame));
     EXPECT_EQ(fixture->device->totals().tx_dropped_link_down, 1U);
     EXPECT_TRUE(fixture->device->link_up()) << "it may come back";
     EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
-    ASSERT_EQ(std::system("ip link set bell0 up"), 0);  // NOLINT
+    ip("link set bell0 up");
     EXPECT_TRUE(fixture->send(frame));
     EXPECT_EQ(fixture->device->totals().tx_frames, 1001U);
     EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
     // Without a carrier frames go nowhere on the host's side; back with it, they go again.
-    ASSERT_EQ(std::system("ip link set bell0 carrier off"), 0);  // NOLINT
+    ip("link set bell0 carrier off");
     EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
     EXPECT_TRUE(fixture->send(frame));
-    ASSERT_EQ(std::system("ip link set bell0 carrier on"), 0);  // NOLINT
+    ip("link set bell0 carrier on");
     EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
     from_guest = got = 2000;
     to_guest = received = 2000;
     run(3000, 0);
-    ASSERT_EQ(std::system("ip link del bell0"), 0);  // NOLINT
+    ip("link del bell0");
     EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
     EXPECT_TRUE(fixture->send(frame));
     fixture->restart(fixture->device->traits().features & ~std::uint64_t{0xff});

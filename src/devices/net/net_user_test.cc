@@ -91,11 +91,12 @@ bool is_arp_answer(const Bytes& frame) {
 
 class NetUserTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  /// False: this host has no passt that runs.
+  /// False: passt does not run on this host; a failure if it is not there at all.
   bool start(const PasstConfig& config) {
     auto backend = start_passt(config);
     if (!backend) {
       why = backend.error().message;
+      EXPECT_NE(backend.error().code, ENOENT) << why;
       return false;
     }
     fixture = std::make_unique<NetFixture>(GetParam(), std::move(*backend));
@@ -139,7 +140,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   const std::uint16_t port = free_port();
   PasstConfig config;
   config.forwards.push_back({PortForward::Protocol::kTcp, "127.0.0.1", port, 22});
-  if (!start(config)) GTEST_SKIP() << "no passt here: " << why;
+  if (!start(config)) GTEST_SKIP() << "passt does not run here: " << why;
   // No offloads are offered for what has no header to say so.
   const std::uint64_t features = fixture->device->traits().features;
   for (const unsigned bit :
@@ -187,7 +188,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
 
 TEST_P(NetUserTest, FloodsAreCarriedInBatches) {
   PasstConfig config;
-  if (!start(config)) GTEST_SKIP() << "no passt here: " << why;
+  if (!start(config)) GTEST_SKIP() << "passt does not run here: " << why;
   unsigned sent = 0;
   unsigned answers = 0;
   while (answers < 5000) {
