@@ -9,6 +9,7 @@
 #include "block/raw_file.h"
 #include "devices/blk/blk_request.h"
 #include "testing/count_allocations.h"
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/faulty_backend.h"
 #include "testing/memory_backend.h"
@@ -18,6 +19,7 @@
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::FakeDriver;
 using testing::make_memory;
 using testing::must;
@@ -92,13 +94,12 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
     return wait_used();
   }
   std::optional<FakeDriver::Used> wait_used() {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (std::chrono::steady_clock::now() < deadline) {
-      if (auto used = driver.reap()) return used;
-      if (!driver.enable_interrupts()) std::this_thread::yield();
-    }
-    ADD_FAILURE() << "no answer";
-    return std::nullopt;
+    std::optional<FakeDriver::Used> used;
+    EXPECT_TRUE(eventually([&] {
+      used = driver.reap();
+      return used || (driver.enable_interrupts() && (used = driver.reap()));
+    })) << "no answer";
+    return used;
   }
   std::uint8_t status() const {
     std::byte byte{};
@@ -249,7 +250,7 @@ TEST_P(BlkDeviceTest, ResetWithRequestsInFlightThenWorksAgain) {
     ASSERT_TRUE(driver.add({{kHeader, 16, false}, {kData, 512, true}, {kStatus, 1, true}}));
   }
   if (driver.offer()) kick();
-  while (faults->held() != 8) std::this_thread::yield();
+  ASSERT_TRUE(eventually([&] { return faults->held() == 8; }));
   std::thread host([this] {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     faults->release_all();

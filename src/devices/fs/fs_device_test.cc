@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "testing/eventually.h"
 #include "testing/fake_back_end.h"
 #include "testing/offload_fixture.h"
 
@@ -13,6 +14,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::FakeBackEnd;
 using ::testing::HasSubstr;
 using testing::make_memory;
@@ -122,7 +124,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(answers(1));
     back_end.hang_up();
-    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    EXPECT_TRUE(eventually([&] { return needs_reset(); }));
     EXPECT_EQ(losses(), static_cast<std::uint64_t>(life));
     EXPECT_EQ(core->stats()[0].value, 0U);
     core->notify(1);
@@ -139,7 +141,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesWhilePaused) {
   core->pause();
   back_end.hang_up();
   core->resume();
-  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_TRUE(eventually([&] { return needs_reset(); }));
   ASSERT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(2));
 }
@@ -165,7 +167,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesOrIsSilentAtAnyMessage) {
       (void)bring_up();
       core->pause();
       core->resume();
-      EXPECT_TRUE(soon([&] { return needs_reset(); }));
+      EXPECT_TRUE(eventually([&] { return needs_reset(); }));
       core->write_status(0);
       back_end.set_hook({});
       ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);
@@ -195,7 +197,7 @@ TEST_F(FsDeviceTest, ABaseThatCannotBe) {
   for (const vhost_user::VringState wrong :
        {vhost_user::VringState{.index = 7, .num = 1}, {.index = 1, .num = 0x10001}}) {
     pause_at(wrong.index, wrong.num);
-    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    EXPECT_TRUE(eventually([&] { return needs_reset(); }));
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(answers(1));
   }
@@ -218,7 +220,7 @@ TEST_F(FsDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
   core->notify(1);
-  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_TRUE(eventually([&] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(1));
 }
