@@ -52,7 +52,8 @@ TEST(RunStats, CountsAreDifferencesAndLevelsAreWhatTheyAreAtTheEnd) {
   RunStats stats;
   stats.mark(RunStats::kMarkerBegin, counters(10));
   EXPECT_FALSE(shown(stats, counters(20)).contains("measured")) << "it has not ended";
-  stats.mark(7, counters(15));  // another marker says nothing about time
+  stats.mark(7, counters(15));
+  EXPECT_FALSE(shown(stats, counters(20)).contains("measured")) << "another marker ends nothing";
   stats.mark(RunStats::kMarkerEnd, counters(30));
   const Json measured = shown(stats, counters(50))["measured"];
   EXPECT_EQ(measured["userspace_exits"], 20);

@@ -318,6 +318,8 @@ TEST_P(BlkDeviceTest, Row22Ranges) {
   make({}, 4096);
   EXPECT_EQ(request(kBlkTypeIn, UINT64_MAX, 4096), kBlkStatusIoError);
   EXPECT_EQ(request(kBlkTypeIn, UINT64_MAX / 512, 4096), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, UINT64_MAX / 512 + 1, 4096), kBlkStatusIoError)
+      << "counted in bytes it would be the first sector";
   EXPECT_EQ(request(kBlkTypeIn, kDiskBytes / 512, 4096), kBlkStatusIoError);
   EXPECT_EQ(request(kBlkTypeOut, kDiskBytes / 512 - 1, 4096), kBlkStatusIoError);
   EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusIoError) << "not a whole logical block";

@@ -102,6 +102,8 @@ TEST_P(NetControlTest, OwnAddress) {
   EXPECT_TRUE(reaches(kOther));
   EXPECT_FALSE(reaches(NetFixture::kMac));
   EXPECT_EQ(fixture.config().mac[5], 7);
+  fixture.stop();
+  EXPECT_EQ(fixture.config().mac[5], 6) << "as at first, for the next driver to read";
   fixture.restart(fixture.device->traits().features);
   EXPECT_EQ(fixture.config().mac[5], 6) << "as at first";
 }
@@ -128,7 +130,9 @@ TEST_P(NetControlTest, Announcement) {
   EXPECT_EQ(fixture.listener.changes, 1);
   EXPECT_EQ(raw(kNetControlAnnounce, kNetControlAnnounceAck, {}), kNetControlOk);
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp);
+  fixture.device->announce();
   fixture.stop();
+  EXPECT_EQ(fixture.config().status, kNetStatusLinkUp) << "the next driver is asked for nothing";
   fixture.device->announce();
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp) << "no driver that could";
 }
