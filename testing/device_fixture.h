@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "event/io_thread.h"
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
@@ -127,16 +128,6 @@ class DeviceFixture {
     T config{};
     device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
     return config;
-  }
-
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 
   GuestMemory memory;

@@ -11,6 +11,7 @@
 
 #include "devices/net/net_device.h"
 #include "event/io_thread.h"
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/fake_vhost.h"
 #include "testing/memory_nic.h"
@@ -245,15 +246,6 @@ class NetFixture {
                        a.size() - kNetHeaderBytes) == 0;
   }
 
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
   /// System calls of the I/O thread's loop; asking makes it a few.
   std::uint64_t loop_calls() {
     std::uint64_t calls = 0;

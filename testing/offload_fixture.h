@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/fake_hypervisor.h"
 #include "testing/test_memory.h"
@@ -62,16 +63,7 @@ class OffloadFixture : private TransportHost {
   bool works(unsigned queue, std::initializer_list<FakeDriver::Buffer> buffers) {
     EXPECT_TRUE(drivers[queue].add(buffers));
     if (drivers[queue].offer()) negotiation->life().notify(queue);
-    return soon([&] { return drivers[queue].reap().has_value(); });
-  }
-  template <class Condition>
-  static bool soon(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
+    return eventually([&] { return drivers[queue].reap().has_value(); });
   }
   [[nodiscard]] bool needs_reset() const {
     return (negotiation->status() & virtio::kStatusNeedsReset) != 0;

@@ -12,6 +12,7 @@
 #include "bus/bus.h"
 #include "event/io_thread.h"
 #include "testing/echo_device.h"
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/fake_host_binder.h"
 #include "testing/fake_hypervisor.h"
@@ -136,15 +137,6 @@ class TransportFixture {
     return true;
   }
 
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-    return true;
-  }
   /// Everything that was posted or signalled to the I/O thread before has been dealt with.
   void settle() {
     for (int i = 0; i < 3; ++i) thread->run_sync([] {});

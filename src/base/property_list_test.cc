@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 namespace bellhop {
 namespace {
 
@@ -86,6 +88,23 @@ TEST(PropertyReader, NamesOptionKeyAndWhatWouldBeRight) {
   EXPECT_THAT(fault_of("size=2G", read_some), HasSubstr("a size from 4K to 1M"));
   EXPECT_EQ(fault_of("nmber=1", read_some),
             "--thing: unknown key 'nmber'; known are number, flag, size, choice");
+}
+
+TEST(PropertyReader, DurationsHaveABound) {
+  using std::chrono::milliseconds;
+  const auto read = [](const char* text, std::chrono::nanoseconds& out) {
+    const auto list = PropertyList::parse(text);
+    PropertyReader reader("--thing", *list);
+    reader.duration("poll", out, milliseconds(10));
+    return reader.finish();
+  };
+  std::chrono::nanoseconds value{};
+  EXPECT_TRUE(read("poll=10ms", value));
+  EXPECT_EQ(value, milliseconds(10));
+  const auto refused = read("poll=10000001ns", value);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("10000 us"), std::string::npos);
+  EXPECT_EQ(value, milliseconds(10)) << "left as it was";
 }
 
 TEST(ParseCount, WantsAWholeNumberWithinBounds) {

@@ -73,11 +73,34 @@ TEST_F(JointPoolTest, WhatIsUnderWayStaysAlone) {
   EXPECT_EQ(made, 0U);
 }
 
-TEST_F(JointPoolTest, BytesAndPiecesAreLimited) {
+TEST_F(JointPoolTest, BytesAreLimited) {
   for (std::uint64_t i = 0; i < 3; ++i) add(BlockOp::kRead, i * 48 * kBlock, 48);  // 192 KiB each
   EXPECT_EQ(joined().size(), 3U);
   for (std::uint64_t i = 0; i < 70; ++i) add(BlockOp::kWrite, i * kBlock);
   EXPECT_EQ(joined(), (Runs{{0, 64 * kBlock}, {64 * kBlock, 6 * kBlock}}));
+}
+
+// Sectors: so many that their number is the limit, long before their bytes are.
+TEST_F(JointPoolTest, PiecesAreLimitedByTheirNumber) {
+  constexpr std::size_t kSector = 512;
+  const auto add_sector = [&](std::uint64_t sector, std::size_t spans) {
+    auto& io = *ios.emplace_back(std::make_unique<TestIo>());
+    std::vector<GuestSpan> where;
+    for (std::size_t i = 0; i < spans; ++i) where.push_back(memory.span(i * kSector, kSector));
+    io.set(BlockOp::kWrite, sector * kSector, std::move(where));
+    list.push(io);
+  };
+  for (std::uint64_t i = 0; i < 65; ++i) add_sector(i, 1);
+  EXPECT_EQ(joined(), (Runs{{0, 64 * kSector}, {64 * kSector, kSector}}));
+  // One that has two pieces where there is room for one.
+  for (std::uint64_t i = 0; i < 63; ++i) add_sector(i, 1);
+  add_sector(63, 2);
+  EXPECT_EQ(joined(), (Runs{{0, 63 * kSector}, {63 * kSector, 2 * kSector}}));
+  // One that fills a request by itself is left as it is.
+  add_sector(0, 64);
+  add_sector(64, 1);
+  EXPECT_EQ(joined(), (Runs{{0, 64 * kSector}, {64 * kSector, kSector}}));
+  EXPECT_EQ(made, 0U);
 }
 
 TEST_F(JointPoolTest, TheEngineMaySetALowerLimit) {

@@ -277,6 +277,24 @@ TEST_P(RawFileTest, SignalsDisturbNoRequest) {
 
 // The machine goes on with the file that it opened, and keeps its lock; the new file of that name
 // is none of its business.
+// One request at a time, each done by another thread of the kernel's: it ends while we switch its
+// signal off, look at the completions, switch it on again and look once more. One that ends
+// unheard waits for ever. On a busy machine fewer end at that very moment; none may be lost.
+TEST_P(RawFileTest, NoCompletionGoesUnheard) {
+  if (GetParam().sharing == QueueSharing::kLoopOnly) return;  // the loop reaps without being told
+  constexpr int kRequests = 20'000;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  auto flush = std::make_unique<TestIo>();
+  for (int i = 0; i < kRequests && std::chrono::steady_clock::now() < end; ++i) {
+    flush->set_range(BlockOp::kFlush, 0, 0);
+    EXPECT_EQ(fixture_->run(*flush), 0) << "request " << i;
+    if (!flush->finished) {
+      (void)flush.release();  // it is the queue's for ever
+      FAIL() << "request " << i << " has ended unheard, or not at all";
+    }
+  }
+}
+
 TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
   const Pages memory(8192);
   std::ranges::fill(memory.bytes(), std::byte{0xa1});

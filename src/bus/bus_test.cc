@@ -167,6 +167,14 @@ TEST(BusTest, LookupsSeeEitherPlaceWhileARangeMoves) {
   RecordingDevice moving(2);
   ASSERT_TRUE(bus.insert(0x8000, 0x100, fixed));
   ASSERT_TRUE(bus.insert(0x1000, 0x100, moving));
+  // From one end of the table to the other: each of the others moves up or down with it, and a
+  // lookup very often comes in between.
+  std::vector<std::unique_ptr<RecordingDevice>> others;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    others.push_back(std::make_unique<RecordingDevice>(3));
+    ASSERT_TRUE(bus.insert(0x2000 + i * 0x40, 0x40, *others.back()));
+    if (0x2000 + (i + 2) * 0x40 > 0x8000) break;
+  }
   std::atomic<bool> stop = false;
   std::atomic<int> wrong = 0;
   std::thread reader([&] {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -29,7 +30,8 @@ class Task {
   virtual void run() noexcept = 0;
 
  protected:
-  virtual ~Task() = default;
+  /// Who is destroyed while deferred would be run by the loop afterwards: see cancel_deferred().
+  virtual ~Task() { assert(!queued_); }
 
  private:
   friend class EventLoop;

@@ -397,6 +397,34 @@ TEST_P(EventLoopTest, ATaskMayDeferAnotherOne) {
   EXPECT_EQ(ran, 11);
 }
 
+TEST_P(EventLoopTest, ATimerThatIsStartedAgainIsMoved) {
+  struct Counter final : TimerHandler {
+    void on_timer() noexcept override { ++fired; }
+    int fired = 0;
+  } counter;
+  const auto begin = std::chrono::steady_clock::now();
+  loop->start_timer(counter, 1ms);
+  loop->start_timer(counter, 30ms);
+  while (counter.fired == 0 && std::chrono::steady_clock::now() - begin < 10s) loop->run_once(15s);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 30ms) << "the first one is void";
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s) << "it ends the loop's sleep";
+  loop->run_once(50ms);
+  EXPECT_EQ(counter.fired, 1);
+}
+
+// With nothing else that could wake it.
+TEST_P(EventLoopTest, TheLoopDoesNotSleepWhileATaskIsDeferred) {
+  int runs = 0;
+  FunctionTask task([] {});
+  task.work = [&] {
+    if (++runs < 100) loop->defer(task);
+  };
+  loop->defer(task);
+  const auto begin = std::chrono::steady_clock::now();
+  while (runs < 100 && std::chrono::steady_clock::now() - begin < 5s) loop->run_once(10s);
+  EXPECT_EQ(runs, 100) << "it has slept";
+}
+
 TEST_P(EventLoopTest, ATaskThatDefersItselfLeavesRoomForEvents) {
   const EventFd event = make_event();
   Recorder recorder;
@@ -511,11 +539,14 @@ TEST_P(EventLoopTest, RunsMessagesOfOtherThreadsInOrder) {
 TEST_P(EventLoopTest, StopBeforeRunIsNotLost) {
   loop->stop();
   loop->run();
+  std::atomic<bool> stopped{false};
   std::thread stopper([&] {
     std::this_thread::sleep_for(2ms);
+    stopped = true;
     loop->stop();
   });
-  loop->run();  // and the first stop does not end the second run
+  loop->run();
+  EXPECT_TRUE(stopped) << "the first stop has ended the second run too";
   stopper.join();
 }
 

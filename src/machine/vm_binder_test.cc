@@ -49,6 +49,29 @@ TEST(VmBinder, HostThatRefusesTheSeventh) {
   EXPECT_TRUE(binder.attach_doorbell(host.events[7], doorbell(7)).has_value());
 }
 
+// Queues that share an address are told apart by the value that is written; 0 is one like others.
+TEST(VmBinder, EachValueHasItsOwnDoorbell) {
+  Host host(8);
+  auto& vm = *host.hypervisor.vm();
+  VmBinder binder(vm, 0, 0);
+  const auto match = [](std::uint64_t value) {
+    return DoorbellMatch{.address = 0xd0000050, .length = 4, .datamatch = value};
+  };
+  for (std::uint64_t value = 0; value < 3; ++value) {
+    ASSERT_TRUE(binder.attach_doorbell(host.events[value], match(value)).has_value()) << value;
+  }
+  for (const std::uint64_t value : {1U, 0U, 2U, 0U}) {
+    EXPECT_TRUE(vm.guest_write(IoSpace::kMmio, 0xd0000050, value, 4)) << value;
+  }
+  EXPECT_FALSE(vm.guest_write(IoSpace::kMmio, 0xd0000050, 3, 4)) << "nobody's";
+  EXPECT_EQ(host.events[0].consume(), 2U);
+  EXPECT_EQ(host.events[1].consume(), 1U);
+  EXPECT_EQ(host.events[2].consume(), 1U);
+  binder.detach_doorbell(host.events[0], match(0));
+  EXPECT_FALSE(vm.guest_write(IoSpace::kMmio, 0xd0000050, 0, 4));
+  EXPECT_TRUE(vm.guest_write(IoSpace::kMmio, 0xd0000050, 1, 4));
+}
+
 TEST(VmBinder, WhatIsKeptIsForThoseWhoNeedIt) {
   Host host(8);
   VmBinder binder(*host.vm, 6, 2);

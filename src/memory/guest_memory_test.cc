@@ -44,6 +44,23 @@ TEST_P(GuestMemoryTest, SpansStayWithinTheirRegion) {
   EXPECT_TRUE(memory.span(GuestAddress(16 * kMiB), 0)) << "nothing lies anywhere";
 }
 
+TEST_P(GuestMemoryTest, RegionsHaveMemoryOfTheirOwn) {
+  memory.span(GuestAddress(0), kPage)->fill(std::byte{1});
+  EXPECT_EQ(byte_at(testing::kHighBase), std::byte{0});
+  memory.span(GuestAddress(testing::kHighBase), kPage)->fill(std::byte{2});
+  EXPECT_EQ(byte_at(0), std::byte{1});
+}
+
+TEST_P(GuestMemoryTest, NothingIsReadOrWrittenOutsideOfIt) {
+  std::array<std::byte, 2> bytes{std::byte{5}, std::byte{6}};
+  EXPECT_FALSE(memory.read(GuestAddress(16 * kMiB - 1), bytes));
+  EXPECT_FALSE(memory.read(GuestAddress(16 * kMiB), bytes));
+  EXPECT_EQ(bytes, (std::array{std::byte{5}, std::byte{6}})) << "left as they were";
+  EXPECT_FALSE(memory.write(GuestAddress(16 * kMiB - 1), bytes));
+  EXPECT_FALSE(memory.write(GuestAddress(16 * kMiB), bytes));
+  EXPECT_EQ(byte_at(16 * kMiB - 1), std::byte{0}) << "not in part either";
+}
+
 TEST_P(GuestMemoryTest, OnlyWhatIsTouchedIsTakenFromTheHost) {
   EXPECT_FALSE(is_resident(8 * kMiB));
   memory.span(GuestAddress(8 * kMiB), kPage)->fill(std::byte{1});

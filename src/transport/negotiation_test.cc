@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "testing/eventually.h"
 #include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 
@@ -12,6 +13,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::TransportFixture;
 
 constexpr std::uint8_t kUpToFeatures = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk;
@@ -295,8 +297,7 @@ TEST_P(NegotiationTest, ResetsWithRequestsInFlight) {
       fixture_.add(queue, 1);
       if (fixture_.rings[queue].offer()) fixture_.driver->kick(queue);
     }
-    ASSERT_TRUE(
-        fixture_.eventually([&] { return fixture_.echo->held == TransportFixture::kQueues; }));
+    ASSERT_TRUE(eventually([&] { return fixture_.echo->held == TransportFixture::kQueues; }));
     std::atomic<bool> released{false};
     std::thread medium([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -317,7 +318,7 @@ TEST_P(NegotiationTest, IsRemovedWithRequestsInFlight) {
   fixture_.echo->hold = true;
   fixture_.add(0, 1);
   if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
-  ASSERT_TRUE(fixture_.eventually([&] { return fixture_.echo->held == 1U; }));
+  ASSERT_TRUE(eventually([&] { return fixture_.echo->held == 1U; }));
   testing::EchoDevice* echo = fixture_.echo;
   std::atomic<bool> started{false};
   std::thread medium([&] {
@@ -325,7 +326,7 @@ TEST_P(NegotiationTest, IsRemovedWithRequestsInFlight) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     echo->release();
   });
-  ASSERT_TRUE(fixture_.eventually([&] { return started.load(); }));
+  ASSERT_TRUE(eventually([&] { return started.load(); }));
   fixture_.negotiation->reset();
   medium.join();
   fixture_.pci_device.reset();
@@ -363,8 +364,7 @@ TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.rings[0].set_avail_idx(1000);
   fixture_.driver->kick(0);
-  EXPECT_TRUE(
-      fixture_.eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
+  EXPECT_TRUE(eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
   EXPECT_TRUE(fixture_.echoes(1, 5)) << "the other queue never noticed";
   EXPECT_TRUE(fixture_.works_after_reset());
 }

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "testing/eventually.h"
 #include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 
@@ -9,6 +10,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::TransportFixture;
 
 /// A device whose queues somebody outside of its process serves: the kernel, in real life.
@@ -18,8 +20,7 @@ class OffloadedQueueTest : public ::testing::TestWithParam<TransportFixture::Kin
   [[nodiscard]] bool mmio() const { return GetParam() == TransportFixture::Kind::kMmio; }
   /// One request there and back, and the interrupt for it, which nobody here sends.
   [[nodiscard]] bool works(std::uint16_t queue, std::uint8_t value) {
-    return fixture_.echoes(queue, value) &&
-           TransportFixture::eventually([&] { return fixture_.interrupted(queue); });
+    return fixture_.echoes(queue, value) && eventually([&] { return fixture_.interrupted(queue); });
   }
   [[nodiscard]] bool both_work(std::uint8_t value) { return works(0, value) && works(1, value); }
 
@@ -116,7 +117,7 @@ TEST_P(OffloadedQueueTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(both_work(1));
   fixture_.rings[0].set_avail_idx(0x4000);
   fixture_.driver->kick(0);
-  EXPECT_TRUE(TransportFixture::eventually(
+  EXPECT_TRUE(eventually(
       [&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
   EXPECT_EQ(fixture_.life->counters(0).broken.get(), 1U);
   EXPECT_TRUE(works(1, 2));
@@ -180,10 +181,10 @@ TEST_P(OffloadedQueueTest, KeepsWhatIsMaskedPending) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.pci->mask_vector(1, true);
   ASSERT_TRUE(fixture_.echoes(0, 1));
-  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.pci->pending_bits() == 2; }));
+  EXPECT_TRUE(eventually([&] { return fixture_.pci->pending_bits() == 2; }));
   EXPECT_FALSE(fixture_.interrupted(0));
   fixture_.pci->mask_vector(1, false);
-  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.interrupted(0); }));
+  EXPECT_TRUE(eventually([&] { return fixture_.interrupted(0); }));
   EXPECT_EQ(fixture_.pci->pending_bits(), 0U);
   EXPECT_TRUE(works(0, 2));
 }
@@ -195,7 +196,7 @@ TEST_P(OffloadedQueueTest, AQueueChangesItsVectorWhileLive) {
   fixture_.pci->set_common(kCommonQueueSelect, 0, 2);
   fixture_.pci->set_common(kCommonQueueMsixVector, 2, 2);
   ASSERT_TRUE(fixture_.echoes(0, 2));
-  EXPECT_TRUE(TransportFixture::eventually([&] { return fixture_.interrupted(1); }));
+  EXPECT_TRUE(eventually([&] { return fixture_.interrupted(1); }));
   EXPECT_FALSE(fixture_.interrupted(0));
   fixture_.pci->set_common(kCommonQueueSelect, 0, 2);
   fixture_.pci->set_common(kCommonQueueMsixVector, kMsiNoVector, 2);

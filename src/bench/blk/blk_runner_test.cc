@@ -100,10 +100,35 @@ TEST(CpuAccount, CountsThreadsAndProcess) {
   const auto end = CpuSample::take(::getpid());
   ASSERT_TRUE(end.has_value());
   const CpuUse use = used_between(*begin, *end, {::getpid()});
-  EXPECT_GT(use.total_s, 0);
-  EXPECT_GE(use.io_s, 0);
+  EXPECT_GT(use.vcpu_s, 0) << "this very thread has worked";
+  EXPECT_GE(use.total_s, use.vcpu_s / 2);
   constexpr pid_t kOverTheKernelsLimit = (1 << 22) + 1;
   EXPECT_FALSE(CpuSample::take(kOverTheKernelsLimit).has_value());
+}
+
+TEST(CpuAccount, WhatNoVcpuUsedIsTheIoThreads) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  CpuSample begin;
+  begin.process_ns = 10 * kSecond;
+  begin.threads[1] = {.cpu_ns = 4 * kSecond, .context_switches = 5, .remote_wakeups = 1};
+  begin.threads[2] = {.cpu_ns = 6 * kSecond, .context_switches = 7, .remote_wakeups = {}};
+  CpuSample end;
+  end.process_ns = 18 * kSecond;
+  end.threads[1] = {.cpu_ns = 7 * kSecond, .context_switches = 15, .remote_wakeups = 3};
+  end.threads[2] = {
+      .cpu_ns = 9 * kSecond, .context_switches = 8, .remote_wakeups = {}, .system_ns = kSecond};
+  end.threads[3] = {
+      .cpu_ns = 2 * kSecond, .context_switches = 100, .remote_wakeups = {}};  // came in between
+  const CpuUse use = used_between(begin, end, {1});
+  EXPECT_DOUBLE_EQ(use.total_s, 8);
+  EXPECT_DOUBLE_EQ(use.vcpu_s, 3);
+  EXPECT_DOUBLE_EQ(use.io_s, 5);
+  EXPECT_DOUBLE_EQ(use.io_system_s, 1);
+  EXPECT_EQ(use.context_switches, 10U + 1U + 100U);
+  EXPECT_EQ(use.remote_wakeups, 2U);
+  // The two clocks are read one after the other: the vCPUs' may be ahead, and no time is negative.
+  begin.process_ns = 16 * kSecond;
+  EXPECT_DOUBLE_EQ(used_between(begin, end, {1}).io_s, 0);
 }
 
 TEST(CpuAccount, CountsVhostsThreads) {

@@ -13,6 +13,7 @@
 #include "devices/balloon/balloon_queue.h"
 #include "testing/allocation_counter.h"
 #include "testing/device_fixture.h"
+#include "testing/eventually.h"
 #include "virtio/abi/balloon.h"
 #include "virtio/abi/ring.h"
 
@@ -20,6 +21,7 @@ namespace bellhop {
 namespace {
 
 using testing::DeviceFixture;
+using testing::eventually;
 using testing::must;
 using namespace virtio;
 
@@ -236,7 +238,7 @@ TEST_P(BalloonDeviceTest, TheRingItselfInTheBalloonBreaksOnlyTheRing) {
   fixture.give(kInflate, {{kList, 8, false}});
   fixture.settle();
   fixture.kick(kInflate);
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.host->resets_needed() != 0; }));
+  EXPECT_TRUE(eventually([&] { return fixture.host->resets_needed() != 0; }));
   fixture.restart();
   expect_works();
 }
@@ -299,8 +301,7 @@ TEST_P(BalloonStatsTest, AreAskedForAgainAndAgain) {
   const auto begin = std::chrono::steady_clock::now();
   for (std::uint64_t i = 1; i <= 3; ++i) {
     offer_stats({{kBalloonStatFreeMemory, i << 20}, {kBalloonStatSwapIn, i}, {0x7777, 1}});
-    EXPECT_TRUE(
-        DeviceFixture::eventually([&] { return fixture.stat("guest_free_bytes") == i << 20; }));
+    EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == i << 20; }));
     ASSERT_TRUE(fixture.wait_used(kBalloonStatsQueue)) << "the device asks for new ones";
   }
   EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(60));
@@ -314,7 +315,7 @@ TEST_P(BalloonStatsTest, WaitForNothingAtPauseAndReset) {
   options.stats_interval = std::chrono::hours(1);
   serve(options);
   offer_stats({{kBalloonStatFreeMemory, 5}});
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("guest_free_bytes") == 5; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == 5; }));
   EXPECT_FALSE(fixture.try_used(kBalloonStatsQueue));
   fixture.pause_and_resume();
   fixture.settle();
@@ -322,7 +323,7 @@ TEST_P(BalloonStatsTest, WaitForNothingAtPauseAndReset) {
   fixture.restart();
   EXPECT_EQ(fixture.stat("guest_free_bytes"), 0U);
   offer_stats({{kBalloonStatFreeMemory, 6}});
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("guest_free_bytes") == 6; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == 6; }));
 }
 
 TEST_P(BalloonStatsTest, Row29StatisticsOfAWrongSize) {

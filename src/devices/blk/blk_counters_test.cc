@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "devices/blk/blk_device.h"
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/faulty_backend.h"
 #include "testing/memory_backend.h"
@@ -15,6 +16,7 @@
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::FakeDriver;
 using testing::make_memory;
 using testing::must;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +15,7 @@
 #include <sstream>
 
 #include "testing/device_fixture.h"
+#include "testing/eventually.h"
 #include "virtio/abi/console.h"
 #include "virtio/abi/ring.h"
 
@@ -21,6 +23,7 @@ namespace bellhop {
 namespace {
 
 using testing::DeviceFixture;
+using testing::eventually;
 using testing::must;
 using namespace virtio;
 
@@ -69,7 +72,7 @@ struct Peer {
   }
   [[nodiscard]] bool hears(const std::string& text) const {
     std::string all;
-    return DeviceFixture::eventually([&] {
+    return eventually([&] {
       all += hear();
       return all == text;
     });
@@ -161,7 +164,7 @@ class ConsoleDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   }
   Heard hear() {
     std::optional<Heard> heard;
-    EXPECT_TRUE(DeviceFixture::eventually([&] { return (heard = try_hear()).has_value(); }));
+    EXPECT_TRUE(eventually([&] { return (heard = try_hear()).has_value(); }));
     return heard.value_or(Heard());
   }
   void say(std::uint32_t id, std::uint16_t event, std::uint16_t value) {
@@ -345,7 +348,7 @@ TEST_P(ConsoleDeviceTest, AClientThatIsNotReadFromMayLeave) {
   for (int i = 0; i < 3; ++i) {
     auto client = Peer::connect(path("s"));
     client.say("never read");
-    EXPECT_TRUE(DeviceFixture::eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       return fixture.stat("connects") == static_cast<std::uint64_t>(i + 1);
     })) << i;
   }
@@ -362,7 +365,7 @@ TEST_P(ConsoleDeviceTest, APeerThatLeavesBetweenTwoMessages) {
     const std::uint64_t blocked = fixture.stat("tx_blocked");
     auto client = Peer::connect(path("s"));
     ASSERT_TRUE(
-        DeviceFixture::eventually([&] { return fixture.stat("connects") == connects + 1; }));
+        eventually([&] { return fixture.stat("connects") == connects + 1; }));
     // More than the socket takes: what comes then waits for it.
     while (fixture.stat("tx_blocked") == blocked) print(std::string(4096, 'x'));
     std::promise<void> go_on;
@@ -372,7 +375,7 @@ TEST_P(ConsoleDeviceTest, APeerThatLeavesBetweenTwoMessages) {
     put_out("y");
     go_on.set_value();
     EXPECT_TRUE(fixture.wait_used(kTx));
-    EXPECT_TRUE(DeviceFixture::eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       (void)client.hear();
       return client.is_closed();
     })) << "its input has ended: it is left";
@@ -392,12 +395,11 @@ TEST_P(ConsoleDeviceTest, APseudoTerminal) {
   serve();
   start_simple();
   print("unheard");
-  EXPECT_TRUE(
-      DeviceFixture::eventually([&] { return device().counters().tx_dropped_bytes.get() == 7; }));
+  EXPECT_TRUE(eventually([&] { return device().counters().tx_dropped_bytes.get() == 7; }));
   for (int i = 0; i < 2; ++i) {
     auto terminal = Peer::open(place);
     ASSERT_TRUE(terminal.fd.valid());
-    EXPECT_TRUE(DeviceFixture::eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       return fixture.stat("connects") == static_cast<std::uint64_t>(i + 1);
     })) << i
         << ' ' << fixture.stat("connects");
@@ -409,7 +411,7 @@ TEST_P(ConsoleDeviceTest, APseudoTerminal) {
     EXPECT_TRUE(terminal.hears("a\r\nb")) << "as it is: no line discipline between";
     const std::uint64_t dropped = device().counters().tx_dropped_bytes.get();
     terminal.fd.reset();
-    EXPECT_TRUE(DeviceFixture::eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       print("?");
       return device().counters().tx_dropped_bytes.get() != dropped;
     })) << "nobody is there again";
@@ -433,12 +435,52 @@ TEST_P(ConsoleDeviceTest, Row31AConsoleThatNobodyReadsDropsWhatIsTooMuch) {
   EXPECT_GT(device().counters().tx_blocked.get(), 0U);
   // What was not dropped arrives, the backlog included.
   std::size_t heard = 0;
-  EXPECT_TRUE(DeviceFixture::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     heard += client.hear().size();
     return heard == 64 * line.size() - dropped;
   }));
   print("and goes on");
   EXPECT_TRUE(client.hears("and goes on"));
+}
+
+// No byte is like its neighbours, so that one in the wrong place shows.
+TEST_P(ConsoleDeviceTest, Row31TheBacklogHoldsItsBytesInOrderAndNotOneMore) {
+  add_socket("s");
+  serve();
+  start_simple();
+  const auto client = Peer::connect(path("s"));
+  give_input_buffer();
+  client.say("x");
+  EXPECT_EQ(read_in(), "x");
+  const auto pattern = [](std::size_t from, std::size_t bytes) {
+    std::string text(bytes, '\0');
+    for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>((from + i) % 251);
+    return text;
+  };
+  constexpr std::size_t kLine = 4093;
+  std::size_t printed = 0;
+  const auto print_lines_until = [&](auto done) {
+    for (int i = 0; i < 2000 && !done(); ++i) {
+      print(pattern(printed, kLine));
+      printed += kLine;
+    }
+  };
+  const auto dropped = [&] { return device().counters().tx_dropped_bytes.get(); };
+  for (int round = 0; round < 3; ++round) {
+    // Until it is full, and then some more.
+    const std::uint64_t before = dropped();
+    const std::size_t first = printed;
+    print_lines_until([&] { return dropped() != before; });
+    for (const std::size_t bytes : {std::size_t{1}, kLine}) {
+      print(pattern(printed, bytes));
+      printed += bytes;
+    }
+    const std::size_t kept = printed - first - (dropped() - before);
+    int in_socket = 0;
+    ASSERT_EQ(::ioctl(client.fd.get(), FIONREAD, &in_socket), 0);
+    EXPECT_EQ(kept, ConsolePort::kBacklog + static_cast<std::size_t>(in_socket));
+    EXPECT_TRUE(client.hears(pattern(first, kept))) << "round " << round;
+  }
 }
 
 TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {
@@ -447,15 +489,15 @@ TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {
   serve();
   start_multiport();
   const auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("connects") == 1; }));
   const std::string text(300 * 1024, 'z');
   for (int i = 0; i < 8; ++i) put_out(text, 1);
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
+  EXPECT_TRUE(eventually([&] { return device().counters().tx_blocked.get() != 0; }));
   fixture.settle();
   print("another port is served meanwhile");
   fixture.pause_and_resume();
   std::size_t heard = 0;
-  EXPECT_TRUE(DeviceFixture::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     heard += client.hear().size();
     return heard == 8 * text.size();
   }));
@@ -469,26 +511,25 @@ TEST_P(ConsoleDeviceTest, Row31ABlockedPortIsFreedByTheEndOfItsPeerAndByAReset) 
   serve();
   start_multiport();
   auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("connects") == 1; }));
   const std::string text(300 * 1024, 'z');
   for (int i = 0; i < 4; ++i) put_out(text, 1);
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() != 0; }));
+  EXPECT_TRUE(eventually([&] { return device().counters().tx_blocked.get() != 0; }));
   client.fd.reset();
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(fixture.wait_used(rx_of(1) + 1));
   EXPECT_GT(device().counters().tx_dropped_bytes.get(), 0U);
 
   client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 2; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("connects") == 2; }));
   const std::uint64_t blocked = device().counters().tx_blocked.get();
   for (int i = 0; i < 4; ++i) put_out(text, 1);
-  EXPECT_TRUE(
-      DeviceFixture::eventually([&] { return device().counters().tx_blocked.get() > blocked; }));
+  EXPECT_TRUE(eventually([&] { return device().counters().tx_blocked.get() > blocked; }));
   fixture.restart();
   get_to_know();
   (void)client.hear();
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return client.hear().empty(); }));
+  EXPECT_TRUE(eventually([&] { return client.hear().empty(); }));
   print("x", 1);
-  EXPECT_TRUE(DeviceFixture::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     const std::string heard = client.hear();
     return !heard.empty() && heard.back() == 'x';
   }));
@@ -540,7 +581,7 @@ TEST_P(ConsoleDeviceTest, TheWindowMayOutliveTheDevice) {
   serve(window);
   start_simple();
   window->set_size(10, 10);
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.host->config_changes() == 1; }));
+  EXPECT_TRUE(eventually([&] { return fixture.host->config_changes() == 1; }));
   fixture.destroy();
   window->set_size(20, 20);
 }
@@ -611,7 +652,7 @@ TEST_P(ConsoleDeviceTest, NewsThatComeBeforeTheirBuffersWaitAndAreNotMany) {
   EXPECT_LE(messages, 400);
   say(1, kConsolePortReady, 0);
   const auto client = Peer::connect(path("s"));
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return fixture.stat("connects") == 1; }));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("connects") == 1; }));
   fixture.settle();
   while (const auto heard = try_hear()) EXPECT_EQ(heard->id, 0U) << "the driver has no port 1";
 }

@@ -11,6 +11,7 @@
 #include <future>
 #include <mutex>
 
+#include "testing/eventually.h"
 #include "testing/fake_back_end.h"
 #include "testing/offload_fixture.h"
 
@@ -18,6 +19,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::FakeBackEnd;
 using ::testing::HasSubstr;
 using testing::make_memory;
@@ -127,7 +129,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(answers(1));
     back_end.hang_up();
-    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    EXPECT_TRUE(eventually([&] { return needs_reset(); }));
     EXPECT_EQ(losses(), static_cast<std::uint64_t>(life));
     EXPECT_EQ(negotiation->life().stats()[0].value, 0U);
     negotiation->life().notify(1);
@@ -144,7 +146,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesWhilePaused) {
   negotiation->life().pause();
   back_end.hang_up();
   negotiation->life().resume();
-  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_TRUE(eventually([&] { return needs_reset(); }));
   ASSERT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(2));
 }
@@ -170,7 +172,7 @@ TEST_F(FsDeviceTest, ABackEndThatDiesOrIsSilentAtAnyMessage) {
       (void)bring_up();
       negotiation->life().pause();
       negotiation->life().resume();
-      EXPECT_TRUE(soon([&] { return needs_reset(); }));
+      EXPECT_TRUE(eventually([&] { return needs_reset(); }));
       negotiation->write_status(0);
       back_end.set_hook({});
       ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);
@@ -200,7 +202,7 @@ TEST_F(FsDeviceTest, ABaseThatCannotBe) {
   for (const vhost_user::VringState wrong :
        {vhost_user::VringState{.index = 7, .num = 1}, {.index = 1, .num = 0x10001}}) {
     pause_at(wrong.index, wrong.num);
-    EXPECT_TRUE(soon([&] { return needs_reset(); }));
+    EXPECT_TRUE(eventually([&] { return needs_reset(); }));
     ASSERT_EQ(bring_up(), kUp);
     ASSERT_TRUE(answers(1));
   }
@@ -304,13 +306,13 @@ TEST_F(FsDeviceTest, SharedEventsMakeNobodyWait) {
     full = now_full;
     // A fault that is filled is a fault, too.
     EXPECT_EQ(bring_up() & kUp, kUp);
-    for (unsigned i = 0; i < kQueues; ++i) core->set_queue_vector(i, 0, &call);
-    core->notify(1);
-    core->pause();
-    core->resume();
-    core->set_memory_access(MemoryAccess::kForbidden);
-    core->set_memory_access(MemoryAccess::kAllowed);
-    core->write_status(0);
+    for (unsigned i = 0; i < kQueues; ++i) negotiation->life().set_queue_interrupt(i, &call);
+    negotiation->life().notify(1);
+    negotiation->life().pause();
+    negotiation->life().resume();
+    negotiation->life().set_memory_access(MemoryAccess::kForbidden);
+    negotiation->life().set_memory_access(MemoryAccess::kAllowed);
+    negotiation->write_status(0);
     tormentor.let_go();
   }
   done.set_value();
@@ -340,8 +342,8 @@ TEST_F(FsDeviceTest, AFaultThatIsSignalledWithoutEndIsHeardOnce) {
     ASSERT_EQ(::write(fault.get(), &one, sizeof one), 8);
     thread->run_sync([] {});
   }
-  EXPECT_TRUE(soon([&] { return needs_reset(); }));
-  EXPECT_EQ(core->runner(kQueues - 1).counters().broken.get(), 1U);
+  EXPECT_TRUE(eventually([&] { return needs_reset(); }));
+  EXPECT_EQ(negotiation->life().counters(kQueues - 1).broken.get(), 1U);
 }
 
 TEST_F(FsDeviceTest, TheGuestsMemoryKeepsItsSize) {
@@ -367,7 +369,7 @@ TEST_F(FsDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
   negotiation->life().notify(1);
-  EXPECT_TRUE(soon([&] { return needs_reset(); }));
+  EXPECT_TRUE(eventually([&] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(1));
 }

@@ -63,7 +63,7 @@ class NetBacklogTest : public ::testing::TestWithParam<NotifyMode> {
     }
   }
   void expect_all() {
-    EXPECT_TRUE(NetFixture::eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       read_some();
       return stream.size() >= kAllBytes;
     })) << stream.size();

@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::NetFixture;
 using namespace virtio;
 
@@ -100,6 +102,8 @@ TEST_P(NetControlTest, OwnAddress) {
   EXPECT_TRUE(reaches(kOther));
   EXPECT_FALSE(reaches(NetFixture::kMac));
   EXPECT_EQ(fixture.config().mac[5], 7);
+  fixture.stop();
+  EXPECT_EQ(fixture.config().mac[5], 6) << "as at first, for the next driver to read";
   fixture.restart(fixture.device->traits().features);
   EXPECT_EQ(fixture.config().mac[5], 6) << "as at first";
 }
@@ -113,8 +117,7 @@ TEST_P(NetControlTest, Vlans) {
   tagged[kNetHeaderBytes + 15] = std::byte{9};
   fixture.give_buffers(1, 2048);
   fixture.put(tagged);
-  ASSERT_TRUE(
-      NetFixture::eventually([&] { return fixture.device->totals().rx_dropped_filter == 1; }));
+  ASSERT_TRUE(eventually([&] { return fixture.device->totals().rx_dropped_filter == 1; }));
   EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {9, 0}), kNetControlOk);
   fixture.put(tagged);
   EXPECT_TRUE(NetFixture::same_frame(fixture.receive(), tagged));
@@ -127,7 +130,9 @@ TEST_P(NetControlTest, Announcement) {
   EXPECT_EQ(fixture.host->config_changes(), 1);
   EXPECT_EQ(raw(kNetControlAnnounce, kNetControlAnnounceAck, {}), kNetControlOk);
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp);
+  fixture.device->announce();
   fixture.stop();
+  EXPECT_EQ(fixture.config().status, kNetStatusLinkUp) << "the next driver is asked for nothing";
   fixture.device->announce();
   EXPECT_EQ(fixture.config().status, kNetStatusLinkUp) << "no driver that could";
 }
@@ -220,6 +225,9 @@ TEST_P(NetControlTest, Row27CommandsCutShort) {
   }
   EXPECT_EQ(raw(kNetControlRx, kNetControlRxPromisc, {}), kNetControlError);
   EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {0xff, 0xff}), kNetControlError);
+  EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {0x00, 0x10}), kNetControlError) << "4096";
+  EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanDel, {0x00, 0x10}), kNetControlError) << "4096";
+  EXPECT_EQ(raw(kNetControlVlan, kNetControlVlanAdd, {0xff, 0x0f}), kNetControlOk) << "the last";
   EXPECT_EQ(raw(kNetControlMac, kNetControlMacTableSet, {}), kNetControlError);
   const std::uint64_t foreign = 1;
   EXPECT_EQ(fixture.command(kNetControlGuestOffloads, kNetControlGuestOffloadsSet, foreign),

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::FakeDriver;
 using testing::NetFixture;
 using namespace virtio;
@@ -132,7 +134,7 @@ TEST_P(NetDeviceTest, AFullWireHoldsFramesBackAndLosesNone) {
         {{NetFixture::slot(1, i), static_cast<std::uint32_t>(frame.size()), false}}));
   }
   fixture.offer(1);
-  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
+  ASSERT_TRUE(eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
   for (unsigned i = 0; i < kFrames; ++i) {
     ASSERT_TRUE(NetFixture::same_frame(fixture.get(), NetFixture::frame(kBytes, i))) << i;
   }
@@ -147,7 +149,7 @@ TEST_P(NetDeviceTest, AResetDoesNotWaitForAFullWire) {
     ASSERT_TRUE(fixture.driver(1).add({{NetFixture::slot(1, i), 30012, false}}));
   }
   fixture.offer(1);
-  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
+  ASSERT_TRUE(eventually([&] { return fixture.device->totals().tx_blocked != 0; }));
   fixture.restart(all());
   std::vector<std::byte> frame(kNetHeaderBytes + kMaxFrameBytes);
   while (fixture.nic->get(frame) != 0) {
@@ -162,7 +164,7 @@ TEST_P(NetDeviceTest, AFrameWaitsForMoreBuffersAndIsNotTorn) {
   fixture.give_buffers(4, 1536);
   fixture.put(frame);
   fixture.put(after);
-  ASSERT_TRUE(NetFixture::eventually([&] { return fixture.device->totals().rx_starved != 0; }));
+  ASSERT_TRUE(eventually([&] { return fixture.device->totals().rx_starved != 0; }));
   fixture.pause_and_resume();
   EXPECT_EQ(fixture.driver(0).used_idx(), 0U) << "none of its buffers may be seen before all are";
   fixture.give_buffers(30, 1536);
@@ -198,8 +200,7 @@ TEST_P(NetDeviceTest, WithoutALinkFramesAreDroppedBothWays) {
   EXPECT_EQ(fixture.config().status & kNetStatusLinkUp, 0);
   fixture.put(NetFixture::frame(100, 1));
   EXPECT_TRUE(fixture.send(NetFixture::frame(100, 2)));
-  ASSERT_TRUE(
-      NetFixture::eventually([&] { return fixture.device->totals().rx_dropped_link_down == 1; }));
+  ASSERT_TRUE(eventually([&] { return fixture.device->totals().rx_dropped_link_down == 1; }));
   EXPECT_EQ(fixture.device->totals().tx_dropped_link_down, 1U);
   fixture.device->set_link(false);
   EXPECT_EQ(fixture.host->config_changes(), 1) << "nothing has changed";
@@ -442,7 +443,7 @@ TEST_P(NetDeviceTest, Row28TheWireHasAnEnd) {
   fixture.start();
   fixture.give_buffers(8, 2048);
   fixture.nic->hang_up();
-  EXPECT_TRUE(NetFixture::eventually([&] { return !fixture.device->link_up(); }));
+  EXPECT_TRUE(eventually([&] { return !fixture.device->link_up(); }));
   const std::uint64_t calls = fixture.loop_calls();
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_LE(fixture.loop_calls() - calls, 8U);

@@ -18,12 +18,14 @@
 
 #include "base/unique_fd.h"
 #include "net/tap.h"
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 #include "testing/udp_frames.h"
 
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::kManyFrames;
 using testing::must;
 using testing::NetFixture;
@@ -173,7 +175,7 @@ class NetTapTest : public ::testing::TestWithParam<Way> {
           << "to the guest " << to_guest << ", received " << received << ", from the guest "
           << from_guest << ", got " << got;
     }
-    EXPECT_TRUE(NetFixture::eventually([this] {
+    EXPECT_TRUE(eventually([this] {
       while (fixture->driver(1).reap()) --in_ring;
       return in_ring == 0;
     })) << "frames that were sent and not given back";
@@ -265,7 +267,7 @@ TEST_P(NetTapTest, DatagramsThatTravelTogetherArriveOneByOne) {
         const auto right = std::span(whole).subspan(kNetHeaderBytes + testing::header_bytes({}));
         std::array<std::byte, 2048> data{};
         ssize_t bytes = -1;
-        ASSERT_TRUE(NetFixture::eventually([&] {
+        ASSERT_TRUE(eventually([&] {
           return (bytes = ::recv(socket.get(), data.data(), data.size(), 0)) >= 0;
         })) << "lost: "
             << i << " of " << kBatch << " of " << payload;
@@ -294,22 +296,22 @@ TEST_P(NetTapRemovedTest, Row28TheInterfaceIsRemoved) {
     EXPECT_TRUE(fixture->send(frame));
     EXPECT_EQ(fixture->device->totals().tx_dropped_link_down, 1U);
     EXPECT_TRUE(fixture->device->link_up()) << "it may come back";
-    EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
+    EXPECT_TRUE(eventually([&] { return !driver_sees_link(); }));
     ip("link set bell0 up");
     EXPECT_TRUE(fixture->send(frame));
     EXPECT_EQ(fixture->device->totals().tx_frames, 1001U);
-    EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
+    EXPECT_TRUE(eventually([&] { return driver_sees_link(); }));
     // Without a carrier frames go nowhere on the host's side; back with it, they go again.
     ip("link set bell0 carrier off");
-    EXPECT_TRUE(NetFixture::eventually([&] { return !driver_sees_link(); }));
+    EXPECT_TRUE(eventually([&] { return !driver_sees_link(); }));
     EXPECT_TRUE(fixture->send(frame));
     ip("link set bell0 carrier on");
-    EXPECT_TRUE(NetFixture::eventually([&] { return driver_sees_link(); }));
+    EXPECT_TRUE(eventually([&] { return driver_sees_link(); }));
     from_guest = got = 2000;
     to_guest = received = 2000;
     run(3000, 0);
     ip("link del bell0");
-    EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
+    EXPECT_TRUE(eventually([&] { return !fixture->device->link_up(); }));
     EXPECT_TRUE(fixture->send(frame));
     fixture->restart(fixture->device->traits().features & ~std::uint64_t{0xff});
   });

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 #include "testing/udp_frames.h"
 
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::NetFixture;
 using testing::take_apart;
 using testing::udp_frame;
@@ -33,7 +35,7 @@ class NetTrainTest : public ::testing::TestWithParam<NotifyMode> {
     fixture.offer(1);
   }
   [[nodiscard]] bool all_back() {
-    return NetFixture::eventually([this] {
+    return eventually([this] {
       while (fixture.driver(1).reap()) --in_ring_;
       if (in_ring_ != 0) (void)fixture.driver(1).enable_interrupts();
       return in_ring_ == 0;
@@ -119,7 +121,7 @@ TEST_P(NetTrainTest, AFullWireHoldsTrainsBackAndLosesNone) {
     offer(frames);
     sent.insert(sent.end(), frames.begin(), frames.end());
     fixture.settle();
-    (void)NetFixture::eventually([&] {
+    (void)eventually([&] {
       const NetTotals totals = fixture.device->totals();
       return totals.tx_frames == sent.size() || totals.tx_blocked != 0;
     });
@@ -128,8 +130,7 @@ TEST_P(NetTrainTest, AFullWireHoldsTrainsBackAndLosesNone) {
   }
   EXPECT_GT(fixture.device->totals().tx_blocked, 0U);
   EXPECT_EQ(arrived(sent.size()), sent);
-  EXPECT_TRUE(
-      NetFixture::eventually([&] { return fixture.device->totals().tx_frames == sent.size(); }));
+  EXPECT_TRUE(eventually([&] { return fixture.device->totals().tx_frames == sent.size(); }));
 }
 
 TEST_P(NetTrainTest, AHostThatRefusesATrainGetsItsFrames) {

@@ -14,11 +14,13 @@
 #include <string>
 
 #include "net/passt.h"
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::NetFixture;
 
 constexpr std::array<unsigned char, 6> kMac{2, 2, 3, 4, 5, 6};  // NetFixture::kMac
@@ -220,10 +222,10 @@ TEST_P(NetUserTest, Row28PasstIsGone) {
   std::ofstream(config.program) << "#!/bin/sh\nprintf '\\0\\0\\0\\1x' >&3; sleep 0.2\n";
   ASSERT_EQ(::chmod(config.program.c_str(), 0755), 0);
   ASSERT_TRUE(start(config)) << why;
-  EXPECT_TRUE(NetFixture::eventually([&] { return !fixture->device->link_up(); }));
-  EXPECT_TRUE(NetFixture::eventually(
+  EXPECT_TRUE(eventually([&] { return !fixture->device->link_up(); }));
+  EXPECT_TRUE(eventually(
       [&] { return (fixture->config().status & virtio::kNetStatusLinkUp) == 0; }));
-  EXPECT_TRUE(NetFixture::eventually([&] { return fixture->host->config_changes() >= 1; }));
+  EXPECT_TRUE(eventually([&] { return fixture->host->config_changes() >= 1; }));
   // Frames are taken and counted, nobody hangs, and a new driver finds the same.
   EXPECT_TRUE(fixture->send(who_has({1, 2, 3, 4})));
   EXPECT_GE(fixture->device->totals().tx_dropped_link_down, 1U);

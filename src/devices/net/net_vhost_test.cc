@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "testing/eventually.h"
 #include "testing/net_fixture.h"
 #include "vhost/vhost_abi.h"
 
@@ -10,6 +11,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::NetFixture;
 
 /// A NIC whose frames the kernel carries; the fake one, which does it as the real one would.
@@ -109,7 +111,7 @@ TEST_F(NetVhostTest, ABrokenRingIsTheKernelsToSee) {
   ASSERT_TRUE(fixture.works());
   fixture.driver(1).set_avail_idx(0x7000);
   fixture.kick(1);
-  EXPECT_TRUE(NetFixture::eventually([&] { return fixture.host->resets_needed() != 0; }));
+  EXPECT_TRUE(eventually([&] { return fixture.host->resets_needed() != 0; }));
   fixture.restart(fixture.device->traits().features);
   EXPECT_TRUE(fixture.works());
 }

@@ -12,11 +12,13 @@
 #include "devices/rng/rng_queue.h"
 #include "testing/allocation_counter.h"
 #include "testing/device_fixture.h"
+#include "testing/eventually.h"
 
 namespace bellhop {
 namespace {
 
 using testing::DeviceFixture;
+using testing::eventually;
 
 constexpr GuestAddress kRoom{DeviceFixture::kBuffers};
 
@@ -103,7 +105,7 @@ TEST_P(RngDeviceTest, Row29ManyRequestsLetOthersGoFirst) {
   fixture.offer(0);
   fixture.thread->run_sync([&] { fixture.thread->loop().defer(other); });
   for (int i = 0; i < 32; ++i) ASSERT_TRUE(fixture.wait_used(0));
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return other.runs == 1; }));
+  EXPECT_TRUE(eventually([&] { return other.runs == 1; }));
 }
 
 TEST_P(RngDeviceTest, RequestsWithoutRoomAreGivenBack) {
@@ -122,7 +124,7 @@ TEST_P(RngDeviceTest, WaitsForTheSourceWithoutHoldingAnything) {
   Source source;
   serve(std::move(source.out));
   fixture.give(0, {{kRoom, 64, true}});
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return counters().source_empty.get() > 1; }));
+  EXPECT_TRUE(eventually([&] { return counters().source_empty.get() > 1; }));
   EXPECT_FALSE(fixture.try_used(0));
   fixture.pause_and_resume();
   EXPECT_FALSE(fixture.try_used(0));
@@ -143,7 +145,7 @@ TEST_P(RngDeviceTest, ASourceThatEndsLetsTheGuestWait) {
   source.in.reset();
   EXPECT_EQ(request(64), 3U);
   fixture.give(0, {{kRoom, 64, true}});
-  EXPECT_TRUE(DeviceFixture::eventually([&] { return counters().source_errors.get() != 0; }));
+  EXPECT_TRUE(eventually([&] { return counters().source_errors.get() != 0; }));
   EXPECT_FALSE(fixture.try_used(0));
   fixture.pause_and_resume();
   fixture.stop();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "testing/eventually.h"
 #include "testing/fake_vhost.h"
 #include "testing/offload_fixture.h"
 #include "vhost/vhost_abi.h"
@@ -12,6 +13,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::FakeVhost;
 using ::testing::HasSubstr;
 using testing::must;
@@ -84,7 +86,7 @@ TEST_F(VhostVsockDeviceTest, ABrokenRingNeedsAReset) {
   ASSERT_EQ(bring_up(), kUp);
   drivers[1].set_avail_idx(0x4000);
   negotiation->life().notify(1);
-  EXPECT_TRUE(soon([this] { return needs_reset(); }));
+  EXPECT_TRUE(eventually([this] { return needs_reset(); }));
   EXPECT_EQ(bring_up(), kUp);
   EXPECT_TRUE(sends(44));
 }

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "testing/allocation_counter.h"
+#include "testing/eventually.h"
 #include "testing/vsock_fixture.h"
 
 namespace bellhop {
@@ -14,6 +15,7 @@ namespace {
 
 using namespace virtio;
 using namespace std::chrono_literals;
+using testing::eventually;
 using ::testing::HasSubstr;
 using testing::VsockFixture;
 
@@ -276,8 +278,8 @@ TEST_P(VsockDeviceTest, EachDirectionClosesByItself) {
   // A guest that reads no more stops the host's writing.
   const UniqueFd third = fixture.connect_to_host(listener, 1, 12);
   fixture.send_op(kVsockOpShutdown, 1, 12, kVsockShutdownReceive);
-  EXPECT_TRUE(VsockFixture::eventually(
-      [&] { return ::send(third.get(), "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE; }));
+  EXPECT_TRUE(
+      eventually([&] { return ::send(third.get(), "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE; }));
 }
 
 TEST_P(VsockDeviceTest, AHostThatIsGoneIsToldOfAfterItsLastBytes) {
@@ -516,7 +518,7 @@ TEST_P(VsockDeviceTest, Row30AnswersThatNobodyFetchesAreBounded) {
     ASSERT_TRUE(used.has_value());
     EXPECT_EQ(fixture.packet_of(*used).header.dst_port, i);
   }
-  EXPECT_TRUE(VsockFixture::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     reap();
     return taken == posted;
   }));

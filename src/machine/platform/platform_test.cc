@@ -89,6 +89,51 @@ TEST_F(SerialTest, LoopsBack) {
   EXPECT_EQ(in(serial_, 5) & 1, 0);
 }
 
+TEST_F(SerialTest, HoldsSoMuchInputAndNotAByteMore) {
+  const auto bytes = [](std::size_t count, std::size_t first) {
+    std::vector<std::byte> made(count);
+    for (std::size_t k = 0; k < count; ++k) made[k] = static_cast<std::byte>((first + k) % 251);
+    return made;
+  };
+  const std::size_t room = serial_.input(bytes(5000, 0));
+  EXPECT_EQ(room, 1024U);
+  EXPECT_EQ(serial_.input(bytes(1, 7)), 0U);
+  // In order, also where it begins anew in the middle.
+  for (std::size_t k = 0; k < 100; ++k) EXPECT_EQ(in(serial_, 0), k % 251);
+  EXPECT_EQ(serial_.input(bytes(200, room)), 100U);
+  for (std::size_t k = 100; k < room + 100; ++k) ASSERT_EQ(in(serial_, 0), k % 251) << k;
+  EXPECT_EQ(in(serial_, 5) & 1, 0);
+}
+
+TEST_F(SerialTest, AResetTakesBackWhatTheGuestHasWritten) {
+  const auto registers = [this] {
+    std::vector<unsigned> all;
+    for (const std::uint8_t latch : {0x00, 0x80}) {
+      const std::uint8_t before = in(serial_, 3);
+      all.push_back(before);
+      out(serial_, 3, latch);
+      for (const std::uint64_t offset : {0U, 1U, 2U, 4U, 5U, 6U, 7U}) {
+        all.push_back(in(serial_, offset));
+      }
+      out(serial_, 3, before);
+    }
+    return all;
+  };
+  const auto at_first = registers();
+  for (const std::uint8_t value : {0xff, 0x01, 0x5a}) {
+    out(serial_, 3, 0x80);
+    out(serial_, 0, value);
+    out(serial_, 1, value);
+    out(serial_, 3, 0x1b);
+    for (const std::uint64_t offset : {1U, 2U, 4U, 7U}) out(serial_, offset, value);
+    type("typed before");
+    EXPECT_NE(registers(), at_first);
+    serial_.reset();
+    EXPECT_EQ(registers(), at_first);
+    EXPECT_TRUE(line_.empty() || !line_.back()) << "no interrupt is left";
+  }
+}
+
 TEST_F(SerialTest, InterruptsForInput) {
   type("a");
   EXPECT_TRUE(line_.empty()) << "nobody asked for interrupts";

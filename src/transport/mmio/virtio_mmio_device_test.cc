@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/eventually.h"
 #include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 #include "virtio/abi/mmio.h"
@@ -10,6 +11,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::TransportFixture;
 
 class VirtioMmioDeviceTest : public ::testing::TestWithParam<NotifyMode> {
@@ -59,8 +61,8 @@ TEST_P(VirtioMmioDeviceTest, InterruptStatusLastsUntilItIsAcknowledged) {
   // A broken ring is told by the other bit.
   fixture_.rings[0].set_avail_idx(1000);
   fixture_.driver->kick(0);
-  EXPECT_TRUE(fixture_.eventually(
-      [&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
+  EXPECT_TRUE(
+      eventually([&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
   mmio_.set_status(0);
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
 }

@@ -172,6 +172,39 @@ TEST_F(PciRootTest, AssignsSizesAndMovesBars) {
   EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0010000U | kPciBarType64);
 }
 
+TEST_F(PciRootTest, AResetTakesBackWhatWasWrittenAnywhere) {
+  NotingFunction function(0x1000);
+  ASSERT_TRUE(root_.add(function));
+  constexpr std::uint64_t kFunction = 1U << 15;
+  const auto space = [&] {
+    std::vector<std::uint64_t> bytes;
+    for (std::uint64_t at = 0; at < 0x1000; ++at) bytes.push_back(ecam(kFunction + at, 1));
+    return bytes;
+  };
+  const auto at_first = space();
+  for (const std::uint64_t value : {0xffU, 0x5aU, 0x00U}) {
+    for (std::uint64_t at = 0; at < 0x1000; ++at) set_ecam(kFunction + at, value, 1);
+    EXPECT_NE(space(), at_first);
+    root_.reset();
+    EXPECT_EQ(space(), at_first) << value;
+    EXPECT_FALSE(function.bar.has_value());
+    EXPECT_FALSE(function.bus_master);
+  }
+}
+
+TEST_F(PciRootTest, ABarEndsWhereItsWindowEndsAtTheLatest) {
+  PciRoot root{PciRoot::Window{.base = 0xe0000000, .bytes = 0x18000}};
+  NotingFunction first(0x10000);
+  ASSERT_TRUE(root.add(first));
+  // It begins inside of what is left, and would end 0x8000 past it.
+  NotingFunction too_long(0x10000);
+  EXPECT_FALSE(root.add(too_long));
+  NotingFunction fits(0x8000);
+  ASSERT_TRUE(root.add(fits));
+  NotingFunction one_more(0x10);
+  EXPECT_FALSE(root.add(one_more)) << "nothing is left";
+}
+
 TEST_F(PciRootTest, SaysWhenItIsFull) {
   NotingFunction huge(0x1000000);
   EXPECT_FALSE(root_.add(huge));

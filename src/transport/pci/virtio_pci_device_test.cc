@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "testing/eventually.h"
 #include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
 #include "virtio/abi/pci.h"
@@ -13,6 +14,7 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
 using testing::TransportFixture;
 
 constexpr std::uint16_t kAll = kPciCommandMemory | kPciCommandBusMaster;
@@ -95,7 +97,7 @@ TEST_P(VirtioPciDeviceTest, LosesNoKickWhileTheBarMoves) {
     fixture_.add(0, static_cast<std::uint8_t>(i));
     if (fixture_.rings[0].offer()) {
       // The driver cannot know which place is right at this moment; one of them is.
-      ASSERT_TRUE(fixture_.eventually([&] {
+      ASSERT_TRUE(eventually([&] {
         fixture_.port.store(home + VirtioPciDevice::kNotifyOffset, 0, 2);
         fixture_.port.store(kElsewhere + VirtioPciDevice::kNotifyOffset, 0, 2);
         return fixture_.rings[0].reap().has_value();
@@ -169,7 +171,7 @@ TEST_P(VirtioPciDeviceTest, WaitsForRequestsBeforeItRests) {
   fixture_.echo->hold = true;
   fixture_.add(0, 5);
   if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
-  ASSERT_TRUE(fixture_.eventually([&] { return fixture_.echo->held == 1U; }));
+  ASSERT_TRUE(eventually([&] { return fixture_.echo->held == 1U; }));
   std::thread medium([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     fixture_.echo->release();
@@ -388,7 +390,7 @@ TEST_P(VirtioPciDeviceTest, LosesNoInterruptWhileMaskedAndUnmasked) {
   for (int i = 0; i < 300; ++i) {
     fixture_.add(0, 1);
     if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
-    ASSERT_TRUE(fixture_.eventually([&] {
+    ASSERT_TRUE(eventually([&] {
       return fixture_.vm.delivered_count(TransportFixture::message(1)) != 0;
     })) << i;
     ASSERT_TRUE(fixture_.rings[0].reap().has_value()) << "interrupted before the answer was there";
@@ -413,8 +415,8 @@ TEST_P(VirtioPciDeviceTest, ConfigurationInterruptComesWithNeedsReset) {
   fixture_.vm.clear_delivered();
   fixture_.rings[0].set_avail_idx(1000);
   fixture_.driver->kick(0);
-  EXPECT_TRUE(fixture_.eventually(
-      [&] { return fixture_.vm.delivered_count(TransportFixture::message(0)) != 0; }));
+  EXPECT_TRUE(
+      eventually([&] { return fixture_.vm.delivered_count(TransportFixture::message(0)) != 0; }));
   EXPECT_NE(fixture_.port.load(pci_.bar() + pci_.isr_offset(), 1) & kInterruptConfig, 0U);
 }
 
@@ -458,6 +460,46 @@ TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
   fixture_.root.reset();
   EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
   EXPECT_EQ(fixture_.binder.bad_detaches(), 0U);
+}
+
+// A machine reset, as after power-on: every register and every entry that a driver can write.
+TEST_P(VirtioPciDeviceTest, AMachineResetTakesBackWhatTheDriverHasWritten) {
+  const auto space = [&] {
+    std::vector<std::uint32_t> all;
+    for (std::uint32_t at = 0; at < 256; at += 4) {
+      // What the configuration window shows is a register of the BAR, not one of these.
+      if (pci_.window() == 0 || at - pci_.window() >= 20) all.push_back(pci_.config_read(at, 4));
+    }
+    return all;
+  };
+  const auto entries = [&] {
+    EXPECT_TRUE(pci_.probe());
+    std::vector<std::uint64_t> all;
+    for (unsigned word = 0; word < 4 * (TransportFixture::kQueues + 1U); ++word) {
+      all.push_back(fixture_.port.load(pci_.bar() + pci_.table_offset() + 4 * word, 4));
+    }
+    all.push_back(pci_.pending_bits());
+    return all;
+  };
+  ASSERT_TRUE(pci_.probe());
+  fixture_.root.reset();
+  const auto space_at_first = space();
+  const auto entries_at_first = entries();
+  ASSERT_TRUE(fixture_.bring_up());
+  // Something is pending when it comes.
+  for (unsigned vector = 0; vector <= TransportFixture::kQueues; ++vector) {
+    pci_.mask_vector(vector, true);
+  }
+  EXPECT_TRUE(fixture_.echoes(0, 1));
+  EXPECT_TRUE(eventually([&] { return pci_.pending_bits() != 0; }));
+  for (unsigned vector = 0; vector <= TransportFixture::kQueues; ++vector) {
+    pci_.write_vector(vector, 0xfee0f000, 0x1234, false);
+  }
+  pci_.config_write(kPciInterruptLineOffset, 11, 1);
+  fixture_.root.reset();
+  EXPECT_EQ(space(), space_at_first);
+  EXPECT_EQ(entries(), entries_at_first);
+  EXPECT_TRUE(fixture_.works_after_reset());
 }
 
 TEST_P(VirtioPciDeviceTest, ComesBackFromAMachineReset) {

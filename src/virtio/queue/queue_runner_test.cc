@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/test_memory.h"
 #include "virtio/queue/notify_mode.h"
@@ -12,6 +13,7 @@
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::FakeDriver;
 using testing::make_memory;
 using testing::must;
@@ -107,13 +109,16 @@ class QueueRunnerTest : public ::testing::TestWithParam<Mode> {
             must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = GetParam().epoll}))),
         call(must(EventFd::create())) {
     interrupt.point_at(&call);
+    make_runner();
+  }
+  ~QueueRunnerTest() override { runner->stop(); }
+
+  void make_runner() {
     runner = must(QueueRunner::create(
         {.thread = thread.get(), .drain = drain(), .interrupt = &interrupt, .faults = &sink}));
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
   }
-  ~QueueRunnerTest() override { runner->stop(); }
-
   static Drain drain() {
     return GetParam().notify == NotifyMode::kSync ? Drain::kByVcpu : Drain::kByIoThread;
   }
@@ -147,16 +152,12 @@ class QueueRunnerTest : public ::testing::TestWithParam<Mode> {
       if (reaped != 0 || done == count) continue;
       if (driver.enable_interrupts()) continue;
       wait_for_call();
+      if (HasFailure()) return;
     }
   }
   void wait_for_call() {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (call.consume() == 0) {
-      if (std::chrono::steady_clock::now() > deadline) {
-        FAIL() << "no interrupt: a notification was lost";
-      }
-      std::this_thread::yield();
-    }
+    EXPECT_TRUE(eventually([this] { return call.consume() != 0; }))
+        << "no interrupt: a notification was lost";
   }
 
   GuestMemory memory;
@@ -187,7 +188,7 @@ TEST_P(QueueRunnerTest, OneBatchIsOneSubmissionAndOneInterrupt) {
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   ASSERT_TRUE(driver.offer());
   ring();
-  while (handler->submissions == 0) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return handler->submissions != 0; }));
   EXPECT_EQ(handler->submissions, 1U);
   EXPECT_EQ(handler->drained, 10U);
   thread->run_sync([this] {
@@ -198,7 +199,7 @@ TEST_P(QueueRunnerTest, OneBatchIsOneSubmissionAndOneInterrupt) {
     }
   });
   wait_for_call();
-  while (driver.used_idx() != 10) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return driver.used_idx() == 10; }));
   EXPECT_EQ(runner->counters().interrupts.get(), 1U);
   EXPECT_EQ(runner->counters().kicks.get(), 1U);
 }
@@ -209,7 +210,7 @@ TEST_P(QueueRunnerTest, StopWaitsForRequestsInFlightAndPublishesThem) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   (void)driver.offer();
   ring();
-  while (handler->drained != 5) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return handler->drained == 5; }));
   std::thread later([this] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     thread->run_sync([this] {
@@ -232,17 +233,13 @@ TEST_P(QueueRunnerTest, ServesWhatIsOfferedWhileMuchIsUnderWay) {
   handler->hold = true;
   for (int i = 0; i < 8; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   if (driver.offer()) ring();
-  while (handler->drained != 8) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return handler->drained == 8; }));
   // Nothing of that will end, and the driver may have been asked not to ring: it is served anyway.
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   for (std::uint64_t more = 9; more <= 12; ++more) {
     ASSERT_TRUE(driver.add({{kData, 8, true}}));
     if (driver.offer()) ring();
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (handler->drained != more) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "a request was left lying";
-      std::this_thread::yield();
-    }
+    EXPECT_TRUE(eventually([&] { return handler->drained == more; })) << "a request was left lying";
   }
   handler->hold = false;
   thread->run_sync([this] {
@@ -261,7 +258,7 @@ TEST_P(QueueRunnerTest, AHandlerThatParksIsLeftAloneUntilItIsWoken) {
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   (void)driver.offer();
   ring();
-  while (parker.drains == 0) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
   ring();
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(parker.drains, 1U) << "the loop does not spin on a ring that has chains";
@@ -269,20 +266,16 @@ TEST_P(QueueRunnerTest, AHandlerThatParksIsLeftAloneUntilItIsWoken) {
   ASSERT_TRUE(driver.add({{kData, 8, true}}));
   EXPECT_FALSE(driver.offer()) << "a kick would be in vain";
   thread->run_sync([&] { parker.open(6); });
-  while (parker.served != 6) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return parker.served == 6; }));
   thread->run_sync([&] { parker.open(1000); });
-  while (parker.served != 11) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return parker.served == 11; }));
   // And then it is a queue like others: what is offered is served.
   for (std::uint64_t more = 12; more < 40; ++more) {
     while (driver.reap()) {
     }
     ASSERT_TRUE(driver.add({{kData, 8, true}}));
     if (driver.offer()) ring();
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (parker.served != more) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "a kick was lost";
-      std::this_thread::yield();
-    }
+    EXPECT_TRUE(eventually([&] { return parker.served == more; })) << "a kick was lost";
   }
   runner->stop();
 }
@@ -324,7 +317,7 @@ TEST_P(QueueRunnerTest, AFloodedQueueLetsTheOthersOfItsThreadWork) {
     flooded.open(1000);
     second->wake();
   });
-  while (!noter.done || flooded.served != kSize) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return noter.done && flooded.served == kSize; }));
   EXPECT_LE(noter.others_progress, 8U) << "a turn is four chains";
   runner->stop();
   second->stop();
@@ -337,7 +330,7 @@ TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   (void)driver.offer();
   ring();
-  while (parker.drains == 0) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
   for (int i = 0; i < 1000; ++i) {
     const auto ring = runner->stop();
     ASSERT_TRUE(ring.has_value());
@@ -347,7 +340,7 @@ TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
     thread->loop().post([&] { parker.open(0); });
   }
   thread->run_sync([&] { parker.open(10); });
-  while (parker.served != 10) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return parker.served == 10; }));
   runner->stop();
 }
 
@@ -372,14 +365,14 @@ TEST_P(QueueRunnerTest, AHandlerReleasesWhatItHoldsWhenItStops) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   (void)driver.offer();
   ring();
-  while (holder.held != 5) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return holder.held == 5; }));
   const auto ring = runner->stop();
   ASSERT_TRUE(ring.has_value());
   EXPECT_EQ(ring->next_avail, 0U) << "as if they had not been taken";
   runner->set_handler(handler.get());
   start(*ring);
   runner->kick_once();
-  while (handler->drained != 5) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return handler->drained == 5; }));
 }
 
 TEST_P(QueueRunnerTest, ChainsThatBelongTogetherAreShownTogether) {
@@ -405,7 +398,7 @@ TEST_P(QueueRunnerTest, ChainsThatBelongTogetherAreShownTogether) {
   (void)driver.offer();
   start();
   runner->kick_once();
-  while (merger.done != 40) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return merger.done == 40; }));
   EXPECT_FALSE(merger.torn);
   runner->stop();
   EXPECT_EQ(driver.used_idx(), 40U);
@@ -435,17 +428,33 @@ TEST_P(QueueRunnerTest, TenThousandStopsAndStartsLoseNothing) {
     start(*ring);
     runner->kick_once();
   }
-  while (reaped < offered) {
-    if (driver.reap()) {
-      ++reaped;
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  EXPECT_TRUE(eventually([&] {
+    while (driver.reap()) ++reaped;
+    return reaped >= offered;
+  })) << reaped
+      << " of " << offered << " came back";
   done = true;
   storm.join();
   EXPECT_EQ(handler->drained, static_cast<std::uint64_t>(offered));
   EXPECT_EQ(sink.broken, 0);
+}
+
+// All within one round of the loop: deferred, stopped, destroyed. At the end of the round the loop
+// must know nothing of it any more: Task's destructor
+// checks that where asserts are on.
+TEST_P(QueueRunnerTest, ADeferredRoundGoesWithTheRunner) {
+  for (int i = 0; i < 100; ++i) {
+    start();
+    thread->run_sync([&] {
+      thread->loop().defer(*runner);
+      EXPECT_TRUE(runner->stop().has_value());
+      runner.reset();
+    });
+    thread->run_sync([] {});
+    make_runner();
+  }
+  start();
+  run_requests(10);
 }
 
 TEST_P(QueueRunnerTest, CountsTheKicksThatCameAsExits) {
@@ -473,7 +482,7 @@ TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   start();
   driver.set_avail_idx(kSize + 1);
   ring();
-  while (sink.broken == 0) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return sink.broken != 0; }));
   ring();
   const auto ring = runner->stop();
   ASSERT_TRUE(ring.has_value());
