@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/result_file.h"
 
 namespace bellhop {
 
@@ -20,35 +21,38 @@ void add_output_options(CLI::App& command, BenchOutput& output) {
   file("--html", output.html, "Write a page with tables and plots, complete in itself");
 }
 
-Status write_file(const std::string& option, const std::string& path, const std::string& text) {
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
-  if (file == nullptr) return fail_errno(fmt::format("{}: cannot write {}", option, path));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
-  if (!written || !closed) return fail_errno(fmt::format("{}: cannot write {}", option, path));
-  return {};
+Result<OpenOutput> open_output(const BenchOutput& output) {
+  OpenOutput open{
+      {"--json", output.json, {}}, {"--csv", output.csv, {}}, {"--html", output.html, {}}};
+  for (OpenOutput::File* file : {&open.json, &open.csv, &open.html}) {
+    if (file->path.empty()) continue;
+    auto opened = open_result(file->option, file->path, STDOUT_FILENO);
+    if (!opened) return forward(opened);
+    file->fd = std::move(*opened);
+  }
+  return open;
 }
 
 int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
-                 const BenchOutput& output) {
+                 const OpenOutput& output) {
   // Figures on standard output stand alone there: the tables make room.
-  const bool machine_readable = output.json == "-" || output.csv == "-" || output.html == "-";
+  const bool machine_readable =
+      output.json.path == "-" || output.csv.path == "-" || output.html.path == "-";
   std::FILE* people = machine_readable ? stderr : stdout;
   for (const bench::Table& table : forms.page.tables) {
     fmt::print(people, "{}\n", bench::to_text(table));
   }
   fmt::print(people, "{}", bench::not_run_text(report_data));
   int status = forms.empty || report_data.has_failures() ? kFailed : kDone;
-  const auto write = [&status](const char* option, const std::string& path,
-                               const std::string& text) {
-    if (path.empty()) return;
-    if (auto written = write_file(option, path, text); !written) {
+  const auto write = [&status](const OpenOutput::File& file, const std::string& text) {
+    if (!file.fd.valid()) return;
+    if (auto written = write_result(file.option, file.path, file.fd, text); !written) {
       status = report(written.error(), kFailed);
     }
   };
-  write("--json", output.json, forms.json);
-  write("--csv", output.csv, forms.csv);
-  if (!output.html.empty()) write("--html", output.html, to_html(forms.page, report_data));
+  write(output.json, forms.json);
+  write(output.csv, forms.csv);
+  if (output.html.fd.valid()) write(output.html, to_html(forms.page, report_data));
   return status;
 }
 

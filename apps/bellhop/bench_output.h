@@ -2,8 +2,10 @@
 
 #include <CLI/App.hpp>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "bench/harness/measurement.h"
 #include "bench/report/html_report.h"
 
@@ -16,10 +18,21 @@ struct BenchOutput {
   std::string html;
 };
 
-void add_output_options(CLI::App& command, BenchOutput& output);
-/// "-" is standard output. Errors: name the option and the file.
-Status write_file(const std::string& option, const std::string& path, const std::string& text);
+/// The same, opened before anything is measured.
+struct OpenOutput {
+  struct File {
+    std::string_view option;
+    std::string path;
+    UniqueFd fd;  ///< not valid: not asked for
+  };
+  File json;
+  File csv;
+  File html;
+};
+/// Errors: name the option and the file.
+Result<OpenOutput> open_output(const BenchOutput& output);
 
+void add_output_options(CLI::App& command, BenchOutput& output);
 /// Fills in the report's host and floors.
 void describe_host(bench::ReportBase& report);
 
@@ -31,10 +44,10 @@ struct ReportForms {
   bool empty = false;  ///< nothing was measured
 };
 int write_report(const bench::ReportBase& report, const ReportForms& forms,
-                 const BenchOutput& output);
+                 const OpenOutput& output);
 /// Prints the tables, writes the files; returns the exit status: 1 where a cell failed.
 template <class Report>
-int write_report(const Report& report, const BenchOutput& output) {
+int write_report(const Report& report, const OpenOutput& output) {
   return write_report(
       report,
       {make_page(report), to_json(report).dump(2) + "\n", to_csv(report), report.runs.empty()},

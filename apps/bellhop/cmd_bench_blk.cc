@@ -179,10 +179,13 @@ int run_blk(const BlkArguments& arguments) {
                    errno},
                   kFailed);
   }
+  auto output = open_output(arguments.output);
+  if (!output) return report(output.error(), kUsedWrongly);
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
-  SignalWaiter signals({.stop = [&] { interrupt->signal(); }});
+  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
+  if (!signals) return report(signals.error(), kFailed);
 
   ProgressLine progress;
   const bench::BlkRunner machines(job->setting, job->launch, *interrupt);
@@ -196,10 +199,10 @@ int run_blk(const BlkArguments& arguments) {
         progress.show(number, total, what);
       });
   progress.clear();
-  if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
+  if (const int signal = (*signals)->finish(); signal != 0) return kSignalBase + signal;
   if (!result) return report(result.error(), kFailed);
   describe_host(*result);
-  return write_report(*result, arguments.output);
+  return write_report(*result, *output);
 }
 
 }  // namespace

@@ -37,23 +37,26 @@ Result<bench::NotifyOptions> read_options(const NotifyArguments& arguments) {
 int run_notify(const NotifyArguments& arguments) {
   const auto options = read_options(arguments);
   if (!options) return report(options.error(), kUsedWrongly);
+  auto output = open_output(arguments.output);
+  if (!output) return report(output.error(), kUsedWrongly);
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
-  SignalWaiter signals({.stop = [&] { interrupt->signal(); }});
+  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
+  if (!signals) return report(signals.error(), kFailed);
   ProgressLine progress;
   auto result = bench::run_notify_bench(
       *options, *interrupt, [&](std::size_t number, std::size_t total, const std::string& what) {
         progress.show(number, total, what);
       });
   progress.clear();
-  if (const int signal = signals.finish(); signal != 0) return kSignalBase + signal;
+  if (const int signal = (*signals)->finish(); signal != 0) return kSignalBase + signal;
   if (!result) return report(result.error(), kFailed);
   result->host = to_json(read_host_facts(BELLHOP_VERSION));
   return write_report(
       *result,
       {make_page(*result), to_json(*result).dump(2) + "\n", to_csv(*result), /*empty=*/false},
-      arguments.output);
+      *output);
 }
 
 }  // namespace

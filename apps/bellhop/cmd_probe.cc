@@ -1,10 +1,12 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/result_file.h"
 #include "bellhop_version.h"
 #include "probe/probe.h"
 
@@ -17,18 +19,6 @@ struct ProbeArguments {
   bool quick = false;
 };
 
-int write_json(const ProbeReport& report, const std::string& path) {
-  const std::string text = to_json(report).dump(2) + "\n";
-  if (path == "-") {
-    std::fputs(text.c_str(), stdout);
-    return kDone;
-  }
-  std::ofstream file(path);
-  file << text << std::flush;
-  if (!file) return bellhop::report({"--json " + path + ": cannot be written"}, kFailed);
-  return kDone;
-}
-
 int probe(const ProbeArguments& arguments) {
   ProbeOptions options;
   options.version = BELLHOP_VERSION;
@@ -39,9 +29,17 @@ int probe(const ProbeArguments& arguments) {
       return report({"--cpus " + arguments.cpus + ": " + cpus.error().message}, kUsedWrongly);
     options.cpus = std::move(*cpus);
   }
+  UniqueFd json;
+  if (!arguments.json.empty()) {
+    auto opened = open_result("--json", arguments.json, STDOUT_FILENO);
+    if (!opened) return report(opened.error(), kUsedWrongly);
+    json = std::move(*opened);
+  }
   const ProbeReport result = probe_host(options);
   if (arguments.json != "-") std::fputs(to_text(result).c_str(), stdout);
-  return arguments.json.empty() ? kDone : write_json(result, arguments.json);
+  if (!json.valid()) return kDone;
+  auto written = write_result("--json", arguments.json, json, to_json(result).dump(2) + "\n");
+  return written ? kDone : report(written.error(), kFailed);
 }
 
 }  // namespace

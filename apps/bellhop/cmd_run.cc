@@ -107,6 +107,8 @@ int status_of(const MachineEnd& end) {
       return report({"the guest ended by a triple fault", 0}, kGuestTripleFault);
     case MachineEnd::Kind::kPanic:
       return report({"the guest's kernel panicked", 0}, kGuestPanicked);
+    case MachineEnd::Kind::kHostRefused:
+      return report({end.text, 0}, kFailed);
     case MachineEnd::Kind::kInternalError:
       // Registers for a person to read: more than one line here.
       std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
@@ -176,6 +178,20 @@ void tell_window_size(const MachineConfig& config) {
   }
 }
 
+/// While it lives, the guest's serial port hears that its output takes bytes again.
+class RoomForSerial {
+ public:
+  RoomForSerial(SerialOutput& serial, Machine& machine) : serial_(serial) {
+    serial.set_room([&machine] { machine.serial_has_room(); });
+  }
+  ~RoomForSerial() { serial_.set_room(nullptr); }
+  RoomForSerial(const RoomForSerial&) = delete;
+  RoomForSerial& operator=(const RoomForSerial&) = delete;
+
+ private:
+  SerialOutput& serial_;
+};
+
 int run_machine(MachineConfig config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
@@ -183,13 +199,18 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Both would print into one another.
-  auto serial = SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"));
-  if (!serial) return report(serial.error(), kUsedWrongly);
-  if (keys->has_value() && serial->is_terminal()) {
+  auto opened = SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"));
+  if (!opened) return report(opened.error(), kUsedWrongly);
+  SerialOutput& serial = **opened;
+  if (keys->has_value() && serial.is_terminal()) {
     return report({"--console stdio: the terminal is the serial port's; --serial null or "
                    "--serial file=PATH leaves it to the console",
                    0},
                   kUsedWrongly);
+  }
+  RunStats stats;
+  if (options.stats) {
+    if (auto able = stats.open(*options.stats); !able) return report(able.error(), kUsedWrongly);
   }
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
@@ -197,45 +218,49 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
     return report(able.error(), kFailed);
   }
 
-  RunStats stats;
   Machine* machine = nullptr;
   MachineHooks hooks;
-  hooks.serial_output = [&serial](std::span<const std::byte> data) { serial->write(data); };
+  hooks.serial_output = [&serial](std::span<const std::byte> data) { return serial.write(data); };
   hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
+  const RoomForSerial room(serial, *machine);
 
   const auto stop = [machine, &serial] {
-    serial->give_up();
+    serial.give_up();
     machine->stop();
   };
-  SignalWaiter signals({.stop = stop, .give_up = TerminalInput::put_terminal_back, .resized = [&] {
-                          if (keys->has_value()) tell_window_size(config);
-                        }});
-  std::optional<TerminalInput> terminal;
-  if (serial->is_terminal() || keys->has_value()) {
-    terminal.emplace(TerminalInput::Hooks{
-        .input =
-            [machine, &keys](std::span<const std::byte> bytes) {
-              return keys->has_value() ? (*keys)->put(bytes) : machine->serial_input(bytes);
-            },
-        .quit = stop,
-        .press_power_button = [machine] { machine->press_power_button(); }});
+  auto signals = SignalWaiter::start(
+      {.stop = stop, .give_up = TerminalInput::put_terminal_back, .resized = [&] {
+         if (keys->has_value()) tell_window_size(config);
+       }});
+  if (!signals) return report(signals.error(), kFailed);
+  std::unique_ptr<TerminalInput> terminal;
+  if (serial.is_terminal() || keys->has_value()) {
+    auto started = TerminalInput::start(
+        {.input =
+             [machine, &keys](std::span<const std::byte> bytes) {
+               return keys->has_value() ? (*keys)->put(bytes) : machine->serial_input(bytes);
+             },
+         .quit = stop,
+         .press_power_button = [machine] { machine->press_power_button(); }});
+    if (!started) return report(started.error(), kFailed);
+    terminal = std::move(*started);
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   const auto end = run_to_the_end(*machine, config.on_reset);
+  const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
   if (!end) return report(end.error(), kFailed);
   int status = status_of(*end);
-  if (const int signal = signals.finish(); signal != 0 && end->kind == MachineEnd::Kind::kStopped) {
+  if (const int signal = (*signals)->finish();
+      signal != 0 && end->kind == MachineEnd::Kind::kStopped) {
     status = kSignalBase + signal;
   }
-  if (options.stats) {
-    if (auto written = stats.write(*options.stats, machine->counters()); !written) {
-      return report(written.error(), kFailed);
-    }
-  }
+  if (!printed) status = report(printed.error(), status == kDone ? kFailed : status);
+  // The guest's own end is what whoever started it asks for first.
+  if (auto written = stats.write(machine->counters()); !written) report(written.error(), status);
   return status;
 }
 

@@ -1,8 +1,11 @@
 #include "apps/bellhop/run_stats.h"
 
-#include <cstdio>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "apps/bellhop/result_file.h"
 
 namespace bellhop {
 
@@ -67,14 +70,17 @@ std::string RunStats::to_json(const MachineCounters& total) const {
   return json.dump(2) + "\n";
 }
 
-Status RunStats::write(const std::string& path, const MachineCounters& total) const {
-  const std::string text = to_json(total);
-  std::FILE* file = path == "-" ? stderr : std::fopen(path.c_str(), "we");
-  if (file == nullptr) return fail_errno("--stats: cannot write " + path);
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = file == stderr || std::fclose(file) == 0;
-  if (!written || !closed) return fail_errno("--stats: cannot write " + path);
+Status RunStats::open(const std::string& path) {
+  auto file = open_result("--stats", path, STDERR_FILENO);
+  if (!file) return forward(file);
+  path_ = path;
+  file_ = std::move(*file);
   return {};
+}
+
+Status RunStats::write(const MachineCounters& total) const {
+  if (!file_.valid()) return {};
+  return write_result("--stats", path_, file_, to_json(total));
 }
 
 }  // namespace bellhop

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "machine/machine.h"
 
 namespace bellhop {
@@ -21,11 +22,16 @@ class RunStats {
   /// On a vCPU thread.
   void mark(std::uint32_t marker, const MachineCounters& now);
   void set_threads(std::vector<int> vcpus, std::vector<int> iothreads);
-  /// "-" is standard error, since standard output is the guest's.
-  [[nodiscard]] Status write(const std::string& path, const MachineCounters& total) const;
+  /// Opens what write() writes: before the machine starts, so that nobody waits for its end to hear
+  /// of a wrong path. "-" is standard error, since standard output is the guest's.
+  Status open(const std::string& path);
+  /// Nothing without open().
+  [[nodiscard]] Status write(const MachineCounters& total) const;
   [[nodiscard]] std::string to_json(const MachineCounters& total) const;
 
  private:
+  std::string path_;
+  UniqueFd file_;
   mutable std::mutex mutex_;
   std::optional<MachineCounters> begin_;
   std::optional<MachineCounters> end_;

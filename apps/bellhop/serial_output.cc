@@ -2,52 +2,191 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string_view>
+#include <utility>
+
+#include "base/poll.h"
+#include "base/thread.h"
 
 namespace bellhop {
 
-Result<SerialOutput> SerialOutput::open(const std::string& text) {
+Result<std::unique_ptr<SerialOutput>> SerialOutput::open(const std::string& text) {
   constexpr std::string_view kFile = "file=";
-  SerialOutput output;
+  std::unique_ptr<SerialOutput> output(new SerialOutput());
+  Status opened;
   if (text == "tty") {
-    output.terminal_ = true;
+    opened = output->open_standard_output();
   } else if (text.starts_with(kFile) && text.size() > kFile.size()) {
-    const std::string path = text.substr(kFile.size());
-    output.file_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (!output.file_.valid()) return fail_errno(fmt::format("--serial: cannot write {}", path));
+    opened = output->open_file(text.substr(kFile.size()));
   } else if (text != "null") {
-    return fail(fmt::format("--serial: '{}' is unknown; it must be tty, null or file=PATH", text));
+    opened =
+        fail(fmt::format("--serial: '{}' is unknown; it must be tty, null or file=PATH", text));
   }
-  auto end = EventFd::create();
-  if (!end) return forward(end);
-  output.end_ = std::move(*end);
-  struct stat info {};
-  output.may_block_ = ::fstat(output.descriptor(), &info) == 0 && !S_ISREG(info.st_mode);
+  if (!opened) return forward(opened);
+  if (output->fd_ < 0 || output->regular_) return output;
+  auto wake = EventFd::create();
+  if (!wake) return forward(wake);
+  output->wake_ = std::move(*wake);
+  auto thread = start_thread("--serial", [self = output.get()] { self->run(); });
+  if (!thread) return forward(thread);
+  output->thread_ = std::move(*thread);
   return output;
 }
 
-int SerialOutput::descriptor() const noexcept { return terminal_ ? STDOUT_FILENO : file_.get(); }
+// Opened anew, so that it does not block for us alone: the flag belongs to what is open, which a
+// shell and others share with us.
+Status SerialOutput::open_standard_output() {
+  terminal_ = true;
+  place_ = "standard output";
+  fd_ = STDOUT_FILENO;
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) return fail_errno("--serial: standard output");
+  regular_ = S_ISREG(info.st_mode);
+  socket_ = S_ISSOCK(info.st_mode);
+  if (regular_ || socket_) return {};
+  own_ = UniqueFd(::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  blocking_ = !own_.valid();
+  if (own_.valid()) fd_ = own_.get();
+  return {};
+}
 
-void SerialOutput::write(std::span<const std::byte> data) const noexcept {
-  const int fd = descriptor();
-  if (fd < 0) return;
-  while (!data.empty()) {
-    if (may_block_) {
-      std::array<pollfd, 2> wait{pollfd{fd, POLLOUT, 0}, pollfd{end_.get(), POLLIN, 0}};
-      if (::poll(wait.data(), wait.size(), -1) < 0) continue;
-      if ((wait[0].revents & POLLOUT) == 0 && wait[1].revents != 0) return;
+Status SerialOutput::open_file(const std::string& path) {
+  place_ = path;
+  // Appending: whoever cuts the file off meanwhile (a log that is rotated by copying it) wants the
+  // next byte at its beginning.
+  own_ = UniqueFd(
+      ::open(path.c_str(),
+             O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644));
+  if (!own_.valid() && errno == ENXIO) {
+    return fail(fmt::format("--serial: cannot write {}: nobody reads it yet", path), ENXIO);
+  }
+  if (!own_.valid()) return fail_errno(fmt::format("--serial: cannot write {}", path));
+  fd_ = own_.get();
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) return fail_errno(fmt::format("--serial: {}", path));
+  regular_ = S_ISREG(info.st_mode);
+  return {};
+}
+
+SerialOutput::~SerialOutput() {
+  set_room(nullptr);
+  give_up();
+  (void)finish();
+}
+
+ssize_t SerialOutput::write_some(const std::byte* data, std::size_t bytes) const noexcept {
+  if (socket_) return ::send(fd_, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (!blocking_) return ::write(fd_, data, bytes);
+  std::array one{pollfd{fd_, POLLOUT, 0}};
+  if (::poll(one.data(), one.size(), 0) <= 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return ::write(fd_, data, 1);
+}
+
+void SerialOutput::lose(std::size_t bytes, int error) noexcept {
+  if (lost_ == 0) error_ = error;
+  lost_ += bytes;
+}
+
+bool SerialOutput::write(std::span<const std::byte> data) noexcept {
+  if (fd_ < 0) return true;
+  const std::lock_guard<std::mutex> hold(mutex_);
+  while (!data.empty() && backlog_.empty()) {
+    const ssize_t done = write_some(data.data(), data.size());
+    if (done < 0 && errno == EINTR) continue;  // somebody's signal, each of which comes once
+    if (done < 0 && errno == EAGAIN) break;
+    if (done <= 0) {
+      lose(data.size(), errno);
+      return true;
     }
-    const ssize_t done = ::write(fd, data.data(), data.size());
-    if (done < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (done <= 0) return;
     data = data.subspan(static_cast<std::size_t>(done));
   }
+  if (data.empty()) return true;
+  const std::size_t room =
+      given_up_ || regular_ ? 0 : kBacklog + kSlack - std::min(backlog_.size(), kBacklog + kSlack);
+  const auto kept = data.first(std::min(data.size(), room));
+  if (backlog_.empty() && !kept.empty()) changed_.notify_all();
+  backlog_.insert(backlog_.end(), kept.begin(), kept.end());
+  if (kept.size() < data.size()) lose(data.size() - kept.size(), 0);
+  full_ = backlog_.size() >= kBacklog;
+  return !full_;
+}
+
+void SerialOutput::flush() noexcept {
+  std::array<std::byte, 4096> piece;
+  while (!backlog_.empty()) {
+    const std::size_t bytes = std::min(backlog_.size(), piece.size());
+    std::copy_n(backlog_.begin(), bytes, piece.begin());
+    const ssize_t done = write_some(piece.data(), bytes);
+    if (done < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (done <= 0) {
+      lose(backlog_.size(), errno);
+      backlog_.clear();
+      return;
+    }
+    backlog_.erase(backlog_.begin(), backlog_.begin() + done);
+  }
+}
+
+void SerialOutput::run() {
+  std::unique_lock<std::mutex> hold(mutex_);
+  while (true) {
+    changed_.wait(hold, [this] { return !backlog_.empty() || finished_; });
+    if (backlog_.empty()) return;
+    if (!given_up_) {
+      hold.unlock();
+      std::array fds{pollfd{fd_, POLLOUT, 0}, pollfd{wake_.get(), POLLIN, 0}};
+      wait_ready(fds, -1);
+      hold.lock();
+    }
+    flush();
+    if (given_up_ && !backlog_.empty()) {
+      lose(backlog_.size(), 0);
+      backlog_.clear();
+    }
+    if (full_ && backlog_.size() <= kBacklog / 2) {
+      full_ = false;
+      hold.unlock();
+      {
+        const std::lock_guard<std::mutex> calling(room_mutex_);
+        if (room_) room_();
+      }
+      hold.lock();
+    }
+    changed_.notify_all();
+  }
+}
+
+void SerialOutput::set_room(std::function<void()> room) {
+  const std::lock_guard<std::mutex> hold(room_mutex_);
+  room_ = std::move(room);
+}
+
+void SerialOutput::give_up() noexcept {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  given_up_ = true;
+  if (wake_.valid()) wake_.signal();
+}
+
+Status SerialOutput::finish() {
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    finished_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+  if (lost_ == 0 || error_ == EPIPE) return {};
+  const auto what = fmt::format("--serial: {} bytes for {} were lost", lost_, place_);
+  return error_ == 0 ? fail(what + ": nobody read them") : fail_errno(what, error_);
 }
 
 }  // namespace bellhop

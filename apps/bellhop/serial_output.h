@@ -1,8 +1,15 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -10,27 +17,68 @@
 namespace bellhop {
 
 /// Where a guest's serial port goes (`--serial`).
+///
+/// Nobody waits for whoever reads: what cannot be written at once is kept, up to kBacklog bytes,
+/// and a thread of its own writes it later. A guest that looks at its port's status sees the
+/// transmitter busy until half of that is gone, so that nothing is lost to a slow reader; what a
+/// guest sends all the same is dropped and counted.
 class SerialOutput {
  public:
-  /// `tty` (standard output, with standard input as the way back), `null`, or `file=PATH` (made
-  /// anew). Errors: another word, a file that cannot be written.
-  static Result<SerialOutput> open(const std::string& text);
+  static constexpr std::size_t kBacklog = std::size_t{64} << 10;
+  /// Beyond the backlog: what a FIFO's worth of bytes may still bring.
+  static constexpr std::size_t kSlack = 1024;
 
-  /// Nobody who reads: the guest goes on all the same. Somebody who does not read for now: it
-  /// waits.
-  void write(std::span<const std::byte> data) const noexcept;
-  /// Nothing is waited for any more, and nothing written where it would have to be. Any thread.
-  void give_up() const noexcept { end_.signal(); }
+  /// `tty` (standard output, with standard input as the way back), `null`, or `file=PATH` (made
+  /// anew, then appended to). Errors: another word, a file that cannot be written, a FIFO that
+  /// nobody reads, no thread or descriptor left.
+  static Result<std::unique_ptr<SerialOutput>> open(const std::string& text);
+  ~SerialOutput();
+  SerialOutput(const SerialOutput&) = delete;
+  SerialOutput& operator=(const SerialOutput&) = delete;
+
+  /// Takes it, and never waits. False: there is no room for more until `room` is called. vCPU
+  /// threads.
+  bool write(std::span<const std::byte> data) noexcept;
+  /// To be called whenever there is room again. Null: nobody to call any more; returns when no call
+  /// is under way.
+  void set_room(std::function<void()> room);
+  /// What a reader does not take at once is dropped from now on. Any thread.
+  void give_up() noexcept;
+  /// Waits until everything is written, or give_up(). Errors: what was lost, and why; a reader that
+  /// went away is none.
+  Status finish();
   [[nodiscard]] bool is_terminal() const noexcept { return terminal_; }
 
  private:
   SerialOutput() = default;
-  [[nodiscard]] int descriptor() const noexcept;
+  Status open_standard_output();
+  Status open_file(const std::string& path);
+  void run();
+  /// Writes until nothing is left or it would have to wait. With the lock held.
+  void flush() noexcept;
+  [[nodiscard]] ssize_t write_some(const std::byte* data, std::size_t bytes) const noexcept;
+  void lose(std::size_t bytes, int error) noexcept;
 
+  std::string place_;
   bool terminal_ = false;
-  bool may_block_ = false;
-  EventFd end_;
-  UniqueFd file_;
+  bool regular_ = false;   ///< never makes a writer wait
+  bool blocking_ = false;  ///< only a byte at a time, where poll() allows it, is sure not to wait
+  bool socket_ = false;
+  int fd_ = -1;
+  UniqueFd own_;
+  EventFd wake_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::byte> backlog_;
+  bool full_ = false;  ///< somebody waits for room
+  bool given_up_ = false;
+  bool finished_ = false;
+  std::uint64_t lost_ = 0;
+  int error_ = 0;  ///< why the first of them were lost; 0: nobody read
+  std::mutex room_mutex_;
+  std::function<void()> room_;
+  std::thread thread_;
 };
 
 }  // namespace bellhop

@@ -2,15 +2,18 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <thread>
 
+#include "base/result.h"
 #include "base/unique_fd.h"
 
 namespace bellhop {
 
 /// Waits on a thread of its own for the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP)
 /// and then calls `stop`, once. A second one calls `give_up` and ends the process at once. Whenever
-/// the terminal's window changes its size (SIGWINCH), `resized` is called.
+/// the terminal's window changes its size (SIGWINCH), `resized` is called. A signal that was
+/// ignored when the program was started (nohup) stays ignored.
 class SignalWaiter {
  public:
   /// Called on a thread of its own.
@@ -23,7 +26,8 @@ class SignalWaiter {
   /// To be called before other threads are started; they inherit it.
   static void block_signals();
 
-  explicit SignalWaiter(Hooks hooks);
+  /// Errors: no descriptor or thread left.
+  static Result<std::unique_ptr<SignalWaiter>> start(Hooks hooks);
   ~SignalWaiter();
   SignalWaiter(const SignalWaiter&) = delete;
   SignalWaiter& operator=(const SignalWaiter&) = delete;
@@ -32,11 +36,12 @@ class SignalWaiter {
   int finish();
 
  private:
+  explicit SignalWaiter(Hooks hooks) : hooks_(std::move(hooks)) {}
   void wait();
 
   Hooks hooks_;
   UniqueFd signals_;
-  UniqueFd end_;
+  EventFd end_;
   std::atomic<int> signal_{0};
   std::thread thread_;
 };

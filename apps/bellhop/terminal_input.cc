@@ -1,7 +1,5 @@
 #include "apps/bellhop/terminal_input.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -11,6 +9,9 @@
 #include <cstring>
 #include <utility>
 #include <vector>
+
+#include "base/poll.h"
+#include "base/thread.h"
 
 namespace bellhop {
 
@@ -23,18 +24,24 @@ termios cooked_terminal;
 std::atomic<bool> terminal_is_raw{false};
 }  // namespace
 
-TerminalInput::TerminalInput(Hooks hooks) : hooks_(std::move(hooks)) {
-  end_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+Result<std::unique_ptr<TerminalInput>> TerminalInput::start(Hooks hooks) {
+  std::unique_ptr<TerminalInput> input(new TerminalInput(std::move(hooks)));
+  auto end = EventFd::create();
+  if (!end) return forward(end);
+  input->end_ = std::move(*end);
   // A background job may not touch its terminal: it would be stopped.
   const bool terminal = ::isatty(STDIN_FILENO) != 0;
-  if (terminal && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) return;
-  if (terminal) enter_raw_mode();
-  thread_ = std::thread([this] { run(); });
+  if (terminal && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) return input;
+  if (terminal) input->enter_raw_mode();
+  auto thread = start_thread("the terminal", [self = input.get()] { self->run(); });
+  if (!thread) return forward(thread);
+  input->thread_ = std::move(*thread);
+  return input;
 }
 
 TerminalInput::~TerminalInput() {
   if (thread_.joinable()) {
-    ::eventfd_write(end_.get(), 1);
+    end_.signal();
     thread_.join();
   }
   put_terminal_back();
@@ -54,17 +61,18 @@ void TerminalInput::enter_raw_mode() {
 }
 
 bool TerminalInput::ending(int milliseconds) const {
-  pollfd fd{end_.get(), POLLIN, 0};
-  return ::poll(&fd, 1, milliseconds) > 0;
+  std::array fds{pollfd{end_.get(), POLLIN, 0}};
+  return wait_ready(fds, milliseconds) > 0;
 }
 
 void TerminalInput::run() {
   std::array<std::byte, 256> bytes;
   while (true) {
     std::array<pollfd, 2> fds{pollfd{STDIN_FILENO, POLLIN, 0}, pollfd{end_.get(), POLLIN, 0}};
-    if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+    if (wait_ready(fds, -1) == 0) continue;
     if (fds[1].revents != 0) return;
     const ssize_t got = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+    // Another reader of the same terminal was faster, or a signal: poll() waits for the next.
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return;  // the end of the input is no end of the machine
     const auto typed = std::span(bytes).first(static_cast<std::size_t>(got));

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <thread>
+#include <utility>
 
 #include "apps/bellhop/escape_keys.h"
 #include "base/result.h"
@@ -23,7 +25,8 @@ class TerminalInput {
     std::function<void()> press_power_button;
   };
 
-  explicit TerminalInput(Hooks hooks);
+  /// Errors: no thread or descriptor left; the terminal is as it was.
+  static Result<std::unique_ptr<TerminalInput>> start(Hooks hooks);
   /// Stops reading and puts the terminal back.
   ~TerminalInput();
   /// Puts the terminal back if it is in raw mode: for a process that ends without destructors. Any
@@ -33,6 +36,7 @@ class TerminalInput {
   TerminalInput& operator=(const TerminalInput&) = delete;
 
  private:
+  explicit TerminalInput(Hooks hooks) : hooks_(std::move(hooks)) {}
   void enter_raw_mode();
   void run();
   void obey(std::span<const std::byte> typed);
@@ -43,7 +47,7 @@ class TerminalInput {
   Hooks hooks_;
   EscapeKeys keys_;
   bool raw_ = false;
-  UniqueFd end_;
+  EventFd end_;
   std::thread thread_;
 };
 

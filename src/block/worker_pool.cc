@@ -2,8 +2,9 @@
 
 #include <pthread.h>
 
-#include <csignal>
-#include <system_error>
+#include <utility>
+
+#include "base/thread.h"
 
 namespace bellhop {
 
@@ -69,17 +70,10 @@ bool WorkerPool::get_help() noexcept {
 }
 
 void WorkerPool::start_worker() noexcept {
-  // Signals are the main thread's to handle.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  // std::thread has no other way to say that there is no thread to be had.
-  try {
-    workers_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
+  // No thread to be had: hand_over() does without.
+  if (auto worker = start_thread("a disk", [this] { work(); })) {
+    workers_.push_back(std::move(*worker));
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void WorkerPool::work() noexcept {

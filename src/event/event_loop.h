@@ -174,6 +174,9 @@ class EventLoop {
   /// Runs `message` on the loop's thread. May allocate: control path only.
   virtual void post(std::function<void()> message) = 0;
 
+  /// Makes the calling thread the one that runs the loop, before run(). Errors: the host refuses
+  /// it; no thread can run this loop then.
+  virtual Status claim() { return {}; }
   /// Runs rounds until stop().
   virtual void run() = 0;
   /// One round that waits at most `timeout`, and submits what it queued before it returns; for

@@ -5,30 +5,15 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <future>
+
+#include "base/thread.h"
 
 namespace bellhop {
 
 namespace {
 
 constexpr std::size_t kNameLimit = 15;  // TASK_COMM_LEN without the terminator
-
-/// Threads started while it lives take no signal: those are the main thread's to handle.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 }  // namespace
 
@@ -37,16 +22,10 @@ Result<std::unique_ptr<IoThread>> IoThread::start(IoThreadConfig config) {
   thread->config_ = std::move(config);
   std::promise<Status> started;
   auto outcome = started.get_future();
-  {
-    const SignalsBlocked blocked;
-    // std::thread can only report by an exception that there is none to be had; this is start-up.
-    try {
-      thread->thread_ = std::thread([self = thread.get(), &started] { self->main(started); });
-    } catch (const std::system_error& problem) {
-      return fail_errno(fmt::format("cannot start I/O thread {}", thread->config_.name),
-                        problem.code().value());
-    }
-  }
+  auto running = start_thread(fmt::format("--iothread {}", thread->config_.name),
+                              [self = thread.get(), &started] { self->main(started); });
+  if (!running) return forward(running);
+  thread->thread_ = std::move(*running);
   if (auto status = outcome.get(); !status) return forward(status);
   return thread;
 }
@@ -62,6 +41,8 @@ void IoThread::main(std::promise<Status>& started) {
              pinned.error().code));
   }
   auto loop = config_.prefer_epoll ? EventLoop::create(LoopKind::kEpoll) : EventLoop::create_best();
+  // What the host refuses only now, to this thread, is no better than what it refuses at once.
+  if (loop && !(*loop)->claim()) loop = EventLoop::create(LoopKind::kEpoll);
   if (!loop) {
     return started.set_value(fail(
         fmt::format("I/O thread {}: {}", config_.name, loop.error().message), loop.error().code));

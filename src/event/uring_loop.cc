@@ -135,13 +135,21 @@ UringLoop::~UringLoop() {
   if (ring_open_) ::io_uring_queue_exit(&ring_);
 }
 
-void UringLoop::enable() noexcept {
+Status UringLoop::claim() {
+  if (const int error = enable(); error != 0) {
+    return fail_errno("io_uring is not to be had here", -error);
+  }
+  return {};
+}
+
+int UringLoop::enable() noexcept {
   // From here on the calling thread is the only one that may submit.
-  enabled_ = true;
   ++system_calls_;
-  [[maybe_unused]] const int error = ::io_uring_enable_rings(&ring_);
-  assert(error == 0);
+  const int error = ::io_uring_enable_rings(&ring_);
+  enabled_ = error == 0;
+  if (!enabled_) return error;
   for (const auto& watch : watches_) arm(*watch);
+  return 0;
 }
 
 ::io_uring_sqe* UringLoop::get_sqe() noexcept {
@@ -265,7 +273,7 @@ void UringLoop::unregister_file(int slot) noexcept {
 }
 
 void UringLoop::run() {
-  if (!enabled_) enable();
+  if (!enabled_) (void)enable();  // a refusal is for who calls claim()
   // Saves looking up the ring's descriptor on every entry; belongs to the thread, not to the ring.
   const bool registered = ::io_uring_register_ring_fd(&ring_) == 1;
   while (!mailbox_.take_stop()) round(kForever);
@@ -274,7 +282,7 @@ void UringLoop::run() {
 }
 
 void UringLoop::run_once(std::chrono::nanoseconds timeout) {
-  if (!enabled_) enable();
+  if (!enabled_) (void)enable();  // a refusal is for who calls claim()
   round(timeout);
   if (::io_uring_sq_ready(&ring_) != 0) submit();
 }

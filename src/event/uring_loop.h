@@ -32,6 +32,7 @@ class UringLoop final : public EventLoop {
   int register_file(int fd) noexcept override;
   void unregister_file(int slot) noexcept override;
   void post(std::function<void()> message) override { mailbox_.post(std::move(message)); }
+  Status claim() override;
   void run() override;
   void run_once(std::chrono::nanoseconds timeout) override;
   void stop() noexcept override { mailbox_.stop(); }
@@ -47,7 +48,7 @@ class UringLoop final : public EventLoop {
 
   UringLoop() = default;
   Status open_ring();
-  void enable() noexcept;
+  int enable() noexcept;
   void arm(Watch& watch) noexcept;
   ::io_uring_sqe* get_sqe() noexcept;
   [[nodiscard]] bool must_enter() const noexcept;

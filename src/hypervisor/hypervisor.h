@@ -43,6 +43,7 @@ struct VcpuExit {
     kShutdown,       ///< triple fault
     kHalt,           ///< only without an in-kernel irqchip
     kSystemEvent,    ///< reset or power off asked for through the hypervisor
+    kRefused,        ///< never of run(), whose error says it
     kInternalError,  ///< the hypervisor cannot go on with this vCPU; see dump()
     kOther,          ///< `detail` holds the raw number
   };

@@ -11,6 +11,7 @@
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/memory_map.h"
 #include "machine/machine.h"
+#include "machine/platform/reset_control.h"
 #include "memory/guest_memory.h"
 #include "transport/host_binder.h"
 #include "transport/pci/virtio_pci_device.h"
@@ -25,6 +26,7 @@ struct SlotWiring {
   HostBinder& binder;
   Bus& ports;
   Bus& mmio;
+  ResetControl& reset_control;
 };
 
 /// A device and where its queues run, before a transport carries it.

@@ -107,7 +107,8 @@ Status Machine::Impl::make_platform() {
 }
 
 Status Machine::Impl::make_devices() {
-  const SlotWiring wiring{*memory_, iothreads_, *binder_, ports_, mmio_};
+  const SlotWiring wiring{*memory_, iothreads_, *binder_,
+                          ports_,   mmio_,      platform_->reset_control()};
   auto slots = config_.transport == TransportKind::kMmio
                    ? make_mmio_slots(wiring)
                    : make_pci_slots(wiring, config_.transport == TransportKind::kPci
@@ -187,6 +188,7 @@ void Machine::Impl::end(MachineEnd end) {
 
 void Machine::Impl::vcpu_ended(VcpuExit::Reason reason, std::string text) {
   MachineEnd::Kind kind = MachineEnd::Kind::kInternalError;
+  if (reason == VcpuExit::Reason::kRefused) kind = MachineEnd::Kind::kHostRefused;
   if (reason == VcpuExit::Reason::kShutdown) kind = MachineEnd::Kind::kTripleFault;
   if (reason == VcpuExit::Reason::kSystemEvent) kind = MachineEnd::Kind::kReset;
   end({.kind = kind, .code = 0, .text = std::move(text)});
@@ -251,6 +253,7 @@ void Machine::stop() noexcept { impl_->end({}); }
 void Machine::pause() { impl_->pause(); }
 void Machine::resume() { impl_->resume(); }
 Status Machine::reset() { return impl_->reset(); }
+void Machine::serial_has_room() noexcept { impl_->platform().serial().output_has_room(); }
 std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
   return impl_->platform().serial().input(bytes);
 }

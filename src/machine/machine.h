@@ -39,7 +39,8 @@ struct MachineCounters {
 
 /// What the guest and the machine print and tell.
 struct MachineHooks {
-  std::function<void(std::span<const std::byte>)> serial_output;  ///< on a vCPU thread
+  /// On a vCPU thread, which must not wait. False: no room for more until serial_has_room().
+  std::function<bool(std::span<const std::byte>)> serial_output;
   std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
 };
 
@@ -68,6 +69,8 @@ class Machine {
   /// After stop() it stays ended, and wait() says so.
   Status reset();
 
+  /// After a serial_output that said false. Any thread.
+  void serial_has_room() noexcept;
   /// What the guest will receive on its serial port. Returns how many bytes there was room for; the
   /// rest is for later. Any thread.
   std::size_t serial_input(std::span<const std::byte> bytes) noexcept;

@@ -14,6 +14,7 @@ struct MachineEnd {
     kTripleFault,    ///< a processor gave up: how some guests ask for a reset
     kPanic,          ///< the guest's kernel told that it has panicked
     kStopped,        ///< stop() was called
+    kHostRefused,    ///< the host does not let a vCPU run; `text` says why, in one line
     kInternalError,  ///< the hypervisor gave up on a vCPU; `text` has its registers
   } kind = Kind::kStopped;
   std::uint32_t code = 0;

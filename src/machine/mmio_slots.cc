@@ -19,6 +19,10 @@ class MmioSlots final : public DeviceSlots {
  public:
   explicit MmioSlots(const SlotWiring& wiring) : wiring_(wiring) {}
 
+  Status connect() {
+    return wiring_.ports.insert(ResetControl::kPort, ResetControl::kPorts, wiring_.reset_control);
+  }
+
   Status add(PreparedDevice prepared) override {
     const std::size_t index = devices_.size();
     if (index == kGsis.size()) {
@@ -67,7 +71,9 @@ class MmioSlots final : public DeviceSlots {
 }  // namespace
 
 Result<std::unique_ptr<DeviceSlots>> make_mmio_slots(const SlotWiring& wiring) {
-  return std::make_unique<MmioSlots>(wiring);
+  auto slots = std::make_unique<MmioSlots>(wiring);
+  if (auto connected = slots->connect(); !connected) return forward(connected);
+  return slots;
 }
 
 }  // namespace bellhop

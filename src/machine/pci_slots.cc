@@ -14,6 +14,7 @@ class PciSlots final : public DeviceSlots {
   PciSlots(const SlotWiring& wiring, PciStyle style) : wiring_(wiring), style_(style) {}
 
   Status connect() {
+    root_.set_reset_control(wiring_.reset_control);
     if (auto put = wiring_.ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root_.ports());
         !put) {
       return put;

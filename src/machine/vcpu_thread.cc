@@ -4,6 +4,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <utility>
+
+#include "base/thread.h"
+
 namespace bellhop {
 
 VcpuThread::VcpuThread(std::unique_ptr<Vcpu> vcpu, unsigned index, CpuList cpus, Wiring wiring)
@@ -21,7 +25,9 @@ VcpuThread::~VcpuThread() {
 }
 
 Status VcpuThread::start() {
-  thread_ = std::thread([this] { loop(); });
+  auto thread = start_thread(fmt::format("vCPU {} (--cpus)", index_), [this] { loop(); });
+  if (!thread) return forward(thread);
+  thread_ = std::move(*thread);
   wait_paused();
   return pinned_;
 }
@@ -70,7 +76,7 @@ void VcpuThread::loop() {
     if (exit) {
       go_on = dispatch(*exit);
     } else {
-      wiring_.ended(VcpuExit::Reason::kInternalError, exit.error().message);
+      wiring_.ended(VcpuExit::Reason::kRefused, exit.error().message);
     }
     if (!go_on) request_pause();
   }
@@ -98,6 +104,7 @@ bool VcpuThread::dispatch(const VcpuExit& exit) {
     case Reason::kSystemEvent:
       wiring_.ended(exit.reason, {});
       return false;
+    case Reason::kRefused:
     case Reason::kInternalError:
       wiring_.ended(exit.reason, vcpu_->dump());
       return false;

@@ -32,7 +32,7 @@ class VcpuThread {
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  /// Errors: CPUs not allowed.
+  /// Errors: no thread to be had, CPUs not allowed.
   Status start();
   /// Asks the vCPU to stand still, and does not wait. Any thread, its own too.
   void request_pause() noexcept;

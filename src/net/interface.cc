@@ -34,7 +34,7 @@ bool Interface::is_name(const std::string& name) noexcept {
 
 Result<Interface> Interface::of(std::string name) {
   UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return fail_errno("no socket to ask for interfaces through");
+  if (!socket.valid()) return fail_errno("--net: no socket to ask for interfaces through");
   return Interface(std::move(name), std::move(socket));
 }
 

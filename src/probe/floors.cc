@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/thread.h"
 #include "probe/floor_guest.h"
 
 namespace bellhop {
@@ -167,7 +168,7 @@ Status measure_interrupts(FloorMachine& machine, Floors& floors, const CpuList& 
   }
   std::atomic<bool> ended = false;
   Status guest_status;
-  std::thread runner([&] {
+  auto runner = start_thread("the measuring guest", [&] {
     (void)pin_this_thread({cpus[0]});
     const auto exit = machine.vcpu->run();
     if (!exit) {
@@ -177,6 +178,7 @@ Status measure_interrupts(FloorMachine& machine, Floors& floors, const CpuList& 
     }
     ended = true;
   });
+  if (!runner) return forward(runner);
   const auto wait_for = [&](auto condition) {
     const auto deadline = Clock::now() + std::chrono::seconds(1);
     while (!condition()) {
@@ -198,7 +200,7 @@ Status measure_interrupts(FloorMachine& machine, Floors& floors, const CpuList& 
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
   machine.vcpu->kick();
-  runner.join();
+  runner->join();
   if (!guest_status) return guest_status;
   if (!alive) return fail("an interrupt by irqfd did not reach the guest within a second");
   floors.irqfd_to_handler_us = median(delays);
@@ -254,14 +256,15 @@ Result<double> measure_wake_us(unsigned cpu_a, unsigned cpu_b, unsigned rounds) 
   if (!there.valid() || !back.valid()) return fail_errno("eventfd");
   Status pinned[2];
   double round_trip = 0;
-  std::thread answerer([&] {
+  auto answerer = start_thread("the measured wake-ups", [&] {
     pinned[1] = pin_this_thread({cpu_b});
     for (unsigned i = 0; i < rounds; ++i) {
       there.wait();
       back.signal();
     }
   });
-  std::thread caller([&] {
+  if (!answerer) return forward(answerer);
+  const Status called = run_on_thread("the measured wake-ups", [&] {
     pinned[0] = pin_this_thread({cpu_a});
     std::vector<double> times;
     times.reserve(rounds);
@@ -273,8 +276,14 @@ Result<double> measure_wake_us(unsigned cpu_a, unsigned cpu_b, unsigned rounds) 
     }
     round_trip = median(std::move(times));
   });
-  caller.join();
-  answerer.join();
+  if (!called) {  // the other one waits for as many
+    for (unsigned i = 0; i < rounds; ++i) {
+      there.signal();
+      back.wait();
+    }
+  }
+  answerer->join();
+  if (!called) return forward(called);
   for (const Status& status : pinned) {
     if (!status) return forward(status);
   }
@@ -331,7 +340,7 @@ Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
   if (!machine) return forward(machine);
   (void)tsc_ticks_per_us();
   // A thread of its own, so that the caller's CPU set stays as it is.
-  std::thread measurer([&] {
+  const Status measured = run_on_thread("the measurement", [&] {
     if (!mine.empty()) (void)pin_this_thread({mine.size() > 1 ? mine[1] : mine[0]});
     const auto note = [&](const Status& status) {
       if (!status) notes.push_back(status.error().message);
@@ -340,7 +349,7 @@ Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
     note(measure_writes(**machine, floors, notes));
     if (mine.size() > 1) note(measure_interrupts(**machine, floors, mine));
   });
-  measurer.join();
+  if (!measured) return forward(measured);
   if (mine.size() < 2) {
     notes.emplace_back("one CPU only: the way of an interrupt cannot be measured");
   }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,10 +63,15 @@ class CliTest : public testing::Test {
     argv.push_back(nullptr);
     const pid_t pid = ::fork();
     if (pid == 0) {
+      ::signal(SIGINT, SIG_DFL);  // a test that runs in a shell's background has it ignored
+      ::signal(SIGHUP, hangup_);
       ::dup2(::open("/dev/null", O_RDONLY), 0);
-      ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+      ::dup2(::open(output_.empty() ? out.c_str() : output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                    0600),
+             1);
       ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
       in_child();
+      for (const int fd : closed_) ::close(fd);
       ::execv(argv[0], argv.data());
       ::_exit(126);
     }
@@ -92,6 +98,9 @@ class CliTest : public testing::Test {
   }
 
   fs::path folder_;
+  std::string output_;       ///< standard output, where it is not a file of ours
+  std::vector<int> closed_;  ///< descriptors that the program is started without
+  sighandler_t hangup_ = SIG_DFL;
   std::string image_;
   std::string kernel_;
 };
@@ -111,6 +120,31 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
   const Outcome version = bellhop({"--version"});
   EXPECT_EQ(version.status, 0);
   EXPECT_THAT(version.out, testing::StartsWith("bellhop "));
+}
+
+TEST_F(CliTest, AFullStandardOutputIsAFailure) {
+  output_ = "/dev/full";
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--help"},
+                                             {"--version"},
+                                             {"run", "--help"},
+                                             {"probe", "--quick"},
+                                             {"probe", "--quick", "--json", "-"}}) {
+    const Outcome outcome = bellhop(arguments);
+    EXPECT_EQ(outcome.status, 1) << arguments.back();
+    EXPECT_THAT(outcome.err, testing::AnyOf(HasSubstr("standard output: cannot be written"),
+                                            HasSubstr("--json: cannot write -")));
+  }
+}
+
+TEST_F(CliTest, AFileForTheEndIsOpenedAtTheStart) {
+  expect_refused({"probe", "--quick", "--json", "/nonexistent/x"}, "--json: cannot write");
+  expect_refused({"bench", "blk", "--host", "inprocess", "--medium", folder_.string(), "--csv",
+                  "/nonexistent/x"},
+                 "--csv: cannot write");
+  expect_run_refused({"--stats", "/nonexistent/x"}, "--stats: cannot write");
+  ASSERT_EQ(::mkfifo((folder_ / "fifo").c_str(), 0600), 0);
+  expect_run_refused({"--serial", "file=" + (folder_ / "fifo").string()}, "nobody reads it yet");
 }
 
 TEST_F(CliTest, RefusesCommandsItDoesNotHave) {
@@ -228,6 +262,76 @@ TEST_F(CliMachineTest, RunsTheBenchGuestAndWritesStatistics) {
   ASSERT_TRUE(json.is_object());
   EXPECT_GE(json["measured"]["userspace_exits"].get<int>(), 200);
   EXPECT_GE(json["measured"]["spurious_kicks"].get<int>(), 200);
+}
+
+TEST_F(CliMachineTest, ClosedStandardDescriptorsAreNobodyElses) {
+  closed_ = {0, 1, 2};
+  EXPECT_EQ(bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+                     "workload=notify count=10", "--disk", "null=64M,notify=sync"})
+                .status,
+            0);
+}
+
+TEST_F(CliMachineTest, AFullOutputOfTheGuestIsToldAndItsStatusOfSuccessIsNot) {
+  output_ = "/dev/full";
+  const Outcome outcome =
+      bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+               "workload=notify count=10", "--disk", "null=64M,notify=sync"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("--serial: "));
+}
+
+TEST_F(CliMachineTest, LateStatisticsKeepTheGuestsStatus) {
+  const Outcome outcome = bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
+                                   "--cmdline", "workload=notify count=10", "--disk",
+                                   "null=64M,notify=sync", "--stats", "/dev/full"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("--stats: cannot write /dev/full"));
+}
+
+TEST_F(CliMachineTest, ALogThatIsCutOffGoesOnAtItsBeginning) {
+  const fs::path log = folder_ / "serial.log";
+  const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--serial",
+                           "file=" + log.string(), "--cmdline", "workload=idle seconds=2"});
+  for (int i = 0; i < 200 && contents(log).find("begin") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  fs::resize_file(log, 0);
+  EXPECT_EQ(finish(pid).status, 0);
+  EXPECT_THAT(contents(log), testing::StartsWith("{"));
+}
+
+TEST_F(CliMachineTest, AnOutputThatNobodyReadsStopsNeitherTheGuestNorASignal) {
+  const fs::path fifo = folder_ / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_EQ(::fcntl(reader, F_SETPIPE_SZ, 4096), 4096);
+  const int writer = ::open(fifo.c_str(), O_WRONLY | O_NONBLOCK);
+  while (::write(writer, "x", 1) == 1) {
+  }
+  const std::string stats = (folder_ / "stats.json").string();
+  const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--serial",
+                           "file=" + fifo.string(), "--stats", stats, "--cmdline",
+                           "workload=notify count=10", "--disk", "null=64M,notify=sync"});
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  ASSERT_EQ(::waitpid(pid, nullptr, WNOHANG), 0) << "what it said is still to be written";
+  ::kill(pid, SIGTERM);
+  const Outcome outcome = finish(pid);
+  EXPECT_EQ(outcome.status, 1) << "the guest ended by itself, with 0; its words are lost";
+  EXPECT_THAT(outcome.err, HasSubstr("were lost: nobody read them"));
+  ::close(reader);
+  ::close(writer);
+}
+
+TEST_F(CliMachineTest, AnIgnoredHangUpStaysIgnored) {
+  hangup_ = SIG_IGN;
+  const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+                           "workload=idle seconds=2"});
+  for (int i = 0; i < 200 && contents(folder_ / "out").find("begin") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ::kill(pid, SIGHUP);
+  EXPECT_EQ(finish(pid).status, 0);
 }
 
 TEST_F(CliMachineTest, AGuestThatFailsIsAFailure) {

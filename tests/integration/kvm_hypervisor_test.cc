@@ -286,6 +286,44 @@ TEST_F(KvmTest, TripleFaultIsAShutdownAndResetRevives) {
   EXPECT_EQ(run().reason, Reason::kPioOut);
 }
 
+// KVM keeps an unfinished instruction in the vCPU. Left alone, it would be finished after the
+// reset: its value in a register, its length added to the first instruction's address.
+TEST_F(KvmTest, AResetDuringAReadLeavesNothingOfIt) {
+  // mov eax, [0xd0000000]: 5 bytes, as long as the trap below
+  const std::initializer_list<std::uint8_t> kMmioRead = {0xa1, 0x00, 0x00, 0x00, 0xd0};
+  // mov dx, 0xf4; in eax, dx
+  const std::initializer_list<std::uint8_t> kPioRead = {0x66, 0xba, 0xf4, 0x00, 0xed};
+  // mov edi, 0x3000; mov dx, 0xf4; mov ecx, 3; rep insb
+  const std::initializer_list<std::uint8_t> kStringRead = {0xbf, 0x00, 0x30, 0x00, 0x00, 0x66,
+                                                           0xba, 0xf4, 0x00, 0xb9, 0x03, 0x00,
+                                                           0x00, 0x00, 0xf3, 0x6c};
+  for (const auto& read : {kMmioRead, kPioRead, kStringRead}) {
+    start(read);
+    const VcpuExit exit = run();
+    ASSERT_TRUE(exit.reason == Reason::kMmioRead || exit.reason == Reason::kPioIn);
+    std::ranges::fill(exit.data, std::byte{0x77});
+    ASSERT_TRUE(vm_->reset());
+    ASSERT_TRUE(vcpu_->reset());
+    // out 0xf5, eax: what the read would have changed; then nops, which it would have skipped.
+    start({0xe7, 0xf5, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xe7, 0xf6});
+    const VcpuExit first = run();
+    EXPECT_EQ(first.reason, Reason::kPioOut);
+    EXPECT_EQ(first.address, 0xf5U) << "the first instruction was skipped";
+    EXPECT_EQ(value_of(first), 0U);
+    ASSERT_TRUE(vm_->reset());
+    ASSERT_TRUE(vcpu_->reset());
+  }
+}
+
+TEST_F(KvmTest, AKickBeforeAResetIsStillOwed) {
+  start({0xe5, 0xf4});  // in eax, 0xf4
+  EXPECT_EQ(run().reason, Reason::kPioIn);
+  vcpu_->kick();
+  ASSERT_TRUE(vcpu_->reset());
+  start({0xeb, 0xfe});
+  EXPECT_EQ(run().reason, Reason::kInterrupted);
+}
+
 TEST_F(KvmTest, RoutesAndIrqfds) {
   const auto event = std::move(EventFd::create().value());
   const auto gsi = vm_->allocate_msi_route();

@@ -83,6 +83,7 @@ class MachineTest : public ::testing::TestWithParam<Variant> {
                                        const std::lock_guard<std::mutex> hold(mutex);
                                        output.append(reinterpret_cast<const char*>(bytes.data()),
                                                      bytes.size());
+                                       return true;
                                      },
                                  .marker = nullptr}));
   }

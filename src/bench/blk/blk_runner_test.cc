@@ -89,7 +89,7 @@ TEST(ChildProcess, SaysThatAProgramIsMissing) {
   auto child = Child::spawn({"/nonexistent/program"}, {});
   ASSERT_TRUE(child.has_value());
   EXPECT_EQ(WEXITSTATUS(child->wait(Child::Clock::now() + seconds(20))), 127);
-  EXPECT_THAT(child->last_complaint(), HasSubstr("no such program"));
+  EXPECT_THAT(child->last_complaint(), HasSubstr("cannot be started: No such file"));
 }
 
 TEST(CpuAccount, CountsThreadsAndProcess) {

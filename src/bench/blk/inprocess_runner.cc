@@ -9,9 +9,9 @@
 #include <array>
 #include <chrono>
 #include <memory>
-#include <thread>
 #include <vector>
 
+#include "base/thread.h"
 #include "bench/harness/bench_image.h"
 #include "block/raw_file.h"
 #include "devices/blk/blk_device.h"
@@ -297,7 +297,7 @@ Result<Measurement> InprocessRunner::run(const BlkCell& cell, const CpuPlan& pla
   if (!engine) return forward(engine);
   Result<Measurement> result;
   // A thread of its own, so that pinning it changes nobody else.
-  std::thread driver([&] {
+  const Status ran = run_on_thread("the driver", [&] {
     if (auto pinned = pin_this_thread(plan.vcpus.empty() ? CpuList{} : plan.vcpus.front());
         !pinned) {
       result = forward(pinned);
@@ -305,7 +305,7 @@ Result<Measurement> InprocessRunner::run(const BlkCell& cell, const CpuPlan& pla
     }
     result = Load(**engine, cell, setting_, image).run(warmup_s_, setting_.seconds, interrupt_);
   });
-  driver.join();
+  if (!ran) return forward(ran);
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <thread>
 
+#include "base/thread.h"
 #include "probe/floors.h"
 
 namespace bellhop::bench {
@@ -21,8 +22,10 @@ constexpr std::uint64_t kEventAddress = 0xd000'1000;
 /// Reads an eventfd whenever it is signalled, as an I/O thread with nothing to do would.
 class Waiter {
  public:
-  Waiter(const EventFd& event, const CpuList& cpus) : event_(event) {
-    thread_ = std::thread([this, cpus] {
+  explicit Waiter(const EventFd& event) : event_(event) {}
+  /// Errors: no thread to be had.
+  Status start(const CpuList& cpus) {
+    auto thread = start_thread("the bare machine's waiter", [this, cpus] {
       (void)pin_this_thread(cpus);
       while (!stop_) {
         pollfd fd{event_.get(), POLLIN, 0};
@@ -30,8 +33,12 @@ class Waiter {
         event_.consume();
       }
     });
+    if (!thread) return forward(thread);
+    thread_ = std::move(*thread);
+    return {};
   }
   ~Waiter() {
+    if (!thread_.joinable()) return;
     stop_ = true;
     event_.signal();
     thread_.join();
@@ -89,18 +96,20 @@ Result<double> BareMachine::measure_here(Kick kick, unsigned count) {
 }
 
 Result<double> BareMachine::measure(Kick kick, unsigned count) {
-  // A thread of its own, so that pinning it changes nobody else.
+  Waiter waiter(event_);
+  if (kick == Kick::kWaitedFor) {
+    if (auto waits = waiter.start(waiter_cpus_); !waits) return forward(waits);
+  }
   Result<double> result;
-  std::thread runner([&] {
+  // A thread of its own, so that pinning it changes nobody else.
+  const Status ran = run_on_thread("the bare machine", [&] {
     if (auto pinned = pin_this_thread(vcpu_cpus_); !pinned) {
       result = forward(pinned);
       return;
     }
     result = measure_here(kick, count);
   });
-  std::optional<Waiter> waiter;
-  if (kick == Kick::kWaitedFor) waiter.emplace(event_, waiter_cpus_);
-  runner.join();
+  if (!ran) return forward(ran);
   return result;
 }
 

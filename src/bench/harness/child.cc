@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <thread>
 
 namespace bellhop::bench {
@@ -40,8 +42,11 @@ constexpr std::size_t kMaxLine = 1 << 16;
     }
   }
   ::execvp(arguments[0], arguments);
-  const char text[] = "cannot be started: no such program\n";
-  (void)!::write(STDERR_FILENO, text, sizeof text - 1);
+  const char* const reason = ::strerrordesc_np(errno);
+  const char* const program = arguments[0];
+  for (const char* part : {program, " cannot be started: ", reason, "\n"}) {
+    (void)!::write(STDERR_FILENO, part, std::strlen(part));
+  }
   ::_exit(127);
 }
 

@@ -18,6 +18,8 @@ namespace bellhop {
 namespace {
 
 constexpr int kKickSignal = SIGUSR1;
+/// Of the host, one after the other and a millisecond apart, until a vCPU's run is given up.
+constexpr unsigned kMaxRefusals = 200;
 
 // The signal only has to make KVM_RUN return; what it means is in kicked_.
 void install_kick_handler() {
@@ -51,6 +53,10 @@ kvm_segment task_segment(std::uint16_t selector, std::uint64_t base, std::uint32
   segment.type = 0xb;  // busy TSS
   segment.present = 1;
   return segment;
+}
+
+bool is_io(std::uint32_t exit_reason) {
+  return exit_reason == KVM_EXIT_IO || exit_reason == KVM_EXIT_MMIO;
 }
 
 constexpr std::uint8_t kCodeType = 0xb;  // execute, read, accessed
@@ -107,8 +113,29 @@ Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(UniqueFd fd, std::size_t run_si
   return vcpu;
 }
 
-Status KvmVcpu::reset() {
+// KVM finishes the instruction of an exit for I/O at the next KVM_RUN: in the midst of the guest's
+// first one after the reset, if not before.
+Status KvmVcpu::finish_io() {
   pio_done_ = pio_count_ = 0;
+  // One access of more than 8 bytes, or one string instruction, exits again for each piece.
+  constexpr unsigned kMaxPieces = 4096;
+  for (unsigned piece = 0; io_pending_ && piece < kMaxPieces; ++piece) {
+    std::atomic_ref<__u8>(run_->immediate_exit).store(1);
+    const int code = ::ioctl(fd_.get(), KVM_RUN, 0) < 0 ? errno : 0;
+    io_pending_ = code == 0 && is_io(run_->exit_reason);
+    if (code != 0 && code != EINTR && code != EAGAIN) {
+      return fail_errno(fmt::format("vCPU {} cannot finish its instruction", index_), code);
+    }
+  }
+  io_pending_ = false;
+  // Unless somebody kicks it: in the order of take_kick().
+  std::atomic_ref<__u8>(run_->immediate_exit).store(0);
+  if (kicked_.load()) std::atomic_ref<__u8>(run_->immediate_exit).store(1);
+  return {};
+}
+
+Status KvmVcpu::reset() {
+  if (auto finished = finish_io(); !finished) return finished;
   return power_on_.restore(fd_.get());
 }
 
@@ -176,18 +203,24 @@ bool KvmVcpu::take_kick() noexcept {
 Result<VcpuExit> KvmVcpu::run() noexcept {
   if (pio_done_ < pio_count_) return next_pio_element();
   note_thread();
+  unsigned refusals = 0;
   while (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
     const int code = errno;
-    if (code == EINTR) {
-      if (take_kick()) {
-        VcpuExit exit;
-        exit.reason = VcpuExit::Reason::kInterrupted;
-        return exit;
-      }
-    } else if (code != EAGAIN) {  // EAGAIN: a secondary vCPU got its INIT or SIPI
-      return fail_errno(fmt::format("vCPU {} cannot run", index_), code);
+    // EAGAIN, once: a secondary vCPU got its INIT or SIPI. Again and again: KVM has no thread of
+    // its own to be had.
+    if ((code != EINTR && code != EAGAIN) || (code == EAGAIN && ++refusals == kMaxRefusals)) {
+      return fail_errno(fmt::format("vCPU {} cannot run{}", index_,
+                                    code == EAGAIN ? " (pids.max leaves KVM no thread?)" : ""),
+                        code);
     }
+    if (take_kick()) {
+      VcpuExit exit;
+      exit.reason = VcpuExit::Reason::kInterrupted;
+      return exit;
+    }
+    if (refusals > 1) ::usleep(1000);
   }
+  io_pending_ = is_io(run_->exit_reason);
   return decode();
 }
 

@@ -38,6 +38,7 @@ class KvmVcpu final : public Vcpu {
   KvmVcpu(UniqueFd fd, unsigned index, const GuestMemory* memory);
   void note_thread() noexcept;
   bool take_kick() noexcept;
+  Status finish_io();
   VcpuExit next_pio_element() noexcept;
   Result<VcpuExit> decode() noexcept;
 
@@ -49,6 +50,7 @@ class KvmVcpu final : public Vcpu {
   VcpuState power_on_;
   std::uint32_t pio_done_ = 0;  // elements of a string instruction handed out so far
   std::uint32_t pio_count_ = 0;
+  bool io_pending_ = false;  // the last exit was for I/O, which KVM finishes at the next KVM_RUN
   std::atomic<std::uint64_t> exits_ = 0;  // written by the running thread only
   std::atomic<pid_t> thread_ = 0;
   std::atomic<bool> kicked_ = false;

@@ -10,7 +10,7 @@
 #include "machine/acpi/acpi_table.h"
 #include "machine/acpi/virtio_mmio_ssdt.h"
 #include "machine/platform/acpi_pm.h"
-#include "machine/platform/reset_port.h"
+#include "machine/platform/reset_control.h"
 
 namespace bellhop {
 namespace {
@@ -65,8 +65,8 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   t.put<std::uint8_t>(0);
   t.put<std::uint32_t>(kWbinvd | kProcC1 | kNoSleepButton | kNoFixedRtc | kTimer32 |
                        kResetRegister);
-  t.port(ResetPort::kPort, 8);
-  t.put(ResetPort::kPulse);
+  t.port(ResetControl::kPort, 8);
+  t.put<std::uint8_t>(ResetControl::kSystemReset | ResetControl::kResetCpu);
   t.put<std::uint16_t>(0);
   t.put<std::uint8_t>(5);   // minor revision
   t.put<std::uint64_t>(0);  // FACS and DSDT by their 32-bit fields

@@ -116,7 +116,7 @@ TEST_F(AcpiTablesTest, TheFadtNamesTheRegistersOfTheMachine) {
   EXPECT_THAT(text, HasSubstr("PM1A Control Block Address : 00000604"));
   EXPECT_THAT(text, HasSubstr("PM Timer Block Address : 00000608"));
   EXPECT_THAT(text, HasSubstr("SCI Interrupt : 0009"));
-  EXPECT_THAT(text, HasSubstr("Value to cause reset : FE"));
+  EXPECT_THAT(text, HasSubstr("Value to cause reset : 06"));
   EXPECT_THAT(text, HasSubstr("Reset Register Supported (V2) : 1"));
 }
 

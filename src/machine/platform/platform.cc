@@ -16,6 +16,9 @@ Platform::Platform(Wiring wiring)
       reset_port_([this] {
         wiring_.end({MachineEnd::Kind::kReset, 0, {}});
       }),
+      reset_control_([this] {
+        wiring_.end({MachineEnd::Kind::kReset, 0, {}});
+      }),
       panic_port_([this] {
         wiring_.end({MachineEnd::Kind::kPanic, 0, {}});
       }),
@@ -48,6 +51,7 @@ void Platform::reset() noexcept {
   serial_.reset();
   power_.reset();
   rtc_.reset();
+  reset_control_.reset();
 }
 
 }  // namespace bellhop

@@ -12,6 +12,7 @@
 #include "machine/platform/cmos_rtc.h"
 #include "machine/platform/debug_exit_port.h"
 #include "machine/platform/panic_port.h"
+#include "machine/platform/reset_control.h"
 #include "machine/platform/reset_port.h"
 #include "machine/platform/serial_16550.h"
 
@@ -22,7 +23,7 @@ class Platform {
  public:
   /// All are called on a vCPU thread, `set_line` on any.
   struct Wiring {
-    std::function<void(std::span<const std::byte>)> serial_output;
+    Serial16550::Output serial_output;
     std::function<void(unsigned gsi, bool level)> set_line;
     std::function<void(MachineEnd)> end;
     std::function<void(std::uint32_t)> marker;
@@ -36,6 +37,8 @@ class Platform {
   void reset() noexcept;
 
   [[nodiscard]] Serial16550& serial() noexcept { return serial_; }
+  /// Not among what connect() connects: its port lies within those of a PCI bus.
+  [[nodiscard]] ResetControl& reset_control() noexcept { return reset_control_; }
   [[nodiscard]] AcpiPm& power() noexcept { return power_; }
 
  private:
@@ -44,6 +47,7 @@ class Platform {
   AcpiPm power_;
   CmosRtc rtc_;
   ResetPort reset_port_;
+  ResetControl reset_control_;
   PanicPort panic_port_;
   DebugExitPort debug_port_;
 };

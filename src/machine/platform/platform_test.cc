@@ -6,6 +6,7 @@
 
 #include "machine/platform/debug_exit_port.h"
 #include "machine/platform/panic_port.h"
+#include "machine/platform/reset_control.h"
 #include "machine/platform/reset_port.h"
 #include "machine/platform/serial_16550.h"
 
@@ -33,9 +34,11 @@ class SerialTest : public ::testing::Test {
     EXPECT_EQ(serial_.input(std::as_bytes(std::span(text))), text.size());
   }
   std::string printed_;
+  bool room_ = true;
   std::vector<bool> line_;
   Serial16550 serial_{[this](std::span<const std::byte> bytes) {
                         for (const std::byte byte : bytes) printed_ += static_cast<char>(byte);
+                        return room_;
                       },
                       [this](bool level) { line_.push_back(level); }};
 };
@@ -161,6 +164,25 @@ TEST_F(SerialTest, InterruptsWhenItCanSendAgain) {
   EXPECT_EQ(line_, (std::vector<bool>{true, false, true, false}));
 }
 
+TEST_F(SerialTest, IsBusyWhileItsOutputHasNoRoom) {
+  out(serial_, 1, 2);
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 2);
+  room_ = false;
+  out(serial_, 0, 'a');
+  EXPECT_EQ(in(serial_, 5) & 0x60, 0) << "not empty";
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 1) << "no interrupt says that it is";
+  out(serial_, 1, 0);
+  out(serial_, 1, 2);
+  EXPECT_EQ(in(serial_, 2) & 0x0f, 1) << "nor does one come by asking for it again";
+  room_ = true;
+  line_.clear();
+  serial_.output_has_room();
+  EXPECT_EQ(in(serial_, 5) & 0x60, 0x60);
+  EXPECT_EQ(line_, std::vector<bool>{true});
+  serial_.output_has_room();  // once too often
+  EXPECT_EQ(line_, std::vector<bool>{true});
+}
+
 TEST_F(SerialTest, TakesAsMuchInputAsThereIsRoomFor) {
   const std::vector<std::byte> flood(5000, std::byte{'x'});
   const std::size_t taken = serial_.input(flood);
@@ -205,6 +227,26 @@ TEST(ResetPort, ResetsOnItsOneCommand) {
   EXPECT_EQ(resets, 0);
   out(port, 0, 0xfe);
   EXPECT_EQ(resets, 1);
+}
+
+TEST(ResetControl, ResetsByItsEdge) {
+  int resets = 0;
+  ResetControl control([&] { ++resets; });
+  EXPECT_EQ(in(control, 0), 0);
+  out(control, 0, 0x02);  // which kind of reset it will be
+  out(control, 0, 0x0a);
+  EXPECT_EQ(resets, 0);
+  EXPECT_EQ(in(control, 0), 0x0a);
+  out32(control, 0, 0x0606'0606);  // no byte
+  EXPECT_EQ(resets, 0);
+  out(control, 0, 0x06);
+  EXPECT_EQ(resets, 1);
+  out(control, 0, 0x0e);
+  EXPECT_EQ(resets, 2);
+  out(control, 0, 0x04);
+  EXPECT_EQ(resets, 3) << "an INIT of every processor comes to the same";
+  control.reset();
+  EXPECT_EQ(in(control, 0), 0);
 }
 
 }  // namespace

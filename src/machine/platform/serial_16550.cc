@@ -96,7 +96,8 @@ std::uint8_t Serial16550::read_register(unsigned index) noexcept {
     case kModemControl:
       return registers_.modem_control;
     case kLineStatus:
-      return count_ != 0 ? kStatusEmpty | kStatusReceived : kStatusEmpty;
+      return static_cast<std::uint8_t>((busy_ ? 0U : kStatusEmpty) |
+                                       (count_ != 0 ? kStatusReceived : 0U));
     case kModemStatus: {
       const unsigned control = registers_.modem_control;
       if ((control & kModemLoop) == 0) return kStatusDcd | kStatusDsr | kStatusCts;
@@ -130,7 +131,7 @@ void Serial16550::write_register(unsigned index, std::uint8_t value) noexcept {
       }
       // An empty transmitter is worth an interrupt as soon as somebody wants it.
       if ((value & ~registers_.interrupt_enable & kEnableEmpty) != 0) {
-        registers_.send_interrupt = true;
+        registers_.send_interrupt = !busy_;
       }
       registers_.interrupt_enable = value & kEnableMask;
       break;
@@ -153,13 +154,20 @@ void Serial16550::write_register(unsigned index, std::uint8_t value) noexcept {
 }
 
 void Serial16550::send(std::uint8_t value) noexcept {
-  registers_.send_interrupt = true;
   const std::byte byte{value};
   if ((registers_.modem_control & kModemLoop) != 0) {
     receive(byte);
   } else if (output_) {
-    output_(std::span(&byte, 1));
+    busy_ = !output_(std::span(&byte, 1));
   }
+  registers_.send_interrupt = !busy_;
+}
+
+void Serial16550::output_has_room() noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!std::exchange(busy_, false)) return;
+  registers_.send_interrupt = true;
+  update_line();
 }
 
 bool Serial16550::receive(std::byte value) noexcept {

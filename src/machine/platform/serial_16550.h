@@ -19,8 +19,9 @@ class Serial16550 final : public BusDevice {
   static constexpr std::uint64_t kPorts = 8;
   static constexpr unsigned kCom1Irq = 4;
 
-  /// Takes what the guest sends; on the vCPU thread that sent it, with the port's lock held.
-  using Output = std::function<void(std::span<const std::byte>)>;
+  /// Takes what the guest sends; on the vCPU thread that sent it, with the port's lock held. False
+  /// if there is no room for more: the transmitter is busy until output_has_room().
+  using Output = std::function<bool(std::span<const std::byte>)>;
   /// Told when the interrupt line rises or falls; on any of the threads, with the lock held.
   using Line = std::function<void(bool level)>;
 
@@ -31,6 +32,8 @@ class Serial16550 final : public BusDevice {
 
   /// What the guest will receive. Returns how many bytes there was room for.
   std::size_t input(std::span<const std::byte> bytes) noexcept;
+  /// After an Output that said false. Any thread.
+  void output_has_room() noexcept;
   /// Back to the state after power-on; input not yet read is dropped.
   void reset() noexcept;
 
@@ -56,6 +59,7 @@ class Serial16550 final : public BusDevice {
   Output output_;
   Line line_;
   Registers registers_;
+  bool busy_ = false;  ///< not the chip's alone: a reset leaves it
   bool level_ = false;
   std::array<std::byte, 1024> received_{};
   std::size_t first_ = 0;

@@ -78,9 +78,15 @@ std::optional<PciRoot::Ports::Target> PciRoot::Ports::target(std::uint64_t port_
   return Target{function, (address & 0xfc) + static_cast<std::uint32_t>(port_offset - kData)};
 }
 
+bool PciRoot::Ports::is_reset_control(std::uint64_t port_offset, std::size_t bytes) const noexcept {
+  return port_offset == 1 && bytes == 1 && reset_control_ != nullptr;
+}
+
 void PciRoot::Ports::read(std::uint64_t offset, std::span<std::byte> data) noexcept {
   if (offset == 0 && data.size() == 4) {
     store_le(data, address_.load(std::memory_order_relaxed));
+  } else if (is_reset_control(offset, data.size())) {
+    reset_control_->read(0, data);
   } else if (const auto found = target(offset, data.size())) {
     found->function->read_config(found->offset, data);
   } else {
@@ -92,6 +98,8 @@ void PciRoot::Ports::write(std::uint64_t offset, std::span<const std::byte> data
   // Only a whole 32-bit write reaches the address register (PCI 3.0, 3.2.2.3.2).
   if (offset == 0 && data.size() == 4) {
     address_.store(static_cast<std::uint32_t>(load_le(data)), std::memory_order_relaxed);
+  } else if (is_reset_control(offset, data.size())) {
+    reset_control_->write(0, data);
   } else if (const auto found = target(offset, data.size())) {
     found->function->write_config(found->offset, data);
   }

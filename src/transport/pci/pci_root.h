@@ -39,6 +39,10 @@ class PciRoot {
   /// all 31 are taken, or a window is full.
   Result<unsigned> add(PciFunction& function);
 
+  /// Who answers byte accesses at port 0xcf9, which a PC's reset control register shares with the
+  /// address's bytes. Before the vCPUs run; outlives them.
+  void set_reset_control(BusDevice& device) noexcept { ports_.set_reset_control(device); }
+
   /// For the PIO bus at kPortBase, and for the MMIO bus at any multiple of kEcamBytes.
   [[nodiscard]] BusDevice& ports() noexcept { return ports_; }
   [[nodiscard]] BusDevice& ecam() noexcept { return ecam_; }
@@ -54,6 +58,7 @@ class PciRoot {
     explicit Ports(PciRoot& root) noexcept : root_(&root) {}
     void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
     void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override;
+    void set_reset_control(BusDevice& device) noexcept { reset_control_ = &device; }
     void reset() noexcept { address_.store(0, std::memory_order_relaxed); }
 
    private:
@@ -63,7 +68,10 @@ class PciRoot {
     };
     [[nodiscard]] std::optional<Target> target(std::uint64_t port_offset,
                                                std::size_t bytes) const noexcept;
+    [[nodiscard]] bool is_reset_control(std::uint64_t port_offset,
+                                        std::size_t bytes) const noexcept;
     PciRoot* root_;
+    BusDevice* reset_control_ = nullptr;
     std::atomic<std::uint32_t> address_{0};
   };
   class Ecam final : public BusDevice {

@@ -1,9 +1,12 @@
 #include "transport/pci/pci_root.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "transport/register_access.h"
@@ -34,6 +37,17 @@ class NotingFunction final : public PciFunction {
     bar = address;
   }
   void bus_master_changed(bool on) noexcept override { bus_master = on; }
+};
+
+class NotingPort final : public BusDevice {
+ public:
+  void read(std::uint64_t /*offset*/, std::span<std::byte> data) noexcept override {
+    std::ranges::fill(data, std::byte{0x5a});
+  }
+  void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override {
+    written += fmt::format("{}:{:02x} ", offset, load_le(data));
+  }
+  std::string written;
 };
 
 class PciRootTest : public ::testing::Test {
@@ -100,6 +114,22 @@ TEST_F(PciRootTest, TakesBytesWordsAndDwordsAtTheDataPort) {
   // Read-only bytes stay.
   set_config(1, 0, 0, 4);
   EXPECT_EQ(config(1, 0, 4), 0x56781234U);
+}
+
+TEST_F(PciRootTest, BytesOfOnePortAreTheResetControls) {
+  NotingPort control;
+  root_.set_reset_control(control);
+  out(0xcf8, selector(0, 1, 0, 0), 4);
+  EXPECT_EQ(control.written, "");
+  out(0xcf9, 6, 1);
+  EXPECT_EQ(control.written, "0:06 ");
+  EXPECT_EQ(in(0xcf9, 1), 0x5aU);
+  out(0xcf9, 0x0606, 2);
+  out(0xcf8, 0x06, 1);
+  out(0xcfa, 0x06, 1);
+  EXPECT_EQ(control.written, "0:06 ");
+  EXPECT_EQ(in(0xcf9, 2), 0xffffU);
+  EXPECT_EQ(in(0xcf8, 4), selector(0, 1, 0, 0)) << "the address is not touched";
 }
 
 // Row 14.
