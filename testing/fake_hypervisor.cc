@@ -93,6 +93,7 @@ Result<VcpuExit> FakeVcpu::run() noexcept {
 void FakeVcpu::kick() noexcept {
   const std::lock_guard lock(mutex_);
   kicked_ = true;
+  ++kicks_;
   changed_.notify_all();
 }
 
@@ -120,6 +121,34 @@ std::vector<std::byte> FakeVcpu::perform(ScriptedExit exit) {
   return std::move(answers_.extract(number).mapped());
 }
 
+std::optional<std::vector<std::byte>> FakeVcpu::perform_unless(ScriptedExit exit,
+                                                               const std::function<bool()>& ended) {
+  std::unique_lock lock(mutex_);
+  std::uint64_t kicks = kicks_;
+  lock.unlock();
+  if (ended()) return std::nullopt;
+  lock.lock();
+  script_.push_back(std::move(exit));
+  const std::uint64_t number = ++pushed_;
+  answers_[number];
+  changed_.notify_all();
+  while (true) {
+    changed_.wait(lock, [&] { return finished_ >= number || kicks_ != kicks; });
+    if (finished_ >= number) return std::move(answers_.extract(number).mapped());
+    kicks = kicks_;
+    lock.unlock();
+    const bool over = ended();
+    lock.lock();
+    if (finished_ >= number || !over) continue;
+    answers_.erase(number);
+    if (!script_.empty()) {
+      script_.pop_back();
+      --pushed_;
+    }
+    return std::nullopt;
+  }
+}
+
 BootRegisters FakeVcpu::boot_registers() const {
   const std::lock_guard lock(mutex_);
   return registers_;
@@ -132,6 +161,7 @@ unsigned FakeVcpu::resets() const {
 
 Status FakeVm::map_memory(const GuestMemory& memory) {
   const std::lock_guard lock(mutex_);
+  memory_ = &memory;
   slots_.clear();
   for (const auto& region : memory.regions()) slots_.push_back({region.base.value(), region.size});
   return {};
@@ -154,6 +184,7 @@ Status FakeVm::attach_ioeventfd(const EventFd& event, const IoEventMatch& match)
   if (ioeventfds_.size() >= max_ioeventfds_) {
     return fail("the host allows no more ioeventfds", ENOSPC);
   }
+  if (refuses()) return fail("the host refuses an ioeventfd", ENOMEM);
   EventFd copy = duplicate(event);
   if (!copy.valid()) return fail_errno("an ioeventfd needs an eventfd");
   ioeventfds_.push_back({{match, event.get()}, std::move(copy)});
@@ -171,6 +202,7 @@ Status FakeVm::detach_ioeventfd(const EventFd& event, const IoEventMatch& match)
 
 Result<unsigned> FakeVm::allocate_msi_route() {
   const std::lock_guard lock(mutex_);
+  if (refuses()) return fail("the host has no more routes", ENOSPC);
   unsigned gsi = kFirstMsiGsi;
   while (routes_.contains(gsi)) ++gsi;
   routes_[gsi] = std::nullopt;
@@ -181,6 +213,7 @@ Status FakeVm::set_msi_route(unsigned gsi, const MsiMessage& message) {
   const std::lock_guard lock(mutex_);
   const auto route = routes_.find(gsi);
   if (route == routes_.end()) return fail(fmt::format("GSI {} is not an MSI route", gsi), EINVAL);
+  if (refuses()) return fail("the host refuses a route", ENOMEM);
   // What was signalled before the change went out with the old message.
   deliver_locked();
   route->second = message;
@@ -198,6 +231,7 @@ Status FakeVm::attach_irqfd(const EventFd& event, unsigned gsi) {
   for (const AttachedIrq& other : irqfds_) {
     if (other.what.fd == event.get()) return fail("the eventfd is an irqfd already", EBUSY);
   }
+  if (refuses()) return fail("the host refuses an irqfd", ENOMEM);
   EventFd copy = duplicate(event);
   if (!copy.valid()) return fail_errno("an irqfd needs an eventfd");
   irqfds_.push_back({{gsi, event.get()}, std::move(copy)});
@@ -236,6 +270,22 @@ Status FakeVm::reset() {
 void FakeVm::set_max_ioeventfds(std::size_t count) {
   const std::lock_guard lock(mutex_);
   max_ioeventfds_ = count;
+}
+
+void FakeVm::refuse_next(unsigned skip, unsigned count) {
+  const std::lock_guard lock(mutex_);
+  refuse_after_ = skip;
+  refusals_ = count;
+}
+
+bool FakeVm::refuses() {
+  if (refusals_ == 0) return false;
+  if (refuse_after_ > 0) {
+    --refuse_after_;
+    return false;
+  }
+  --refusals_;
+  return true;
 }
 
 bool FakeVm::guest_write(IoSpace space, std::uint64_t address, std::span<const std::byte> data) {
@@ -309,6 +359,11 @@ std::vector<FakeVm::Irqfd> FakeVm::irqfds() const {
 std::vector<FakeVm::Slot> FakeVm::slots() const {
   const std::lock_guard lock(mutex_);
   return slots_;
+}
+
+const GuestMemory* FakeVm::memory() const {
+  const std::lock_guard lock(mutex_);
+  return memory_;
 }
 
 std::size_t FakeVm::routes() const {

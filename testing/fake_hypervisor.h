@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,11 @@ class FakeVcpu final : public Vcpu {
   /// Returns the exit's data as the VMM left it. Not from the thread that runs the vCPU.
   std::vector<std::byte> perform(ScriptedExit exit);
 
+  /// The same, for a machine that may end meanwhile: nothing if it has, with the exit taken back or
+  /// half done. `ended` is asked first and after every kick.
+  std::optional<std::vector<std::byte>> perform_unless(ScriptedExit exit,
+                                                       const std::function<bool()>& ended);
+
   [[nodiscard]] BootRegisters boot_registers() const;
   [[nodiscard]] unsigned resets() const;
 
@@ -56,6 +62,7 @@ class FakeVcpu final : public Vcpu {
   std::uint64_t pushed_ = 0;
   std::uint64_t finished_ = 0;
   std::uint64_t exits_ = 0;
+  std::uint64_t kicks_ = 0;
   unsigned resets_ = 0;
   std::map<std::uint64_t, std::vector<std::byte>> answers_;  // of perform(), by number of the exit
   BootRegisters registers_;
@@ -93,6 +100,9 @@ class FakeVm final : public Vm {
 
   /// As a host with room for `count` ioeventfds: the next one gets ENOSPC. Old kernels had six.
   void set_max_ioeventfds(std::size_t count);
+  /// As a host that is short of memory: of the next calls that attach or set something, `skip` are
+  /// carried out and `count` after them refused. 0: no more.
+  void refuse_next(unsigned skip, unsigned count);
   /// The guest writes. True if an ioeventfd took it (and was signalled), false if the write would
   /// exit to user space.
   bool guest_write(IoSpace space, std::uint64_t address, std::span<const std::byte> data);
@@ -109,6 +119,8 @@ class FakeVm final : public Vm {
   [[nodiscard]] std::vector<IoEvent> ioeventfds() const;
   [[nodiscard]] std::vector<Irqfd> irqfds() const;
   [[nodiscard]] std::vector<Slot> slots() const;
+  /// Null before map_memory(). The Vm's user owns it.
+  [[nodiscard]] const GuestMemory* memory() const;
   [[nodiscard]] std::size_t routes() const;  ///< allocated MSI routes
   [[nodiscard]] std::optional<bool> irq_line(unsigned gsi) const;
   /// Null if there is none. The Vm's user owns it.
@@ -126,9 +138,14 @@ class FakeVm final : public Vm {
     EventFd event;
   };
   std::size_t deliver_locked();
+  /// With mutex_ held. True: this call is one of those to be refused.
+  bool refuses();
 
   mutable std::mutex mutex_;
   std::size_t max_ioeventfds_ = SIZE_MAX;
+  unsigned refuse_after_ = 0;
+  unsigned refusals_ = 0;
+  const GuestMemory* memory_ = nullptr;
   std::vector<AttachedEvent> ioeventfds_;
   std::vector<AttachedIrq> irqfds_;
   std::map<unsigned, std::optional<MsiMessage>> routes_;

@@ -108,6 +108,11 @@ void FaultyBackend::fail_next(BlockOp op, int error, unsigned count) {
   errors.insert(errors.end(), count, error);
 }
 
+void FaultyBackend::fail_no_more() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto& errors : errors_) errors.clear();
+}
+
 void FaultyBackend::hold() {
   const std::lock_guard lock(mutex_);
   holding_ = true;

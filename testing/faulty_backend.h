@@ -23,6 +23,8 @@ class FaultyBackend final : public BlockBackend {
   /// The next `count` requests of kind `op` end with `error` (-EIO, -ENOSPC) and do nothing. One
   /// that is held back meets its fate when it is let go.
   void fail_next(BlockOp op, int error, unsigned count = 1);
+  /// Errors that have not come yet never will.
+  void fail_no_more();
   /// From now on requests are held back.
   void hold();
   /// Lets the first `count` that are held by each queue go, in the order of their submission; later

@@ -15,9 +15,29 @@ using namespace virtio;
 
 // ---- GuestPort ----
 
+void GuestPort::exit(VcpuExit::Reason reason, std::uint64_t address,
+                     std::span<std::byte> data) const {
+  switch (reason) {
+    case VcpuExit::Reason::kMmioRead:
+      mmio_->read(address, data);
+      break;
+    case VcpuExit::Reason::kMmioWrite:
+      mmio_->write(address, data);
+      break;
+    case VcpuExit::Reason::kPioIn:
+      ports_->read(address, data);
+      break;
+    case VcpuExit::Reason::kPioOut:
+      ports_->write(address, data);
+      break;
+    default:
+      break;
+  }
+}
+
 std::uint64_t GuestPort::load(std::uint64_t address, unsigned width) const {
   std::array<std::byte, 8> data{};
-  mmio_->read(address, std::span(data).first(width));
+  exit(VcpuExit::Reason::kMmioRead, address, std::span(data).first(width));
   return load_le(data);
 }
 
@@ -29,12 +49,12 @@ void GuestPort::store(std::uint64_t address, std::uint64_t value, unsigned width
   ++exits_;
   std::array<std::byte, 8> data{};
   store_le(data, value);
-  mmio_->write(address, std::span<const std::byte>(data).first(width));
+  exit(VcpuExit::Reason::kMmioWrite, address, std::span(data).first(width));
 }
 
 std::uint32_t GuestPort::in(std::uint16_t port, unsigned width) const {
   std::array<std::byte, 4> data{};
-  ports_->read(port, std::span(data).first(width));
+  exit(VcpuExit::Reason::kPioIn, port, std::span(data).first(width));
   return static_cast<std::uint32_t>(load_le(data));
 }
 
@@ -45,7 +65,7 @@ void GuestPort::out(std::uint16_t port, std::uint32_t value, unsigned width) {
   }
   std::array<std::byte, 4> data{};
   store_le(data, value);
-  ports_->write(port, std::span<const std::byte>(data).first(width));
+  exit(VcpuExit::Reason::kPioOut, port, std::span(data).first(width));
 }
 
 // ---- RegisterDriver ----

@@ -18,6 +18,9 @@ class GuestPort {
  public:
   GuestPort(FakeVm& vm, const Bus& ports, const Bus& mmio)
       : vm_(&vm), ports_(&ports), mmio_(&mmio) {}
+  virtual ~GuestPort() = default;
+  GuestPort(const GuestPort&) = delete;
+  GuestPort& operator=(const GuestPort&) = delete;
 
   /// `width` is 1, 2, 4 or 8 bytes.
   [[nodiscard]] std::uint64_t load(std::uint64_t address, unsigned width) const;
@@ -30,10 +33,17 @@ class GuestPort {
   /// Stores that one did.
   [[nodiscard]] std::uint64_t rings() const noexcept { return rings_; }
 
+ protected:
+  /// For a guest whose exits are taken elsewhere.
+  explicit GuestPort(FakeVm& vm) : vm_(&vm) {}
+  /// An access that exits; a read's answer goes to `data`.
+  virtual void exit(VcpuExit::Reason reason, std::uint64_t address,
+                    std::span<std::byte> data) const;
+
  private:
   FakeVm* vm_;
-  const Bus* ports_;
-  const Bus* mmio_;
+  const Bus* ports_ = nullptr;
+  const Bus* mmio_ = nullptr;
   std::atomic<std::uint64_t> exits_{0};
   std::atomic<std::uint64_t> rings_{0};
 };

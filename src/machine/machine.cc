@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <mutex>
 
 #include "base/log.h"
@@ -29,6 +30,7 @@ class Machine::Impl {
   Status build(Hypervisor& hypervisor);
   Status start();
   MachineEnd wait();
+  [[nodiscard]] bool ended() const noexcept;
   void end(MachineEnd end);
   void pause();
   void resume();
@@ -60,7 +62,7 @@ class Machine::Impl {
   std::unique_ptr<DeviceSlots> devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ended_changed_;
   std::optional<MachineEnd> end_;
 };
@@ -118,6 +120,11 @@ Status Machine::Impl::make_devices() {
   devices_ = std::move(*slots);
   auto devices = prepare_devices(config_, wiring);
   if (!devices) return forward(devices);
+  if (hooks_.more_devices) {
+    auto more = hooks_.more_devices(wiring);
+    if (!more) return forward(more);
+    std::ranges::move(*more, std::back_inserter(*devices));
+  }
   for (PreparedDevice& device : *devices) {
     if (auto added = devices_->add(std::move(device)); !added) return added;
   }
@@ -174,6 +181,11 @@ MachineEnd Machine::Impl::wait() {
   hold.unlock();
   pause();
   return end;
+}
+
+bool Machine::Impl::ended() const noexcept {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  return end_.has_value();
 }
 
 void Machine::Impl::end(MachineEnd end) {
@@ -249,6 +261,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config,
 
 Status Machine::start() { return impl_->start(); }
 MachineEnd Machine::wait() { return impl_->wait(); }
+bool Machine::ended() const noexcept { return impl_->ended(); }
 void Machine::stop() noexcept { impl_->end({}); }
 void Machine::pause() { impl_->pause(); }
 void Machine::resume() { impl_->resume(); }

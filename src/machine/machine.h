@@ -37,11 +37,16 @@ struct MachineCounters {
   std::vector<DeviceStats> devices;  ///< its queues' stats, then what it counts itself
 };
 
-/// What the guest and the machine print and tell.
+struct PreparedDevice;
+struct SlotWiring;
+
+/// What the guest and the machine print and tell, and what its maker adds.
 struct MachineHooks {
   /// On a vCPU thread, which must not wait. False: no room for more until serial_has_room().
   std::function<bool(std::span<const std::byte>)> serial_output;
   std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
+  /// Devices besides those of the configuration, behind which they stand; called by create().
+  std::function<Result<std::vector<PreparedDevice>>(const SlotWiring&)> more_devices;
 };
 
 /// A virtual machine: the composition root, and the only place that binds an eventfd to an
@@ -59,6 +64,8 @@ class Machine {
   Status start();
   /// Blocks until the machine ends.
   MachineEnd wait();
+  /// Whether wait() would not block. Any thread.
+  [[nodiscard]] bool ended() const noexcept;
   /// Ends it from another thread or a signal handler's thread; wait() returns kStopped.
   void stop() noexcept;
 
