@@ -77,10 +77,12 @@ TEST(RunStats, ADeviceThatCameLaterCountsFromNothing) {
 }
 
 TEST(RunStats, SaysWhereItCannotBeWritten) {
-  const auto refused = RunStats().write("/nonexistent/stats.json", {});
+  const auto refused = RunStats().open("/nonexistent/stats.json");
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().message.find("--stats"), std::string::npos);
-  EXPECT_FALSE(RunStats().write("/dev/full", counters(1)).has_value());
+  RunStats full;
+  ASSERT_TRUE(full.open("/dev/full").has_value());
+  EXPECT_FALSE(full.write(counters(1)).has_value());
 }
 
 }  // namespace

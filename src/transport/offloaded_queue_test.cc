@@ -117,8 +117,7 @@ TEST_P(OffloadedQueueTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(both_work(1));
   fixture_.rings[0].set_avail_idx(0x4000);
   fixture_.driver->kick(0);
-  EXPECT_TRUE(eventually(
-      [&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
+  EXPECT_TRUE(eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
   EXPECT_EQ(fixture_.life->counters(0).broken.get(), 1U);
   EXPECT_TRUE(works(1, 2));
   ASSERT_TRUE(fixture_.bring_up());

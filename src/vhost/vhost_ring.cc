@@ -1,6 +1,5 @@
 #include "vhost/vhost_ring.h"
 
-
 namespace bellhop {
 
 Status VhostRing::start(const OffloadedRing& ring) {

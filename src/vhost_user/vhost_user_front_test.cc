@@ -56,15 +56,15 @@ class VhostUserFrontTest : public ::testing::Test {
   /// Ring `index` with its areas at different places of the guest's memory.
   OffloadedRing ring(unsigned index) {
     std::byte* const base = memory.regions()[1].host + 0x10000 * index;
-    return {.memory = &memory,
-            .desc = base,
-            .avail = base + 0x1000,
-            .used = base + 0x2000,
-            .size = kSize,
-            .next_avail = static_cast<std::uint16_t>(0xfff0 + index),
-            .kick = &kicks[index],
-            .call = &call,
-            .fault = &faults[index]};
+    return {{.memory = &memory,
+             .desc = base,
+             .avail = base + 0x1000,
+             .used = base + 0x2000,
+             .size = kSize},
+            static_cast<std::uint16_t>(0xfff0 + index),
+            &kicks[index],
+            &call,
+            &faults[index]};
   }
   void set_used_index(unsigned index, std::uint16_t value) {
     std::memcpy(ring(index).used + virtio::kUsedIdxOffset, &value, sizeof value);

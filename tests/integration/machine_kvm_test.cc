@@ -85,7 +85,8 @@ class MachineTest : public ::testing::TestWithParam<Variant> {
                                                      bytes.size());
                                        return true;
                                      },
-                                 .marker = nullptr}));
+                                 .marker = nullptr,
+                                 .more_devices = {}}));
   }
   /// The guest's line of that kind; fails the test if there is none.
   json line(const std::string& event) {

@@ -364,8 +364,7 @@ TEST_P(ConsoleDeviceTest, APeerThatLeavesBetweenTwoMessages) {
     const std::uint64_t connects = fixture.stat("connects");
     const std::uint64_t blocked = fixture.stat("tx_blocked");
     auto client = Peer::connect(path("s"));
-    ASSERT_TRUE(
-        eventually([&] { return fixture.stat("connects") == connects + 1; }));
+    ASSERT_TRUE(eventually([&] { return fixture.stat("connects") == connects + 1; }));
     // More than the socket takes: what comes then waits for it.
     while (fixture.stat("tx_blocked") == blocked) print(std::string(4096, 'x'));
     std::promise<void> go_on;

@@ -12,6 +12,7 @@
 namespace bellhop {
 namespace {
 
+using testing::eventually;
 using testing::NetFixture;
 
 /// A back end with a stream as its wire; the test has the far end.

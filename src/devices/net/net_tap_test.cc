@@ -320,8 +320,7 @@ TEST_P(NetTapRemovedTest, Row28TheInterfaceIsRemoved) {
 INSTANTIATE_TEST_SUITE_P(Modes, NetTapTest,
                          ::testing::Values(Way::kIoEventFd, Way::kSync, Way::kVhost),
                          [](const auto& which) { return name_of(which.param); });
-INSTANTIATE_TEST_SUITE_P(Modes, NetTapRemovedTest,
-                         ::testing::Values(Way::kIoEventFd, Way::kSync),
+INSTANTIATE_TEST_SUITE_P(Modes, NetTapRemovedTest, ::testing::Values(Way::kIoEventFd, Way::kSync),
                          [](const auto& which) { return name_of(which.param); });
 
 }  // namespace

@@ -223,8 +223,8 @@ TEST_P(NetUserTest, Row28PasstIsGone) {
   ASSERT_EQ(::chmod(config.program.c_str(), 0755), 0);
   ASSERT_TRUE(start(config)) << why;
   EXPECT_TRUE(eventually([&] { return !fixture->device->link_up(); }));
-  EXPECT_TRUE(eventually(
-      [&] { return (fixture->config().status & virtio::kNetStatusLinkUp) == 0; }));
+  EXPECT_TRUE(
+      eventually([&] { return (fixture->config().status & virtio::kNetStatusLinkUp) == 0; }));
   EXPECT_TRUE(eventually([&] { return fixture->host->config_changes() >= 1; }));
   // Frames are taken and counted, nobody hangs, and a new driver finds the same.
   EXPECT_TRUE(fixture->send(who_has({1, 2, 3, 4})));

@@ -111,7 +111,7 @@ TEST_F(SerialTest, HoldsSoMuchInputAndNotAByteMore) {
 TEST_F(SerialTest, AResetTakesBackWhatTheGuestHasWritten) {
   const auto registers = [this] {
     std::vector<unsigned> all;
-    for (const std::uint8_t latch : {0x00, 0x80}) {
+    for (const std::uint8_t latch : {std::uint8_t{0x00}, std::uint8_t{0x80}}) {
       const std::uint8_t before = in(serial_, 3);
       all.push_back(before);
       out(serial_, 3, latch);
@@ -123,7 +123,7 @@ TEST_F(SerialTest, AResetTakesBackWhatTheGuestHasWritten) {
     return all;
   };
   const auto at_first = registers();
-  for (const std::uint8_t value : {0xff, 0x01, 0x5a}) {
+  for (const std::uint8_t value : {std::uint8_t{0xff}, std::uint8_t{0x01}, std::uint8_t{0x5a}}) {
     out(serial_, 3, 0x80);
     out(serial_, 0, value);
     out(serial_, 1, value);

@@ -256,7 +256,6 @@ void Guest::bring_up(Input& input) {
     config.desc = GuestAddress(ring.desc);
     config.driver = GuestAddress(ring.avail);
     config.device = GuestAddress(ring.used);
-    if (one.pci != nullptr && (how & 8) == 0) config.msix_vector = queue;
     queues.push_back(config);
   }
   if (one.pci != nullptr && (how & 8) == 0) {
@@ -577,7 +576,7 @@ void Guest::scribble(Input& input) {
   const auto device = static_cast<unsigned>(&target(input) - targets_.data());
   std::uint64_t at = ring_at(device, input.below(kMaxQueues));
   if (input.chance(4)) at = GuestRam::kBuffers;
-  at += input.u16() & 0x3fff;
+  at += input.u16() & 0x3fffU;
   const auto bytes = input.bytes(1 + input.below(32));
   const std::shared_lock<std::shared_mutex> hold(shared_.running);
   shared_.ram.write(at, std::as_bytes(bytes));
