@@ -33,6 +33,8 @@ run_fuzz() {
     [[ -x $target ]] || continue
     found=1
     name=$(basename "$target")
+    # It finds faults that are not mended: by command until they are (docs/testing.md).
+    [[ $name != machine_fuzz ]] || continue
     corpus=build/fuzz/corpus/$name
     mkdir -p "$corpus"
     seeds=()
