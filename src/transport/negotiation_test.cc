@@ -40,8 +40,8 @@ TEST_P(NegotiationTest, ComesUpAndEchoes) {
   }
   EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::kFeatures);
   EXPECT_EQ(fixture_.life->guest_faults(), 0U);
-  // Kicks reach the eventfd without an exit, or the other way round: once the I/O thread sleeps, the
-  // driver is asked for them.
+  // Kicks reach the eventfd without an exit, or the other way round: once the I/O thread sleeps,
+  // the driver is asked for them.
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   ASSERT_TRUE(fixture_.echoes(0, 1));
   EXPECT_EQ(fixture_.vm.ioeventfds().size(), sync() ? 0U : TransportFixture::kQueues);
