@@ -372,6 +372,48 @@ TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 
+// A back end is made for the thread that drains when the device is activated: whatever the host
+// refuses later, through whichever register, that thread stays the same.
+TEST_P(NegotiationTest, WhoDrainsIsSettledUntilTheReset) {
+  ASSERT_TRUE(fixture_.bring_up());
+  const Drain settled = sync() ? Drain::kByVcpu : Drain::kByIoThread;
+  const auto holds = [&](const char* after) {
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      EXPECT_EQ(fixture_.life->drain(queue), settled) << after;
+      EXPECT_TRUE(fixture_.echoes(queue, static_cast<std::uint8_t>(queue + 1))) << after;
+    }
+  };
+  // None, one that the neighbour has taken meanwhile, and all of them.
+  for (const unsigned allowed : {0U, 1U, 100U}) {
+    fixture_.vm.set_max_ioeventfds(allowed);
+    fixture_.life->pause();
+    fixture_.life->resume();
+    holds("pause and resume");
+    if (fixture_.pci) {
+      fixture_.pci->set_command(kPciCommandMemory);
+      fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+      holds("bus mastering off and on");
+      fixture_.pci->move_bar(fixture_.pci->bar() + 0x10'0000);
+      holds("a BAR that moved");
+      fixture_.pci->set_command(kPciCommandBusMaster);
+      fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+      holds("decoding off and on");
+    }
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      const auto state = fixture_.life->quiesce_queue(queue);
+      ASSERT_TRUE(state.has_value());
+      EXPECT_EQ(state->next_avail, state->next_used) << "all of it was given back";
+      ASSERT_TRUE(fixture_.life->resume_queue(queue, *state).has_value());
+    }
+    holds("one queue after the other");
+  }
+  // A reset begins anew: without ioeventfds a vCPU drains.
+  fixture_.vm.set_max_ioeventfds(0);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.life->drain(0), Drain::kByVcpu);
+  EXPECT_TRUE(fixture_.echoes(0, 9));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Everywhere, NegotiationTest,
     ::testing::Values(Setup{TransportFixture::Kind::kPci, NotifyMode::kIoEventFd},
