@@ -617,17 +617,19 @@ void Guest::kicks(Input& input) {
 
 // ---- checks ----
 
-void Guest::calm(unsigned device) {
-  Target& one = targets_[device];
-  if (one.pci == nullptr) {
-    one.driver->set_status(0);
-    return;
+void Guest::calm() {
+  // All away first: one may lie where another belongs.
+  for (Target& one : targets_) {
+    probe(one);
+    if (one.pci != nullptr) one.pci->set_command(0);
   }
-  if (one.home == 0) probe(one);
-  one.pci->set_command(0);
-  one.pci->move_bar(one.home);
-  one.pci->set_command(kPciCommandMemory);
-  one.driver->set_status(0);
+  for (Target& one : targets_) {
+    if (one.pci != nullptr) {
+      one.pci->move_bar(one.home);
+      one.pci->set_command(kPciCommandMemory);
+    }
+    one.driver->set_status(0);
+  }
 }
 
 /// Offers a chain as the ring's `nth` and waits for it. The ring's entries are used one by one.
@@ -676,7 +678,10 @@ std::string_view Guest::check(unsigned device) {
   config.desc = GuestAddress(ring.desc);
   config.driver = GuestAddress(ring.avail);
   config.device = GuestAddress(ring.used);
-  if (!driver.bring_up(feature_mask(kFeatureVersion1), std::span(&config, 1))) {
+  // A back end that has gone is noticed when it is needed; the next start finds a new one.
+  for (unsigned tries = one.kind == Kind::kFs ? 2 : 1; tries > 0; --tries) {
+    if (driver.bring_up(feature_mask(kFeatureVersion1), std::span(&config, 1))) break;
+    if (tries > 1) continue;
     return "a device does not come up after a reset";
   }
   constexpr std::uint64_t kData = GuestRam::kPrivate + kRingBytes;

@@ -92,8 +92,9 @@ class Guest {
   /// Carries out one operation.
   void step(unsigned op, Input& input);
 
-  /// Takes back what the program did to the device's registers, as far as a driver can.
-  void calm(unsigned device);
+  /// Resets all devices and puts their BARs back.
+  void calm();
+  void reset(unsigned device) { targets_[device].driver->set_status(0); }
   /// Resets the device, brings it up, and has it do a request whose outcome is known. Nothing if it
   /// does, else what is wrong.
   std::string_view check(unsigned device);
