@@ -9,7 +9,9 @@
 #include <cstdlib>
 #include <mutex>
 #include <thread>
+#include <utility>
 
+#include "transport/pci/pci_root.h"
 #include "transport/pci/virtio_pci_device.h"
 #include "virtio/abi/blk.h"
 #include "virtio/abi/config.h"
@@ -122,9 +124,8 @@ std::uint64_t Guest::ring_at(unsigned device, unsigned queue) const {
 Guest::Target& Guest::target(Input& input) { return targets_[input.u8() % targets_.size()]; }
 
 void Guest::probe(Target& target) {
-  if (target.pci == nullptr || target.home != 0) return;
+  if (target.pci == nullptr || std::exchange(target.probed, true)) return;
   (void)target.pci->probe();
-  target.home = target.pci->bar();
   const std::uint32_t bar = target.pci->config_read(kPciBar0Offset, 4);
   if ((bar & kPciBarIo) != 0) target.ports = bar & ~std::uint32_t{3};
 }
@@ -625,7 +626,8 @@ void Guest::calm() {
   }
   for (Target& one : targets_) {
     if (one.pci != nullptr) {
-      one.pci->move_bar(one.home);
+      one.pci->move_bar(PciRoot::kMemoryWindow.base +
+                        VirtioPciDevice::kBarBytes * (one.number - 1));
       one.pci->set_command(kPciCommandMemory);
     }
     one.driver->set_status(0);

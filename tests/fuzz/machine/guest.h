@@ -107,8 +107,8 @@ class Guest {
     unsigned number = 0;  ///< on the bus
     std::unique_ptr<testing::RegisterDriver> driver;
     testing::PciRegisterDriver* pci = nullptr;
-    std::uint64_t home = 0;  ///< where the BAR was
-    std::uint64_t ports = 0;
+    bool probed = false;
+    std::uint64_t ports = 0;  ///< of the legacy registers; 0: none
     std::uint64_t features = 0;
   };
   struct Layout {
