@@ -7,7 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -34,6 +34,8 @@ namespace bellhop::fuzz {
 namespace {
 
 constexpr unsigned kMaxSteps = 64;
+constexpr std::chrono::seconds kShort{3};
+constexpr std::chrono::seconds kLong{20};
 
 /// Open descriptors, the folder's own left out.
 std::size_t open_descriptors() {
@@ -171,16 +173,16 @@ class Run {
     // One who was not there: what a vCPU found while the other wrote registers may be wrong.
     Guest guest(shared_, 0);
     // The others are left as they are: whatever they do, the bystander works. But the guest may
-    // have spoilt it by itself: memory that devices write to, a BAR over its own.
-    if (const auto fault = guest.check(0); !fault.empty()) {
+    // have spoilt it by itself: memory that devices write to, a BAR at the same place.
+    if (const auto fault = guest.check(0, kShort); !fault.empty()) {
       guest.calm();
-      const auto still = guest.check(0);
+      const auto still = guest.check(0, kLong);
       if (guest.port().over()) return;
       if (!still.empty()) broken(still);
     }
     guest.calm();
     for (unsigned i = 0; i < shared_.devices.size(); ++i) {
-      if (const auto fault = guest.check(i); !fault.empty()) {
+      if (const auto fault = guest.check(i, kLong); !fault.empty()) {
         if (guest.port().over()) return;
         broken(std::string(fault) + ": device " + std::to_string(i) + ", kind " +
                std::to_string(static_cast<int>(shared_.devices[i])));

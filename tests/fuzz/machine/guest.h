@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -97,7 +98,7 @@ class Guest {
   void reset(unsigned device) { targets_[device].driver->set_status(0); }
   /// Resets the device, brings it up, and has it do a request whose outcome is known. Nothing if it
   /// does, else what is wrong.
-  std::string_view check(unsigned device);
+  std::string_view check(unsigned device, std::chrono::seconds patience);
 
   [[nodiscard]] VcpuPort& port() noexcept { return port_; }
 
@@ -126,6 +127,7 @@ class Guest {
   static Layout layout(std::uint64_t at, std::uint16_t size);
   [[nodiscard]] std::uint64_t ring_at(unsigned device, unsigned queue) const;
   Target& target(Input& input);
+  Target& movable(Input& input);
   void probe(Target& target);
 
   void bring_up(Input& input);
@@ -143,7 +145,7 @@ class Guest {
   std::uint64_t value(Input& input);
 
   bool chain_done(testing::RegisterDriver& driver, const Layout& ring, std::uint16_t nth,
-                  std::span<const Piece> pieces);
+                  std::span<const Piece> pieces, std::chrono::seconds patience);
 
   Shared& shared_;
   VcpuPort port_;
