@@ -235,13 +235,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 // Two devices that a guest points at one place do race there, and may: what is told of guest RAM is
 // no fault of ours. The sanitizer asks here before it tells; what it asks is not instrumented, or
 // it would ask about that.
+// NOLINTBEGIN(readability-identifier-naming): the names are the sanitizer's
 extern "C" int __tsan_get_report_mop(void* report, unsigned long index, int* tid, void** address,
                                      int* size, int* write, int* atomic, void** trace,
                                      unsigned long trace_size);
 namespace __tsan {
 class ReportDesc;
 bool OnReport(const ReportDesc* report, bool suppressed);
-[[gnu::no_sanitize("thread")]] bool OnReport(const ReportDesc* report, bool suppressed) {
+__attribute__((no_sanitize_thread)) bool OnReport(const ReportDesc* report, bool suppressed) {
   int ignored = 0;
   void* address = nullptr;
   void* trace = nullptr;
@@ -253,4 +254,5 @@ bool OnReport(const ReportDesc* report, bool suppressed);
   return suppressed || at - ram < bellhop::fuzz::GuestRam::kBytes;
 }
 }  // namespace __tsan
+// NOLINTEND(readability-identifier-naming)
 #endif
