@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -133,7 +134,9 @@ std::optional<std::vector<std::byte>> FakeVcpu::perform_unless(ScriptedExit exit
   answers_[number];
   changed_.notify_all();
   while (true) {
-    changed_.wait(lock, [&] { return finished_ >= number || kicks_ != kicks; });
+    // A machine that is paused already ends without a kick: looked for now and then.
+    changed_.wait_for(lock, std::chrono::milliseconds(10),
+                      [&] { return finished_ >= number || kicks_ != kicks; });
     if (finished_ >= number) return std::move(answers_.extract(number).mapped());
     kicks = kicks_;
     lock.unlock();

@@ -44,7 +44,7 @@ class FakeVcpu final : public Vcpu {
   std::vector<std::byte> perform(ScriptedExit exit);
 
   /// The same, for a machine that may end meanwhile: nothing if it has, with the exit taken back or
-  /// half done. `ended` is asked first and after every kick.
+  /// half done. `ended` is asked first, after every kick, and now and then.
   std::optional<std::vector<std::byte>> perform_unless(ScriptedExit exit,
                                                        const std::function<bool()>& ended);
 

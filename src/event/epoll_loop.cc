@@ -45,7 +45,7 @@ class OneShot final : public FdWatch {
   void arm() noexcept override {
     if (armed_) return;
     armed_ = true;
-    ++loop_.system_calls_;
+    loop_.system_calls_.add();
     (void)control(EPOLL_CTL_MOD, events_);
   }
   [[nodiscard]] int control(int operation, std::uint32_t events) noexcept {
@@ -116,7 +116,7 @@ Result<std::unique_ptr<FdWatch>> EpollLoop::watch_fd(int fd, Readiness readiness
 }
 
 void EpollLoop::signal(const EventFd& event) noexcept {
-  ++system_calls_;
+  system_calls_.add();
   event.signal();
 }
 
@@ -142,7 +142,7 @@ void EpollLoop::run_once(std::chrono::nanoseconds timeout) {
 }
 
 void EpollLoop::wait(std::chrono::nanoseconds timeout) noexcept {
-  ++system_calls_;
+  system_calls_.add();
   const timespec time = to_timespec(timeout);
   int count = ::epoll_pwait2(epoll_.get(), ready_.data(), kBatch,
                              timeout == kForever ? nullptr : &time, nullptr);
@@ -161,7 +161,7 @@ void EpollLoop::dispatch() noexcept {
       watch->one_shot->fired();
       continue;
     }
-    ++system_calls_;
+    system_calls_.add();
     // Zero if another reader was quicker.
     if (const std::uint64_t count = watch->event->consume(); count != 0) {
       watch->handler->on_event(count);

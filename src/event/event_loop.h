@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/relaxed_counter.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -184,8 +185,8 @@ class EventLoop {
   virtual void run_once(std::chrono::nanoseconds timeout) = 0;
   virtual void stop() noexcept = 0;
 
-  /// System calls made by the loop so far: for "system calls for a request".
-  [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_; }
+  /// System calls made by the loop so far: for "system calls for a request". Any thread.
+  [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_.get(); }
 
  protected:
   EventLoop() = default;
@@ -203,7 +204,7 @@ class EventLoop {
   [[nodiscard]] virtual bool has_news() const noexcept = 0;
 
   ::io_uring* uring_ = nullptr;
-  std::uint64_t system_calls_ = 0;
+  RelaxedCounter system_calls_;  ///< the loop's thread writes
 
  private:
   bool look_around() noexcept;

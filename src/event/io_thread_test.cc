@@ -40,6 +40,20 @@ TEST_P(IoThreadTest, HasANameAThreadIdAndALoop) {
   }
 }
 
+// As a machine's counters do while it runs: the thread sanitizer sees a plain integer.
+TEST_P(IoThreadTest, CountsSystemCallsForOtherThreads) {
+  auto thread = IoThread::start(config());
+  ASSERT_TRUE(thread) << thread.error().message;
+  std::uint64_t before = (*thread)->loop().system_calls();
+  for (int i = 0; i < 100; ++i) {
+    (*thread)->run_sync([] {});
+    const std::uint64_t now = (*thread)->loop().system_calls();
+    EXPECT_GE(now, before);
+    before = now;
+  }
+  EXPECT_GT(before, 0U);
+}
+
 TEST_P(IoThreadTest, CutsALongName) {
   auto wanted = config();
   wanted.name = "a-name-of-more-than-fifteen-bytes";

@@ -144,7 +144,7 @@ Status UringLoop::claim() {
 
 int UringLoop::enable() noexcept {
   // From here on the calling thread is the only one that may submit.
-  ++system_calls_;
+  system_calls_.add();
   const int error = ::io_uring_enable_rings(&ring_);
   enabled_ = error == 0;
   if (!enabled_) return error;
@@ -219,7 +219,7 @@ std::optional<int> UringLoop::cancel(IoOp& op) noexcept {
       completion.user_data = 0;
       return completion.result;
     }
-    ++system_calls_;
+    system_calls_.add();
     const int got = ::io_uring_submit_and_wait(&ring_, 1);
     if (got < 0 && got != -EINTR && got != -EAGAIN && got != -EBUSY) return std::nullopt;
   }
@@ -230,7 +230,7 @@ void UringLoop::signal(const EventFd& event) noexcept {
   if (!enabled_) return event.signal();
   if (event.shared()) {
     // io_uring would look at O_NONBLOCK, then the eventfd does: a peer could change it between.
-    system_calls_ += 2;
+    system_calls_.add(2);
     return event.signal();
   }
   ::io_uring_sqe* const sqe = get_sqe();
@@ -245,7 +245,7 @@ void UringLoop::signal_failed(int fd, int error) noexcept {
   // One whose counter is at its maximum (EAGAIN) is signalled already.
   if (error != -EOPNOTSUPP) return;
   const std::uint64_t one = 1;
-  ++system_calls_;
+  system_calls_.add();
   [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
 }
 
@@ -311,7 +311,7 @@ bool UringLoop::must_enter() const noexcept {
 }
 
 void UringLoop::submit() noexcept {
-  ++system_calls_;
+  system_calls_.add();
   // On -EBUSY the completion queue has overflowed: make room and let the kernel flush it.
   if (::io_uring_submit_and_get_events(&ring_) == -EBUSY) take_completions();
 }
@@ -321,7 +321,7 @@ void UringLoop::submit_and_wait(std::chrono::nanoseconds timeout) noexcept {
     if (must_enter()) submit();
     return;
   }
-  ++system_calls_;
+  system_calls_.add();
   if (timeout == kForever) {
     (void)::io_uring_submit_and_wait(&ring_, 1);
     return;

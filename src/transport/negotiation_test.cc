@@ -40,8 +40,8 @@ TEST_P(NegotiationTest, ComesUpAndEchoes) {
   }
   EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::kFeatures);
   EXPECT_EQ(fixture_.life->guest_faults(), 0U);
-  // Kicks reach the eventfd without an exit, or the other way round: once the I/O thread sleeps, the
-  // driver is asked for them.
+  // Kicks reach the eventfd without an exit, or the other way round: once the I/O thread sleeps,
+  // the driver is asked for them.
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   ASSERT_TRUE(fixture_.echoes(0, 1));
   EXPECT_EQ(fixture_.vm.ioeventfds().size(), sync() ? 0U : TransportFixture::kQueues);
@@ -370,6 +370,48 @@ TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   EXPECT_TRUE(eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
   EXPECT_TRUE(fixture_.echoes(1, 5)) << "the other queue never noticed";
   EXPECT_TRUE(fixture_.works_after_reset());
+}
+
+// A back end is made for the thread that drains when the device is activated: whatever the host
+// refuses later, through whichever register, that thread stays the same.
+TEST_P(NegotiationTest, WhoDrainsIsSettledUntilTheReset) {
+  ASSERT_TRUE(fixture_.bring_up());
+  const Drain settled = sync() ? Drain::kByVcpu : Drain::kByIoThread;
+  const auto holds = [&](const char* after) {
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      EXPECT_EQ(fixture_.life->drain(queue), settled) << after;
+      EXPECT_TRUE(fixture_.echoes(queue, static_cast<std::uint8_t>(queue + 1))) << after;
+    }
+  };
+  // None, one that the neighbour has taken meanwhile, and all of them.
+  for (const unsigned allowed : {0U, 1U, 100U}) {
+    fixture_.vm.set_max_ioeventfds(allowed);
+    fixture_.life->pause();
+    fixture_.life->resume();
+    holds("pause and resume");
+    if (fixture_.pci) {
+      fixture_.pci->set_command(kPciCommandMemory);
+      fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+      holds("bus mastering off and on");
+      fixture_.pci->move_bar(fixture_.pci->bar() + 0x10'0000);
+      holds("a BAR that moved");
+      fixture_.pci->set_command(kPciCommandBusMaster);
+      fixture_.pci->set_command(kPciCommandMemory | kPciCommandBusMaster);
+      holds("decoding off and on");
+    }
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      const auto state = fixture_.life->quiesce_queue(queue);
+      ASSERT_TRUE(state.has_value());
+      EXPECT_EQ(state->next_avail, state->next_used) << "all of it was given back";
+      ASSERT_TRUE(fixture_.life->resume_queue(queue, *state).has_value());
+    }
+    holds("one queue after the other");
+  }
+  // A reset begins anew: without ioeventfds a vCPU drains.
+  fixture_.vm.set_max_ioeventfds(0);
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.life->drain(0), Drain::kByVcpu);
+  EXPECT_TRUE(fixture_.echoes(0, 9));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -124,7 +124,6 @@ Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
   const Pop answer = ring_->pop(chain);
   if (answer == Pop::kChain) [[likely]] {
     --left_;
-    ++taken_;
     return answer;
   }
   return answer == Pop::kMalformed ? give_back_malformed(chain) : answer;
@@ -134,23 +133,19 @@ Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
   Pop answer = Pop::kMalformed;
   while (answer == Pop::kMalformed) {
     ring_->complete(chain, handler_->malformed(chain));
-    malformed_ = true;
+    ++malformed_;
     if (--left_ == 0) {
       turn_over_ = true;
       return Pop::kEmpty;
     }
     answer = ring_->pop(chain);
   }
-  if (answer == Pop::kChain) {
-    --left_;
-    ++taken_;
-  }
+  if (answer == Pop::kChain) --left_;
   return answer;
 }
 
 bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
   if (!ring_->rewind(chain)) return false;
-  --taken_;
   ++left_;
   return true;
 }
@@ -187,13 +182,14 @@ bool QueueRunner::drain_once(Signal signal) noexcept {
   ring_->suppress_kicks();
   serving_ = true;
   yielded_ = false;
-  malformed_ = false;
-  taken_ = 0;
+  malformed_ = 0;
+  const std::uint32_t before = left_;
   handler_->drain();
-  if (taken_ != 0) handler_->submit();
+  const bool some = before - left_ != malformed_;
+  if (some) handler_->submit();
   serving_ = false;
   publish(signal);
-  if (!ring_->broken()) return taken_ != 0 || malformed_;
+  if (!ring_->broken()) return some || malformed_ != 0;
   faults_->queue_broken();
   return false;
 }

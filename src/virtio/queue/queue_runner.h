@@ -171,17 +171,16 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   QueueCounters counters_;
 
   std::optional<SplitRing> ring_;
-  bool serving_ = false;     ///< inside drain(), submit() or with_queue_lock()
-  bool stopping_ = false;    ///< nothing more is taken
-  bool kicked_ = false;      ///< a kick waits for this round's end
-  bool suppressed_ = false;  ///< the driver was asked not to kick
-  bool parked_ = false;      ///< the handler waits for something else than chains
-  bool woken_ = false;       ///< it is to be called all the same
-  bool yielded_ = false;     ///< the handler lets others go first
-  bool turn_over_ = false;   ///< nothing more is taken in this one
-  bool malformed_ = false;   ///< the drain under way met a malformed chain
-  std::uint32_t taken_ = 0;  ///< by the drain under way
-  std::uint32_t left_ = 0;   ///< chains that this turn may still take
+  bool serving_ = false;         ///< inside drain(), submit() or with_queue_lock()
+  bool stopping_ = false;        ///< nothing more is taken
+  bool kicked_ = false;          ///< a kick waits for this round's end
+  bool suppressed_ = false;      ///< the driver was asked not to kick
+  bool parked_ = false;          ///< the handler waits for something else than chains
+  bool woken_ = false;           ///< it is to be called all the same
+  bool yielded_ = false;         ///< the handler lets others go first
+  bool turn_over_ = false;       ///< nothing more is taken in this one
+  std::uint32_t malformed_ = 0;  ///< chains that the drain under way met
+  std::uint32_t left_ = 0;       ///< chains that this turn may still take
   std::atomic<bool> running_{false};
 
   /// kByVcpu: whose turn it is with the ring. Otherwise only start and stop take it.

@@ -494,6 +494,103 @@ TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   run_requests(100);
 }
 
+/// Answers every request at once, while its driver offers the next one: a drain that never finds
+/// the ring empty.
+class EndlessHandler final : public QueueHandler {
+ public:
+  EndlessHandler(QueueRunner& runner, FakeDriver& driver, bool malformed)
+      : runner_(runner), driver_(driver), malformed_(malformed) {}
+
+  void drain() noexcept override {
+    while (runner_.pop(chain_) == Pop::kChain) {
+      runner_.complete(chain_, 0);
+      refill();
+    }
+  }
+  void submit() noexcept override {}
+  std::uint32_t malformed(DescriptorChain& /*chain*/) noexcept override {
+    refill();
+    return 0;
+  }
+  /// What a vCPU does meanwhile.
+  void refill() noexcept {
+    ++answered;
+    if (answered >= kRequests) return;
+    (void)driver_.reap();
+    (void)driver_.add({{kData, malformed_ ? 0U : 8U, true}});
+    (void)driver_.offer();
+  }
+
+  static constexpr unsigned kRequests = 20'000;
+  std::atomic<unsigned> answered{0};
+
+ private:
+  QueueRunner& runner_;
+  FakeDriver& driver_;
+  bool malformed_;
+  DescriptorChain chain_;
+};
+
+/// How many of the other queue's requests were answered before it was served.
+class BystanderHandler final : public QueueHandler {
+ public:
+  BystanderHandler(QueueRunner& runner, const EndlessHandler& other)
+      : runner_(runner), other_(other) {}
+  void drain() noexcept override {
+    while (runner_.pop(chain_) == Pop::kChain) {
+      waited = other_.answered.load();
+      runner_.complete(chain_, 0);
+    }
+  }
+  void submit() noexcept override {}
+  std::atomic<unsigned> waited{UINT32_MAX};
+
+ private:
+  QueueRunner& runner_;
+  const EndlessHandler& other_;
+  DescriptorChain chain_;
+};
+
+TEST_P(QueueRunnerTest, ADriverThatRefillsItsRingDoesNotKeepTheThread) {
+  for (const bool malformed : {false, true}) {
+    driver = FakeDriver(memory, kRing, kSize, features);
+    EndlessHandler endless(*runner, driver, malformed);
+    runner->set_handler(&endless);
+    start();
+    FakeDriver second(memory, GuestAddress(kRing.value() + 0x10000), kSize, features);
+    auto second_runner = must(QueueRunner::create({.thread = thread.get(),
+                                                   .drain = Drain::kByIoThread,
+                                                   .interrupt = &interrupt,
+                                                   .faults = &sink}));
+    BystanderHandler bystander(*second_runner, endless);
+    second_runner->set_handler(&bystander);
+    second_runner->start(
+        must(SplitRing::activate(memory, second.config(), features, second_runner->counters())));
+    thread->run_sync([] {});
+    for (int i = 0; i < 4; ++i) {
+      ASSERT_TRUE(driver.add({{kData, malformed ? 0U : 8U, true}}));
+    }
+    ASSERT_TRUE(second.add({{kData, 8, true}}));
+    // Both at once: the thread finds the endless one first, or the other.
+    thread->run_sync([&] {
+      (void)driver.offer();
+      (void)second.offer();
+      runner->doorbell().signal();
+      second_runner->doorbell().signal();
+      runner->kick_once();
+      second_runner->kick_once();
+    });
+    ASSERT_TRUE(eventually([&] { return bystander.waited != UINT32_MAX; }));
+    EXPECT_LE(bystander.waited, 2 * QueueRunner::kMaxChainsInOneTurn);
+    // Where completions are shown one by one the driver can refill without end.
+    const unsigned all = features.event_idx && !malformed ? EndlessHandler::kRequests : 4;
+    EXPECT_TRUE(eventually([&] { return endless.answered >= all; })) << endless.answered;
+    second_runner->stop();
+    runner->stop();
+    runner->set_handler(handler.get());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, QueueRunnerTest,
                          ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
                                            Mode{NotifyMode::kIoEventFd, true, true},

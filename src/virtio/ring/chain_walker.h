@@ -8,53 +8,75 @@
 
 namespace bellhop {
 
-/// Collects the buffers of one chain from its descriptors, direct and indirect, and checks them:
-/// all that does not depend on how the ring itself is laid out (virtio 1.3, 2.7.4, 2.7.5, 2.8.6).
+/// Collects the buffers of one chain from its descriptors and checks them (virtio 1.3, 2.7.4,
+/// 2.7.5): all that does not depend on how the ring itself is laid out.
 ///
 /// A chain has at most kMaxChainBuffers buffers, whatever the size of its ring: an indirect table
 /// may hold more entries than the ring, as Linux does and 2.7.5.3.1 forbids. Every buffer is copied
 /// out and bounds-checked; together they stay below 2^32 bytes.
+///
+/// On the path of every request: one function, whose sums stay in registers.
 class ChainWalker {
  public:
-  ChainWalker(const GuestMemory& memory, DescriptorChain& chain) noexcept
-      : memory_(memory), chain_(chain) {
-    chain_.readable_ = 0;
-    chain_.writable_ = 0;
-  }
-
-  /// One direct or indirect buffer. False: the chain is malformed.
-  bool add(std::uint64_t address, std::uint32_t length, bool device_writes) noexcept {
-    const std::size_t count = std::size_t{chain_.readable_} + chain_.writable_;
-    if (length == 0 || count == kMaxChainBuffers) return false;
-    const auto buffer = memory_.span(GuestAddress(address), length);
-    if (!buffer) return false;
-    bytes_ += length;
-    if (bytes_ > UINT32_MAX) return false;
-    chain_.buffers_[count] = *buffer;
-    if (device_writes) {
-      ++chain_.writable_;
-    } else {
-      if (chain_.writable_ != 0) return false;  // 2.7.4.2: readable ones come first
-      ++chain_.readable_;
-      readable_bytes_ = bytes_;
+  /// Follows the links from entry `index` of `table`, which has `entries`; more than that many are
+  /// a loop. False: the chain is malformed.
+  static bool walk(const GuestMemory& memory, GuestSpan table, std::uint32_t entries,
+                   std::uint32_t index, bool indirect, DescriptorChain& chain) noexcept {
+    using namespace virtio;
+    std::uint32_t hops = entries;
+    std::uint64_t bytes = 0;
+    std::uint64_t readable_bytes = 0;
+    bool in_table = false;
+    chain.readable_ = 0;
+    chain.writable_ = 0;
+    while (true) {
+      Desc desc{};
+      if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return false;
+      if ((desc.flags & kDescIndirect) != 0) {
+        // 2.7.5.3.1: not nested, not with NEXT, a whole number of entries. Direct descriptors may
+        // come before it (2.7.5.3.2).
+        if (in_table || !indirect || (desc.flags & kDescNext) != 0) return false;
+        if (desc.len == 0 || desc.len % sizeof(Desc) != 0) return false;
+        const auto found = memory.span(GuestAddress(desc.addr), desc.len);
+        if (!found) return false;
+        table = *found;
+        entries = desc.len / std::uint32_t{sizeof(Desc)};
+        hops = entries;
+        index = 0;
+        in_table = true;
+        continue;
+      }
+      if (hops-- == 0) return false;
+      const std::size_t count = std::size_t{chain.readable_} + chain.writable_;
+      if (desc.len == 0 || count == kMaxChainBuffers) return false;
+      const auto buffer = memory.span(GuestAddress(desc.addr), desc.len);
+      if (!buffer) return false;
+      bytes += desc.len;
+      if (bytes > UINT32_MAX) return false;
+      chain.buffers_[count] = *buffer;
+      if ((desc.flags & kDescWrite) != 0) {
+        ++chain.writable_;
+      } else {
+        if (chain.writable_ != 0) return false;  // 2.7.4.2: readable ones come first
+        ++chain.readable_;
+        readable_bytes = bytes;
+      }
+      if ((desc.flags & kDescNext) == 0) break;
+      index = desc.next;
     }
+    chain.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes);
+    chain.writable_bytes_ = static_cast<std::uint32_t>(bytes - readable_bytes);
     return true;
   }
-  /// All buffers of an indirect table, the chain's last descriptor.
-  bool add_table(std::uint64_t address, std::uint32_t length) noexcept;
-  void finish() noexcept {
-    chain_.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes_);
-    chain_.writable_bytes_ = static_cast<std::uint32_t>(bytes_ - readable_bytes_);
-  }
-  /// A malformed chain: only its last buffer is left, if that can be found and the device may write
-  /// it. It is where many devices answer.
-  void keep_only(std::uint64_t address, std::uint32_t length) noexcept;
 
- private:
-  const GuestMemory& memory_;
-  DescriptorChain& chain_;
-  std::uint64_t bytes_ = 0;
-  std::uint64_t readable_bytes_ = 0;
+  /// A malformed chain: only `last`, its last buffer, is left if it is not empty.
+  static void keep_only(GuestSpan last, DescriptorChain& chain) noexcept {
+    chain.readable_ = 0;
+    chain.readable_bytes_ = 0;
+    chain.writable_ = last.empty() ? 0 : 1;
+    chain.writable_bytes_ = static_cast<std::uint32_t>(last.size());
+    if (!last.empty()) chain.buffers_[0] = last;
+  }
 };
 
 }  // namespace bellhop

@@ -115,7 +115,7 @@ Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   chain.head_ = head;
   chain.next_avail_ = next_avail_;
   chain.taken_ = true;
-  if (walk(head, chain)) [[likely]] {
+  if (ChainWalker::walk(*memory_, desc_, size_, head, features_.indirect, chain)) [[likely]] {
     counters_->chains.add();
     return Pop::kChain;
   }
@@ -124,35 +124,10 @@ Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   return Pop::kMalformed;
 }
 
-bool SplitRing::walk(std::uint16_t head, DescriptorChain& chain) const noexcept {
-  ChainWalker walker(*memory_, chain);
-  std::uint32_t index = head;
-  // More direct descriptors than the ring has are a loop.
-  for (std::uint32_t hops = 0; hops < size_; ++hops) {
-    Desc desc{};
-    if (index >= size_ || !desc_.load(std::size_t{index} * sizeof(Desc), desc)) return false;
-    if ((desc.flags & kDescIndirect) != 0) {
-      // 2.7.5.3.1: not with NEXT. Direct descriptors may come before it (2.7.5.3.2).
-      if (!features_.indirect || (desc.flags & kDescNext) != 0) return false;
-      if (!walker.add_table(desc.addr, desc.len)) return false;
-      walker.finish();
-      return true;
-    }
-    if (!walker.add(desc.addr, desc.len, (desc.flags & kDescWrite) != 0)) return false;
-    if ((desc.flags & kDescNext) == 0) {
-      walker.finish();
-      return true;
-    }
-    index = desc.next;
-  }
-  return false;
-}
-
 /// The last buffer of a malformed chain, however long the chain is, as far as links can be
 /// followed.
 void SplitRing::find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept {
-  ChainWalker walker(*memory_, chain);
-  walker.keep_only(0, 0);
+  ChainWalker::keep_only({}, chain);
   GuestSpan table = desc_;
   std::uint32_t entries = size_;
   std::uint32_t index = head;
@@ -170,7 +145,8 @@ void SplitRing::find_answer(std::uint16_t head, DescriptorChain& chain) const no
       continue;
     }
     if ((desc.flags & kDescNext) == 0) {
-      if ((desc.flags & kDescWrite) != 0) walker.keep_only(desc.addr, desc.len);
+      const auto last = memory_->span(GuestAddress(desc.addr), desc.len);
+      if ((desc.flags & kDescWrite) != 0 && last) ChainWalker::keep_only(*last, chain);
       return;
     }
     index = desc.next;

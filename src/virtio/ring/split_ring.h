@@ -86,7 +86,6 @@ class SplitRing {
   SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept
       : memory_(&memory), features_(features), counters_(&counters) {}
 
-  bool walk(std::uint16_t head, DescriptorChain& chain) const noexcept;
   void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
   Pop give_up() noexcept;
   void put_used(std::uint16_t head, std::uint32_t written) noexcept;

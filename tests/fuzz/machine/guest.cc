@@ -9,7 +9,9 @@
 #include <cstdlib>
 #include <mutex>
 #include <thread>
+#include <utility>
 
+#include "transport/pci/pci_root.h"
 #include "transport/pci/virtio_pci_device.h"
 #include "virtio/abi/blk.h"
 #include "virtio/abi/config.h"
@@ -34,7 +36,6 @@ constexpr std::uint64_t kMmioStride = 0x1000;
 constexpr std::uint64_t kRingBytes = 0x4000;
 constexpr std::uint16_t kMaxSize = 256;
 constexpr unsigned kMaxQueues = 8;
-constexpr std::chrono::seconds kPatience{20};
 
 constexpr unsigned kWidths[] = {1, 2, 4, 8};
 constexpr std::uint64_t kAddresses[] = {
@@ -121,10 +122,15 @@ std::uint64_t Guest::ring_at(unsigned device, unsigned queue) const {
 
 Guest::Target& Guest::target(Input& input) { return targets_[input.u8() % targets_.size()]; }
 
+/// One whose place on the bus may change: not the bystander, if there is another.
+Guest::Target& Guest::movable(Input& input) {
+  const std::size_t number = input.u8();
+  return targets_.size() > 1 ? targets_[1 + number % (targets_.size() - 1)] : targets_[0];
+}
+
 void Guest::probe(Target& target) {
-  if (target.pci == nullptr || target.home != 0) return;
+  if (target.pci == nullptr || std::exchange(target.probed, true)) return;
   (void)target.pci->probe();
-  target.home = target.pci->bar();
   const std::uint32_t bar = target.pci->config_read(kPciBar0Offset, 4);
   if ((bar & kPciBarIo) != 0) target.ports = bar & ~std::uint32_t{3};
 }
@@ -186,7 +192,7 @@ void Guest::step(unsigned op, Input& input) {
       return;
     }
     case 21: {
-      Target& one = target(input);
+      Target& one = movable(input);
       if (one.pci == nullptr) return access_register(true, input);
       probe(one);
       // Memory decoding mostly stays on: without it nothing else is reached.
@@ -507,7 +513,7 @@ void Guest::access_register(bool store, Input& input) {
 }
 
 void Guest::access_config(bool by_ports, Input& input) {
-  Target& one = target(input);
+  Target& one = movable(input);
   if (one.pci == nullptr) return access_register(true, input);
   probe(one);
   static constexpr std::uint32_t kOffsets[] = {
@@ -617,22 +623,25 @@ void Guest::kicks(Input& input) {
 
 // ---- checks ----
 
-void Guest::calm(unsigned device) {
-  Target& one = targets_[device];
-  if (one.pci == nullptr) {
-    one.driver->set_status(0);
-    return;
+void Guest::calm() {
+  // All away first: one may lie where another belongs.
+  for (Target& one : targets_) {
+    probe(one);
+    if (one.pci != nullptr) one.pci->set_command(0);
   }
-  if (one.home == 0) probe(one);
-  one.pci->set_command(0);
-  one.pci->move_bar(one.home);
-  one.pci->set_command(kPciCommandMemory);
-  one.driver->set_status(0);
+  for (Target& one : targets_) {
+    if (one.pci != nullptr) {
+      one.pci->move_bar(PciRoot::kMemoryWindow.base +
+                        VirtioPciDevice::kBarBytes * (one.number - 1));
+      one.pci->set_command(kPciCommandMemory);
+    }
+    one.driver->set_status(0);
+  }
 }
 
 /// Offers a chain as the ring's `nth` and waits for it. The ring's entries are used one by one.
 bool Guest::chain_done(RegisterDriver& driver, const Layout& ring, std::uint16_t nth,
-                       std::span<const Piece> pieces) {
+                       std::span<const Piece> pieces, std::chrono::seconds patience) {
   const GuestRam& ram = shared_.ram;
   for (std::uint32_t i = 0; i < pieces.size(); ++i) {
     Desc desc{};
@@ -646,7 +655,7 @@ bool Guest::chain_done(RegisterDriver& driver, const Layout& ring, std::uint16_t
   ram.put(ring.avail + kAvailRingOffset + 2U * (nth % ring.size), std::uint16_t{0});
   ram.put(ring.avail + kAvailIdxOffset, static_cast<std::uint16_t>(nth + 1));
   driver.kick(0);
-  const auto end = std::chrono::steady_clock::now() + kPatience;
+  const auto end = std::chrono::steady_clock::now() + patience;
   for (unsigned turn = 0;; ++turn) {
     const auto used = ram.get<std::uint16_t>(ring.used + kUsedIdxOffset);
     if (used == nth + 1) break;
@@ -657,7 +666,7 @@ bool Guest::chain_done(RegisterDriver& driver, const Layout& ring, std::uint16_t
   return ram.get<std::uint32_t>(ring.used + kUsedRingOffset + 8U * (nth % ring.size)) == 0;
 }
 
-std::string_view Guest::check(unsigned device) {
+std::string_view Guest::check(unsigned device, std::chrono::seconds patience) {
   Target& one = targets_[device];
   const GuestRam& ram = shared_.ram;
   probe(one);
@@ -676,13 +685,16 @@ std::string_view Guest::check(unsigned device) {
   config.desc = GuestAddress(ring.desc);
   config.driver = GuestAddress(ring.avail);
   config.device = GuestAddress(ring.used);
-  if (!driver.bring_up(feature_mask(kFeatureVersion1), std::span(&config, 1))) {
+  // A back end that has gone is noticed when it is needed; the next start finds a new one.
+  for (unsigned tries = one.kind == Kind::kFs ? 2 : 1; tries > 0; --tries) {
+    if (driver.bring_up(feature_mask(kFeatureVersion1), std::span(&config, 1))) break;
+    if (tries > 1) continue;
     return "a device does not come up after a reset";
   }
   constexpr std::uint64_t kData = GuestRam::kPrivate + kRingBytes;
   if (one.kind == Kind::kRng) {
     const std::array<Piece, 1> chain{Piece{kData, 64, true}};
-    return chain_done(driver, ring, 0, chain) ? "" : "no entropy after a reset";
+    return chain_done(driver, ring, 0, chain, patience) ? "" : "no entropy after a reset";
   }
   if (one.kind != Kind::kBlk) return "";
   constexpr std::uint32_t kBytes = 1024;
@@ -704,7 +716,8 @@ std::string_view Guest::check(unsigned device) {
     const std::array<Piece, 3> chain{Piece{kHeader, sizeof header, false},
                                      Piece{kData, kBytes, type == kBlkTypeIn},
                                      Piece{kStatus, 1, true}};
-    if (!chain_done(driver, ring, nth++, chain)) return "a disk does not answer after a reset";
+    if (!chain_done(driver, ring, nth++, chain, patience))
+      return "a disk does not answer after a reset";
     if (ram.get<std::uint8_t>(kStatus) != kBlkStatusOk) return "a disk fails after a reset";
   }
   if (ram.get<decltype(pattern)>(kData) != pattern) return "a disk has lost what was written";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -92,11 +93,12 @@ class Guest {
   /// Carries out one operation.
   void step(unsigned op, Input& input);
 
-  /// Takes back what the program did to the device's registers, as far as a driver can.
-  void calm(unsigned device);
+  /// Resets all devices and puts their BARs back.
+  void calm();
+  void reset(unsigned device) { targets_[device].driver->set_status(0); }
   /// Resets the device, brings it up, and has it do a request whose outcome is known. Nothing if it
   /// does, else what is wrong.
-  std::string_view check(unsigned device);
+  std::string_view check(unsigned device, std::chrono::seconds patience);
 
   [[nodiscard]] VcpuPort& port() noexcept { return port_; }
 
@@ -106,8 +108,8 @@ class Guest {
     unsigned number = 0;  ///< on the bus
     std::unique_ptr<testing::RegisterDriver> driver;
     testing::PciRegisterDriver* pci = nullptr;
-    std::uint64_t home = 0;  ///< where the BAR was
-    std::uint64_t ports = 0;
+    bool probed = false;
+    std::uint64_t ports = 0;  ///< of the legacy registers; 0: none
     std::uint64_t features = 0;
   };
   struct Layout {
@@ -125,6 +127,7 @@ class Guest {
   static Layout layout(std::uint64_t at, std::uint16_t size);
   [[nodiscard]] std::uint64_t ring_at(unsigned device, unsigned queue) const;
   Target& target(Input& input);
+  Target& movable(Input& input);
   void probe(Target& target);
 
   void bring_up(Input& input);
@@ -142,7 +145,7 @@ class Guest {
   std::uint64_t value(Input& input);
 
   bool chain_done(testing::RegisterDriver& driver, const Layout& ring, std::uint16_t nth,
-                  std::span<const Piece> pieces);
+                  std::span<const Piece> pieces, std::chrono::seconds patience);
 
   Shared& shared_;
   VcpuPort port_;

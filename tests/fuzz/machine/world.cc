@@ -29,7 +29,6 @@ namespace bellhop::fuzz {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::FakeVhost;
 using testing::MemoryNic;
 using testing::must;
 
@@ -68,7 +67,7 @@ class Files {
                static_cast<std::streamsize>(kernel.size()));
     for (const std::string& disk : {path("uring"), path("threads"), path("native"), path("faulty"),
                                     in_memory("bystander"), in_memory("inline")}) {
-      std::ofstream{disk};
+      const std::ofstream file(disk);
       fs::resize_file(disk, kDiskBytes);
     }
   }
