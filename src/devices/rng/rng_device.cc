@@ -89,9 +89,10 @@ Status RngDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* co
 }
 
 void RngDevice::reset() noexcept {
-  QueueRunner* const runner = std::exchange(runner_, nullptr);
-  if (runner == nullptr) return;
-  runner->thread().run_sync([&] { runner->thread().loop().stop_timer(*this); });
+  if (runner_ == nullptr) return;
+  // The timer may fire until it is stopped.
+  runner_->thread().run_sync([this] { runner_->thread().loop().stop_timer(*this); });
+  runner_ = nullptr;
 }
 
 std::vector<DeviceStat> RngDevice::stats() const {
