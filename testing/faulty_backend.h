@@ -39,6 +39,7 @@ class FaultyBackend final : public BlockBackend {
   [[nodiscard]] std::uint64_t submitted(BlockOp op) const;
 
   [[nodiscard]] const BlockLimits& limits() const noexcept override { return inner_->limits(); }
+  [[nodiscard]] Result<std::uint64_t> measure() const override { return inner_->measure(); }
   [[nodiscard]] const char* kind() const noexcept override { return "faulty"; }
   Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                  unsigned depth) override;

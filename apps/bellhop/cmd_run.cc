@@ -18,6 +18,7 @@
 #include "apps/bellhop/terminal_input.h"
 #include "base/descriptor_limit.h"
 #include "config/machine_options.h"
+#include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/boot/kernel_boot.h"
 #include "machine/machine.h"
@@ -154,28 +155,23 @@ struct KeyPipe {
 };
 
 /// Nothing if no console is at stdio. Errors: no pipe left.
-Result<std::optional<KeyPipe>> connect_keys(MachineConfig& config) {
+Result<std::optional<KeyPipe>> connect_keys(const MachineConfig& config) {
+  const auto at_stdio = [](const ConsoleConfig& console) {
+    return std::ranges::find(console.ports, ConsolePortConfig::End::kStdio,
+                             &ConsolePortConfig::end) != console.ports.end();
+  };
   std::optional<KeyPipe> keys;
-  for (ConsoleConfig& console : config.consoles) {
-    if (std::ranges::find(console.ports, ConsolePortConfig::End::kStdio, &ConsolePortConfig::end) ==
-        console.ports.end()) {
-      continue;
-    }
-    std::array<int, 2> fds{};
-    if (::pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("--console stdio");
-    keys.emplace(KeyPipe{UniqueFd(fds[0]), UniqueFd(fds[1])});
-    console.stdio_input = fds[0];
-  }
+  if (std::ranges::none_of(config.consoles, at_stdio)) return keys;
+  std::array<int, 2> fds{};
+  if (::pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("--console stdio");
+  keys.emplace(KeyPipe{UniqueFd(fds[0]), UniqueFd(fds[1])});
   return keys;
 }
 
 /// Of the terminal, for a console at stdio.
-void tell_window_size(const MachineConfig& config) {
+void tell_window_size(ConsoleWindow& window) {
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
-  for (const ConsoleConfig& console : config.consoles) {
-    if (console.window) console.window->set_size(size.ws_col, size.ws_row);
-  }
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) window.set_size(size.ws_col, size.ws_row);
 }
 
 /// While it lives, the guest's serial port hears that its output takes bytes again.
@@ -192,7 +188,7 @@ class RoomForSerial {
   SerialOutput& serial_;
 };
 
-int run_machine(MachineConfig config, const RunArguments& arguments,
+int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
@@ -222,6 +218,8 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
   MachineHooks hooks;
   hooks.serial_output = [&serial](std::span<const std::byte> data) { return serial.write(data); };
   hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
+  const auto window = std::make_shared<ConsoleWindow>();
+  if (keys->has_value()) hooks.host = {.standard_input = (*keys)->out.get(), .window = window};
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
@@ -233,7 +231,7 @@ int run_machine(MachineConfig config, const RunArguments& arguments,
   };
   auto signals = SignalWaiter::start(
       {.stop = stop, .give_up = TerminalInput::put_terminal_back, .resized = [&] {
-         if (keys->has_value()) tell_window_size(config);
+         if (keys->has_value()) tell_window_size(*window);
        }});
   if (!signals) return report(signals.error(), kFailed);
   std::unique_ptr<TerminalInput> terminal;

@@ -98,12 +98,29 @@ void PropertyList::merge(const PropertyList& later) {
   for (const Property& property : later.items_) set(property);
 }
 
-void PropertyReader::fault(std::string message) {
-  if (!error_) error_ = Error{std::move(message), 0};
+void PropertyList::set_place(const std::string& place) {
+  place_ = place;
+  for (Property& property : items_) property.place = place;
+}
+
+std::string named_at(std::string_view place, std::string_view option) {
+  return place.empty() ? std::string(option) : fmt::format("{}: {}", place, option);
+}
+
+void PropertyReader::refuse(std::string_view key, std::string_view message) {
+  if (error_) return;
+  const Property* property = list_.find(key);
+  const std::string& place = property == nullptr ? list_.place() : property->place;
+  error_ = Error{fmt::format("{}: {}", named_at(place, option_), message), 0};
 }
 
 void PropertyReader::wrong(std::string_view key, std::string_view value, std::string_view right) {
-  fault(fmt::format("{}: {}={} is wrong; it must be {}", option_, key, value, right));
+  refuse(key, fmt::format("{}={} is wrong; it must be {}", key, value, right));
+}
+
+void PropertyReader::incomplete(std::string_view what) {
+  if (!incomplete_)
+    incomplete_ = Error{fmt::format("{}: {}", named_at(list_.place(), option_), what), 0};
 }
 
 const std::string* PropertyReader::need_value(std::string_view key) {
@@ -111,7 +128,7 @@ const std::string* PropertyReader::need_value(std::string_view key) {
   const Property* property = list_.find(key);
   if (property == nullptr) return nullptr;
   if (!property->value || property->value->empty()) {
-    fault(fmt::format("{}: {} needs a value: {}=...", option_, key, key));
+    refuse(key, fmt::format("{} needs a value: {}=...", key, key));
     return nullptr;
   }
   return &*property->value;
@@ -169,7 +186,7 @@ void PropertyReader::cpus(std::string_view key, CpuList& out) {
   if (auto parsed = parse_cpu_list(*value)) {
     out = std::move(*parsed);
   } else {
-    fault(fmt::format("{}: {}: {}", option_, key, parsed.error().message));
+    refuse(key, fmt::format("{}: {}", key, parsed.error().message));
   }
 }
 
@@ -190,10 +207,11 @@ Status PropertyReader::finish() {
   if (error_) return tl::unexpected<Error>(*error_);
   for (const Property& property : list_.items()) {
     if (std::ranges::find(known_, property.key) == known_.end()) {
-      return fail(
-          fmt::format("{}: unknown key '{}'; known are {}", option_, property.key, join(known_)));
+      return fail(fmt::format("{}: unknown key '{}'; known are {}",
+                              named_at(property.place, option_), property.key, join(known_)));
     }
   }
+  if (incomplete_) return tl::unexpected<Error>(*incomplete_);
   return {};
 }
 

@@ -18,6 +18,7 @@ namespace bellhop {
 struct Property {
   std::string key;
   std::optional<std::string> value;
+  std::string place = {};  ///< where it was written: "machine.toml:7"; empty: the command line
   friend bool operator==(const Property&, const Property&) = default;
 };
 
@@ -43,13 +44,22 @@ class PropertyList {
   /// Everything in `later` wins over what is here.
   void merge(const PropertyList& later);
 
+  /// Where the list begins: "machine.toml:5"; empty: on the command line.
+  [[nodiscard]] const std::string& place() const noexcept { return place_; }
+  /// Says so of the list and of all that is in it.
+  void set_place(const std::string& place);
+
  private:
   std::vector<Property> items_;
+  std::string place_;
 };
 
+/// An option as messages begin with it: "--disk", or "machine.toml:5: --disk".
+std::string named_at(std::string_view place, std::string_view option);
+
 /// Takes the values of a PropertyList one by one and keeps the first thing that is wrong with them.
-/// Every message names the option and the key, and says what would be right. Variables whose key is
-/// absent stay as they are.
+/// Every message names the option and the key, where it was written if that was in a file, and says
+/// what would be right. Variables whose key is absent stay as they are.
 class PropertyReader {
  public:
   PropertyReader(std::string option, const PropertyList& list)
@@ -80,19 +90,26 @@ class PropertyReader {
   }
   /// Notes a fault that the caller found itself.
   void wrong(std::string_view key, std::string_view value, std::string_view right);
+  /// The same in the caller's own words, which come behind the option.
+  void refuse(std::string_view key, std::string_view message);
+  /// Notes that the option as a whole lacks something, or has too much of it: told if nothing else
+  /// is wrong.
+  void incomplete(std::string_view what);
 
   [[nodiscard]] bool has(std::string_view key) const { return list_.find(key) != nullptr; }
-  /// The first fault; else a key that nobody asked for; else success.
+  /// A key that is read elsewhere.
+  void know(std::string_view key) { known_.emplace_back(key); }
+  /// The first fault; else a key that nobody asked for; else what incomplete() said; else success.
   Status finish();
 
  private:
   const std::string* need_value(std::string_view key);
-  void fault(std::string message);
 
   std::string option_;
   const PropertyList& list_;
   std::vector<std::string> known_;
   std::optional<Error> error_;
+  std::optional<Error> incomplete_;
 };
 
 /// A whole decimal number within bounds, for options of one number. Errors name the option.

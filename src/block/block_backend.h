@@ -51,7 +51,7 @@ enum class QueueSharing {
 };
 
 struct BlockLimits {
-  std::uint64_t capacity = 0;           ///< bytes, a multiple of logical_block
+  std::uint64_t capacity = 0;           ///< bytes, a multiple of logical_block; when it was opened
   std::uint32_t logical_block = 512;    ///< bytes
   std::uint32_t physical_block = 4096;  ///< bytes
   bool read_only = false;
@@ -84,6 +84,10 @@ class BlockBackend {
  public:
   virtual ~BlockBackend() = default;
   [[nodiscard]] virtual const BlockLimits& limits() const noexcept = 0;
+  /// The capacity now, in bytes: looks at the medium, which may have grown or been cut since it was
+  /// opened. Part of a logical block at its end does not count. Any thread. Errors: the host does
+  /// not tell.
+  [[nodiscard]] virtual Result<std::uint64_t> measure() const { return limits().capacity; }
   /// "io_uring", "native", "threads", "null".
   [[nodiscard]] virtual const char* kind() const noexcept = 0;
   /// Errors: the kernel refuses the ring or the context.

@@ -81,7 +81,7 @@ class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
     device_ = std::make_unique<LoopDevice>(file_.path());
     if (!device_->valid()) GTEST_SKIP() << device_->why_not();
   }
-  [[nodiscard]] RawFileConfig config() const {
+  [[nodiscard]] RawFileSource config() const {
     return {.path = device_->path(),
             .read_only = false,
             .cache = GetParam().cache,
@@ -141,7 +141,7 @@ TEST_P(BlockDeviceTest, TakesItsLogicalBlockFromTheDevice) {
   const ScratchFile other("/var/tmp", kBytes);
   const LoopDevice large(other.path(), 4096);
   if (!large.valid()) GTEST_SKIP() << large.why_not();
-  RawFileConfig wanted = config();
+  RawFileSource wanted = config();
   wanted.path = large.path();
   const auto opened = open_raw_file(wanted);
   ASSERT_TRUE(opened) << opened.error().message;
@@ -209,7 +209,7 @@ TEST_P(BlockDeviceTest, AReadOnlyDeviceCanOnlyBeRead) {
   const ScratchFile other("/var/tmp", kBytes);
   const LoopDevice protected_device(other.path(), 512, LoopDevice::Access::kReadOnly);
   if (!protected_device.valid()) GTEST_SKIP() << protected_device.why_not();
-  RawFileConfig wanted = config();
+  RawFileSource wanted = config();
   wanted.path = protected_device.path();
   const auto refused = open_raw_file(wanted);
   ASSERT_FALSE(refused);

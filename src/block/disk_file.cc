@@ -51,41 +51,41 @@ bool is_refusal(int error) noexcept {
 
 }  // namespace
 
-Result<DiskFile> DiskFile::open(const RawFileConfig& config) {
+Result<DiskFile> DiskFile::open(const RawFileSource& source) {
   DiskFile file;
-  const int access = config.read_only ? O_RDONLY : O_RDWR;
-  const int direct = config.cache == Cache::kNone ? O_DIRECT : 0;
+  const int access = source.read_only ? O_RDONLY : O_RDWR;
+  const int direct = source.cache == Cache::kNone ? O_DIRECT : 0;
   // O_NONBLOCK: a FIFO without a writer must not hang us; it means nothing to files and disks.
-  file.fd_ = UniqueFd(::open(config.path.c_str(), access | direct | O_CLOEXEC | O_NONBLOCK));
+  file.fd_ = UniqueFd(::open(source.path.c_str(), access | direct | O_CLOEXEC | O_NONBLOCK));
   if (!file.fd_.valid()) {
     if (errno == EINVAL && direct != 0) {
       return fail(fmt::format("{} lies on a file system without O_DIRECT: use cache=writeback",
-                              config.path),
+                              source.path),
                   EINVAL);
     }
     return fail_errno(
-        fmt::format("cannot open {}{}", config.path, config.read_only ? "" : " for writing"));
+        fmt::format("cannot open {}{}", source.path, source.read_only ? "" : " for writing"));
   }
   // io_uring would take it as "fail rather than wait".
   if (::fcntl(file.fd(), F_SETFL, direct) != 0) {
-    return fail_errno(fmt::format("cannot open {}", config.path));
+    return fail_errno(fmt::format("cannot open {}", source.path));
   }
-  if (auto measured = file.measure(config); !measured) return forward(measured);
-  const LockKind kind = config.read_only ? LockKind::kShared : LockKind::kExclusive;
-  auto lock = FileLock::take(file.fd(), config.path, kind);
+  if (auto measured = file.find_limits(source); !measured) return forward(measured);
+  const LockKind kind = source.read_only ? LockKind::kShared : LockKind::kExclusive;
+  auto lock = FileLock::take(file.fd(), source.path, kind);
   if (!lock) return forward(lock);
   file.lock_ = std::move(*lock);
   return file;
 }
 
-Status DiskFile::measure(const RawFileConfig& config) {
+Status DiskFile::find_limits(const RawFileSource& source) {
   struct statx about {};
   if (::statx(fd(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_DIOALIGN, &about) != 0) {
-    return fail_errno(fmt::format("cannot look at {}", config.path));
+    return fail_errno(fmt::format("cannot look at {}", source.path));
   }
   block_device_ = S_ISBLK(about.stx_mode);
   if (!block_device_ && !S_ISREG(about.stx_mode)) {
-    return fail(fmt::format("{} is {}, not a file or block device", config.path,
+    return fail(fmt::format("{} is {}, not a file or block device", source.path,
                             S_ISDIR(about.stx_mode) ? "a directory" : "something else"),
                 S_ISDIR(about.stx_mode) ? EISDIR : EINVAL);
   }
@@ -102,17 +102,17 @@ Status DiskFile::measure(const RawFileConfig& config) {
         ::ioctl(fd(), BLKSSZGET, &sector) != 0 ||
         ::ioctl(fd(), BLKPBSZGET, &physical_sector) != 0 ||
         ::ioctl(fd(), BLKROGET, &protected_from_writes) != 0) {
-      return fail_errno(fmt::format("cannot find the size of block device {}", config.path));
+      return fail_errno(fmt::format("cannot find the size of block device {}", source.path));
     }
     // Such a device may be opened for writing; each write would fail.
-    if (protected_from_writes != 0 && !config.read_only) {
-      return fail(fmt::format("cannot open {} for writing: the device is read-only", config.path),
+    if (protected_from_writes != 0 && !source.read_only) {
+      return fail(fmt::format("cannot open {} for writing: the device is read-only", source.path),
                   EROFS);
     }
     logical = static_cast<std::uint32_t>(sector);
     physical = physical_sector;
   }
-  if (config.cache == Cache::kNone && !in_memory_) {
+  if (source.cache == Cache::kNone && !in_memory_) {
     // Kernels before 6.1 do not tell; the page's size then satisfies every device.
     const bool told = (about.stx_mask & STATX_DIOALIGN) != 0 && about.stx_dio_offset_align != 0;
     memory_align_ = told ? about.stx_dio_mem_align : 4096;
@@ -121,15 +121,25 @@ Status DiskFile::measure(const RawFileConfig& config) {
   }
   limits_.logical_block = round_to_power_of_two(logical, kSector);
   limits_.physical_block = round_to_power_of_two(physical, limits_.logical_block);
-  limits_.read_only = config.read_only;
-  limits_.can_discard = !config.read_only;
-  limits_.can_write_zeroes = !config.read_only;
+  limits_.read_only = source.read_only;
+  limits_.can_discard = !source.read_only;
+  limits_.can_write_zeroes = !source.read_only;
   if (limits_.capacity == 0 || limits_.capacity % limits_.logical_block != 0) {
-    return fail(fmt::format("{} has {} bytes: a disk needs a multiple of {}", config.path,
+    return fail(fmt::format("{} has {} bytes: a disk needs a multiple of {}", source.path,
                             limits_.capacity, limits_.logical_block),
                 EINVAL);
   }
   return {};
+}
+
+Result<std::uint64_t> DiskFile::measure() const {
+  std::uint64_t bytes = 0;
+  struct stat info {};
+  if (block_device_ ? ::ioctl(fd(), BLKGETSIZE64, &bytes) != 0 : ::fstat(fd(), &info) != 0) {
+    return fail_errno("cannot find the size of a disk");
+  }
+  if (!block_device_) bytes = static_cast<std::uint64_t>(info.st_size);
+  return bytes - bytes % limits_.logical_block;
 }
 
 bool DiskFile::needs_bounce(std::span<const GuestSpan> data) const noexcept {

@@ -4,20 +4,22 @@
 
 #include "base/unique_fd.h"
 #include "block/block_backend.h"
+#include "block/block_source.h"
 #include "block/file_lock.h"
-#include "block/raw_file.h"
 
 namespace bellhop {
 
-/// An open image, what is known of it, and the operations on it that block. Immutable once open,
-/// hence free to share between threads.
+/// An open image, what is known of it, and the operations on it that block. Immutable once open
+/// (but for its size), hence free to share between threads.
 class DiskFile {
  public:
   /// Opens, locks and measures. Errors as open_raw_file() says.
-  static Result<DiskFile> open(const RawFileConfig& config);
+  static Result<DiskFile> open(const RawFileSource& source);
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] const BlockLimits& limits() const noexcept { return limits_; }
+  /// As BlockBackend::measure().
+  [[nodiscard]] Result<std::uint64_t> measure() const;
   /// On tmpfs and its kin: reads and writes never wait for a device.
   [[nodiscard]] bool in_memory() const noexcept { return in_memory_; }
   /// O_DIRECT is in force and some piece of `data` does not lie as it demands.
@@ -31,7 +33,7 @@ class DiskFile {
 
  private:
   DiskFile() = default;
-  Status measure(const RawFileConfig& config);
+  Status find_limits(const RawFileSource& source);
   int discard(std::uint64_t offset, std::uint64_t length) const noexcept;
   int write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) const noexcept;
   int write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept;

@@ -11,13 +11,13 @@ namespace {
 
 using testing::HasSubstr;
 
-RawFileConfig writing(const ScratchFile& file) {
+RawFileSource writing(const ScratchFile& file) {
   return {
       .path = file.path(), .read_only = false, .cache = Cache::kWriteback, .aio = Aio::kThreads};
 }
 
-RawFileConfig reading(const ScratchFile& file) {
-  RawFileConfig config = writing(file);
+RawFileSource reading(const ScratchFile& file) {
+  RawFileSource config = writing(file);
   config.read_only = true;
   return config;
 }

@@ -8,14 +8,14 @@ namespace {
 
 using testing::HasSubstr;
 
-RawFileConfig config_of(std::string path) {
+RawFileSource config_of(std::string path) {
   return {.path = std::move(path),
           .read_only = false,
           .cache = Cache::kWriteback,
           .aio = Aio::kThreads};
 }
 
-std::string refusal(const RawFileConfig& config) {
+std::string refusal(const RawFileSource& config) {
   const auto opened = open_raw_file(config);
   EXPECT_FALSE(opened) << config.path;
   return opened ? "" : opened.error().message;

@@ -19,6 +19,8 @@ class RawFileBackend final : public BlockBackend {
 
   [[nodiscard]] const BlockLimits& limits() const noexcept override { return file_.limits(); }
 
+  [[nodiscard]] Result<std::uint64_t> measure() const override { return file_.measure(); }
+
   [[nodiscard]] const char* kind() const noexcept override {
     switch (aio_) {
       case Aio::kIoUring:
@@ -54,16 +56,16 @@ class RawFileBackend final : public BlockBackend {
 
 }  // namespace
 
-Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileConfig& config) {
-  if (config.aio == Aio::kNative && config.cache != Cache::kNone) {
+Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source) {
+  if (source.aio == Aio::kNative && source.cache != Cache::kNone) {
     return fail(fmt::format("{}: aio=native needs cache=none (with the page cache its calls wait); "
                             "use aio=io_uring or threads",
-                            config.path),
+                            source.path),
                 EINVAL);
   }
-  auto file = DiskFile::open(config);
+  auto file = DiskFile::open(source);
   if (!file) return forward(file);
-  return std::make_unique<RawFileBackend>(std::move(*file), config.aio);
+  return std::make_unique<RawFileBackend>(std::move(*file), source.aio);
 }
 
 }  // namespace bellhop

@@ -1,24 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "block/block_backend.h"
+#include "block/block_source.h"
 
 namespace bellhop {
-
-enum class Aio { kIoUring, kNative, kThreads };
-enum class Cache {
-  kNone,       ///< O_DIRECT
-  kWriteback,  ///< the host's page cache; a flush is fdatasync
-};
-
-struct RawFileConfig {
-  std::string path;
-  bool read_only = false;
-  Cache cache = Cache::kWriteback;
-  Aio aio = Aio::kIoUring;
-};
 
 /// A regular file or block device as a disk. Takes an open-file-description lock for as long as it
 /// is open (exclusive for writing, shared for reading), so that two machines cannot write one
@@ -26,7 +14,7 @@ struct RawFileConfig {
 /// see block/inline_queue.h. Native needs cache=none. Errors: absent, no rights, a directory,
 /// locked by another (named, with its process id where known), a size that is no multiple of 512,
 /// O_DIRECT or the aio engine not to be had here.
-Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileConfig& config);
+Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source);
 
 /// A medium that completes everything at once and keeps nothing: for measuring the engine.
 std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity);

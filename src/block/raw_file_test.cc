@@ -76,7 +76,7 @@ class RawFileTest : public testing::TestWithParam<Engine> {
     fixture_.reset();
     backend_.reset();
   }
-  [[nodiscard]] RawFileConfig config() const {
+  [[nodiscard]] RawFileSource config() const {
     return {.path = file_->path(),
             .read_only = false,
             .cache = GetParam().cache,

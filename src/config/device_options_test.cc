@@ -97,7 +97,6 @@ TEST_F(DeviceOptionsTest, Consoles) {
   EXPECT_EQ(console.id, "con");
   EXPECT_EQ(console.notify, NotifyMode::kSync);
   EXPECT_EQ(console.iothread, config.iothreads[0].name);
-  EXPECT_NE(console.window, nullptr);
   ASSERT_EQ(console.ports.size(), 5U);
   EXPECT_EQ(console.ports[0].end, ConsolePortConfig::End::kStdio);
   EXPECT_EQ(console.ports[1].end, ConsolePortConfig::End::kSocket);

@@ -79,18 +79,20 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
                      MachineConfig& config) {
   const DeviceOption& option = Config::kOption;
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (devices[j].id == devices[i].id) {
-        return fail(
-            fmt::format("--{}: id={} is given twice; ids must differ", option.name, devices[i].id));
-      }
+    const Config& device = devices[i];
+    const std::span<const Config> before = std::span(devices).first(i);
+    Status checked;
+    if (std::ranges::find(before, device.id, &Config::id) != before.end()) {
+      checked =
+          fail(fmt::format("--{}: id={} is given twice; ids must differ", option.name, device.id));
     }
-    if constexpr (requires { devices[i].check_memory(config.memory); }) {
-      if (auto checked = devices[i].check_memory(config.memory); !checked) return checked;
+    if constexpr (requires { device.check_memory(config.memory); }) {
+      if (checked) checked = device.check_memory(config.memory);
     }
-  }
-  if constexpr (requires { Config::check_together(devices); }) {
-    if (auto checked = Config::check_together(devices); !checked) return checked;
+    if constexpr (requires { device.check_together(before); }) {
+      if (checked) checked = device.check_together(before);
+    }
+    if (!checked) return fail(named_at(device.place, checked.error().message));
   }
   if constexpr (requires { Config::kSharesMemory; }) {
     if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {

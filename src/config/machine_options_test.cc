@@ -76,7 +76,7 @@ TEST_F(MachineOptionsTest, FillsInDefaults) {
   ASSERT_EQ(config->iothreads.size(), 1U);
   ASSERT_EQ(config->disks.size(), 2U);
   EXPECT_EQ(config->disks[0].id, "disk0");
-  EXPECT_EQ(config->disks[0].null_bytes, std::uint64_t{1} << 30);
+  EXPECT_EQ(std::get<NullSource>(config->disks[0].source).bytes, std::uint64_t{1} << 30);
   EXPECT_EQ(config->disks[1].id, "disk1");
   EXPECT_EQ(config->disks[1].iothread, config->iothreads[0].name);
   EXPECT_EQ(config->disks[1].notify, NotifyMode::kIoEventFd);
@@ -90,17 +90,17 @@ TEST_F(MachineOptionsTest, FillsInDefaultsOfANic) {
   ASSERT_EQ(config->nics.size(), 2U);
   const NicConfig& nic = config->nics[0];
   EXPECT_EQ(nic.id, "net0");
-  EXPECT_EQ(nic.tap.name, "tap0");
-  EXPECT_EQ(nic.tap.pairs, 1U);
-  EXPECT_EQ(nic.tap.mtu, 0U);
+  EXPECT_EQ(std::get<TapSource>(nic.source).name, "tap0");
+  EXPECT_EQ(std::get<TapSource>(nic.source).pairs, 1U);
+  EXPECT_EQ(std::get<TapSource>(nic.source).mtu, 0U);
   EXPECT_EQ(nic.mac, 0U);
   EXPECT_EQ(nic.queue_size, 256U);
   EXPECT_TRUE(nic.gro);
   EXPECT_EQ(nic.vhost, Vhost::kOff);
   EXPECT_EQ(nic.notify, NotifyMode::kIoEventFd);
   EXPECT_EQ(nic.iothread, config->iothreads[0].name);
-  EXPECT_EQ(config->nics[1].tap.fds, (std::vector{7, 8}));
-  EXPECT_EQ(config->nics[1].tap.pairs, 2U);
+  EXPECT_EQ(std::get<TapSource>(config->nics[1].source).fds, (std::vector{7, 8}));
+  EXPECT_EQ(std::get<TapSource>(config->nics[1].source).pairs, 2U);
 }
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
@@ -113,8 +113,8 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfANic) {
   const NicConfig& nic = config->nics[0];
   EXPECT_EQ(nic.id, "lan");
   EXPECT_EQ(nic.mac, 0x5634'1200'0002U);
-  EXPECT_EQ(nic.tap.mtu, 9000U);
-  EXPECT_EQ(nic.tap.pairs, 4U);
+  EXPECT_EQ(std::get<TapSource>(nic.source).mtu, 9000U);
+  EXPECT_EQ(std::get<TapSource>(nic.source).pairs, 4U);
   EXPECT_EQ(nic.queue_size, 1024U);
   EXPECT_FALSE(nic.gro);
   EXPECT_EQ(nic.vhost, Vhost::kOn);
@@ -162,11 +162,10 @@ TEST_F(MachineOptionsTest, TakesUserModeNetworking) {
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config.has_value()) << config.error().message;
   const NicConfig& nic = config->nics[0];
-  EXPECT_TRUE(nic.user);
-  EXPECT_EQ(nic.passt.mtu, 9000U);
+  EXPECT_EQ(std::get<PasstSource>(nic.source).mtu, 9000U);
   const std::vector<PortForward> forwards{{PortForward::Protocol::kTcp, "", 2222, 22},
                                           {PortForward::Protocol::kUdp, "127.0.0.1", 5353, 53}};
-  EXPECT_EQ(nic.passt.forwards, forwards);
+  EXPECT_EQ(std::get<PasstSource>(nic.source).forwards, forwards);
   auto file = parse_options_text(
       "[[net]]\nid = 'n'\nuser = true\nhostfwd = ['tcp::1-:2', 'tcp::3-:4']", "f");
   ASSERT_TRUE(file.has_value()) << file.error().message;
@@ -184,11 +183,11 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
     net(text);
     return fault();
   };
-  EXPECT_THAT(fault_of("id=x"), HasSubstr("one of tap=NAME, fd=N and user"));
+  EXPECT_THAT(fault_of("id=x"), HasSubstr("one of tap=NAME or fd=N, user is needed"));
   EXPECT_THAT(fault_of("tap=a,fd=3"), HasSubstr("no two of them"));
   EXPECT_THAT(fault_of("tap=a,user"), HasSubstr("no two of them"));
   EXPECT_THAT(fault_of("tap=a,hostfwd=tcp::1-:2"), HasSubstr("hostfwd goes with user"));
-  EXPECT_THAT(fault_of("user,queues=2"), HasSubstr("one pair"));
+  EXPECT_THAT(fault_of("user,queues=2"), HasSubstr("queues goes with tap=NAME or fd=N"));
   EXPECT_THAT(fault_of("user,vhost=on"), HasSubstr("vhost"));
   EXPECT_THAT(fault_of("user,hostfwd=2222:22"), HasSubstr("tcp::2222-:22"));
   EXPECT_THAT(fault_of("user,hostfwd=tcp::1-:2,hostfwd=tcp:127.0.0.1:1-:3"),
@@ -348,9 +347,9 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   ASSERT_TRUE(config.has_value()) << config.error().message;
   const DiskConfig& disk = config->disks[0];
   EXPECT_EQ(disk.id, "root");
-  EXPECT_TRUE(disk.file.read_only);
-  EXPECT_EQ(disk.file.cache, Cache::kNone);
-  EXPECT_EQ(disk.file.aio, Aio::kNative);
+  EXPECT_TRUE(std::get<RawFileSource>(disk.source).read_only);
+  EXPECT_EQ(std::get<RawFileSource>(disk.source).cache, Cache::kNone);
+  EXPECT_EQ(std::get<RawFileSource>(disk.source).aio, Aio::kNative);
   EXPECT_EQ(disk.queues, 4U);
   EXPECT_EQ(disk.queue_size, 1024U);
   EXPECT_EQ(disk.notify, NotifyMode::kSync);
@@ -375,8 +374,8 @@ TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
   const std::string path = file("a");
   const std::pair<std::string, const char*> cases[] = {
-      {"id=x", "either path=FILE or null=SIZE is needed"},
-      {"path=" + path + ",null=1M", "either path=FILE or null=SIZE is needed"},
+      {"id=x", "one of path=FILE, null=SIZE is needed"},
+      {"path=" + path + ",null=1M", "one of path=FILE, null=SIZE is needed"},
       {"path=" + folder_ + "/absent", "absent: No such file"},
       {"path=" + folder_, "neither a file nor a block device"},
       {"path", "path needs a value"},

@@ -87,7 +87,7 @@ std::vector<Maker> makers() {
       {"rng",
        [](const GuestMemory&) {
          return std::make_unique<RngDevice>(UniqueFd(::open("/dev/urandom", O_RDONLY | O_CLOEXEC)),
-                                            RngOptions{});
+                                            RngConfig{});
        }},
       {"console",
        [](const GuestMemory&) {

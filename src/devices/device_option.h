@@ -8,31 +8,30 @@
 #include <string_view>
 
 #include "base/property_list.h"
-#include "virtio/queue/notify_mode.h"
+#include "devices/device_config.h"
 
 namespace bellhop {
 
-/// How users ask for a device: `--disk path=a.img,...`, `[[disk]]` in a file. A configuration has
-/// one as `kOption`, and reads what was written:
+/// How users ask for a device: `--disk path=a.img,...`, `[[disk]]` in a file. A configuration is a
+/// DeviceConfig that has one as `kOption`, and reads what was written:
 ///
 ///     static Result<FooConfig> parse(const PropertyList&);              one device an option, or
 ///     static Result<FooConfig> parse(std::span<const PropertyList>);    all options one device
 ///
 /// It may also have
 ///
-///     static Status check_together(std::span<const FooConfig>);   what two may not share
+///     Status check_together(std::span<const FooConfig> others) const;   what two may not share
 ///     Status check_memory(std::uint64_t bytes) const;             of the machine
-///     unsigned offloaded_queues() const;      how many others serve: they cannot do without
-///     ioeventfds static constexpr bool kSharesMemory;  true: another process maps the guest's
-///     memory static constexpr std::size_t kQueuesTogether;   the device may be spread over several
-///     I/O
-///                                           threads (iothread=A:B), so many queues in a row on
-///                                           each
+///     unsigned offloaded_queues() const;       how many others serve: these need ioeventfds
+///     static constexpr bool kSharesMemory;     true: another process maps the guest's memory
+///     static constexpr std::size_t kQueuesTogether;   the device may be spread over several I/O
+///                                              threads (iothread=A:B), so many queues in a row on
+///                                              each
 struct DeviceOption {
   std::string_view name;           ///< "disk"; also how ids begin that nobody gave
   std::string_view summary;        ///< its line in --help
   std::string_view value;          ///< what --help says it takes
-  std::string_view keys;           ///< lines of --help
+  std::string keys;                ///< lines of --help
   std::string_view bare_key = {};  ///< the key of a first item without '=': --rng FILE
   bool may_be_bare = false;        ///< --rng alone
   /// The command line's device is the file's if this key has the same value. Empty: there is one at
@@ -43,8 +42,9 @@ struct DeviceOption {
 inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest
 
 /// The keys of every device: id, notify, iothread.
-template <class Config>
-void read_common_keys(PropertyReader& reader, const PropertyList& properties, Config& config) {
+inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
+                             DeviceConfig& config) {
+  config.place = properties.place();
   reader.text("id", config.id);
   const Property* notify = properties.find("notify");
   if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {

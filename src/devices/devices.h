@@ -6,5 +6,5 @@
 #include "devices/console/console_config.h"  // IWYU pragma: export
 #include "devices/fs/fs_config.h"            // IWYU pragma: export
 #include "devices/net/nic_config.h"          // IWYU pragma: export
-#include "devices/rng/rng_config.h"          // IWYU pragma: export
+#include "devices/rng/rng_device.h"          // IWYU pragma: export
 #include "devices/vsock/vsock_config.h"      // IWYU pragma: export

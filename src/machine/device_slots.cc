@@ -37,17 +37,14 @@ Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_vie
 }
 
 template <class Config>
-Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
+Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring,
+                               const DeviceHost& host) {
   const auto threads = find_threads(config.id, config.iothread, wiring);
   if (!threads) return forward(threads);
-  auto device = [&] {
-    if constexpr (requires { make_device(config, wiring.memory); }) {
-      return make_device(config, wiring.memory);  // a device whose business is memory
-    } else {
-      return make_device(config);
-    }
-  }();
-  if (!device) return forward(device);
+  auto device = make_device(config, host);
+  if (!device) {
+    return fail(named_at(config.place, device.error().message), device.error().code);
+  }
   DeviceWiring placed{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
@@ -58,13 +55,14 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring) {
 }  // namespace
 
 Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
-                                                    const SlotWiring& wiring) {
+                                                    const SlotWiring& wiring,
+                                                    const DeviceHost& host) {
   std::vector<PreparedDevice> devices;
-#define BELLHOP_DEVICE(Config, list)         \
-  for (const Config& one : config.list) {    \
-    auto prepared = prepare(one, wiring);    \
-    if (!prepared) return forward(prepared); \
-    devices.push_back(std::move(*prepared)); \
+#define BELLHOP_DEVICE(Config, list)            \
+  for (const Config& one : config.list) {       \
+    auto prepared = prepare(one, wiring, host); \
+    if (!prepared) return forward(prepared);    \
+    devices.push_back(std::move(*prepared));    \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE

@@ -7,6 +7,7 @@
 
 #include "bus/bus.h"
 #include "config/machine_config.h"
+#include "devices/device_config.h"
 #include "event/io_thread.h"
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/memory_map.h"
@@ -38,7 +39,8 @@ struct PreparedDevice {
 /// Makes every device of devices.def that the configuration lists. Errors: a device's file, an
 /// I/O thread that does not exist.
 Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
-                                                    const SlotWiring& wiring);
+                                                    const SlotWiring& wiring,
+                                                    const DeviceHost& host);
 
 /// The virtio devices of a machine, each behind the transport that the configuration asks for.
 class DeviceSlots {

@@ -118,7 +118,9 @@ Status Machine::Impl::make_devices() {
                                                 : PciStyle::kTransitional);
   if (!slots) return forward(slots);
   devices_ = std::move(*slots);
-  auto devices = prepare_devices(config_, wiring);
+  DeviceHost host = hooks_.host;
+  host.memory = &*memory_;
+  auto devices = prepare_devices(config_, wiring, host);
   if (!devices) return forward(devices);
   if (hooks_.more_devices) {
     auto more = hooks_.more_devices(wiring);

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "config/machine_config.h"
+#include "devices/device_config.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/machine_end.h"
 
@@ -45,6 +46,8 @@ struct MachineHooks {
   /// On a vCPU thread, which must not wait. False: no room for more until serial_has_room().
   std::function<bool(std::span<const std::byte>)> serial_output;
   std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
+  /// What the devices find: `memory` is the machine's own.
+  DeviceHost host = {};
   /// Devices besides those of the configuration, behind which they stand; called by create().
   std::function<Result<std::vector<PreparedDevice>>(const SlotWiring&)> more_devices;
 };

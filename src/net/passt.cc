@@ -186,7 +186,7 @@ Status check_port(const PortForward& forward) {
 
 class Passt final : public NetBackend {
  public:
-  static Result<std::shared_ptr<NetBackend>> start(const PasstConfig& config);
+  static Result<std::shared_ptr<NetBackend>> start(const PasstSource& source);
 
   [[nodiscard]] const NetLimits& limits() const noexcept override { return limits_; }
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
@@ -208,20 +208,20 @@ class Passt final : public NetBackend {
   std::unique_ptr<StreamPair> pair_;  ///< goes before the child: its sign to end
 };
 
-std::vector<std::string> arguments_of(const PasstConfig& config) {
+std::vector<std::string> arguments_of(const PasstSource& source) {
   // One guest, by the socket that it is given; no pid file, no log, no going into the background.
-  std::vector<std::string> all{config.program,
+  std::vector<std::string> all{source.program,
                                "--foreground",
                                "--stderr",
                                "--quiet",
                                "--one-off",
                                "--fd",
                                fmt::format("{}", kChildFd)};
-  if (config.mtu != 0) {
+  if (source.mtu != 0) {
     all.emplace_back("--mtu");
-    all.push_back(fmt::format("{}", config.mtu));
+    all.push_back(fmt::format("{}", source.mtu));
   }
-  for (const PortForward& one : config.forwards) {
+  for (const PortForward& one : source.forwards) {
     all.emplace_back(one.protocol == PortForward::Protocol::kTcp ? "--tcp-ports" : "--udp-ports");
     const std::string ports = fmt::format("{}:{}", one.host_port, one.guest_port);
     all.push_back(one.host_address.empty() ? ports : one.host_address + "/" + ports);
@@ -229,12 +229,12 @@ std::vector<std::string> arguments_of(const PasstConfig& config) {
   return all;
 }
 
-Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
-  if (config.mtu > kMaxMtu) {
-    return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", config.mtu,
+Result<std::shared_ptr<NetBackend>> Passt::start(const PasstSource& source) {
+  if (source.mtu > kMaxMtu) {
+    return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", source.mtu,
                             kMaxMtu));
   }
-  for (const PortForward& one : config.forwards) {
+  for (const PortForward& one : source.forwards) {
     if (auto free = check_port(one); !free) return forward(free);
   }
   std::array<int, 2> ends{};
@@ -247,16 +247,16 @@ Result<std::shared_ptr<NetBackend>> Passt::start(const PasstConfig& config) {
     (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof kSocketBytes);
   }
   auto passt = std::make_shared<Passt>();
-  passt->program_ = config.program;
-  if (auto started = passt->child_.start(arguments_of(config), its); !started) {
+  passt->program_ = source.program;
+  if (auto started = passt->child_.start(arguments_of(source), its); !started) {
     return forward(started);
   }
   its.reset();
-  if (auto there = passt->wait_until_there(ours, config.patience); !there) {
+  if (auto there = passt->wait_until_there(ours, source.patience); !there) {
     ours.reset();
     return forward(there);
   }
-  passt->limits_.mtu = config.mtu;
+  passt->limits_.mtu = source.mtu;
   passt->pair_ = std::make_unique<StreamPair>(std::move(ours));
   return passt;
 }
@@ -316,7 +316,7 @@ std::optional<std::pair<std::string, std::string_view>> cut(std::string_view tex
 Result<PortForward> parse_port_forward(std::string_view text) {
   const auto wrong = [&] {
     return fail(
-        fmt::format("--net: hostfwd={} is wrong; it must be "
+        fmt::format("hostfwd={} is wrong; it must be "
                     "tcp:[hostaddr]:hostport-:guestport, such as tcp::2222-:22, or udp:...",
                     text));
   };
@@ -336,9 +336,9 @@ Result<PortForward> parse_port_forward(std::string_view text) {
   const auto guest_port = port_of(guest->second);
   if (!host_port || !guest_port) return wrong();
   if (!guest->first.empty()) {
-    return fail(fmt::format(
-        "--net: hostfwd={}: the guest has one address, which passt gives it: leave {} out", text,
-        guest->first));
+    return fail(
+        fmt::format("hostfwd={}: the guest has one address, which passt gives it: leave {} out",
+                    text, guest->first));
   }
   forward.host_address = host->first;
   forward.host_port = *host_port;
@@ -346,8 +346,8 @@ Result<PortForward> parse_port_forward(std::string_view text) {
   return forward;
 }
 
-Result<std::shared_ptr<NetBackend>> start_passt(const PasstConfig& config) {
-  return Passt::start(config);
+Result<std::shared_ptr<NetBackend>> start_passt(const PasstSource& source) {
+  return Passt::start(source);
 }
 
 }  // namespace bellhop

@@ -84,13 +84,13 @@ class Pretender {
   std::string folder_ = "/tmp/bellhop-passt-XXXXXX";
 };
 
-std::string fault_of(const PasstConfig& config) {
+std::string fault_of(const PasstSource& config) {
   const auto started = start_passt(config);
   return started ? "" : started.error().message;
 }
 
 TEST(PasstTest, SaysWhatIsWrong) {
-  PasstConfig config;
+  PasstSource config;
   config.program = "bellhop-no-such-program";
   EXPECT_THAT(fault_of(config), HasSubstr("not installed (apt install passt)"));
 
@@ -112,7 +112,7 @@ TEST(PasstTest, SaysWhatIsWrong) {
 
 TEST(PasstTest, OneThatNeverServes) {
   const Pretender idle("sleep 100");
-  PasstConfig config;
+  PasstSource config;
   config.program = idle.program;
   config.patience = std::chrono::milliseconds(200);
   EXPECT_EQ(fault_of(config), "--net: user: " + idle.program +
@@ -132,7 +132,7 @@ TEST(PasstTest, HasTheLimitOfDescriptorsThatWeWereStartedWith) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
   descriptor_limit::raise();
   const Pretender told("echo \"$(ulimit -Sn) of $(ulimit -Hn)\" >&2; exit 1");
-  PasstConfig config;
+  PasstSource config;
   config.program = told.program;
   EXPECT_EQ(fault_of(config),
             "--net: user: passt does not start: 200 of " + (before.rlim_max == RLIM_INFINITY
@@ -162,7 +162,7 @@ TEST(PasstTest, APortThatIsTakenByOneVersionOfIpOnly) {
       ASSERT_EQ(::listen(taken.get(), 1), 0);
     }
     ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
-    PasstConfig config;
+    PasstSource config;
     config.program = "bellhop-no-such-program";
     const std::uint16_t port = ntohs(address.sin6_port);
     config.forwards.push_back({protocol, "", port, 22});
@@ -187,7 +187,7 @@ TEST(PasstTest, APortThatIsTaken) {
       ASSERT_EQ(::listen(taken.get(), 1), 0);
     }
     ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
-    PasstConfig config;
+    PasstSource config;
     config.forwards.push_back({protocol, "127.0.0.1", ntohs(address.sin_port), 22});
     EXPECT_THAT(fault_of(config), HasSubstr("cannot be had: Address already in use"));
     config.forwards[0].host_address.clear();
@@ -200,7 +200,7 @@ TEST(PasstTest, EndsWithUsAndWithoutUs) {
   for (const char* script :
        {"exec cat <&3 >/dev/null", "trap '' TERM; printf xxxx >&3; sleep 100"}) {
     const Pretender pretender(script);
-    PasstConfig config;
+    PasstSource config;
     config.program = pretender.program;
     auto started = start_passt(config);
     ASSERT_TRUE(started.has_value()) << started.error().message;
@@ -213,7 +213,7 @@ TEST(PasstTest, EndsWithUsAndWithoutUs) {
   }
   // It dies: the interface is gone.
   const Pretender mortal("printf xxxx >&3; sleep 0.1; exit 1");
-  PasstConfig config;
+  PasstSource config;
   config.program = mortal.program;
   const auto started = start_passt(config);
   ASSERT_TRUE(started.has_value()) << started.error().message;

@@ -78,13 +78,13 @@ unsigned to_tun(Offloads offloads) noexcept {
 
 class Tap final : public NetBackend {
  public:
-  static Result<std::shared_ptr<NetBackend>> open(const TapConfig& config) {
+  static Result<std::shared_ptr<NetBackend>> open(const TapSource& source) {
     auto tap = std::make_shared<Tap>();
-    if (auto opened = config.fds.empty() ? tap->open_by_name(config) : tap->take_over(config);
+    if (auto opened = source.fds.empty() ? tap->open_by_name(source) : tap->take_over(source);
         !opened) {
       return forward(opened);
     }
-    if (auto made = tap->set_up(config); !made) return forward(made);
+    if (auto made = tap->set_up(source); !made) return forward(made);
     return tap;
   }
 
@@ -110,10 +110,10 @@ class Tap final : public NetBackend {
   }
 
  private:
-  Status open_by_name(const TapConfig& config);
+  Status open_by_name(const TapSource& source);
   [[nodiscard]] int attach(const UniqueFd& fd, int flags) const noexcept;
-  Status take_over(const TapConfig& config);
-  Status set_up(const TapConfig& config);
+  Status take_over(const TapSource& source);
+  Status set_up(const TapSource& source);
   void find_offloads() noexcept;
   void listen_to_links() noexcept;
   [[nodiscard]] bool accepts(unsigned flags) const noexcept {
@@ -127,14 +127,14 @@ class Tap final : public NetBackend {
 };
 
 /// What an errno of TUNSETIFF means, for people.
-Status cannot_open(const TapConfig& config, bool existed, int error) {
-  const std::string what = fmt::format("--net: tap={}", config.name);
+Status cannot_open(const TapSource& source, bool existed, int error) {
+  const std::string what = fmt::format("--net: tap={}", source.name);
   switch (error) {
     case EPERM:
     case EACCES:
       return fail(existed ? fmt::format("{}: it belongs to another user, and CAP_NET_ADMIN is not "
                                         "had: make it with `ip tuntap add {} mode tap user {}`",
-                                        what, config.name, ::geteuid())
+                                        what, source.name, ::geteuid())
                           : fmt::format("{}: there is no such interface, and without CAP_NET_ADMIN "
                                         "none can be made",
                                         what),
@@ -143,7 +143,7 @@ Status cannot_open(const TapConfig& config, bool existed, int error) {
       return fail(fmt::format("{}: another process uses it", what), error);
     case EINVAL:
       return fail(existed ? fmt::format("{}: it is no tap{}", what,
-                                        config.pairs > 1 ? ", or one without multi_queue" : "")
+                                        source.pairs > 1 ? ", or one without multi_queue" : "")
                           : fmt::format("{}: the kernel refuses the name", what),
                   error);
     default:
@@ -159,8 +159,8 @@ int Tap::attach(const UniqueFd& fd, int flags) const noexcept {
   return ::ioctl(fd.get(), TUNSETIFF, &request) == 0 ? 0 : errno;
 }
 
-Status Tap::open_by_name(const TapConfig& config) {
-  name_ = config.name;
+Status Tap::open_by_name(const TapSource& source) {
+  name_ = source.name;
   if (!Interface::is_name(name_)) {
     return fail(
         fmt::format("--net: tap={} is no name for an interface; it must have 1 to {} "
@@ -170,22 +170,22 @@ Status Tap::open_by_name(const TapConfig& config) {
   auto interface = Interface::of(name_);
   if (!interface) return forward(interface);
   const bool existed = interface->exists();
-  for (unsigned i = 0; i < config.pairs; ++i) {
+  for (unsigned i = 0; i < source.pairs; ++i) {
     UniqueFd fd(::open(kDevice, O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd.valid()) {
       return fail_errno(fmt::format("--net: tap={}: cannot open {}", name_, kDevice));
     }
-    int error = attach(fd, config.pairs > 1 ? IFF_MULTI_QUEUE : 0);
+    int error = attach(fd, source.pairs > 1 ? IFF_MULTI_QUEUE : 0);
     // A tap that was made for several queues may be used with one.
-    if (error == EINVAL && existed && config.pairs == 1) error = attach(fd, IFF_MULTI_QUEUE);
-    if (error != 0) return cannot_open(config, existed, error);
+    if (error == EINVAL && existed && source.pairs == 1) error = attach(fd, IFF_MULTI_QUEUE);
+    if (error != 0) return cannot_open(source, existed, error);
     pairs_.push_back(std::make_unique<TapPair>(std::move(fd)));
   }
   return {};
 }
 
-Status Tap::take_over(const TapConfig& config) {
-  for (const int number : config.fds) {
+Status Tap::take_over(const TapSource& source) {
+  for (const int number : source.fds) {
     // Ours from here on, whatever becomes of it.
     UniqueFd fd(number);
     ifreq request{};
@@ -215,7 +215,7 @@ Status Tap::take_over(const TapConfig& config) {
   return {};
 }
 
-Status Tap::set_up(const TapConfig& config) {
+Status Tap::set_up(const TapSource& source) {
   const int header = kNetHeaderBytes;
   const int little_endian = 1;
   for (const auto& pair : pairs_) {
@@ -227,18 +227,18 @@ Status Tap::set_up(const TapConfig& config) {
   }
   auto interface = Interface::of(name_);
   if (!interface) return forward(interface);
-  if (config.mtu != 0) {
+  if (source.mtu != 0) {
     const auto now = interface->mtu();
-    if (!now || *now != config.mtu) {
-      if (auto set = interface->set_mtu(config.mtu); !set) {
-        return fail(fmt::format("--net: mtu={}: {}", config.mtu, set.error().message));
+    if (!now || *now != source.mtu) {
+      if (auto set = interface->set_mtu(source.mtu); !set) {
+        return fail(fmt::format("--net: mtu={}: {}", source.mtu, set.error().message));
       }
     }
   }
   // Without rights it may have been brought up already, or be somebody else's to bring up (fd=).
   const auto up = interface->is_up();
   if (!up || !*up) {
-    if (auto brought = interface->bring_up(); !brought && config.fds.empty()) {
+    if (auto brought = interface->bring_up(); !brought && source.fds.empty()) {
       return fail(fmt::format("--net: {}", brought.error().message), brought.error().code);
     }
   }
@@ -295,6 +295,6 @@ void Tap::find_offloads() noexcept {
 
 }  // namespace
 
-Result<std::shared_ptr<NetBackend>> open_tap(const TapConfig& config) { return Tap::open(config); }
+Result<std::shared_ptr<NetBackend>> open_tap(const TapSource& source) { return Tap::open(source); }
 
 }  // namespace bellhop

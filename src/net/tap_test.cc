@@ -49,7 +49,7 @@ void run(const std::string& command) {
   ASSERT_EQ(status, 0) << command << " (ip is in the package iproute2)";
 }
 
-std::string fault(const TapConfig& config) {
+std::string fault(const TapSource& config) {
   const auto tap = open_tap(config);
   return tap ? "" : tap.error().message;
 }

@@ -60,7 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       return 0;
   }
 
-  const BlkPlan plan = parse_blk_request(request, limits, (data[7] & 1) != 0, (data[7] & 2) != 0);
+  const BlkPlan plan =
+      parse_blk_request(request, limits, limits.capacity, (data[7] & 1) != 0, (data[7] & 2) != 0);
   if (plan.kind == BlkPlan::Kind::kIo && plan.op != BlockOp::kFlush) {
     check(plan.length != 0 && plan.length % limits.logical_block == 0);
     check(plan.offset % limits.logical_block == 0);

@@ -18,14 +18,22 @@ void try_list(std::string_view text) {
   if (const auto list = PropertyList::parse(text)) {
     check(!list->items().empty());
     if (const auto disk = bellhop::DiskConfig::parse(*list)) {
-      check(disk->file.path.empty() != (disk->null_bytes == 0));
+      if (const auto* file = std::get_if<bellhop::RawFileSource>(&disk->source)) {
+        check(!file->path.empty());
+      } else {
+        check(std::get<bellhop::NullSource>(disk->source).bytes != 0);
+      }
       check(disk->queues >= 1 && disk->queue_size >= 2 && disk->queue_size <= 32768);
       check((disk->queue_size & (disk->queue_size - 1)) == 0);
     }
     if (const auto nic = bellhop::NicConfig::parse(*list)) {
-      check(nic->user || nic->tap.name.empty() != nic->tap.fds.empty());
-      for (const auto& one : nic->passt.forwards) check(one.host_port != 0 && one.guest_port != 0);
-      check(nic->tap.name.size() <= 15 && nic->tap.pairs >= 1 && nic->tap.pairs <= 64);
+      if (const auto* passt = std::get_if<bellhop::PasstSource>(&nic->source)) {
+        for (const auto& one : passt->forwards) check(one.host_port != 0 && one.guest_port != 0);
+      } else {
+        const auto& tap = std::get<bellhop::TapSource>(nic->source);
+        check(tap.name.empty() != tap.fds.empty());
+        check(tap.name.size() <= 15 && tap.pairs >= 1 && tap.pairs <= 64);
+      }
       check((nic->queue_size & (nic->queue_size - 1)) == 0 && !bellhop::is_multicast(nic->mac));
     }
   }

@@ -69,9 +69,8 @@ class MachineTest : public ::testing::TestWithParam<Variant> {
   void add_disk(const ScratchFile& image) {
     DiskConfig disk;
     disk.id = "disk" + std::to_string(config.disks.size());
-    disk.file.path = image.path();
-    disk.file.cache = Cache::kWriteback;
-    disk.file.aio = Aio::kIoUring;
+    disk.source =
+        RawFileSource{.path = image.path(), .cache = Cache::kWriteback, .aio = Aio::kIoUring};
     disk.notify = GetParam().notify;
     config.disks.push_back(disk);
   }
@@ -86,6 +85,7 @@ class MachineTest : public ::testing::TestWithParam<Variant> {
                                        return true;
                                      },
                                  .marker = nullptr,
+                                 .host = {},
                                  .more_devices = {}}));
   }
   /// The guest's line of that kind; fails the test if there is none.

@@ -5,13 +5,13 @@
 namespace bellhop {
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const BalloonSettings& settings,
-                                                  const GuestMemory& memory) {
+                                                  const DeviceHost& host) {
   return std::make_unique<BalloonDevice>(
-      memory, BalloonOptions{.id = settings.id,
-                             .size = settings.size,
-                             .deflate_on_oom = settings.deflate_on_oom,
-                             .free_page_reporting = settings.free_page_reporting,
-                             .stats_interval = settings.stats_interval});
+      *host.memory, BalloonOptions{.id = settings.id,
+                                   .size = settings.size,
+                                   .deflate_on_oom = settings.deflate_on_oom,
+                                   .free_page_reporting = settings.free_page_reporting,
+                                   .stats_interval = settings.stats_interval});
 }
 
 }  // namespace bellhop

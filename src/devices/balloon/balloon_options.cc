@@ -42,10 +42,10 @@ Result<BalloonSettings> BalloonSettings::parse(const PropertyList& properties) {
   if (balloon.size % kPage != 0) {
     reader.wrong("size", format_size(balloon.size), "a multiple of 4K");
   }
-  if (auto status = reader.finish(); !status) return forward(status);
   if (!statistics && reader.has("stats-interval")) {
-    return fail("--balloon: stats-interval= needs statistics=on");
+    reader.refuse("stats-interval", "stats-interval= needs statistics=on");
   }
+  if (auto status = reader.finish(); !status) return forward(status);
   balloon.stats_interval = std::chrono::seconds(statistics ? interval : 0);
   return balloon;
 }

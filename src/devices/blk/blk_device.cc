@@ -11,7 +11,10 @@ namespace bellhop {
 using namespace virtio;
 
 BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
-    : backend_(std::move(backend)), options_(std::move(options)), writeback_(options_.writeback) {
+    : backend_(std::move(backend)),
+      options_(std::move(options)),
+      capacity_(backend_->limits().capacity),
+      writeback_(options_.writeback) {
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
                            feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
@@ -30,14 +33,12 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
              .config_bytes = sizeof(BlkConfig)};
 
   const std::uint32_t sectors_in_block = limits.logical_block / kBlkSectorBytes;
-  config_.capacity = limits.capacity / kBlkSectorBytes;
   config_.seg_max = blk_seg_max(options_.queue_size);
   config_.blk_size = limits.logical_block;
   config_.physical_block_exp = static_cast<std::uint8_t>(
       std::bit_width(std::max(limits.physical_block / limits.logical_block, 1U)) - 1);
   config_.min_io_size =
       static_cast<std::uint16_t>(std::max(limits.physical_block / limits.logical_block, 1U));
-  config_.writeback = options_.writeback ? 1 : 0;
   config_.num_queues = options_.queues;
   config_.max_discard_sectors = kBlkMaxDiscardSectors;
   config_.max_discard_seg = kBlkMaxDiscardSegments;
@@ -52,6 +53,7 @@ BlkDevice::~BlkDevice() = default;
 
 void BlkDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
   BlkConfig config = config_;
+  config.capacity = capacity() / kBlkSectorBytes;
   config.writeback = writeback_.load(std::memory_order_relaxed) ? 1 : 0;
   const auto bytes = std::as_bytes(std::span(&config, 1));
   std::memcpy(data.data(), bytes.data() + offset, data.size());
@@ -64,6 +66,13 @@ void BlkDevice::write_config(std::uint32_t offset, std::span<const std::byte> da
     return;
   }
   writeback_.store(data[0] != std::byte{0}, std::memory_order_relaxed);
+}
+
+Status BlkDevice::look_at_capacity() {
+  const auto now = backend_->measure();
+  if (!now) return forward(now);
+  if (capacity_.exchange(*now, std::memory_order_relaxed) != *now) config_changed();
+  return {};
 }
 
 Status BlkDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {

@@ -44,6 +44,15 @@ class BlkDevice final : public VirtioDevice {
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
 
+  /// Looks how large the medium is now, and tells the driver if that has changed. What is
+  /// in flight beyond a new end fails as the medium says. Any thread. Errors: the host does not
+  /// tell.
+  Status look_at_capacity();
+  /// Bytes, as the driver was told last.
+  [[nodiscard]] std::uint64_t capacity() const noexcept {
+    return capacity_.load(std::memory_order_relaxed);
+  }
+
   [[nodiscard]] const BlkCounters& counters() const noexcept { return counters_; }
 
  private:
@@ -52,7 +61,8 @@ class BlkDevice final : public VirtioDevice {
   std::shared_ptr<BlockBackend> backend_;
   BlkOptions options_;
   DeviceTraits traits_;
-  virtio::BlkConfig config_{};
+  virtio::BlkConfig config_{};  ///< but for `capacity` and `writeback`
+  std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
   std::vector<std::unique_ptr<BlkQueue>> queues_;

@@ -1,6 +1,8 @@
 #include "devices/blk/blk_device.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -404,6 +406,51 @@ TEST_P(BlkDeviceTest, Row25HostErrorsReachTheGuestAndAreCounted) {
   EXPECT_EQ(request(kBlkTypeFlush, 0, 0), kBlkStatusIoError);
   EXPECT_EQ(device->counters().io_errors.get(), 3U);
   expect_works();
+}
+
+/// A file that goes with the test.
+class GrowingFile {
+ public:
+  explicit GrowingFile(std::uint64_t bytes) : fd_(::mkstemp(path_.data())) { resize(bytes); }
+  ~GrowingFile() { ::unlink(path_.c_str()); }
+  void resize(std::uint64_t bytes) const {
+    EXPECT_EQ(::ftruncate(fd_.get(), static_cast<off_t>(bytes)), 0);
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = "/var/tmp/bellhop-grows-XXXXXX";
+  UniqueFd fd_;
+};
+
+TEST_P(BlkDeviceTest, AFileThatHasGrownIsALargerDisk) {
+  const GrowingFile file(kDiskBytes);
+  serve(std::make_unique<BlkDevice>(must(RawFileSource{.path = file.path()}.open()),
+                                    BlkOptions{.queue_size = kSize}));
+  const auto sectors = [&] {
+    BlkConfig config{};
+    device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+    return config.capacity;
+  };
+  constexpr std::uint64_t kSectors = kDiskBytes / 512;
+  EXPECT_TRUE(device->look_at_capacity());
+  EXPECT_EQ(host->config_changes(), 0U) << "nothing has changed";
+
+  file.resize(2 * kDiskBytes + 100);
+  EXPECT_EQ(request(kBlkTypeOut, kSectors, 512), kBlkStatusIoError) << "the disk is as it was told";
+  EXPECT_EQ(sectors(), kSectors);
+  EXPECT_TRUE(device->look_at_capacity());
+  EXPECT_EQ(host->config_changes(), 1U);
+  EXPECT_EQ(sectors(), 2 * kSectors) << "part of a sector is none";
+  EXPECT_EQ(request(kBlkTypeOut, 2 * kSectors - 1, 512), kBlkStatusOk);
+  EXPECT_EQ(request(kBlkTypeOut, 2 * kSectors, 512), kBlkStatusIoError);
+
+  file.resize(kDiskBytes / 2);
+  EXPECT_TRUE(device->look_at_capacity());
+  EXPECT_EQ(host->config_changes(), 2U);
+  EXPECT_EQ(sectors(), kSectors / 2);
+  EXPECT_EQ(request(kBlkTypeIn, kSectors / 2, 512), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, kSectors / 2 - 1, 512), kBlkStatusOk);
 }
 
 TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {

@@ -92,8 +92,8 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
 }
 
 void BlkQueue::begin(BlkRequest& request) noexcept {
-  const BlkPlan plan =
-      parse_blk_request(request, device_.backend_->limits(), discard_, write_zeroes_);
+  const BlkPlan plan = parse_blk_request(request, device_.backend_->limits(), device_.capacity(),
+                                         discard_, write_zeroes_);
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
       // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.

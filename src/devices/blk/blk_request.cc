@@ -24,15 +24,15 @@ std::span<GuestSpan> cut_front(std::span<GuestSpan> run, std::size_t bytes) noex
 }
 
 /// Whether `length` bytes at `offset` lie on the disk.
-bool on_disk(std::uint64_t offset, std::uint64_t length, const BlockLimits& limits) noexcept {
-  return offset <= limits.capacity && length <= limits.capacity - offset;
+bool on_disk(std::uint64_t offset, std::uint64_t length, std::uint64_t capacity) noexcept {
+  return offset <= capacity && length <= capacity - offset;
 }
 
 /// Sector numbers over this overflow when counted in bytes.
 constexpr std::uint64_t kSectorLimit = UINT64_MAX / kBlkSectorBytes;
 
 BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_t data_bytes,
-                      BlockOp op, const BlockLimits& limits) noexcept {
+                      BlockOp op, const BlockLimits& limits, std::uint64_t capacity) noexcept {
   if (limits.read_only) return refuse(kBlkStatusIoError);
   if (data_bytes == 0 || data_bytes % sizeof(BlkDiscardSegment) != 0 ||
       data_bytes / sizeof(BlkDiscardSegment) > kBlkMaxDiscardSegments) {
@@ -52,7 +52,7 @@ BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_
     }
     const std::uint64_t length = std::uint64_t{segment.num_sectors} * kBlkSectorBytes;
     if (segment.num_sectors > kBlkMaxDiscardSectors || segment.sector > kSectorLimit ||
-        !on_disk(segment.sector * kBlkSectorBytes, length, limits) ||
+        !on_disk(segment.sector * kBlkSectorBytes, length, capacity) ||
         segment.sector * kBlkSectorBytes % limits.logical_block != 0 ||
         length % limits.logical_block != 0) {
       return refuse(kBlkStatusIoError);
@@ -64,8 +64,8 @@ BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_
 
 }  // namespace
 
-BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, bool discard_negotiated,
-                          bool write_zeroes_negotiated) noexcept {
+BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::uint64_t capacity,
+                          bool discard_negotiated, bool write_zeroes_negotiated) noexcept {
   DescriptorChain& chain = request.chain;
   request.data = {};
   request.written = 0;
@@ -95,7 +95,7 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, bool d
       if (header.sector > kSectorLimit) return refuse(kBlkStatusIoError);
       const std::uint64_t offset = header.sector * kBlkSectorBytes;
       if (bytes == 0 || bytes % limits.logical_block != 0 || offset % limits.logical_block != 0 ||
-          !on_disk(offset, bytes, limits)) {
+          !on_disk(offset, bytes, capacity)) {
         return refuse(kBlkStatusIoError);
       }
       if (write) {
@@ -120,10 +120,10 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, bool d
       return {.kind = BlkPlan::Kind::kGetId};
     case kBlkTypeDiscard:
       if (!discard_negotiated) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kDiscard, limits);
+      return plan_segments(request, raw.size(), out_bytes, BlockOp::kDiscard, limits, capacity);
     case kBlkTypeWriteZeroes:
       if (!write_zeroes_negotiated) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kWriteZeroes, limits);
+      return plan_segments(request, raw.size(), out_bytes, BlockOp::kWriteZeroes, limits, capacity);
     default:
       return refuse(kBlkStatusUnsupported);
   }

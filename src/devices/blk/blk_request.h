@@ -63,8 +63,9 @@ struct BlkRequest : BlockIo {
 
 /// Reads the header of `request.chain` (virtio 1.3, 5.2.6), checks it against the disk, cuts header
 /// and status byte off the data buffers, and says what to do. Never trusts a byte twice. Legacy
-/// framing is not assumed: header and data may share buffers.
-BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, bool discard_negotiated,
-                          bool write_zeroes_negotiated) noexcept;
+/// framing is not assumed: header and data may share buffers. `capacity` is the disk's now, in
+/// bytes.
+BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::uint64_t capacity,
+                          bool discard_negotiated, bool write_zeroes_negotiated) noexcept;
 
 }  // namespace bellhop

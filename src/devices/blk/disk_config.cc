@@ -1,23 +1,66 @@
 #include "devices/blk/disk_config.h"
 
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/option_variant.h"
 #include "devices/blk/blk_device.h"
 
 namespace bellhop {
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config) {
-  std::shared_ptr<BlockBackend> backend;
-  if (config.file.path.empty()) {
-    backend = make_null_backend(config.null_bytes);
-  } else {
-    auto file = open_raw_file(config.file);
-    if (!file) return forward(file);
-    backend = std::move(*file);
+namespace {
+
+constexpr unsigned kMaxQueues = 64;
+
+using Source = OptionVariant<BlockSource>;
+
+}  // namespace
+
+const DeviceOption DiskConfig::kOption = {
+    .name = "disk",
+    .summary = "A virtio-blk disk; may be given again",
+    .value = "KEY=VALUE,...",
+    .keys = Source::help() + R"(
+  id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
+  queues=N  queue-size=N   1 and 256 by default
+  notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
+  iothread=NAME|auto       auto: disks are spread over all I/O threads)",
+};
+
+Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
+  DiskConfig disk;
+  PropertyReader reader("--disk", properties);
+  disk.source = Source::parse(reader);
+  reader.number("queues", disk.queues, 1, kMaxQueues);
+  read_queue_size(reader, disk.queue_size);
+  read_common_keys(reader, properties, disk);
+  if (auto status = reader.finish(); !status) return forward(status);
+  return disk;
+}
+
+Status DiskConfig::check_together(std::span<const DiskConfig> others) const {
+  const auto check = [](const auto& one) { return one.check("--disk"); };
+  if (auto checked = std::visit(check, source); !checked) return checked;
+  for (const DiskConfig& other : others) {
+    if (auto checked = Source::check_together("--disk", source, other.source); !checked) {
+      return checked;
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
+                                                  const DeviceHost& /*host*/) {
+  auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
+  if (!backend) {
+    return fail(fmt::format("--disk: {}", backend.error().message), backend.error().code);
   }
   const BlkOptions options{.id = config.id,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .writeback = true};
-  return std::make_unique<BlkDevice>(std::move(backend), options);
+  return std::make_unique<BlkDevice>(std::move(*backend), options);
 }
 
 }  // namespace bellhop

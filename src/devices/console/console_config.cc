@@ -11,10 +11,10 @@ namespace bellhop {
 namespace {
 
 Result<std::unique_ptr<ConsoleBackend>> make_backend(const ConsolePortConfig& port,
-                                                     int stdio_input) {
+                                                     int standard_input) {
   switch (port.end) {
     case ConsolePortConfig::End::kStdio:
-      return make_stdio_console(stdio_input, STDOUT_FILENO);
+      return make_stdio_console(standard_input, STDOUT_FILENO);
     case ConsolePortConfig::End::kFile:
       return make_file_console(port.path);
     case ConsolePortConfig::End::kSocket:
@@ -29,25 +29,28 @@ Result<std::unique_ptr<ConsoleBackend>> make_backend(const ConsolePortConfig& po
 
 }  // namespace
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const ConsoleConfig& config) {
+Result<std::unique_ptr<VirtioDevice>> make_device(const ConsoleConfig& config,
+                                                  const DeviceHost& host) {
   std::vector<ConsolePortOptions> ports;
   for (const ConsolePortConfig& port : config.ports) {
-    auto backend = make_backend(port, config.stdio_input);
-    if (!backend) return forward(backend);
+    auto backend = make_backend(port, host.standard_input);
+    if (!backend) {
+      return fail(named_at(port.place, backend.error().message), backend.error().code);
+    }
     if (port.end == ConsolePortConfig::End::kPty) {
       log::info("{}: port {}{}{} is at {}", config.id, ports.size(), port.name.empty() ? "" : ", ",
                 port.name, (*backend)->place());
     }
-    if (port.end == ConsolePortConfig::End::kStdio && config.window) {
+    if (port.end == ConsolePortConfig::End::kStdio && host.window) {
       winsize size{};
       if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
-        config.window->set_size(size.ws_col, size.ws_row);
+        host.window->set_size(size.ws_col, size.ws_row);
       }
     }
     ports.push_back({.name = port.name, .backend = std::move(*backend)});
   }
   return std::make_unique<ConsoleDevice>(std::move(ports),
-                                         ConsoleOptions{.id = config.id, .window = config.window});
+                                         ConsoleOptions{.id = config.id, .window = host.window});
 }
 
 }  // namespace bellhop

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "devices/console/console_backend.h"
-#include "devices/console/console_config.h"
 #include "devices/console/console_control.h"
 #include "devices/console/console_port.h"
+#include "devices/console/console_window.h"
 #include "virtio/device/virtio_device.h"
 
 namespace bellhop {

@@ -14,6 +14,7 @@
 #include <future>
 #include <sstream>
 
+#include "devices/console/console_config.h"
 #include "testing/device_fixture.h"
 #include "testing/eventually.h"
 #include "virtio/abi/console.h"
@@ -785,16 +786,15 @@ TEST(ConsoleBackendTest, SaysWhatIsWrong) {
 TEST(ConsoleConfigTest, MakesADeviceOfAllPorts) {
   ConsoleConfig config;
   config.id = "console0";
-  config.window = std::make_shared<ConsoleWindow>();
   ConsolePortConfig pty;
   pty.end = ConsolePortConfig::End::kPty;
   config.ports = {pty, ConsolePortConfig()};
-  const auto device = make_device(config);
+  const auto device = make_device(config, {.window = std::make_shared<ConsoleWindow>()});
   ASSERT_TRUE(device.has_value()) << device.error().message;
   EXPECT_EQ((*device)->traits().queue_count, 6U);
   config.ports[0].end = ConsolePortConfig::End::kFile;
   config.ports[0].path = "/";
-  EXPECT_FALSE(make_device(config));
+  EXPECT_FALSE(make_device(config, {.window = std::make_shared<ConsoleWindow>()}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, ConsoleDeviceTest,

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "devices/console/console_config.h"
 #include "devices/console/console_control.h"
@@ -12,22 +14,31 @@ namespace {
 
 using End = ConsolePortConfig::End;
 
-/// What is the device's, not the port's: all options together are one device.
-struct DeviceKeys {
-  std::string id;
-  NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;
-};
-
-/// Takes `key` from an option that has it. False if another option has it otherwise.
+/// Takes `key`, which is the device's, from an option that has it: all that have it must agree.
 template <class T>
-bool agree(const PropertyReader& reader, std::string_view key, const T& value, bool& given,
-           T& all) {
-  if (!reader.has(key)) return true;
-  const bool same = !given || all == value;
-  given = true;
+void take(PropertyReader& reader, std::string_view key, const T& value, bool& given, T& all) {
+  if (!reader.has(key)) return;
+  if (std::exchange(given, true) && all != value) {
+    reader.refuse(key, "all ports are one device; id, notify and iothread must agree");
+  }
   all = value;
-  return same;
+}
+
+/// What two ports may not share.
+void check_beside(PropertyReader& reader, const ConsolePortConfig& port,
+                  std::span<const ConsolePortConfig> others) {
+  for (const ConsolePortConfig& other : others) {
+    if (!port.name.empty() && other.name == port.name) {
+      reader.refuse("name", fmt::format("name={} is given to two ports", port.name));
+    }
+    if (port.end == End::kStdio && other.end == End::kStdio) {
+      reader.refuse("stdio", "stdio can be had by one port only");
+    }
+    if (!port.path.empty() && other.path == port.path) {
+      reader.refuse(reader.has("file") ? "file" : "socket",
+                    fmt::format("{} is given to two ports", port.path));
+    }
+  }
 }
 
 /// How many ends the port was given: one is right.
@@ -79,35 +90,22 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   for (const PropertyList& properties : ports) {
     PropertyReader reader("--console", properties);
     ConsolePortConfig port;
-    const int ends = read_ends(reader, port);
-    DeviceKeys keys;
+    if (read_ends(reader, port) != 1) {
+      reader.incomplete("one of stdio, pty, null, file=PATH and socket=PATH is needed");
+    }
+    DeviceConfig keys;
     read_common_keys(reader, properties, keys);
+    port.place = std::move(keys.place);
+    take(reader, "id", keys.id, id_given, console.id);
+    take(reader, "notify", keys.notify, notify_given, console.notify);
+    take(reader, "iothread", keys.iothread, iothread_given, console.iothread);
+    check_beside(reader, port, console.ports);
     if (auto status = reader.finish(); !status) return forward(status);
-    if (ends != 1) {
-      return fail("--console: one of stdio, pty, null, file=PATH and socket=PATH is needed");
-    }
-    if (!agree(reader, "id", keys.id, id_given, console.id) ||
-        !agree(reader, "notify", keys.notify, notify_given, console.notify) ||
-        !agree(reader, "iothread", keys.iothread, iothread_given, console.iothread)) {
-      return fail("--console: all ports are one device; id, notify and iothread must agree");
-    }
-    for (const ConsolePortConfig& other : console.ports) {
-      if (!port.name.empty() && other.name == port.name) {
-        return fail(fmt::format("--console: name={} is given to two ports", port.name));
-      }
-      if (port.end == End::kStdio && other.end == End::kStdio) {
-        return fail("--console: stdio can be had by one port only");
-      }
-      if (!port.path.empty() && other.path == port.path) {
-        return fail(fmt::format("--console: {} is given to two ports", port.path));
-      }
-    }
     console.ports.push_back(std::move(port));
   }
   if (console.ports.size() > ConsoleDevice::kMaxPorts) {
     return fail(fmt::format("--console: at most {} ports", ConsoleDevice::kMaxPorts));
   }
-  console.window = std::make_shared<ConsoleWindow>();
   return console;
 }
 

@@ -5,12 +5,12 @@
 #include <cerrno>
 
 #include "devices/fs/fs_device.h"
+#include "memory/guest_memory.h"
 
 namespace bellhop {
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config,
-                                                  const GuestMemory& memory) {
-  if (!memory.fd().valid()) {
+Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config, const DeviceHost& host) {
+  if (!host.memory->fd().valid()) {
     return fail("--fs: the guest's memory is not shared (--memory SIZE,shared)", EINVAL);
   }
   auto device =

@@ -6,32 +6,28 @@
 #include <string>
 
 #include "base/result.h"
+#include "devices/device_config.h"
 #include "devices/device_option.h"
-#include "memory/guest_memory.h"
 #include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
-/// `--fs tag=NAME,socket=PATH`
-struct FsConfig {
-  std::string id;           ///< "fs0", ... where not given
+/// `--fs tag=NAME,socket=PATH`. virtiofsd serves the queues; the I/O thread looks whether it lives.
+struct FsConfig : DeviceConfig {
   std::string tag;          ///< the guest mounts it by this; 1 to 36 bytes
   std::string socket;       ///< where virtiofsd listens
   unsigned num_queues = 1;  ///< for requests, besides the one of high priority
   std::uint16_t queue_size = 1024;
-  NotifyMode notify = NotifyMode::kIoEventFd;  ///< virtiofsd serves the queues: no other is there
-  std::string iothread;                        ///< empty: the first. Looks whether virtiofsd lives
 
   static const DeviceOption kOption;
   static Result<FsConfig> parse(const PropertyList& properties);
-  static Status check_together(std::span<const FsConfig> shares);
+  Status check_together(std::span<const FsConfig> others) const;
   /// All queues.
   [[nodiscard]] unsigned offloaded_queues() const noexcept { return num_queues + 1; }
   static constexpr bool kSharesMemory = true;
 };
 
 /// Errors: memory that is not shared, no virtiofsd at the socket, or one that lacks something.
-Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config,
-                                                  const GuestMemory& memory);
+Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config, const DeviceHost& host);
 
 }  // namespace bellhop

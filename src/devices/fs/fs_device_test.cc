@@ -39,8 +39,10 @@ struct FsDeviceTest : ::testing::Test, testing::OffloadFixture {
   static constexpr unsigned kQueues = 3;
 
   Result<std::unique_ptr<FsDevice>> make() {
-    const FsConfig config{
-        .id = "fs0", .tag = "shared", .socket = "s", .num_queues = kQueues - 1, .iothread = {}};
+    FsConfig config;
+    config.id = "fs0";
+    config.tag = "shared";
+    config.num_queues = kQueues - 1;
     return FsDevice::create(
         config, [this](Channel::Patience patience) { return back_end.connect(patience); },
         Channel::Patience(200));
@@ -388,12 +390,15 @@ TEST_F(FsDeviceTest, SaysWhatABackEndLacks) {
 }
 
 TEST(MakeFsDevice, SaysWhatIsMissing) {
-  FsConfig config{.id = "fs0", .tag = "t", .socket = "/nowhere/socket", .iothread = {}};
+  FsConfig config;
+  config.tag = "t";
+  config.socket = "/nowhere/socket";
   const GuestMemory shared = make_memory();
-  EXPECT_THAT(make_device(config, shared).error().message,
+  EXPECT_THAT(make_device(config, {.memory = &shared}).error().message,
               HasSubstr("--fs: socket=/nowhere/socket: cannot connect: No such file"));
   const GuestMemory own = make_memory(1U << 20, 1U << 20, MemoryBacking::kPrivate);
-  EXPECT_THAT(make_device(config, own).error().message, HasSubstr("memory is not shared"));
+  EXPECT_THAT(make_device(config, {.memory = &own}).error().message,
+              HasSubstr("memory is not shared"));
 }
 
 }  // namespace

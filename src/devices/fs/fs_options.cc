@@ -39,26 +39,22 @@ Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
   if (share.socket.size() > kMaxUnixPath) {
     reader.wrong("socket", share.socket, fmt::format("at most {} characters", kMaxUnixPath));
   }
-  if (auto status = reader.finish(); !status) return forward(status);
   if (share.tag.empty()) {
-    return fail("--fs: tag=NAME is missing: the name by which the guest mounts it");
+    reader.incomplete("tag=NAME is missing: the name by which the guest mounts it");
   }
   if (share.socket.empty()) {
-    return fail("--fs: socket=PATH is missing: where virtiofsd listens (its --socket-path)");
+    reader.incomplete("socket=PATH is missing: where virtiofsd listens (its --socket-path)");
   }
+  if (auto status = reader.finish(); !status) return forward(status);
   return share;
 }
 
-Status FsConfig::check_together(std::span<const FsConfig> shares) {
-  for (std::size_t i = 0; i < shares.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (shares[j].tag == shares[i].tag) {
-        return fail(fmt::format("--fs: tag={} is given to two shares", shares[i].tag));
-      }
-      if (shares[j].socket == shares[i].socket) {
-        return fail(fmt::format("--fs: socket={} is used by two shares; each needs a virtiofsd",
-                                shares[i].socket));
-      }
+Status FsConfig::check_together(std::span<const FsConfig> others) const {
+  for (const FsConfig& other : others) {
+    if (other.tag == tag) return fail(fmt::format("--fs: tag={} is given to two shares", tag));
+    if (other.socket == socket) {
+      return fail(
+          fmt::format("--fs: socket={} is used by two shares; each needs a virtiofsd", socket));
     }
   }
   return {};

@@ -94,7 +94,7 @@ bool is_arp_answer(const Bytes& frame) {
 class NetUserTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
   /// False: passt does not run on this host; a failure if it is not there at all.
-  bool start(const PasstConfig& config) {
+  bool start(const PasstSource& config) {
     auto backend = start_passt(config);
     if (!backend) {
       why = backend.error().message;
@@ -140,7 +140,7 @@ std::uint16_t free_port() {
 
 TEST_P(NetUserTest, PasstAnswersTheGuest) {
   const std::uint16_t port = free_port();
-  PasstConfig config;
+  PasstSource config;
   config.forwards.push_back({PortForward::Protocol::kTcp, "127.0.0.1", port, 22});
   if (!start(config)) GTEST_SKIP() << "passt does not run here: " << why;
   // No offloads are offered for what has no header to say so.
@@ -189,7 +189,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
 }
 
 TEST_P(NetUserTest, FloodsAreCarriedInBatches) {
-  PasstConfig config;
+  PasstSource config;
   if (!start(config)) GTEST_SKIP() << "passt does not run here: " << why;
   unsigned sent = 0;
   unsigned answers = 0;
@@ -217,7 +217,7 @@ TEST_P(NetUserTest, FloodsAreCarriedInBatches) {
 TEST_P(NetUserTest, Row28PasstIsGone) {
   std::string folder = "/tmp/bellhop-passt-XXXXXX";
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  PasstConfig config;
+  PasstSource config;
   config.program = folder + "/passt";
   std::ofstream(config.program) << "#!/bin/sh\nprintf '\\0\\0\\0\\1x' >&3; sleep 0.2\n";
   ASSERT_EQ(::chmod(config.program.c_str(), 0755), 0);

@@ -4,14 +4,38 @@
 #include <sys/random.h>
 
 #include <array>
+#include <charconv>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
+#include "base/option_variant.h"
+#include "base/split.h"
 #include "devices/net/net_device.h"
 
 namespace bellhop {
 
 namespace {
+
+using Source = OptionVariant<NetSource>;
+
+/// "52:54:00:12:34:56", one station's address.
+std::optional<MacAddress> parse_mac(std::string_view text) {
+  const auto parts = split(text, ':');
+  std::array<std::byte, 6> bytes{};
+  if (parts.size() != bytes.size()) return std::nullopt;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    std::uint8_t byte = 0;
+    const char* const last = parts[i].data() + parts[i].size();
+    const auto [end, error] = std::from_chars(parts[i].data(), last, byte, 16);
+    if (error != std::errc() || end != last || parts[i].size() != 2) return std::nullopt;
+    bytes[i] = std::byte{byte};
+  }
+  const MacAddress mac = load_mac(bytes.data());
+  if (mac == 0 || is_multicast(mac)) return std::nullopt;
+  return mac;
+}
 
 /// An address of our own making: locally administered, one station's.
 Result<MacAddress> make_up_mac() {
@@ -35,14 +59,71 @@ Result<std::unique_ptr<VhostNet>> find_kernel(NetBackend& backend) {
 
 }  // namespace
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config) {
+const DeviceOption NicConfig::kOption = {
+    .name = "net",
+    .summary = "A virtio-net NIC; may be given again",
+    .value = "KEY=VALUE,...",
+    .keys = Source::help() + R"(
+  id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
+  queue-size=N             entries of each queue (256)
+  gro=on|off               the guest's UDP datagrams of one flow and size reach the host's stack as
+                           one frame where they come together (on)
+  vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
+                           force, or do not start (off)
+  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)",
+};
+
+Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
+  NicConfig nic;
+  PropertyReader reader("--net", properties);
+  nic.source = Source::parse(reader);
+  std::string mac;
+  reader.text("mac", mac);
+  if (reader.has("mac")) {
+    const auto parsed = parse_mac(mac);
+    if (!parsed) reader.wrong("mac", mac, "one station's address, such as 02:00:00:12:34:56");
+    nic.mac = parsed.value_or(0);
+  }
+  read_queue_size(reader, nic.queue_size);
+  reader.flag("gro", nic.gro);
+  reader.choice<Vhost>("vhost", nic.vhost,
+                       {{"off", Vhost::kOff}, {"on", Vhost::kOn}, {"force", Vhost::kForce}});
+  const bool may_serve =
+      std::visit([](const auto& source) { return source.kKernelMayServe; }, nic.source);
+  if (nic.vhost != Vhost::kOff && !may_serve) {
+    reader.refuse("vhost", "vhost: the kernel carries a tap's frames, not those of user");
+  }
+  read_common_keys(reader, properties, nic);
+  if (auto status = reader.finish(); !status) return forward(status);
+  return nic;
+}
+
+Status NicConfig::check_together(std::span<const NicConfig> others) const {
+  for (const NicConfig& other : others) {
+    if (auto checked = Source::check_together("--net", source, other.source); !checked) {
+      return checked;
+    }
+    if (mac != 0 && other.mac == mac) {
+      return fail(fmt::format("--net: {} and {} have the same mac", other.id, id));
+    }
+  }
+  return {};
+}
+
+unsigned NicConfig::offloaded_queues() const noexcept {
+  if (vhost == Vhost::kOff) return 0;
+  return 2 * std::visit([](const auto& one) { return one.pairs; }, source);
+}
+
+Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config,
+                                                  const DeviceHost& /*host*/) {
   MacAddress mac = config.mac;
   if (mac == 0) {
     const auto made_up = make_up_mac();
     if (!made_up) return forward(made_up);
     mac = *made_up;
   }
-  auto backend = config.user ? start_passt(config.passt) : open_tap(config.tap);
+  auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
   if (!backend) return forward(backend);
   std::unique_ptr<VhostNet> kernel;
   if (config.vhost != Vhost::kOff) {

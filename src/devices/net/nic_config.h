@@ -3,13 +3,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 
 #include "base/result.h"
+#include "devices/device_config.h"
 #include "devices/device_option.h"
 #include "devices/net/rx_filter.h"
-#include "net/passt.h"
-#include "net/tap.h"
+#include "net/net_source.h"
 #include "virtio/device/virtio_device.h"
 
 namespace bellhop {
@@ -21,29 +20,23 @@ enum class Vhost : std::uint8_t {
   kForce,  ///< or the machine does not start
 };
 
-/// `--net tap=...`, `--net user`
-struct NicConfig {
-  std::string id;  ///< "net0", ... where not given
-  TapConfig tap;
-  bool user = false;  ///< user-mode networking instead of the tap
-  PasstConfig passt;
+/// `--net tap=...`, `--net user`. `iothread` may be several, joined by ':', which carry the pairs
+/// in turn.
+struct NicConfig : DeviceConfig {
+  NetSource source;
   MacAddress mac = 0;  ///< 0: made up, another one on each start
   unsigned queue_size = 256;
   bool gro = true;  ///< datagrams that the guest sends one after the other leave as one frame
   Vhost vhost = Vhost::kOff;
-  NotifyMode notify = NotifyMode::kIoEventFd;
-  /// A name from the machine's, or several joined by ':', which carry the pairs in turn. Empty: the
-  /// first.
-  std::string iothread;
 
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);
-  static Status check_together(std::span<const NicConfig> nics);
+  Status check_together(std::span<const NicConfig> others) const;
   [[nodiscard]] unsigned offloaded_queues() const noexcept;
   static constexpr std::size_t kQueuesTogether = 2;  ///< a pair's
 };
 
-/// Errors: the tap or passt cannot be had as asked, or vhost-net although it must.
-Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config);
+/// Errors: the source cannot be had as asked, or vhost-net although it must.
+Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config, const DeviceHost& host);
 
 }  // namespace bellhop

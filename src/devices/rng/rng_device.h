@@ -1,29 +1,33 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/relaxed_counter.h"
 #include "base/shared_counter.h"
 #include "base/unique_fd.h"
+#include "devices/device_config.h"
+#include "devices/device_option.h"
 #include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
-/// What the guest may have of the source.
-struct RngLimit {
-  std::uint64_t bytes = 0;  ///< in each period; 0: as many as it likes
-  std::chrono::milliseconds period{1000};
+/// `--rng src=...`
+struct RngConfig : DeviceConfig {
+  std::string source = "/dev/urandom";
+  std::uint64_t max_bytes = 0;             ///< for each period; 0: without a limit
+  std::chrono::milliseconds period{1000};  ///< in which the guest gets `max_bytes` at most
+
+  static const DeviceOption kOption;
+  static Result<RngConfig> parse(const PropertyList& properties);
 };
 
-struct RngOptions {
-  std::string id = "rng0";
-  std::string source = "/dev/urandom";  ///< its name, for people
-  std::uint16_t queue_size = 64;
-  RngLimit limit;
-};
+/// Errors: the source cannot be opened, or is nothing that can be read.
+Result<std::unique_ptr<VirtioDevice>> make_device(const RngConfig& config, const DeviceHost& host);
 
 struct RngCounters {
   RelaxedCounter requests;
@@ -31,21 +35,24 @@ struct RngCounters {
   RelaxedCounter limited;       ///< times the limit made the guest wait
   RelaxedCounter source_empty;  ///< times the source did
   RelaxedCounter source_errors;
-  SharedCounter guest_faults;  ///< requests without room for a byte, writes to registers
+  SharedCounter guest_faults;  ///< requests without room for a byte
 };
 
-class RngQueue;
-
 /// virtio-rng (virtio 1.3, 5.4): random bytes from a descriptor of the host.
-class RngDevice final : public VirtioDevice {
+///
+/// Its one queue fills what the driver offers, as far as the limit, the source and the other queues
+/// of the thread allow. Who has to wait is in the ring meanwhile, not in here, so a pause or a
+/// reset waits for nothing.
+class RngDevice final : public VirtioDevice, private QueueHandler, private TimerHandler {
  public:
+  /// Of one request and of one turn at most. A driver asks again if it wants more (5.4.6.1).
+  static constexpr std::size_t kBytesInOneTurn = 16 * 1024;
+  static constexpr std::uint16_t kQueueSize = 64;
+
   /// `source` does not block.
-  RngDevice(UniqueFd source, RngOptions options);
-  ~RngDevice() override;
+  RngDevice(UniqueFd source, RngConfig config);
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept override { return traits_; }
-  void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept override;
-  void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
@@ -53,17 +60,28 @@ class RngDevice final : public VirtioDevice {
   [[nodiscard]] const RngCounters& counters() const noexcept { return counters_; }
 
  private:
-  friend class RngQueue;
+  using Clock = std::chrono::steady_clock;
+
+  void drain() noexcept override;
+  void submit() noexcept override {}
+  void on_timer() noexcept override { runner_->wake(); }
+  [[nodiscard]] std::size_t allowance() noexcept;
+  [[nodiscard]] ssize_t read(std::size_t most) noexcept;
+  void put_back_and_wait(std::chrono::nanoseconds time) noexcept;
+  void source_failed(ssize_t result) noexcept;
 
   UniqueFd source_;
-  RngOptions options_;
+  RngConfig config_;
   DeviceTraits traits_;
   RngCounters counters_;
   bool error_logged_ = false;
   // A reset begins no new period.
   std::uint64_t left_ = 0;  ///< of this period's bytes
-  std::chrono::steady_clock::time_point period_ends_{};
-  std::unique_ptr<RngQueue> queue_;
+  Clock::time_point period_ends_{};
+  // The queue's I/O thread's, or of whoever holds the queue lock, between activate() and reset().
+  QueueRunner* runner_ = nullptr;
+  DescriptorChain chain_;
+  std::array<iovec, kMaxChainBuffers> room_{};
 };
 
 }  // namespace bellhop

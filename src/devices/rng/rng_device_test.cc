@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <array>
 
-#include "devices/rng/rng_config.h"
-#include "devices/rng/rng_queue.h"
 #include "testing/allocation_counter.h"
 #include "testing/device_fixture.h"
 #include "testing/eventually.h"
@@ -42,15 +40,19 @@ class RngDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
   RngDeviceTest() : fixture(GetParam(), testing::make_memory(std::uint64_t{64} << 20)) {}
 
-  void serve_urandom(RngLimit limit = {}) {
+  void serve_urandom(const RngConfig& config = {}) {
     UniqueFd source(::open("/dev/urandom", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    serve(std::move(source), limit);
+    serve(std::move(source), config);
   }
-  void serve(UniqueFd source, RngLimit limit = {}) {
-    fixture.serve(std::make_unique<RngDevice>(
-        std::move(source),
-        RngOptions{.source = "a test", .queue_size = DeviceFixture::kSize, .limit = limit}));
+  void serve(UniqueFd source, const RngConfig& config = {}) {
+    fixture.serve(std::make_unique<RngDevice>(std::move(source), config));
     fixture.start();
+  }
+  void serve_urandom(std::uint64_t max_bytes, std::chrono::milliseconds period) {
+    RngConfig config;
+    config.max_bytes = max_bytes;
+    config.period = period;
+    serve_urandom(config);
   }
   std::uint32_t request(std::uint32_t bytes) {
     fixture.give(0, {{kRoom, bytes, true}});
@@ -88,8 +90,8 @@ TEST_P(RngDeviceTest, Row29ARequestOfGigabytesIsCutShort) {
   const std::vector<testing::FakeDriver::Buffer> many(15, {kRoom, std::uint32_t{60} << 20, true});
   for (int i = 0; i < 8; ++i) ASSERT_TRUE(fixture.driver(0).add(many));
   fixture.offer(0);
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(fixture.wait_used(0)->length, RngQueue::kBytesInOneTurn);
-  EXPECT_EQ(counters().bytes.get(), 8 * RngQueue::kBytesInOneTurn);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(fixture.wait_used(0)->length, RngDevice::kBytesInOneTurn);
+  EXPECT_EQ(counters().bytes.get(), 8 * RngDevice::kBytesInOneTurn);
   EXPECT_EQ(request(64), 64U);
 }
 
@@ -114,9 +116,7 @@ TEST_P(RngDeviceTest, RequestsWithoutRoomAreGivenBack) {
   EXPECT_EQ(fixture.wait_used(0)->length, 0U);
   fixture.give(0, {{kRoom, 64, false}, {kRoom, 64, true}});
   EXPECT_EQ(fixture.wait_used(0)->length, 64U) << "what can be read is of no interest";
-  const std::byte byte{1};
-  fixture.device->write_config(0, {&byte, 1});
-  EXPECT_EQ(counters().guest_faults.get(), 2U);
+  EXPECT_EQ(counters().guest_faults.get(), 1U);
   EXPECT_EQ(request(64), 64U);
 }
 
@@ -154,7 +154,7 @@ TEST_P(RngDeviceTest, ASourceThatEndsLetsTheGuestWait) {
 TEST_P(RngDeviceTest, ALimitIsKept) {
   using namespace std::chrono_literals;
   const auto begin = std::chrono::steady_clock::now();
-  serve_urandom({.bytes = 100, .period = 50ms});
+  serve_urandom(100, 50ms);
   EXPECT_EQ(request(64), 64U);
   EXPECT_EQ(request(64), 36U);
   EXPECT_EQ(request(64), 64U) << "of the next period";
@@ -168,7 +168,7 @@ TEST_P(RngDeviceTest, ALimitIsKept) {
 }
 
 TEST_P(RngDeviceTest, AResetIsNoWayRoundTheLimit) {
-  serve_urandom({.bytes = 100, .period = std::chrono::hours(1)});
+  serve_urandom(100, std::chrono::hours(1));
   EXPECT_EQ(request(64), 64U);
   fixture.restart();
   EXPECT_EQ(request(64), 36U);
@@ -179,7 +179,7 @@ TEST_P(RngDeviceTest, AResetIsNoWayRoundTheLimit) {
 }
 
 TEST_P(RngDeviceTest, ResetsUnderFire) {
-  serve_urandom({.bytes = 1000, .period = std::chrono::milliseconds(1)});
+  serve_urandom(1000, std::chrono::milliseconds(1));
   for (int i = 0; i < 500; ++i) {
     for (int k = 0; k < 4; ++k) ASSERT_TRUE(fixture.driver(0).add({{kRoom, 100, true}}));
     if (fixture.driver(0).offer() && i % 3 != 0) fixture.kick(0);
@@ -208,11 +208,12 @@ TEST_P(RngDeviceTest, RequestsAllocateNothing) {
 
 TEST(RngConfigTest, SourcesThatAreNone) {
   RngConfig config;
-  EXPECT_TRUE(make_device(config));
+  EXPECT_TRUE(make_device(config, {}));
   config.source = "/nowhere";
-  EXPECT_NE(make_device(config).error().message.find("cannot open /nowhere"), std::string::npos);
+  EXPECT_NE(make_device(config, {}).error().message.find("cannot open /nowhere"),
+            std::string::npos);
   config.source = "/";
-  EXPECT_NE(make_device(config).error().message.find("no source"), std::string::npos);
+  EXPECT_NE(make_device(config, {}).error().message.find("no source"), std::string::npos);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, RngDeviceTest,

@@ -5,7 +5,7 @@
 
 namespace bellhop {
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config) {
+Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config, const DeviceHost&) {
   if (config.vhost != VsockVhost::kOff) return make_vhost_vsock_device(config.id, config.cid);
   auto socket = VsockSocket::listen(config.uds);
   if (!socket) return forward(socket);

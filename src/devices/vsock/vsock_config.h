@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "devices/device_config.h"
 #include "devices/device_option.h"
 #include "virtio/device/virtio_device.h"
 
@@ -18,13 +19,10 @@ enum class VsockVhost : std::uint8_t {
 };
 
 /// `--vsock cid=N,uds=PATH`
-struct VsockConfig {
-  std::string id;  ///< "vsock0" where not given
+struct VsockConfig : DeviceConfig {
   std::uint32_t cid = 0;
   std::string uds;  ///< the Unix socket; made, and removed at the end
   VsockVhost vhost = VsockVhost::kOff;
-  NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;  ///< empty: the first
 
   static const DeviceOption kOption;
   static Result<VsockConfig> parse(const PropertyList& properties);
@@ -32,6 +30,7 @@ struct VsockConfig {
 };
 
 /// Errors: the socket cannot be made, or vhost-vsock cannot be had.
-Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config);
+Result<std::unique_ptr<VirtioDevice>> make_device(const VsockConfig& config,
+                                                  const DeviceHost& host);
 
 }  // namespace bellhop

@@ -32,17 +32,17 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
       "vhost", vsock.vhost,
       {{"off", VsockVhost::kOff}, {"on", VsockVhost::kOn}, {"force", VsockVhost::kForce}});
   read_common_keys(reader, properties, vsock);
-  if (auto status = reader.finish(); !status) return forward(status);
   if (!reader.has("cid")) {
-    return fail("--vsock: cid=N is missing: the guest's context id, 3 or more");
+    reader.incomplete("cid=N is missing: the guest's context id, 3 or more");
   }
   const bool in_user_space = vsock.vhost == VsockVhost::kOff;
-  if (in_user_space && vsock.uds.empty()) {
-    return fail("--vsock: uds=PATH is missing: the Unix socket that programs of the host use");
+  if (in_user_space && !reader.has("uds")) {
+    reader.incomplete("uds=PATH is missing: the Unix socket that programs of the host use");
   }
-  if (!in_user_space && !vsock.uds.empty()) {
-    return fail("--vsock: uds=PATH goes with vhost=off only: the kernel has sockets of its own");
+  if (!in_user_space && reader.has("uds")) {
+    reader.refuse("uds", "uds=PATH goes with vhost=off only: the kernel has sockets of its own");
   }
+  if (auto status = reader.finish(); !status) return forward(status);
   return vsock;
 }
 

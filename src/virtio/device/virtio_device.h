@@ -48,9 +48,11 @@ class VirtioDevice {
  public:
   virtual ~VirtioDevice() = default;
   [[nodiscard]] virtual const DeviceTraits& traits() const noexcept = 0;
-  /// Bytes of the configuration space; `offset + data.size()` is within config_bytes.
-  virtual void read_config(std::uint32_t offset, std::span<std::byte> data) noexcept = 0;
-  virtual void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept = 0;
+  /// Bytes of the configuration space; `offset + data.size()` is within config_bytes, so these are
+  /// not called where there are none.
+  virtual void read_config(std::uint32_t /*offset*/, std::span<std::byte> /*data*/) noexcept {}
+  virtual void write_config(std::uint32_t /*offset*/,
+                            std::span<const std::byte> /*data*/) noexcept {}
   /// Who is to serve `queue` of a driver with these features; asked right before activate(). If any
   /// of a device's queues cannot be served by its choice, none is.
   [[nodiscard]] virtual ServerChoice server(unsigned /*queue*/,

@@ -107,6 +107,7 @@ World::World(Input& input) {
       config_, hypervisor_,
       {.serial_output = [](std::span<const std::byte>) { return true; },
        .marker = [](std::uint32_t) {},
+       .host = {.window = window_},
        .more_devices = [this](const SlotWiring& wiring) { return add_devices(wiring); }});
   if (!machine) {
     if (machine.error().message.empty()) broken("a machine is refused without a word");
@@ -143,7 +144,8 @@ void World::configure(Input& input) {
   const auto disk = [&](std::string path, Aio aio, Cache cache, NotifyMode mode) {
     DiskConfig one;
     one.id = "disk" + std::to_string(config_.disks.size());
-    one.file = {.path = std::move(path), .read_only = false, .cache = cache, .aio = aio};
+    one.source =
+        RawFileSource{.path = std::move(path), .read_only = false, .cache = cache, .aio = aio};
     one.notify = mode;
     one.queues = 1 + (which & 1U);
     if ((which & 2) != 0) one.queue_size = 16;
@@ -181,11 +183,11 @@ void World::configure(Input& input) {
     ConsoleConfig one;
     one.id = "console0";
     one.notify = notify;
-    one.window = std::make_shared<ConsoleWindow>();
     using Port = ConsolePortConfig;
-    one.ports = {{.end = Port::End::kSocket, .path = files.path("console"), .name = ""},
-                 {.end = Port::End::kPty, .path = "", .name = "second"},
-                 {.end = Port::End::kFile, .path = files.path("output"), .name = "third"}};
+    one.ports = {
+        {.end = Port::End::kSocket, .path = files.path("console"), .name = "", .place = ""},
+        {.end = Port::End::kPty, .path = "", .name = "second", .place = ""},
+        {.end = Port::End::kFile, .path = files.path("output"), .name = "third", .place = ""}};
     config_.consoles.push_back(std::move(one));
     devices_.push_back(Kind::kConsole);
   }
@@ -380,9 +382,7 @@ void World::happen(Input& input) {
       if (input.chance(4)) stream_.reset();
       return;
     default: {
-      if (!config_.consoles.empty()) {
-        config_.consoles.front().window->set_size(input.u8(), input.u8());
-      }
+      window_->set_size(input.u8(), input.u8());
       const auto bytes = std::as_bytes(input.bytes(input.below(32)));
       (void)machine_->serial_input(bytes);
       if (input.chance(4)) (void)machine_->press_power_button();

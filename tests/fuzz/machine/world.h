@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/console/console_window.h"
 #include "machine/machine.h"
 #include "testing/fake_hypervisor.h"
 #include "testing/fake_vhost.h"
@@ -51,6 +52,7 @@ class World {
   FakeHypervisor hypervisor_;
   std::optional<testing::FakeVhost> vhost_net_;
   std::optional<testing::FakeVhost> vhost_vsock_;
+  std::shared_ptr<ConsoleWindow> window_ = std::make_shared<ConsoleWindow>();
   std::shared_ptr<testing::MemoryNic> nic_;
   std::shared_ptr<testing::MemoryNic> vhost_nic_;
   std::shared_ptr<FaultyBackend> faulty_;

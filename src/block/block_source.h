@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/property_list.h"
+#include "base/result.h"
+#include "block/block_backend.h"
+
+namespace bellhop {
+
+enum class Aio { kIoUring, kNative, kThreads };
+enum class Cache {
+  kNone,       ///< O_DIRECT
+  kWriteback,  ///< the host's page cache; a flush is fdatasync
+};
+
+/// `path=FILE`: a raw image or a block device.
+struct RawFileSource {
+  std::string path;
+  bool read_only = false;
+  Cache cache = Cache::kWriteback;
+  Aio aio = Aio::kIoUring;
+
+  static constexpr std::string_view kChoice = "path=FILE";
+  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache", "aio"};
+  static constexpr std::string_view kHelp = R"(
+  path=FILE                a raw image or block device
+    readonly[=on|off]
+    cache=none|writeback   none: past the host's page cache (O_DIRECT)
+    aio=io_uring|native|threads)";
+  static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
+  static RawFileSource parse(PropertyReader& reader);
+  /// Whether the host lets us have it, without opening it. `option` begins the error.
+  [[nodiscard]] Status check(std::string_view option) const;
+  /// Whether two disks may be it at the same time.
+  [[nodiscard]] Status check_together(std::string_view option, const RawFileSource& other) const;
+  /// See open_raw_file().
+  [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
+};
+
+/// `null=SIZE`: completes everything at once and keeps nothing, for measuring the engine.
+struct NullSource {
+  std::uint64_t bytes = 0;  ///< a multiple of 512
+
+  static constexpr std::string_view kChoice = "null=SIZE";
+  static constexpr std::string_view kKeys[] = {"null"};
+  static constexpr std::string_view kHelp = R"(
+  null=SIZE                or a medium that keeps nothing)";
+  static unsigned chosen(PropertyReader& reader) { return reader.has("null") ? 1 : 0; }
+  static NullSource parse(PropertyReader& reader);
+  [[nodiscard]] Status check(std::string_view /*option*/) const { return {}; }
+  [[nodiscard]] Status check_together(std::string_view /*option*/, const NullSource&) const {
+    return {};
+  }
+  [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
+};
+
+/// What lies under a disk, as the user asks for it. Another kind is another alternative
+/// (base/option_variant.h): it reads its own keys, checks itself and opens itself.
+using BlockSource = std::variant<RawFileSource, NullSource>;
+
+}  // namespace bellhop

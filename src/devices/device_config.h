@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "virtio/queue/notify_mode.h"
+
+namespace bellhop {
+
+class ConsoleWindow;
+class GuestMemory;
+
+/// What the configuration of every device begins with. Values, as parsed.
+struct DeviceConfig {
+  std::string id;  ///< "disk0", ... where not given
+  NotifyMode notify = NotifyMode::kIoEventFd;
+  std::string iothread;  ///< a name from the machine's; empty: the first
+  std::string place;     ///< of the file that asks for it: "machine.toml:5"; empty: no file does
+};
+
+/// What devices need of the process around them: live things, from where the machine is made.
+struct DeviceHost {
+  const GuestMemory* memory = nullptr;         ///< outlives the devices
+  int standard_input = 0;                      ///< what a console at stdio reads
+  std::shared_ptr<ConsoleWindow> window = {};  ///< of the consoles; may be null
+};
+
+}  // namespace bellhop
