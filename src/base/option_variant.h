@@ -73,10 +73,11 @@ class OptionVariant<std::variant<Alternatives...>> {
         one);
   }
 
-  /// Lines of --help.
-  static std::string help() {
+  /// Lines of --help: those of each alternative, then `more`.
+  static std::string help(std::string_view more) {
     std::string lines;
     ((lines += Alternatives::kHelp), ...);
+    lines += more;
     return lines;
   }
 };

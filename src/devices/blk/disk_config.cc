@@ -21,11 +21,11 @@ const DeviceOption DiskConfig::kOption = {
     .name = "disk",
     .summary = "A virtio-blk disk; may be given again",
     .value = "KEY=VALUE,...",
-    .keys = Source::help() + R"(
+    .keys = Source::help(R"(
   id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
   queues=N  queue-size=N   1 and 256 by default
   notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
-  iothread=NAME|auto       auto: disks are spread over all I/O threads)",
+  iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
 };
 
 Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {

@@ -63,14 +63,14 @@ const DeviceOption NicConfig::kOption = {
     .name = "net",
     .summary = "A virtio-net NIC; may be given again",
     .value = "KEY=VALUE,...",
-    .keys = Source::help() + R"(
+    .keys = Source::help(R"(
   id=NAME  mac=ADDRESS     net0, net1, ... and a random address by default
   queue-size=N             entries of each queue (256)
   gro=on|off               the guest's UDP datagrams of one flow and size reach the host's stack as
                            one frame where they come together (on)
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
-  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)",
+  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
 };
 
 Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
