@@ -38,7 +38,7 @@ class GuestMemory {
     int fd = -1;                    ///< of the file that it is a part of, the memory's own; or -1
     std::uint64_t file_offset = 0;  ///< where it begins in that file
   };
-  /// A region of somebody else's file, as a vhost-user front end sends it.
+  /// A region of another process's file, as a vhost-user front end sends it.
   struct GivenRegion {
     RegionSpec spec;
     UniqueFd file;             ///< a memfd, or a file of tmpfs or hugetlbfs
