@@ -96,7 +96,7 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
                               {{"pci", TransportKind::kPci},
-                               {"legacy", TransportKind::kPciTransitional},
+                               {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
@@ -239,7 +239,9 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
   text("--cache", arguments->cache, "none (default) or writeback", "MODE");
   text("--transport", arguments->transport,
-       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
+       "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
+       "mmio",
+       "KIND");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

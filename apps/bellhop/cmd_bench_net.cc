@@ -104,7 +104,7 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
   OptionLists lists;
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
                               {{"pci", TransportKind::kPci},
-                               {"legacy", TransportKind::kPciTransitional},
+                               {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
   lists.choice<bool>("--gro", arguments.gro, job.setting.gro, {{"on", true}, {"off", false}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
@@ -270,7 +270,9 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
   net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
   text("--transport", arguments->transport,
-       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
+       "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
+       "mmio",
+       "KIND");
   text("--guest", arguments->guest,
        "bench (default), linux (TCP by iperf3), or the bench guest's file", "bench|linux|FILE");
   text("--linux", arguments->linux_folder,

@@ -214,15 +214,16 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     return report(able.error(), kFailed);
   }
 
-  Machine* machine = nullptr;
   MachineHooks hooks;
   hooks.serial_output = [&serial](std::span<const std::byte> data) { return serial.write(data); };
-  hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
+  hooks.marker = [&stats](std::uint32_t value, const MachineCounters& counters) {
+    stats.mark(value, counters);
+  };
   const auto window = std::make_shared<ConsoleWindow>();
   if (keys->has_value()) hooks.host = {.standard_input = (*keys)->out.get(), .window = window};
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error(), kFailed);
-  machine = created->get();
+  Machine* const machine = created->get();
   const RoomForSerial room(serial, *machine);
 
   const auto stop = [machine, &serial] {

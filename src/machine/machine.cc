@@ -80,6 +80,10 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   return load_guest();
 }
 
+// Nothing of the address map lies in the host's own pages.
+static_assert(kRamHole.holds({kHostPagesBegin, kHostPagesEnd - kHostPagesBegin}) &&
+              kLapic.end() <= kHostPagesBegin);
+
 Status Machine::Impl::make_memory() {
   auto layout = ram_layout(config_.memory);
   if (!layout) return forward(layout);
@@ -104,7 +108,10 @@ Status Machine::Impl::make_platform() {
       .serial_output = hooks_.serial_output,
       .set_line = [this](unsigned gsi, bool level) { (void)vm_->set_irq_line(gsi, level); },
       .end = [this](MachineEnd end) { this->end(std::move(end)); },
-      .marker = hooks_.marker});
+      .marker =
+          [this](std::uint32_t value) {
+            if (hooks_.marker) hooks_.marker(value, counters());
+          }});
   return platform_->connect(ports_);
 }
 
@@ -250,7 +257,9 @@ MachineCounters Machine::Impl::counters() const {
 Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Machine::~Machine() {
-  // vCPUs first: nobody rings or writes registers while the devices go.
+  // vCPUs first: nobody rings or writes registers while the devices go. All stand still before the
+  // first of them goes, since each that ends asks the others to pause.
+  impl_->pause();
   impl_->vcpus().clear();
 }
 

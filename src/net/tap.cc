@@ -235,7 +235,8 @@ Status Tap::set_up(const TapSource& source) {
       }
     }
   }
-  // Without rights it may have been brought up already, or be somebody else's to bring up (fd=).
+  // Without rights it may have been brought up already, or be for another process to bring up
+  // (fd=).
   const auto up = interface->is_up();
   if (!up || !*up) {
     if (auto brought = interface->bring_up(); !brought && source.fds.empty()) {

@@ -36,7 +36,7 @@ constexpr unsigned kDeflate = kBalloonDeflateQueue;
 /// What the kernel says the memory takes.
 std::uint64_t host_bytes(const GuestMemory& memory) {
   struct stat info {};
-  EXPECT_EQ(::fstat(memory.fd().get(), &info), 0);
+  EXPECT_EQ(::fstat(memory.regions().front().fd, &info), 0);
   return static_cast<std::uint64_t>(info.st_blocks) * 512;
 }
 

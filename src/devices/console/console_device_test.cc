@@ -308,7 +308,7 @@ TEST_P(ConsoleDeviceTest, ASocketServesOneClientAfterTheOther) {
     EXPECT_EQ(read_in(), "ping");
     print("pong");
     EXPECT_TRUE(client.hears("pong"));
-    // The second waits until the first has left, and loses nothing of what he says.
+    // The second waits until the first has left, and loses nothing of what it says.
     const auto second = Peer::connect(path("s"));
     second.say("next");
     fixture.settle();

@@ -48,7 +48,8 @@ class BytesInMemory final : public BootBytes {
   std::span<const std::byte> bytes_;
 };
 
-/// A file of the user's. Its size is what it was when it was opened; somebody may make it shorter.
+/// A file of the user's. Its size is what it was when it was opened; another process may make it
+/// shorter.
 class BootFile final : public BootBytes {
  public:
   /// `what` is "kernel" or "initrd". Errors, with both: it cannot be opened, is no file, or has

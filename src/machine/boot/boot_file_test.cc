@@ -53,7 +53,7 @@ TEST_F(BootFileTest, TellsWhatIsWrong) {
   EXPECT_FALSE(BootFile::open("initrd", "/nonexistent", 9, "").has_value());
 }
 
-// Row 35: somebody makes the file shorter while it is read.
+// Row 35: another process makes the file shorter while it is read.
 TEST_F(BootFileTest, Row35AFileThatShrinks) {
   write("0123456789");
   const BootFile file = must(BootFile::open("kernel", path_, 10, "ten"));

@@ -118,14 +118,14 @@ Result<Header> parse(std::span<const std::byte> file, std::uint64_t file_bytes) 
 // The kernel's place: the one it prefers, or the lowest if it prefers none and can run anywhere.
 Result<GuestSpan> place_kernel(const GuestMemory& memory, std::span<const std::byte> file,
                                Header& header) {
-  auto room = header.load_address >= kLegacyEnd
+  auto room = header.load_address >= kLegacyArea.end()
                   ? memory.span(GuestAddress(header.load_address), header.init_size)
                   : std::nullopt;
   // One that lies below the place it prefers moves itself there, whatever is in its way.
-  if (header.load_address < kLegacyEnd && field<std::uint8_t>(file, kRelocatable) != 0) {
+  if (header.load_address < kLegacyArea.end() && field<std::uint8_t>(file, kRelocatable) != 0) {
     const std::uint64_t alignment =
-        std::max<std::uint64_t>(field<std::uint32_t>(file, kAlignment), kLegacyEnd);
-    header.load_address = (kLegacyEnd + alignment - 1) / alignment * alignment;
+        std::max<std::uint64_t>(field<std::uint32_t>(file, kAlignment), kLegacyArea.end());
+    header.load_address = (kLegacyArea.end() + alignment - 1) / alignment * alignment;
     room = memory.span(GuestAddress(header.load_address), header.init_size);
   }
   if (!room) {

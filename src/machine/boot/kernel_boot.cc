@@ -49,7 +49,7 @@ Result<GuestAddress> place_initrd(const GuestMemory& memory, const std::string& 
   const GuestMemory::Region& low = memory.regions().front();
   const std::uint64_t end = std::min(low.base.value() + low.size, limit);
   const std::uint64_t begin = size > end ? 0 : (end - size) / kPage * kPage;
-  if (begin < std::max(kernel_end, kLegacyEnd)) {
+  if (begin < std::max(kernel_end, kLegacyArea.end())) {
     return fail(fmt::format("initrd {} has {}: with the kernel it does not fit into {} of RAM{}",
                             path, format_size(size), format_size(low.size),
                             memory.regions().size() > 1 ? " below 4 GiB" : ""));

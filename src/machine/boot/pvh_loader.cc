@@ -18,11 +18,12 @@ Status load_segments(const GuestMemory& memory, const std::string& path, const E
       return fail(fmt::format("kernel {} wants {:#x}, where the boot information lies", path,
                               segment.address));
     }
-    if (segment.address < kLegacyEnd && segment.address + segment.memory_size > kLegacyBegin) {
+    if (segment.address < kLegacyArea.end() &&
+        segment.address + segment.memory_size > kLegacyArea.address) {
       return fail(
           fmt::format("kernel {} wants {:#x}, and reaches into the firmware's place below "
                       "{:#x}",
-                      path, segment.address, kLegacyEnd));
+                      path, segment.address, kLegacyArea.end()));
     }
     const auto room = memory.span(GuestAddress(segment.address), segment.memory_size);
     if (!room) {
@@ -54,7 +55,7 @@ Result<BootRegisters> load_pvh_image(const GuestMemory& memory, const KernelBoot
   if (initrd.size() != 0) {
     const ElfImage::Segment& last = image->segments.back();
     const auto where = place_initrd(memory, boot.initrd, initrd.size(),
-                                    last.address + last.memory_size, kRamHoleBegin);
+                                    last.address + last.memory_size, kRamHole.address);
     if (!where) return forward(where);
     if (auto put = put_initrd(memory, boot.initrd, initrd, *where); !put) return forward(put);
     content.module = {where->value(), initrd.size()};

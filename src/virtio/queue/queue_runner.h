@@ -60,7 +60,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     Drain drain = Drain::kByIoThread;
     GuestInterrupt* interrupt = nullptr;
     QueueFaultSink* faults = nullptr;
-    /// What signals kicks: an eventfd of somebody else's, which outlives the runner. Null: one is
+    /// What signals kicks: an eventfd made elsewhere, which outlives the runner. Null: one is
     /// made.
     const EventFd* doorbell = nullptr;
   };

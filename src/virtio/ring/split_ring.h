@@ -79,7 +79,7 @@ class SplitRing {
   [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
   /// Where it stands; to go on elsewhere with it, nothing may be in flight.
   [[nodiscard]] RingState state() const noexcept;
-  /// Where its areas lie in this process, for somebody else who is to serve it.
+  /// Where its areas lie in this process, for a back end that is to serve it.
   [[nodiscard]] RingAreas areas() const noexcept;
 
  private:

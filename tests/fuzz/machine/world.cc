@@ -106,7 +106,7 @@ World::World(Input& input) {
   auto machine = Machine::create(
       config_, hypervisor_,
       {.serial_output = [](std::span<const std::byte>) { return true; },
-       .marker = [](std::uint32_t) {},
+       .marker = [](std::uint32_t, const MachineCounters&) {},
        .host = {.window = window_},
        .more_devices = [this](const SlotWiring& wiring) { return add_devices(wiring); }});
   if (!machine) {
