@@ -60,7 +60,7 @@ class FrameTrain {
 
  private:
   /// Places to send from: a kernel takes 1024.
-  static constexpr std::size_t kMaxParts = 256;
+  static constexpr std::size_t kMaxParts = 512;
 
   /// A datagram that may be part of a train.
   struct Datagram {
