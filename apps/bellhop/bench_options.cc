@@ -13,6 +13,49 @@ namespace {
 
 constexpr const char* kGuestName = "bench-guest.elf";
 
+/// Reads lists of VMMs.
+class VmmList {
+ public:
+  VmmList(OptionLists& lists, std::vector<bench::Vmm>& vmms, bench::Programs& programs)
+      : lists_(lists), vmms_(vmms), programs_(programs) {}
+
+  void add(const char* option, const std::string& text) {
+    const bool own_too = std::string_view(option) == "--vmm";
+    for (const std::string& word : OptionLists::split(text)) {
+      if (word == "qemu") {
+        add_qemu(bench::find_qemu(kQemuProgram).value_or(bench::Qemu{kQemuProgram, ""}));
+      } else if (word.starts_with(kQemuIs)) {
+        auto qemu = bench::find_qemu(word.substr(kQemuIs.size()));
+        if (!qemu) return lists_.fault(fmt::format("{}: {}", option, qemu.error().message));
+        add_qemu(std::move(*qemu));
+      } else if (own_too && word == "bellhop") {
+        add_vmm(bench::Vmm::kBellhop);
+      } else {
+        return lists_.fault(fmt::format("{}: '{}' is unknown; known are {}qemu, qemu=PROGRAM",
+                                        option, word, own_too ? "bellhop, " : ""));
+      }
+    }
+  }
+
+ private:
+  static constexpr const char* kQemuProgram = "qemu-system-x86_64";
+  static constexpr std::string_view kQemuIs = "qemu=";
+
+  void add_qemu(bench::Qemu qemu) {
+    const auto found = std::ranges::find(programs_.qemus, qemu.path, &bench::Qemu::path);
+    const auto number = static_cast<unsigned>(found - programs_.qemus.begin());
+    if (found == programs_.qemus.end()) programs_.qemus.push_back(std::move(qemu));
+    add_vmm({bench::Vmm::Kind::kQemu, number});
+  }
+  void add_vmm(bench::Vmm vmm) {
+    if (std::ranges::find(vmms_, vmm) == vmms_.end()) vmms_.push_back(vmm);
+  }
+
+  OptionLists& lists_;
+  std::vector<bench::Vmm>& vmms_;
+  bench::Programs& programs_;
+};
+
 }  // namespace
 
 std::vector<std::string> OptionLists::split(const std::string& text) {
@@ -80,23 +123,38 @@ void OptionLists::size(std::string_view option, const std::string& text, std::ui
   out = *value;
 }
 
-void read_machines(OptionLists& lists, const std::string& placement, const std::string& vmm,
-                   const std::string& peer, std::vector<bench::Placement>& placements,
-                   std::vector<bench::Vmm>& vmms) {
+void add_machine_options(CLI::App& command, MachineArguments& arguments) {
+  const auto text = [&command](const char* name, std::string& value, const char* help) {
+    command.add_option(name, value, help)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->type_name("LIST");
+  };
+  text("--placement", arguments.placements,
+       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)");
+  command
+      .add_option("--peer", arguments.peers,
+                  "qemu, qemu=PROGRAM: measure these too, in the same interleaving")
+      ->allow_extra_args(false)
+      ->type_name("LIST");
+  text("--vmm", arguments.vmms, "bellhop,qemu,qemu=PROGRAM (bellhop): which to measure");
+}
+
+void read_machines(OptionLists& lists, const MachineArguments& arguments,
+                   std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
+                   bench::Programs& programs) {
   using bench::Placement;
-  using bench::Vmm;
   placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
-  lists.choices<Placement>("--placement", placement, placements,
+  lists.choices<Placement>("--placement", arguments.placements, placements,
                            {{"same-core", Placement::kSameCore},
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree},
                             {"overcommit", Placement::kOvercommit}});
-  lists.choices<Vmm>("--vmm", vmm, vmms, {{"bellhop", Vmm::kBellhop}, {"qemu", Vmm::kQemu}});
-  std::vector<Vmm> peers;
-  lists.choices<Vmm>("--peer", peer, peers, {{"qemu", Vmm::kQemu}});
-  for (const Vmm one : peers) {
-    if (std::ranges::find(vmms, one) == vmms.end()) vmms.push_back(one);
+  VmmList list(lists, vmms, programs);
+  if (!arguments.vmms.empty()) {
+    vmms.clear();
+    list.add("--vmm", arguments.vmms);
   }
+  for (const std::string& peers : arguments.peers) list.add("--peer", peers);
 }
 
 void read_times(OptionLists& lists, bool quick, const std::string& repeat,

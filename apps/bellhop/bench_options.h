@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
@@ -12,7 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "bench/harness/machine_cell.h"
+#include "bench/harness/programs.h"
 
 namespace bellhop {
 
@@ -64,17 +65,24 @@ class OptionLists {
 
   [[nodiscard]] Status status() const;
 
- private:
-  static std::vector<std::string> split(const std::string& text);
   void fault(std::string message);
+  static std::vector<std::string> split(const std::string& text);
 
+ private:
   std::optional<Error> error_;
 };
 
-/// --placement, --vmm and --peer, which are the same for every sweep.
-void read_machines(OptionLists& lists, const std::string& placement, const std::string& vmm,
-                   const std::string& peer, std::vector<bench::Placement>& placements,
-                   std::vector<bench::Vmm>& vmms);
+struct MachineArguments {
+  std::string placements;
+  std::string vmms;
+  std::vector<std::string> peers;
+};
+void add_machine_options(CLI::App& command, MachineArguments& arguments);
+/// --placement, --vmm and --peer, which are the same for every sweep. `programs` gets the QEMUs
+/// that they name, which are asked for their versions.
+void read_machines(OptionLists& lists, const MachineArguments& arguments,
+                   std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
+                   bench::Programs& programs);
 /// --repeat, --seconds and --warmup, after what --quick makes of them.
 void read_times(OptionLists& lists, bool quick, const std::string& repeat,
                 const std::string& second, const std::string& warmup, unsigned& repeats,

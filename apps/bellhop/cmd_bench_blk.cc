@@ -28,6 +28,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop bench blk --medium /dev/shm --json figures.json --html report.html
   bellhop bench blk --workload randread --threads 16 --placement same-core,other-core,free
   bellhop bench blk --peer qemu --repeat 5 --seconds 5
+  bellhop bench blk --peer qemu,qemu=/opt/qemu-10/bin/qemu-system-x86_64
 
 Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, which checks
 every byte that it reads; a wrong one and the cell gives no figure. Compared cells take turns
@@ -40,10 +41,8 @@ struct BlkArguments {
   std::string threads;
   std::string vcpus;
   std::string notify;
-  std::string placements;
-  std::string vmms;
+  MachineArguments machines;
   std::string host = "kvm";
-  std::string peer;
   std::string seconds;
   std::string repeats;
   std::string warmup;
@@ -55,7 +54,6 @@ struct BlkArguments {
   std::string cache = "none";
   std::string transport = "pci";
   std::string guest;
-  std::string qemu = "qemu-system-x86_64";
   std::string guest_words;
   bool quick = false;
   BenchOutput output;
@@ -70,7 +68,8 @@ struct BlkJob {
   bool inprocess = false;
 };
 
-Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
+Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
+                  bench::Programs& programs) {
   using bench::Workload;
   OptionLists lists;
   lists.choices<Workload>("--workload", arguments.workloads, sweep.workloads,
@@ -80,8 +79,7 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep) {
                            {"randwrite", Workload::kRandWrite}});
   lists.choices<NotifyMode>("--notify", arguments.notify, sweep.notify,
                             {{"sync", NotifyMode::kSync}, {"ioeventfd", NotifyMode::kIoEventFd}});
-  read_machines(lists, arguments.placements, arguments.vmms, arguments.peer, sweep.placements,
-                sweep.vmms);
+  read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
   return lists.status();
@@ -143,16 +141,18 @@ Status check_medium(const BlkArguments& arguments, BlkJob& job) {
 
 Result<BlkJob> make_job(const BlkArguments& arguments) {
   BlkJob job;
-  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
+  if (auto read = read_sweep(arguments, job.sweep, job.setting.programs); !read) {
+    return forward(read);
+  }
   if (auto read = read_setting(arguments, job); !read) return forward(read);
   if (auto checked = check_medium(arguments, job); !checked) return forward(checked);
   OptionLists lists;
   lists.choice<bool>("--host", arguments.host, job.inprocess,
                      {{"kvm", false}, {"inprocess", true}});
   if (auto status = lists.status(); !status) return forward(status);
-  job.setting.bellhop_version = BELLHOP_VERSION;
+  job.setting.programs.bellhop_version = BELLHOP_VERSION;
   if (job.inprocess) {
-    if (!arguments.peer.empty() || !arguments.vmms.empty()) {
+    if (!arguments.machines.peers.empty() || !arguments.machines.vmms.empty()) {
       return fail("--host inprocess has no VM to compare: leave out --peer and --vmm");
     }
     job.sweep.vmms = {bench::Vmm::kInprocess};
@@ -161,11 +161,7 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
   auto guest = find_bench_guest(arguments.guest);
   if (!guest) return forward(guest);
   job.launch.guest = *guest;
-  job.launch.qemu = arguments.qemu;
   job.launch.extra_cmdline = arguments.guest_words;
-  if (std::ranges::find(job.sweep.vmms, bench::Vmm::kQemu) != job.sweep.vmms.end()) {
-    job.setting.qemu_version = bench::qemu_version(arguments.qemu);
-  }
   return job;
 }
 
@@ -220,11 +216,8 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
   text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd (both)", "LIST");
-  text("--placement", arguments->placements,
-       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  add_machine_options(*blk, arguments->machines);
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
-  text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
-  text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
   text("--host", arguments->host,
        "kvm (default), or inprocess: the engine without a VM, labelled so", "KIND");
   text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
@@ -245,7 +238,6 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");
-  text("--qemu", arguments->qemu, "QEMU's program (qemu-system-x86_64)", "FILE");
   add_output_options(*blk, arguments->output);
   blk->footer(kExamples);
   blk->callback([arguments, &exit_status] { exit_status = run_blk(*arguments); });

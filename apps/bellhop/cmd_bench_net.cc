@@ -3,10 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
-#include <sstream>
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
@@ -45,9 +42,7 @@ struct NetArguments {
   std::string message_bytes;
   std::string framings;
   std::string notify;
-  std::string placements;
-  std::string vmms;
-  std::string peer;
+  MachineArguments machines;
   std::string seconds;
   std::string repeats;
   std::string warmup;
@@ -59,7 +54,6 @@ struct NetArguments {
   std::string linux_kernel;
   std::string linux_initrd;
   std::string iperf = "iperf3";
-  std::string qemu = "qemu-system-x86_64";
   std::string guest_words;
   bool quick = false;
   BenchOutput output;
@@ -72,7 +66,8 @@ struct NetJob {
   bench::Launch launch;
 };
 
-Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep) {
+Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep,
+                  bench::Programs& programs) {
   using bench::Direction;
   using bench::Framing;
   using bench::NetNotify;
@@ -90,10 +85,9 @@ Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep) {
                            {{"sync", NetNotify::kSync},
                             {"ioeventfd", NetNotify::kIoEventFd},
                             {"vhost", NetNotify::kVhost}});
-  read_machines(lists, arguments.placements, arguments.vmms, arguments.peer, sweep.placements,
-                sweep.vmms);
+  read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   // A peer without segmentation offload is measured against Bellhop without it, too.
-  if (!arguments.peer.empty()) sweep.framings = {Framing::kGso, Framing::kMtu};
+  if (!arguments.machines.peers.empty()) sweep.framings = {Framing::kGso, Framing::kMtu};
   lists.choices<Framing>(
       "--framing", arguments.framings, sweep.framings,
       {{"gso", Framing::kGso}, {"mtu", Framing::kMtu}, {"jumbo", Framing::kJumbo}});
@@ -114,17 +108,6 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
   if (!cpus) return fail("--end-cpus: " + cpus.error().message);
   job.setting.end_cpus = std::move(*cpus);
   return {};
-}
-
-/// Where a program lies, as a shell would find it.
-bool is_installed(const std::string& program) {
-  if (program.find('/') != std::string::npos) return ::access(program.c_str(), X_OK) == 0;
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path == nullptr ? "" : path);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    if (::access((std::filesystem::path(folder) / program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
 }
 
 /// The rest of a job with the Linux guest: TCP knows neither other workloads nor framings.
@@ -154,7 +137,7 @@ Status use_linux_guest(const NetArguments& arguments, NetJob& job) {
         "disk, and --linux FOLDER names them",
         named ? "cannot read " + file : "no kernel and initial RAM disk are named"));
   }
-  if (!is_installed(arguments.iperf)) {
+  if (bench::find_program(arguments.iperf).empty()) {
     return fail(
         fmt::format("--guest linux: {} is missing on this host: install iperf3", arguments.iperf));
   }
@@ -188,17 +171,15 @@ Status use_bench_guest(const NetArguments& arguments, NetJob& job) {
 
 Result<NetJob> make_job(const NetArguments& arguments) {
   NetJob job;
-  if (auto read = read_sweep(arguments, job.sweep); !read) return forward(read);
+  if (auto read = read_sweep(arguments, job.sweep, job.setting.programs); !read) {
+    return forward(read);
+  }
   if (auto read = read_setting(arguments, job); !read) return forward(read);
   auto guest = arguments.guest == "linux" ? use_linux_guest(arguments, job)
                                           : use_bench_guest(arguments, job);
   if (!guest) return forward(guest);
-  job.launch.qemu = arguments.qemu;
   job.launch.extra_cmdline = arguments.guest_words;
-  job.setting.bellhop_version = BELLHOP_VERSION;
-  if (std::ranges::find(job.sweep.vmms, bench::Vmm::kQemu) != job.sweep.vmms.end()) {
-    job.setting.qemu_version = bench::qemu_version(arguments.qemu);
-  }
+  job.setting.programs.bellhop_version = BELLHOP_VERSION;
   return job;
 }
 
@@ -258,13 +239,10 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
        "datagrams cut by offload, a datagram of 1472 bytes, a datagram of up to 64 KiB",
        "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd,vhost (all)", "LIST");
-  text("--placement", arguments->placements,
-       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)", "LIST");
+  add_machine_options(*net, arguments->machines);
   text("--gro", arguments->gro, "on (default) or off: bellhop run's --net gro=", "on|off");
   text("--end-cpus", arguments->end_cpus,
        "Host CPUs of the process at the other end (the scheduler's choice)", "LIST");
-  text("--peer", arguments->peer, "Measure QEMU too, in the same interleaving", "qemu");
-  text("--vmm", arguments->vmms, "bellhop,qemu (bellhop): which to measure", "LIST");
   text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
   text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
   text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
@@ -282,7 +260,6 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--iperf", arguments->iperf, "The host's iperf3, for --guest linux (iperf3)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");
-  text("--qemu", arguments->qemu, "QEMU's program (qemu-system-x86_64)", "FILE");
   add_output_options(*net, arguments->output);
   net->footer(kExamples);
   net->callback([arguments, &exit_status] { exit_status = run_net(*arguments); });

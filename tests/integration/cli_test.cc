@@ -203,6 +203,13 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench", "blk", "--notify", "poll"}, "--notify: 'poll' is unknown");
   expect_refused({"bench", "blk", "--placement", "moon"}, "--placement: 'moon' is unknown");
   expect_refused({"bench", "blk", "--peer", "xen"}, "--peer: 'xen' is unknown");
+  expect_refused({"bench", "blk", "--peer", "qemu=/nonexistent"},
+                 "--peer: /nonexistent is no program that can be run (No such file or directory)");
+  expect_refused({"bench", "net", "--peer", "qemu", "--peer", "qemu=/bin/ls"},
+                 "--peer: /bin/ls is no QEMU");
+  expect_refused({"bench", "net", "--vmm", "bellhop,qemu=/bin/ls"}, "--vmm: /bin/ls is no QEMU");
+  expect_refused({"bench", "blk", "--peer", "bellhop"},
+                 "--peer: 'bellhop' is unknown; known are qemu, qemu=PROGRAM");
   expect_refused({"bench", "blk", "--seconds", "never"}, "--seconds: 'never' is wrong");
   expect_refused({"bench", "blk", "--medium", "/nonexistent"},
                  "--medium: cannot open /nonexistent");

@@ -7,6 +7,7 @@ run (the monitor with its libraries, the guest's initial RAM disk, the jobs) is 
 """
 
 import ctypes
+import functools
 import hashlib
 import os
 import pathlib
@@ -142,6 +143,109 @@ def put_modules(kernel, wanted, folder):
             "".join(f"{pathlib.Path(one).stem}\n" for one in order))
 
 
+# ---- the emulator of the outer machine ----------------------------------------------------------
+
+class Emulator:
+    """A QEMU: the program, and where its firmware and libraries lie unless it is installed. `version`
+    is empty where it does not run."""
+
+    def __init__(self, path, folder=None):
+        self.path = str(path)
+        self.options, self.environment = [], dict(os.environ)
+        if folder:
+            libraries = folder / "usr/lib/x86_64-linux-gnu"
+            self.options = ["-L", str(folder / "usr/share/qemu"),
+                            "-L", str(folder / "usr/share/seabios")]
+            self.environment |= {
+                "LD_LIBRARY_PATH": f"{libraries}:{folder / 'lib/x86_64-linux-gnu'}",
+                "QEMU_MODULE_DIR": str(libraries / "qemu")}
+        self.version = self.ask_version()
+        self.major = int(self.version.partition(".")[0] or 0)
+
+    def ask_version(self):
+        try:
+            told = command(self.path, "--version", env=self.environment, timeout=30)
+        except (OSError, RuntimeError, subprocess.TimeoutExpired):
+            return ""
+        found = re.match(r"QEMU emulator version ([0-9.]+)", told)
+        return found.group(1) if found else ""
+
+
+def private_apt(folder):
+    """A state of apt below `folder`, apart from the machine's, that knows Debian's backports too: from
+    the mirrors of the machine's own apt, with its keys and its way to them. Returns the words that a
+    command of apt needs to use it, and the name of the backports."""
+    mirrors = command("apt-get", "indextargets", "Created-By: Packages", "Origin: Debian",
+                      "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)")
+    sources = sorted(set(mirrors.splitlines()))
+    release = re.search(r"^VERSION_CODENAME=(\w+)", pathlib.Path("/etc/os-release").read_text(),
+                        re.MULTILINE).group(1)
+    backports = f"{release}-backports"
+    lines = [f"deb {source}\n" for source in sources]
+    lines += [f"deb {source.replace(f' {release} ', f' {backports} ')}\n" for source in sources
+              if f" {release} main" in source]
+    if not any(backports in line for line in lines):
+        raise RuntimeError(f"apt knows no mirror of Debian {release}; try apt-get update")
+    for name in ("lists/partial", "archives/partial", "parts"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text("".join(lines))
+    # The machine's hooks are for its own state.
+    (folder / "apt.conf").write_text(f"""
+        #clear APT::Update::Pre-Invoke;
+        #clear APT::Update::Post-Invoke;
+        #clear APT::Update::Post-Invoke-Success;
+        Dir::State::lists "{folder}/lists";
+        Dir::Cache "{folder}";
+        Dir::Cache::archives "{folder}/archives";
+        Dir::Etc::sourcelist "{folder}/sources.list";
+        Dir::Etc::sourceparts "{folder}/parts";
+        Debug::NoLocking "true";
+        """)
+    return ["apt-get", "-q", "-y", f"--config-file={folder}/apt.conf"], backports
+
+
+def fetch_emulator(folder):
+    """Unpacks the QEMU of Debian's backports in `folder`, with the libraries that the machine lacks
+    for it. It is not installed."""
+    state, unpacked = CACHE / "apt", CACHE / "qemu.part"
+    for old in (state, unpacked, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        apt, backports = private_apt(state)
+        say(f"nested: fetching QEMU from {backports}")
+        command(*apt, "update", timeout=300)
+        command(*apt, "install", "--download-only", "--reinstall", "--no-install-recommends",
+                "--target-release", backports, "qemu-system-x86", "qemu-system-common",
+                "qemu-system-data", "seabios", timeout=600)
+        for deb in (state / "archives").glob("*.deb"):
+            command("dpkg", "-x", deb, unpacked)
+        unpacked.rename(folder)
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+@functools.cache
+def emulator():
+    """The QEMU that emulates the outer machine: that of Debian's backports, or else the installed
+    one, which BELLHOP_NESTED_QEMU=installed asks for."""
+    installed = Emulator(program("qemu-system-x86_64"))
+    if os.environ.get("BELLHOP_NESTED_QEMU") == "installed":
+        return installed
+    folder = CACHE / "qemu"
+    try:
+        if not folder.is_dir():
+            fetch_emulator(folder)
+        unpacked = Emulator(folder / "usr/bin/qemu-system-x86_64", folder)
+        if unpacked.version:
+            return unpacked
+        reason = f"{unpacked.path} does not run"
+    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+        reason = str(error).strip().splitlines()[-1].rpartition("E: ")[2]
+    say(f"nested: no QEMU from backports, so with the installed {installed.version}: {reason}")
+    return installed
+
+
 # ---- images ------------------------------------------------------------------------------------
 
 def cpio(folder, archive):
@@ -273,18 +377,19 @@ def build_job(name, programs, script, extra=None):
 
 # ---- the outer machine -------------------------------------------------------------------------
 
-# Without XSAVE, and so without AVX: the emulated SVM does not intercept XSETBV, so that KVM would not
-# know what a guest has switched on, and would switch it off at each entry; guests then lose
-# registers, or die.
-CPU = "max," + ",".join(f"{feature}=off" for feature in (
-    "xsave", "avx", "avx2", "f16c", "fma", "vaes", "vpclmulqdq"))
+def processor(qemu):
+    """QEMU 7.2 loses what guests do with XSETBV, so that KVM does not know what a guest has switched
+    on, and guests lose registers, or die: no XSAVE there, and so no AVX. 10.0 does it right."""
+    lost = ("xsave", "avx", "avx2", "f16c", "fma", "vaes", "vpclmulqdq") if qemu.major < 10 else ()
+    return ",".join(["max", *(f"{feature}=off" for feature in lost)])
 
 
 def outer_command(job_image, disks, memory=2048):
     def nvme(path, tag):
         return ["-drive", f"if=none,id={tag},file={path},format=raw,snapshot=on",
                 "-device", f"nvme,drive={tag},serial={tag}"]
-    return [program("qemu-system-x86_64"), "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2",
+    qemu = emulator()
+    return [qemu.path, *qemu.options, "-accel", "tcg,thread=multi", "-cpu", processor(qemu), "-smp", "2",
             "-m", str(memory), "-M", "q35,hpet=off", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", "-serial", "stdio",
             "-kernel", str(CACHE / "vmlinux"), "-append", OUTER_CMDLINE,
@@ -310,7 +415,8 @@ class OuterMachine:
         # A session of its own: the terminal's Ctrl-C is for us, who then end it.
         self.process = subprocess.Popen(
             outer_command(job_image, disks), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
+            env=emulator().environment)
         signal.signal(signal.SIGTERM, end_by_signal)
         self.timed_out = False
         self.deadline = 0.0

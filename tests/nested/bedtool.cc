@@ -1,5 +1,6 @@
 // What busybox lacks, for guests and the outer machine, as one static program:
 //   bedtool randwrite DEVICE [BLOCKS [THREADS]]   random direct writes, then every block is checked
+//   bedtool registers SECONDS                     AVX's registers, held and checked by threads
 //   bedtool vsock-listen PORT                     one connection; standard input and output
 //   bedtool vsock-connect CID PORT
 //   bedtool unix-listen PATH | unix-connect PATH
@@ -13,7 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +31,48 @@ namespace {
 [[noreturn]] void die(const std::string& what) {
   std::fprintf(stderr, "bedtool: %s: %s\n", what.c_str(), std::strerror(errno));
   std::exit(1);
+}
+
+// ---- registers
+// -----------------------------------------------------------------------------------
+
+/// Puts `want` into a register that only XSAVE keeps whole, and after a while takes it out again.
+__attribute__((target("avx"))) void hold(const std::uint64_t* want, std::uint64_t* got) {
+  asm volatile(
+      "vmovdqu (%0), %%ymm5\n"
+      "mov $20000, %%ecx\n"
+      "1: dec %%ecx\n"
+      "jnz 1b\n"
+      "vmovdqu %%ymm5, (%1)\n"
+      :
+      : "r"(want), "r"(got)
+      : "ecx", "xmm5", "memory");
+}
+
+/// More threads than CPUs: each is often preempted while it holds its own value.
+int registers(double seconds) {
+  if (__builtin_cpu_supports("avx") == 0) {  // the processor has it, and the kernel saves it
+    std::puts("registers: no AVX");
+    return 1;
+  }
+  std::atomic<unsigned> rounds = 0;
+  std::atomic<unsigned> lost = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  std::vector<std::thread> threads;
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    threads.emplace_back([&, id] {
+      const std::uint64_t want[] = {id, id << 16U, id << 32U, id << 48U};
+      while (std::chrono::steady_clock::now() < end) {
+        std::uint64_t got[4] = {};
+        hold(want, got);
+        if (std::memcmp(want, got, sizeof got) != 0) ++lost;
+        ++rounds;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::printf("registers: %u rounds, %u lost\n", rounds.load(), lost.load());
+  return lost == 0 && rounds > 0 ? 0 : 1;
 }
 
 // ---- randwrite
@@ -206,6 +251,7 @@ int main(int argc, char** argv) {
     return randwrite(argv[2], argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1024,
                      argc > 4 ? static_cast<unsigned>(std::atoi(argv[4])) : 4);
   }
+  if (what == "registers" && argc == 3) return registers(std::strtod(argv[2], nullptr));
   if (what == "vsock-listen" && argc == 3) {
     auto address = vsock_address("4294967295", argv[2]);
     return listen_once(AF_VSOCK, address);
@@ -227,7 +273,7 @@ int main(int argc, char** argv) {
     return connect_to(AF_INET, address);
   }
   std::fprintf(stderr,
-               "usage: bedtool randwrite|vsock-listen|vsock-connect|unix-listen|"
+               "usage: bedtool randwrite|registers|vsock-listen|vsock-connect|unix-listen|"
                "unix-connect|tcp-listen|tcp-connect ...\n");
   return 2;
 }

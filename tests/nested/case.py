@@ -30,6 +30,7 @@ class Case:
     short   one of the group that scripts/test.sh runs
     needs   an option that bellhop must have; without it the case is left out, and that is said
     beside  programs built beside bellhop that it runs; left out without them, as above
+    emulator   the first QEMU whose outer machine can do it; left out with an older, as above
     extra   extra(folder) puts more files on the job disk
     outer_disks   returns images for the outer machine, /dev/nvme2n1 and on; it has its own then
     """
@@ -44,6 +45,7 @@ class Case:
     short: bool = False
     needs: str = ""
     beside: typing.Sequence[str] = ()
+    emulator: int = 0
     extra: typing.Callable | None = None
     outer_disks: typing.Callable | None = None
 

@@ -47,7 +47,7 @@ const char* title(Workload workload) noexcept {
 }
 
 std::string describe(const BlkCell& cell) {
-  return fmt::format("{} {} x{} {} {}, {} vCPU{}", to_string(cell.vmm), to_string(cell.workload),
+  return fmt::format("{} {} x{} {} {}, {} vCPU{}", describe(cell.vmm), to_string(cell.workload),
                      cell.threads, bellhop::to_string(cell.notify), to_string(cell.placement),
                      cell.vcpus, cell.vcpus == 1 ? "" : "s");
 }

@@ -59,6 +59,7 @@ TEST(PlanCpus, SaysWhyAHostCannot) {
 TEST(Commands, BothVmmsGetTheSameGuestAndDisk) {
   BlkSetting setting;
   setting.seconds = 5;
+  setting.programs.qemus = {{"/usr/bin/qemu", "7.2"}, {"/opt/qemu", "10.0.2"}};
   Launch launch;
   launch.guest = "g.elf";
   const auto plan = plan_cpus(Placement::kOtherCore, 1, {0, 1});
@@ -74,6 +75,10 @@ TEST(Commands, BothVmmsGetTheSameGuestAndDisk) {
                                       "notify=ioeventfd")));
   const auto peer = qemu_command(cell(1, Placement::kOtherCore, Vmm::kQemu), setting, launch);
   EXPECT_THAT(peer, Contains(words));
+  EXPECT_EQ(peer.front(), "/usr/bin/qemu");
+  const auto second =
+      qemu_command(cell(1, Placement::kOtherCore, {Vmm::Kind::kQemu, 1}), setting, launch);
+  EXPECT_EQ(second.front(), "/opt/qemu");
   EXPECT_THAT(peer, Contains("iothread,id=io0"));
   EXPECT_THAT(peer, Contains(HasSubstr("cache=none,aio=native")));
   EXPECT_THAT(peer, Contains(HasSubstr("queue-size=256,ioeventfd=on,iothread=io0")));

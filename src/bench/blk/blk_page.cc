@@ -31,9 +31,9 @@ BlkCell cell_of(const Series& series, const Row& row) {
   return {row.first, row.second, vcpus, placement, vmm, notify};
 }
 
-std::string name_of(const Series& series) {
+std::string name_of(const Series& series, const Programs& programs) {
   const auto& [vcpus, placement, vmm, notify] = series;
-  return fmt::format("{} {}, {}, {} vCPU", to_string(vmm), bellhop::to_string(notify),
+  return fmt::format("{} {}, {}, {} vCPU", programs.label(vmm), bellhop::to_string(notify),
                      to_string(placement), vcpus);
 }
 
@@ -47,8 +47,8 @@ std::vector<BarChart> make_charts(const BlkReport& report) {
   BarChart throughput{"MB/s", {}, {}};
   BarChart efficiency{"MB per host CPU second", {}, {}};
   for (const Series& one : series) {
-    throughput.series.push_back(name_of(one));
-    efficiency.series.push_back(name_of(one));
+    throughput.series.push_back(name_of(one, report.setting.programs));
+    efficiency.series.push_back(name_of(one, report.setting.programs));
   }
   for (const Row& row : rows) {
     const std::string name = fmt::format("{} x{}", to_string(row.first), row.second);

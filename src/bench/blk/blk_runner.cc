@@ -3,7 +3,7 @@
 namespace bellhop::bench {
 
 Result<Measurement> BlkRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) const {
-  const bool qemu = cell.vmm == Vmm::kQemu;
+  const bool qemu = cell.vmm.is_qemu();
   if (qemu && setting_.transport == TransportKind::kMmio) {
     return fail("QEMU's q35 machine has no virtio-mmio; compare with --transport pci");
   }

@@ -11,14 +11,11 @@ namespace {
 /// The images of one sweep, and the cells that are run on them.
 class Sweep {
  public:
-  Sweep(const BlkImages& images, const Measure& measure, std::string qemu_version)
-      : images_(images),
-        measure_(measure),
-        qemu_version_(std::move(qemu_version)),
-        available_(allowed_cpus()) {}
+  Sweep(const BlkImages& images, const Measure& measure, const Programs& programs)
+      : images_(images), measure_(measure), programs_(programs), available_(allowed_cpus()) {}
 
   Result<CpuPlan> prepare(const BlkCell& cell) const {
-    if (cell.vmm == Vmm::kQemu && qemu_version_.empty()) return fail("QEMU is not installed here");
+    if (!programs_.has(cell.vmm)) return fail("QEMU is not installed here");
     return plan_cpus(cell.placement, cell.vcpus, available_);
   }
 
@@ -55,7 +52,7 @@ class Sweep {
 
   const BlkImages& images_;
   const Measure& measure_;
-  std::string qemu_version_;
+  const Programs& programs_;
   CpuList available_;
   UniqueFd prepared_;
   std::optional<Error> image_trouble_;
@@ -68,7 +65,7 @@ Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting
                                 const Progress& progress) {
   BlkReport report;
   report.setting = setting;
-  Sweep state(images, measure, setting.qemu_version);
+  Sweep state(images, measure, setting.programs);
   const CellRunner<BlkCell, Measurement> runner{
       [&](const BlkCell& cell) { return state.prepare(cell); },
       [&](const BlkCell& cell, const CpuPlan& plan) { return state.measure(cell, plan); }};

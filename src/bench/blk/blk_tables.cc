@@ -36,6 +36,7 @@ class View {
   }
 
   [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
+  [[nodiscard]] const std::set<Vmm>& vmms() const { return vmms_; }
   [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
     return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
@@ -44,15 +45,18 @@ class View {
     if (has(Vmm::kInprocess)) return "eventfds";
     return to_string(report_.setting.transport);
   }
-  [[nodiscard]] std::string caption(const std::string& vmm) const {
+  [[nodiscard]] std::string caption(Vmm vmm) const {
     const BlkSetting& setting = report_.setting;
+    const char* kInprocess =
+        "Bellhop's engine IN PROCESS, without a VM (a driver in this process, plain eventfds)";
     return fmt::format(
         "{}: virtio-blk over {}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
         "{}; "
         "median of {} x {:g} s",
-        vmm, transport(), group_.vcpus, group_.vcpus == 1 ? "" : "s", to_string(group_.placement),
-        to_string(setting.cache), to_string(setting.aio), setting.block_bytes, setting.medium,
-        setting.repeats, setting.seconds);
+        vmm == Vmm::kInprocess ? kInprocess : setting.programs.name(vmm), transport(), group_.vcpus,
+        group_.vcpus == 1 ? "" : "s", to_string(group_.placement), to_string(setting.cache),
+        to_string(setting.aio), setting.block_bytes, setting.medium, setting.repeats,
+        setting.seconds);
   }
 
  private:
@@ -95,10 +99,7 @@ std::vector<std::string> own_row(const View& view, Row row, Vmm vmm) {
 /// Bellhop's own table, with a VM or in process.
 Table bellhop_table(const View& view, Vmm vmm) {
   Table table;
-  table.caption = view.caption(vmm == Vmm::kInprocess
-                                   ? "Bellhop's engine IN PROCESS, without a VM (a driver in this "
-                                     "process, plain eventfds)"
-                                   : "Bellhop");
+  table.caption = view.caption(vmm);
   table.columns = own_columns("today, MB/s");
   for (const char* name : {"unmodified", "patched", "gain"}) {
     table.columns.push_back({"the 2010 patch, MB/s", name});
@@ -114,9 +115,10 @@ Table bellhop_table(const View& view, Vmm vmm) {
   return table;
 }
 
-Table qemu_table(const View& view, const std::string& version, bool with_ratios) {
+Table qemu_table(const View& view, Vmm qemu) {
+  const bool with_ratios = view.has(Vmm::kBellhop);
   Table table;
-  table.caption = view.caption("QEMU " + version);
+  table.caption = view.caption(qemu);
   table.columns = own_columns("MB/s");
   if (with_ratios) {
     table.columns.push_back({"bellhop / qemu: MB/s", "sync"});
@@ -125,13 +127,13 @@ Table qemu_table(const View& view, const std::string& version, bool with_ratios)
     table.columns.push_back({"bellhop / qemu: MB per CPU s", "ioeventfd"});
   }
   for (const Row row : view.rows()) {
-    auto cells = own_row(view, row, Vmm::kQemu);
+    auto cells = own_row(view, row, qemu);
     if (with_ratios) {
       const Run* runs[2][2];
       for (const NotifyMode notify : {NotifyMode::kSync, NotifyMode::kIoEventFd}) {
         const bool event = notify == NotifyMode::kIoEventFd;
         runs[event][0] = view.find(row, Vmm::kBellhop, notify);
-        runs[event][1] = view.find(row, Vmm::kQemu, notify);
+        runs[event][1] = view.find(row, qemu, notify);
       }
       for (const auto& pair : runs) cells.push_back(throughput_ratio(pair[0], pair[1]));
       for (const auto& pair : runs) cells.push_back(efficiency_ratio(pair[0], pair[1]));
@@ -149,12 +151,8 @@ std::vector<Table> make_tables(const BlkReport& report) {
   std::vector<Table> tables;
   for (const Group group : groups) {
     const View view(report, group);
-    const bool bellhop = view.has(Vmm::kBellhop);
-    for (const Vmm vmm : {Vmm::kBellhop, Vmm::kInprocess}) {
-      if (view.has(vmm)) tables.push_back(bellhop_table(view, vmm));
-    }
-    if (view.has(Vmm::kQemu)) {
-      tables.push_back(qemu_table(view, report.setting.qemu_version, bellhop));
+    for (const Vmm vmm : view.vmms()) {
+      tables.push_back(vmm.is_qemu() ? qemu_table(view, vmm) : bellhop_table(view, vmm));
     }
   }
   return tables;

@@ -8,8 +8,8 @@
 namespace bellhop::bench {
 
 /// For each number of vCPUs and each placement: the 2010 patch's table with today's figures and
-/// bytes per host CPU second beside the 2010 patch's own; and, where QEMU was measured, its figures
-/// and the ratios Bellhop to QEMU.
+/// bytes per host CPU second beside the 2010 patch's own; and, for each QEMU that was measured, its
+/// figures and the ratios Bellhop to it.
 std::vector<Table> make_tables(const BlkReport& report);
 
 }  // namespace bellhop::bench

@@ -18,16 +18,22 @@ const char* to_string(Placement placement) noexcept {
   return "";
 }
 
-const char* to_string(Vmm vmm) noexcept {
-  switch (vmm) {
-    case Vmm::kBellhop:
+const char* to_string(Vmm::Kind kind) noexcept {
+  switch (kind) {
+    case Vmm::Kind::kBellhop:
       return "bellhop";
-    case Vmm::kQemu:
+    case Vmm::Kind::kQemu:
       return "qemu";
-    case Vmm::kInprocess:
+    case Vmm::Kind::kInprocess:
       return "inprocess";
   }
   return "";
+}
+
+std::string describe(Vmm vmm) {
+  std::string text = to_string(vmm.kind);
+  if (vmm.number > 0) text += fmt::format("#{}", vmm.number + 1);
+  return text;
 }
 
 Result<CpuPlan> plan_cpus(Placement placement, unsigned vcpus, const CpuList& available) {

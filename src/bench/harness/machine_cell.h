@@ -1,6 +1,8 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/cpu_list.h"
@@ -16,11 +18,26 @@ enum class Placement : std::uint8_t {
   kFree,        ///< left to the scheduler
   kOvercommit,  ///< left to the scheduler, with more vCPUs than CPUs
 };
-enum class Vmm : std::uint8_t {
-  kBellhop,
-  kQemu,
-  kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
+/// Whose machine it is.
+struct Vmm {
+  enum class Kind : std::uint8_t {
+    kBellhop,
+    kQemu,
+    kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
+  };
+  static const Vmm kBellhop;
+  static const Vmm kQemu;  ///< the first
+  static const Vmm kInprocess;
+
+  Kind kind = Kind::kBellhop;
+  unsigned number = 0;  ///< which of the QEMUs of a sweep, from 0 on
+
+  [[nodiscard]] constexpr bool is_qemu() const noexcept { return kind == Kind::kQemu; }
+  friend constexpr auto operator<=>(const Vmm&, const Vmm&) = default;
 };
+inline constexpr Vmm Vmm::kBellhop{Kind::kBellhop, 0};
+inline constexpr Vmm Vmm::kQemu{Kind::kQemu, 0};
+inline constexpr Vmm Vmm::kInprocess{Kind::kInprocess, 0};
 
 /// CPUs for the threads of one machine; empty lists leave them to the scheduler.
 struct CpuPlan {
@@ -29,7 +46,9 @@ struct CpuPlan {
 };
 
 const char* to_string(Placement placement) noexcept;
-const char* to_string(Vmm vmm) noexcept;
+const char* to_string(Vmm::Kind kind) noexcept;
+/// "bellhop", "qemu", "qemu#2".
+std::string describe(Vmm vmm);
 
 /// Errors: the CPUs of this process (`available`) do not allow this placement; the text says why.
 Result<CpuPlan> plan_cpus(Placement placement, unsigned vcpus, const CpuList& available);

@@ -42,9 +42,9 @@ std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& pl
   return command;
 }
 
-std::vector<std::string> qemu_machine(const Launch& launch, unsigned vcpus,
+std::vector<std::string> qemu_machine(const std::string& qemu, const Launch& launch, unsigned vcpus,
                                       const std::string& cmdline) {
-  std::vector<std::string> command = {launch.qemu,
+  std::vector<std::string> command = {qemu,
                                       "-M",
                                       "q35",
                                       "-accel",

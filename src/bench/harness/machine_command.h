@@ -16,7 +16,6 @@ inline constexpr int kQmpFd = 102;
 /// Where the programs are and what the guest is told.
 struct Launch {
   std::string bellhop = "/proc/self/exe";
-  std::string qemu = "qemu-system-x86_64";
   std::string guest;             ///< bench-guest.elf, or a Linux kernel
   std::string initrd;            ///< a Linux guest's; empty for the bench guest
   std::string iperf = "iperf3";  ///< for a Linux guest's stream
@@ -32,8 +31,9 @@ std::string guest_words(TransportKind transport);
 /// `plan`, an I/O thread "io0", and statistics to kStatsFd.
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,
                                          TransportKind transport, const std::string& cmdline);
-/// QEMU's, with the same guest. It starts stopped, for its threads to be pinned by kQmpFd.
-std::vector<std::string> qemu_machine(const Launch& launch, unsigned vcpus,
+/// That of QEMU (its program), with the same guest. It starts stopped, for its threads to be pinned
+/// by kQmpFd.
+std::vector<std::string> qemu_machine(const std::string& qemu, const Launch& launch, unsigned vcpus,
                                       const std::string& cmdline);
 
 /// The path under which a child finds one of its inherited files.

@@ -230,16 +230,4 @@ Result<MachineOutcome> MachineRunner::run_qemu(const MachineRun& run) const {
                         used_between(observed->other_begin, observed->other_end, {}).total_s};
 }
 
-std::string qemu_version(const std::string& program) {
-  auto child = Child::spawn({program, "--version"}, {});
-  if (!child) return "";
-  auto line = child->read_line(Child::Clock::now() + kEndPatience, EventFd{});
-  if (!line || !*line) return "";
-  constexpr std::string_view kBefore = "version ";
-  const auto at = (*line)->find(kBefore);
-  if (at == std::string::npos) return "";
-  const std::string rest = (*line)->substr(at + kBefore.size());
-  return rest.substr(0, rest.find(' '));
-}
-
 }  // namespace bellhop::bench

@@ -71,7 +71,4 @@ struct StatsFile {
 };
 Result<StatsFile> read_stats(const std::string& text);
 
-/// "8.2.1": what `qemu --version` says; empty where it is not installed.
-std::string qemu_version(const std::string& program);
-
 }  // namespace bellhop::bench

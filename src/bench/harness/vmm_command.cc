@@ -36,8 +36,9 @@ std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& pla
 std::vector<std::string> qemu_command(const BlkCell& cell, const BlkSetting& setting,
                                       const Launch& launch) {
   const bool ioeventfd = cell.notify == NotifyMode::kIoEventFd;
-  auto command = qemu_machine(
-      launch, cell.vcpus, guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
+  auto command =
+      qemu_machine(setting.programs.qemus.at(cell.vmm.number).path, launch, cell.vcpus,
+                   guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
   const auto add = [&command](const char* option, std::string value) {
     command.emplace_back(option);
     command.push_back(std::move(value));

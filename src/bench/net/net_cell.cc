@@ -83,7 +83,7 @@ std::string describe(const NetCell& cell) {
   if (cell.workload == NetWorkload::kStream) {
     what += fmt::format(" {} ({})", cell.message_bytes, to_string(cell.framing));
   }
-  return fmt::format("{} {} {} {}", to_string(cell.vmm), what, to_string(cell.notify),
+  return fmt::format("{} {} {} {}", describe(cell.vmm), what, to_string(cell.notify),
                      to_string(cell.placement));
 }
 

@@ -67,8 +67,9 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
 
 std::vector<std::string> qemu_command(const NetCell& cell, const NetSetting& setting,
                                       const Launch& launch) {
-  auto command = qemu_machine(
-      launch, 1, guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
+  auto command =
+      qemu_machine(setting.programs.qemus.at(cell.vmm.number).path, launch, 1,
+                   guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
   const auto add = [&command](const char* option, std::string value) {
     command.emplace_back(option);
     command.push_back(std::move(value));

@@ -35,9 +35,9 @@ virtqueue notification, on other hardware: compare the gains.</p>
 using Series = std::tuple<Framing, Placement, Vmm, NetNotify>;
 using Row = std::tuple<Direction, unsigned>;
 
-std::string name_of(const Series& series) {
+std::string name_of(const Series& series, const Programs& programs) {
   const auto& [framing, placement, vmm, notify] = series;
-  return fmt::format("{} {}, {}, {}", to_string(vmm), to_string(notify), to_string(framing),
+  return fmt::format("{} {}, {}, {}", programs.label(vmm), to_string(notify), to_string(framing),
                      to_string(placement));
 }
 
@@ -53,8 +53,8 @@ std::vector<BarChart> make_charts(const NetReport& report) {
   BarChart throughput{"Mb/s", {}, {}};
   BarChart efficiency{"MB per host CPU second", {}, {}};
   for (const Series& one : series) {
-    throughput.series.push_back(name_of(one));
-    efficiency.series.push_back(name_of(one));
+    throughput.series.push_back(name_of(one, report.setting.programs));
+    efficiency.series.push_back(name_of(one, report.setting.programs));
   }
   for (const Row& row : rows) {
     const auto& [direction, bytes] = row;

@@ -14,12 +14,10 @@ double ratio(double above, double below) noexcept { return below > 0 ? above / b
 Json run_to_json(const NetRun& run, const NetSetting& setting) {
   const NetCell& cell = run.cell;
   const NetMeasurement& m = run.median;
-  const bool is_qemu = cell.vmm == Vmm::kQemu;
   const bool is_ping = cell.workload == NetWorkload::kPing;
   const bool is_tcp = cell.framing == Framing::kTcp;
-  Json json{
-      {"vmm", to_string(cell.vmm)},
-      {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
+  Json json = vmm_fields(setting.programs, cell.vmm);
+  json.update(Json{
       {"guest", is_tcp ? "linux" : "bench"},
       {"vcpus", 1},
       {"device", "net"},
@@ -36,7 +34,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"medium", nullptr},
       {"notify", to_string(cell.notify)},
       {"placement", to_string(cell.placement)},
-  };
+  });
   add_measurement(json, m, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
   const Json end_cpus =
       setting.end_cpus.empty() ? Json(nullptr) : Json(format_cpu_list(setting.end_cpus));
@@ -51,7 +49,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
   json["net"] = {{"framing", to_string(cell.framing)},
                  {"datagram_bytes", datagram_bytes(cell.framing)},
                  {"offload", m.offload},
-                 {"gro", is_qemu ? Json(nullptr) : Json(setting.gro)},
+                 {"gro", cell.vmm.is_qemu() ? Json(nullptr) : Json(setting.gro)},
                  {"datagrams", m.datagrams},
                  {"datagrams_per_s", m.datagrams_per_s()},
                  {"datagrams_sent", m.datagrams_sent},

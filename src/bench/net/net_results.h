@@ -7,6 +7,7 @@
 
 #include "base/cpu_list.h"
 #include "bench/harness/measurement.h"
+#include "bench/harness/programs.h"
 #include "bench/net/net_cell.h"
 #include "config/machine_config.h"
 
@@ -38,8 +39,7 @@ struct NetSetting {
   unsigned repeats = 3;
   bool gro = true;   ///< of Bellhop's NIC: the guest's datagrams are joined
   CpuList end_cpus;  ///< of the process at the other end
-  std::string bellhop_version;
-  std::string qemu_version;
+  Programs programs;
 };
 
 struct NetReport : ReportBase {

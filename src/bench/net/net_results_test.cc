@@ -42,7 +42,7 @@ NetMeasurement measured(double megabits, double cpu_s) {
 
 NetReport fixed_report() {
   NetReport report;
-  report.setting.qemu_version = "7.2";
+  report.setting.programs.qemus = {{"/usr/bin/qemu", "7.2"}};
   const auto add = [&report](const NetCell& cell, const NetMeasurement& m) {
     report.runs.push_back(summarise(cell, std::vector<NetMeasurement>{m}));
   };
@@ -104,6 +104,32 @@ TEST(NetTables, SetTodaysFiguresBesideThePatchOf2010) {
   EXPECT_THAT(to_text(tables[3]), AllOf(HasSubstr("250.0"), HasSubstr("1.20"), HasSubstr("75 %")));
 }
 
+TEST(NetTables, TellTwoQemusApart) {
+  NetReport report = fixed_report();
+  report.setting.programs.qemus.push_back({"/opt/qemu", "10.0.2"});
+  const auto add = [&report](std::size_t like, double datagrams) {
+    NetRun run = report.runs[like];
+    run.cell.vmm = {Vmm::Kind::kQemu, 1};
+    run.median.datagrams = static_cast<std::uint64_t>(datagrams);
+    run.median.bytes *= 4;
+    report.runs.push_back(run);
+  };
+  report.runs[5].median.bytes = 22'000;  // the small frames
+  add(1, 0);
+  add(4, 0);
+  add(5, 125'000);
+  const auto tables = make_tables(report);
+  ASSERT_EQ(tables.size(), 5U);
+  EXPECT_THAT(to_text(tables[1]), AllOf(HasSubstr("QEMU 7.2 (/usr/bin/qemu)"), HasSubstr("2.00")));
+  EXPECT_THAT(to_text(tables[2]), AllOf(HasSubstr("QEMU 10.0.2 (/opt/qemu)"), HasSubstr("0.25")));
+  EXPECT_THAT(to_text(tables[3]), HasSubstr("s; QEMU 10.0.2 (/opt/qemu)"));
+  ASSERT_EQ(tables[4].rows.size(), 2U);
+  EXPECT_EQ(tables[4].rows[0].at(1), "Bellhop");
+  EXPECT_EQ(tables[4].rows[1].at(1), "QEMU 10.0.2");
+  EXPECT_EQ(tables[4].rows[0].at(10), "-");
+  EXPECT_EQ(tables[4].rows[1].at(10), "0.25");
+}
+
 TEST(NetPage, SaysThatItIsNoTcpAndKeepsMarkupOut) {
   const NetReport report = fixed_report();
   const std::string html = to_html(make_page(report), report);
@@ -129,6 +155,7 @@ TEST(NetSets, KeepWhatIsComparedTogether) {
 
 TEST(NetCommands, BothVmmsGetTheSameGuestAndTap) {
   NetSetting setting;
+  setting.programs.qemus = {{"/usr/bin/qemu", "7.2"}, {"/opt/qemu", "10.0.2"}};
   Launch launch;
   launch.guest = "g.elf";
   NetCell cell = stream(Vmm::kBellhop, NetNotify::kIoEventFd, Direction::kHostToGuest);
@@ -147,6 +174,10 @@ TEST(NetCommands, BothVmmsGetTheSameGuestAndTap) {
   EXPECT_THAT(peer, Contains(HasSubstr("ioeventfd=on")));
   cell.notify = NetNotify::kVhost;
   EXPECT_THAT(qemu_command(cell, setting, launch), Contains(HasSubstr("vhost=on")));
+  EXPECT_EQ(qemu_command(cell, setting, launch).front(), "/usr/bin/qemu");
+  cell.vmm = {Vmm::Kind::kQemu, 1};
+  EXPECT_EQ(qemu_command(cell, setting, launch).front(), "/opt/qemu");
+  cell.vmm = Vmm::kBellhop;
   EXPECT_THAT(bellhop_command(cell, *plan, setting, launch), Contains(HasSubstr("vhost=force")));
 }
 
@@ -154,7 +185,7 @@ TEST(NetCells, SayWhyTheyCannotBeRun) {
   NetSetting setting;
   const NetCell qemu = stream(Vmm::kQemu, NetNotify::kSync);
   EXPECT_THAT(why_not(qemu, setting, true), HasSubstr("not installed"));
-  setting.qemu_version = "7.2";
+  setting.programs.qemus = {{"/usr/bin/qemu", "7.2"}};
   EXPECT_EQ(why_not(qemu, setting, true), "");
   EXPECT_THAT(why_not(qemu, setting, false), HasSubstr("no UDP segmentation offload"));
   NetCell small = qemu;

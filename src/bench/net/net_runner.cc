@@ -150,7 +150,7 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
     const std::string complaint = end->last_complaint();
     return fail(complaint.empty() ? tap.error().message : complaint);
   }
-  const bool qemu = cell.vmm == Vmm::kQemu;
+  const bool qemu = cell.vmm.is_qemu();
   MachineRun run;
   run.command =
       qemu ? qemu_command(cell, setting_, launch_) : bellhop_command(cell, plan, setting_, launch_);
@@ -180,8 +180,8 @@ Result<NetMeasurement> NetRunner::run(const NetCell& cell, const CpuPlan& plan) 
 }
 
 std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_has_uso) {
-  const bool qemu = cell.vmm == Vmm::kQemu;
-  if (qemu && setting.qemu_version.empty()) return "QEMU is not installed here";
+  const bool qemu = cell.vmm.is_qemu();
+  if (!setting.programs.has(cell.vmm)) return "QEMU is not installed here";
   if (qemu && setting.transport == TransportKind::kMmio) {
     return "QEMU's q35 machine has no virtio-mmio; compare with --transport pci";
   }
@@ -192,7 +192,7 @@ std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_ha
                       cell.message_bytes > datagram_bytes(cell.framing);
   if (qemu && trains && !qemu_has_uso) {
     return fmt::format("QEMU {} has no UDP segmentation offload; compare with --framing mtu,jumbo",
-                       setting.qemu_version);
+                       setting.programs.version(cell.vmm));
   }
   return "";
 }
@@ -203,11 +203,15 @@ Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting
   NetReport report;
   report.setting = setting;
   const CpuList available = allowed_cpus();
-  const bool qemu_has_uso = !setting.qemu_version.empty() && knows_uso(launch.qemu, interrupt);
+  std::vector<bool> qemu_has_uso;
+  for (const Qemu& qemu : setting.programs.qemus) {
+    qemu_has_uso.push_back(!qemu.version.empty() && knows_uso(qemu.path, interrupt));
+  }
   const NetRunner machines(setting, launch, interrupt);
   const CellRunner<NetCell, NetMeasurement> runner{
       [&](const NetCell& cell) -> Result<CpuPlan> {
-        if (std::string reason = why_not(cell, setting, qemu_has_uso); !reason.empty()) {
+        const bool has_uso = cell.vmm.is_qemu() && qemu_has_uso.at(cell.vmm.number);
+        if (std::string reason = why_not(cell, setting, has_uso); !reason.empty()) {
           return fail(std::move(reason));
         }
         return plan_cpus(cell.placement, 1, available);

@@ -52,8 +52,15 @@ class View {
     return report_.find({group_.workload, row.direction, row.message_bytes, group_.framing,
                          group_.placement, vmm, notify});
   }
-  [[nodiscard]] std::string name(Vmm vmm) const {
-    return vmm == Vmm::kQemu ? "QEMU " + report_.setting.qemu_version : "Bellhop";
+  [[nodiscard]] std::string name(Vmm vmm) const { return report_.setting.programs.name(vmm); }
+  [[nodiscard]] std::string label(Vmm vmm) const { return report_.setting.programs.label(vmm); }
+  /// For the tables that have all VMMs.
+  [[nodiscard]] std::string peers() const {
+    std::string text;
+    for (const Vmm vmm : vmms_) {
+      if (vmm.is_qemu()) text += "; " + name(vmm);
+    }
+    return text;
   }
   [[nodiscard]] std::string circumstances() const {
     const NetSetting& setting = report_.setting;
@@ -112,14 +119,14 @@ void add_ratio_columns(Table& table, const char* what) {
   }
 }
 
-void add_ratios(std::vector<std::string>& cells, const View& view, Row row) {
+void add_ratios(std::vector<std::string>& cells, const View& view, Row row, Vmm peer) {
   for (const NetNotify notify : kUserNotify) {
-    cells.push_back(throughput_ratio(view.find(row, Vmm::kBellhop, notify),
-                                     view.find(row, Vmm::kQemu, notify)));
+    cells.push_back(
+        throughput_ratio(view.find(row, Vmm::kBellhop, notify), view.find(row, peer, notify)));
   }
   for (const NetNotify notify : kUserNotify) {
-    cells.push_back(efficiency_ratio(view.find(row, Vmm::kBellhop, notify),
-                                     view.find(row, Vmm::kQemu, notify)));
+    cells.push_back(
+        efficiency_ratio(view.find(row, Vmm::kBellhop, notify), view.find(row, peer, notify)));
   }
 }
 
@@ -173,7 +180,7 @@ Table stream_table(const View& view, Vmm vmm) {
       cells.push_back(figure(&Patch2010Net::vhost));
       cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
     }
-    if (ratios) add_ratios(cells, view, row);
+    if (ratios) add_ratios(cells, view, row, vmm);
     table.rows.push_back(std::move(cells));
   }
   return table;
@@ -184,7 +191,7 @@ Table ping_table(const View& view) {
   Table table;
   table.caption =
       "Ping-pong of one byte, one at a time, from the guest to the host's socket and back: " +
-      view.circumstances();
+      view.circumstances() + view.peers();
   table.columns = {{"", "VMM", true},
                    {"", "Notification", true},
                    {"", "per second"},
@@ -203,7 +210,7 @@ Table ping_table(const View& view) {
           return fmt::format("{:.1f}", seconds * 1e6 / static_cast<double>(m.operations));
         };
         table.rows.push_back(
-            {view.name(vmm), to_string(notify), fmt::format("{:.0f}", m.iops()),
+            {view.label(vmm), to_string(notify), fmt::format("{:.0f}", m.iops()),
              fmt::format("{:.1f}", m.latency.p50), fmt::format("{:.1f}", m.latency.p99),
              fmt::format("{:.0f}", m.latency.max), each(m.host_cpu_s), each(m.end_cpu_s)});
       }
@@ -220,17 +227,17 @@ std::string kernel_share(const NetMeasurement& m) {
 }
 
 Table packet_table(const View& view) {
-  const bool ratios = view.has(Vmm::kBellhop) && view.has(Vmm::kQemu);
+  const bool ratios = view.has(Vmm::kBellhop) && view.vmms().size() > 1;
   Table table;
-  table.caption = "Frames of 64 bytes, one datagram each: " + view.circumstances();
+  table.caption = "Frames of 64 bytes, one datagram each: " + view.circumstances() + view.peers();
   table.columns = {{"", "Direction", true},         {"", "VMM", true},
                    {"", "Notification", true},      {"thousand a second", "received"},
                    {"thousand a second", "spread"}, {"thousand a second", "lost"},
                    {"host CPU", "us each"},         {"host CPU", "thousand a CPU s"},
                    {"", "system calls each"},       {"I/O threads", "in the kernel"}};
   if (ratios) {
-    table.columns.push_back({"bellhop / qemu", "rate"});
-    table.columns.push_back({"bellhop / qemu", "per CPU s"});
+    table.columns.push_back({"bellhop / this one", "rate"});
+    table.columns.push_back({"bellhop / this one", "per CPU s"});
   }
   for (const Row row : view.rows()) {
     for (const Vmm vmm : view.vmms()) {
@@ -241,7 +248,7 @@ Table packet_table(const View& view) {
         const auto count = static_cast<double>(m.datagrams);
         std::vector<std::string> cells = {
             title(row.direction),
-            view.name(vmm),
+            view.label(vmm),
             to_string(notify),
             fmt::format("{:.1f}", m.datagrams_per_s() * 1e-3),
             spread(run),
@@ -252,9 +259,9 @@ Table packet_table(const View& view) {
                                     : kNone,
             kernel_share(m)};
         if (ratios) {
-          const NetRun* peer = vmm == Vmm::kBellhop ? view.find(row, Vmm::kQemu, notify) : nullptr;
-          cells.push_back(throughput_ratio(peer == nullptr ? nullptr : run, peer));
-          cells.push_back(efficiency_ratio(peer == nullptr ? nullptr : run, peer));
+          const NetRun* own = vmm.is_qemu() ? view.find(row, Vmm::kBellhop, notify) : nullptr;
+          cells.push_back(throughput_ratio(own, run));
+          cells.push_back(efficiency_ratio(own, run));
         }
         table.rows.push_back(std::move(cells));
       }

@@ -11,10 +11,8 @@ using Json = nlohmann::ordered_json;
 
 Json run_to_json(const Run& run, const BlkSetting& setting) {
   const BlkCell& cell = run.cell;
-  const bool is_qemu = cell.vmm == Vmm::kQemu;
-  Json json{
-      {"vmm", to_string(cell.vmm)},
-      {"vmm_version", is_qemu ? setting.qemu_version : setting.bellhop_version},
+  Json json = vmm_fields(setting.programs, cell.vmm);
+  json.update(Json{
       {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
       {"vcpus", cell.vcpus},
       {"device", "blk"},
@@ -32,7 +30,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"medium", setting.medium},
       {"notify", bellhop::to_string(cell.notify)},
       {"placement", to_string(cell.placement)},
-  };
+  });
   add_measurement(json, run.median, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
   json["verified"] = true;
   return json;

@@ -6,6 +6,7 @@
 
 #include "bench/blk/blk_cell.h"
 #include "bench/harness/measurement.h"
+#include "bench/harness/programs.h"
 
 namespace bellhop::bench {
 
@@ -20,8 +21,7 @@ struct BlkSetting {
   std::string medium;  ///< "tmpfs", "ext4", ...
   double seconds = 3;  ///< measured, for each repeat
   unsigned repeats = 3;
-  std::string bellhop_version;
-  std::string qemu_version;
+  Programs programs;
 };
 
 struct BlkReport : ReportBase {

@@ -40,8 +40,7 @@ BlkReport fixed_report() {
   report.host = {{"cpus", 2}};
   report.floors = {{"ioeventfd_kick_us", 3.1}};
   report.setting.medium = "tmpfs";
-  report.setting.bellhop_version = "0.1.0";
-  report.setting.qemu_version = "7.2";
+  report.setting.programs = {"0.1.0", {{"/usr/bin/qemu", "7.2"}}};
   report.runs = {
       summary(cell(Vmm::kBellhop, NotifyMode::kSync), {measured(100, 2)}),
       summary(cell(Vmm::kBellhop, NotifyMode::kIoEventFd),
@@ -103,7 +102,10 @@ TEST(Json, HasTheSharedSchema) {
   EXPECT_EQ(run["counters"]["kicks"], 7);
   EXPECT_TRUE(run["counters"]["userspace_exits"].is_null());
   EXPECT_TRUE(run["counters"]["wakeups_other_core"].is_null());
+  EXPECT_TRUE(run["vmm_path"].is_null());
+  EXPECT_EQ(json["runs"][2]["vmm"], "qemu");
   EXPECT_EQ(json["runs"][2]["vmm_version"], "7.2");
+  EXPECT_EQ(json["runs"][2]["vmm_path"], "/usr/bin/qemu");
   EXPECT_EQ(json["not_run"][0]["reason"], "no <room>");
 }
 
@@ -111,10 +113,10 @@ TEST(Csv, HasOneLineARunAndDottedNames) {
   const std::string csv = to_csv(fixed_report());
   EXPECT_EQ(std::ranges::count(csv, '\n'), 5);
   const std::string head = csv.substr(0, csv.find('\n'));
-  EXPECT_THAT(head, AllOf(HasSubstr("vmm,vmm_version"), HasSubstr("latency_us.p999"),
+  EXPECT_THAT(head, AllOf(HasSubstr("vmm,vmm_version,vmm_path"), HasSubstr("latency_us.p999"),
                           HasSubstr("counters.kicks"), HasSubstr("spread.min,spread.max")));
   const std::string line = csv.substr(head.size() + 1, csv.find('\n', head.size() + 1));
-  EXPECT_THAT(line, HasSubstr("bellhop,0.1.0,bench,1,blk,pci,split,1,randread,16,4096,,,native"));
+  EXPECT_THAT(line, HasSubstr("bellhop,0.1.0,,bench,1,blk,pci,split,1,randread,16,4096,,,native"));
 }
 
 TEST(Tables, HaveThePatchOf2010BesideToday) {
@@ -126,8 +128,28 @@ TEST(Tables, HaveThePatchOf2010BesideToday) {
                          HasSubstr("+10 %"), HasSubstr("1.50")));
   const std::string peer = to_text(tables[1]);
   // 100/80 and 150/100; 100/80 and 150/80 for each CPU second.
-  EXPECT_THAT(
-      peer, AllOf(HasSubstr("QEMU 7.2"), HasSubstr("1.25"), HasSubstr("1.50"), HasSubstr("1.88")));
+  EXPECT_THAT(peer, AllOf(HasSubstr("QEMU 7.2 (/usr/bin/qemu)"), HasSubstr("1.25"),
+                          HasSubstr("1.50"), HasSubstr("1.88")));
+}
+
+TEST(Tables, TellTwoQemusApart) {
+  BlkReport report = fixed_report();
+  report.setting.programs.qemus.push_back({"/opt/qemu", "10.0.2"});
+  const Vmm second{Vmm::Kind::kQemu, 1};
+  report.runs.push_back(summary(cell(second, NotifyMode::kSync), {measured(200, 2)}));
+  report.not_run.push_back({describe(cell(second, NotifyMode::kIoEventFd)), "no room", true});
+  const auto tables = make_tables(report);
+  ASSERT_EQ(tables.size(), 3U);
+  EXPECT_THAT(to_text(tables[1]), AllOf(HasSubstr("QEMU 7.2 (/usr/bin/qemu)"), HasSubstr("1.25")));
+  EXPECT_THAT(to_text(tables[2]), AllOf(HasSubstr("QEMU 10.0.2 (/opt/qemu)"), HasSubstr("0.50")));
+  EXPECT_EQ(to_json(report)["runs"][4]["vmm_path"], "/opt/qemu");
+  EXPECT_THAT(to_csv(report), HasSubstr("qemu,10.0.2,/opt/qemu,bench"));
+  EXPECT_THAT(to_html(make_page(report), report), HasSubstr("QEMU 10.0.2 (/opt/qemu)"));
+  EXPECT_THAT(plot_script(make_page(report).charts.at(0)), HasSubstr("title 'QEMU 10.0.2 sync"));
+  EXPECT_THAT(not_run_text(report), HasSubstr("qemu#2 randread x16 ioeventfd"));
+  report.setting.programs.qemus[1].version = "7.2";
+  EXPECT_THAT(plot_script(make_page(report).charts.at(0)),
+              HasSubstr("title 'QEMU 7.2 (/opt/qemu) sync"));
 }
 
 TEST(Tables, LeaveOutWhatWasNotMeasured) {
@@ -156,7 +178,7 @@ TEST(Plots, NameEverySeriesAndMarkWhatIsMissing) {
   const std::string script = plot_script(make_page(report).charts.at(0));
   EXPECT_THAT(script, AllOf(HasSubstr("\"randread x16\" 100.000 150.000 80.000 100.000"),
                             HasSubstr("\"create x1\" 10.000 NaN NaN NaN"),
-                            HasSubstr("title 'qemu ioeventfd, other-core, 1 vCPU'")));
+                            HasSubstr("title 'QEMU 7.2 ioeventfd, other-core, 1 vCPU'")));
 }
 
 }  // namespace

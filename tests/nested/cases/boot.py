@@ -80,6 +80,8 @@ CASES = [
          short=True),
     Case("boot.two-vcpus", "machine smp --cpus 2", [r"@guest ready \S+ cpus 2", r"job smp ok"],
          short=True),
+    Case("boot.avx", "machine avx --cpus 2", [r"registers: \d+ rounds, 0 lost"], short=True,
+         emulator=10),
     Case("boot.off", "WORDS=end=off machine ''", status=[OFF], short=True),
     Case("boot.triple-fault", "WORDS=reboot=t machine ''", status=[TRIPLE_FAULT]),
     Case("boot.acpi-reset", "WORDS=reboot=a machine ''", status=[RESET]),
@@ -88,6 +90,10 @@ CASES = [
          "disk rounds.img 1M\n"
          "WORDS=end=rounds machine rounds --on-reset restart --disk path=rounds.img",
          status=[OFF], check=loops, limit=400),
+    Case("boot.avx-after-restart",
+         "disk rounds.img 1M\n"
+         "WORDS=end=rounds machine avx,rounds --on-reset restart --disk path=rounds.img",
+         status=[OFF], check=loops, limit=400, emulator=10),
     Case("boot.beyond-the-hole", "MEMORY=4G machine memory",
          [r"MemTotal: +(39|4[01])\d{5} kB", r"job memory ok"]),
     Case("boot.typed",

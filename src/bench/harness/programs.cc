@@ -1,0 +1,88 @@
+#include "bench/harness/programs.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <string_view>
+
+#include "bench/harness/child.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::string_view kQemuSays = "QEMU emulator version ";
+
+}  // namespace
+
+std::string find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    return ::access(name.c_str(), X_OK) == 0 ? name : "";
+  }
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string place = (std::filesystem::path(folder) / name).string();
+    if (::access(place.c_str(), X_OK) == 0) return place;
+  }
+  return "";
+}
+
+Result<Qemu> find_qemu(const std::string& program) {
+  errno = ENOENT;
+  Qemu qemu{find_program(program), ""};
+  if (qemu.path.empty()) {
+    return fail(fmt::format("{} is no program that can be run ({})", program,
+                            std::generic_category().message(errno)),
+                errno);
+  }
+  auto child = Child::spawn({qemu.path, "--version"}, {});
+  if (!child) return forward(child);
+  const auto deadline = Child::Clock::now() + kPatience;
+  const auto line = child->read_line(deadline, EventFd{});
+  const std::string said = line && *line ? **line : "";
+  if (said.starts_with(kQemuSays)) {
+    qemu.version = said.substr(kQemuSays.size());
+    qemu.version.resize(std::min(qemu.version.find(' '), qemu.version.size()));
+    return qemu;
+  }
+  child->wait(line ? deadline : Child::Clock::now());
+  const std::string complaint = said.empty() ? child->last_complaint() : said;
+  return fail(fmt::format("{} is no QEMU: asked for its --version it says {}", program,
+                          complaint.empty() ? "nothing" : "'" + complaint + "'"));
+}
+
+bool Programs::has(Vmm vmm) const {
+  return !vmm.is_qemu() || (vmm.number < qemus.size() && !qemus[vmm.number].version.empty());
+}
+
+std::string Programs::version(Vmm vmm) const {
+  if (!vmm.is_qemu()) return bellhop_version;
+  return vmm.number < qemus.size() ? qemus[vmm.number].version : "";
+}
+
+std::string Programs::name(Vmm vmm) const {
+  if (!vmm.is_qemu()) return "Bellhop";
+  return has(vmm) ? fmt::format("QEMU {} ({})", version(vmm), qemus[vmm.number].path) : "QEMU";
+}
+
+std::string Programs::label(Vmm vmm) const {
+  if (vmm == Vmm::kInprocess) return "Bellhop in process";
+  const bool alone = std::ranges::count(qemus, version(vmm), &Qemu::version) == 1;
+  return vmm.is_qemu() && has(vmm) && alone ? "QEMU " + version(vmm) : name(vmm);
+}
+
+nlohmann::ordered_json vmm_fields(const Programs& programs, Vmm vmm) {
+  using Json = nlohmann::ordered_json;
+  return {{"vmm", to_string(vmm.kind)},
+          {"vmm_version", programs.version(vmm)},
+          {"vmm_path", vmm.is_qemu() && programs.has(vmm) ? Json(programs.qemus[vmm.number].path)
+                                                          : Json(nullptr)}};
+}
+
+}  // namespace bellhop::bench
