@@ -10,12 +10,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "memory/huge_pages.h"
+
 namespace bellhop {
 
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
 
 Status check_regions(std::span<const GuestMemory::RegionSpec> specs, std::uint64_t page) {
   if (specs.empty()) return fail("guest memory has no region");
@@ -48,17 +49,23 @@ std::byte* reserve(std::uint64_t like, std::uint64_t size) noexcept {
   return begin + before;
 }
 
-/// A memfd of `size` bytes that keeps that size.
-Result<UniqueFd> make_file(std::uint64_t size, bool huge) {
-  UniqueFd file(
-      ::memfd_create("bellhop-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0u)));
+/// A memfd of `size` bytes whose pages come when they are touched.
+Result<UniqueFd> make_small_file(std::uint64_t size) {
+  UniqueFd file(::memfd_create("bellhop-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.valid()) return fail_errno("cannot create guest memory");
   if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
     return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", size));
   }
+  return file;
+}
+
+/// A memfd of `size` bytes that keeps that size.
+Result<UniqueFd> make_file(std::uint64_t size, bool huge) {
+  auto file = huge ? make_huge_file(size) : make_small_file(size);
+  if (!file) return file;
   // Whoever gets the descriptor could cut the file short, and we would get SIGBUS; or forbid what
   // we are about to do. Its pages it may take: they read zero then.
-  if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+  if (::fcntl(file->get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return fail_errno("cannot seal guest memory");
   }
   return file;
@@ -87,6 +94,7 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, Memor
   if (auto good = check_regions(specs, page); !good) return forward(good);
 
   GuestMemory memory;
+  memory.keeps_pages_ = backing == MemoryBacking::kHugePages;
   int fd = -1;
   if (backing != MemoryBacking::kPrivate) {
     std::uint64_t total = 0;
@@ -130,9 +138,8 @@ Status GuestMemory::add(const RegionSpec& spec, int fd, std::uint64_t offset, st
   if (begin == nullptr ||
       ::mmap(begin, size, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd,
              fd >= 0 ? static_cast<off_t>(offset - before) : 0) == MAP_FAILED) {
-    Status failed = fail_errno(
-        fmt::format("cannot map {} bytes of guest memory{}", spec.size,
-                    page == kPage ? "" : " in huge pages (see /proc/sys/vm/nr_hugepages)"));
+    Status failed = fail_errno(fmt::format("cannot map {} bytes of guest memory{}", spec.size,
+                                           page == kPage ? "" : " in huge pages"));
     if (begin != nullptr) ::munmap(begin, size);
     return failed;
   }
@@ -145,6 +152,7 @@ Status GuestMemory::add(const RegionSpec& spec, int fd, std::uint64_t offset, st
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
     : files_(std::exchange(other.files_, {})),
+      keeps_pages_(other.keeps_pages_),
       page_bytes_(other.page_bytes_),
       regions_(std::exchange(other.regions_, {})),
       mappings_(std::exchange(other.mappings_, {})) {}
@@ -153,6 +161,7 @@ GuestMemory& GuestMemory::operator=(GuestMemory&& other) noexcept {
   if (this != &other) {
     unmap();
     files_ = std::exchange(other.files_, {});
+    keeps_pages_ = other.keeps_pages_;
     page_bytes_ = other.page_bytes_;
     regions_ = std::exchange(other.regions_, {});
     mappings_ = std::exchange(other.mappings_, {});
@@ -196,11 +205,14 @@ bool GuestMemory::give_back(const Region& region, std::uint64_t begin, std::uint
 
 void GuestMemory::clear() const noexcept {
   for (const Region& region : regions_) {
-    if (!give_back(region, 0, region.size)) std::memset(region.host, 0, region.size);
+    if (keeps_pages_ || !give_back(region, 0, region.size)) {
+      std::memset(region.host, 0, region.size);
+    }
   }
 }
 
 std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const noexcept {
+  if (keeps_pages_) return 0;
   const auto* const host = static_cast<const std::byte*>(span.as_iovec().iov_base);
   for (const Region& region : regions_) {
     if (host < region.host || host >= region.host + region.size) continue;

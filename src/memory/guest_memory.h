@@ -19,7 +19,9 @@ enum class MemoryBacking {
   kPrivate,
   /// A memfd, which another process can map as well. Its size is sealed.
   kShared,
-  /// The same, of huge pages that were set aside (/proc/sys/vm/nr_hugepages).
+  /// The same, of huge pages that were set aside (vm.nr_hugepages): all of them from the start and
+  /// until the end, since one that the host has given to others is a SIGBUS when it is next
+  /// touched.
   kHugePages,
 };
 
@@ -45,8 +47,9 @@ class GuestMemory {
     std::uint64_t offset = 0;  ///< where the region begins in the file, a multiple of 4096
   };
 
-  /// Reserves and maps the regions; pages are taken from the host when they are first touched.
-  /// Errors: overlapping, empty or unaligned regions, host memory or huge pages missing.
+  /// Reserves and maps the regions; pages are taken from the host when they are first touched, huge
+  /// ones at once. Errors: overlapping, empty or unaligned regions, host memory or huge pages
+  /// missing.
   static Result<GuestMemory> create(std::span<const RegionSpec> regions,
                                     MemoryBacking backing = MemoryBacking::kPrivate);
   /// Maps regions of other processes' files. Errors: as create(), and a file that ends before its
@@ -78,11 +81,11 @@ class GuestMemory {
   [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> bytes) const noexcept;
   [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> bytes) const noexcept;
 
-  /// Gives all pages back to the host: everything reads zero, as after power-on.
+  /// Everything reads zero, as after power-on. Pages go back to the host, but for kHugePages.
   void clear() const noexcept;
   /// Gives the host the pages that lie wholly within `span`, which must be of this memory: they
   /// read zero from now on, and are taken from the host anew when they are next touched. Returns
-  /// how many bytes that was; nothing if the host refused.
+  /// how many bytes that was, 0 with kHugePages; nothing if the host refused.
   [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
   /// Size of the pages in which the host takes memory back: of the largest, if regions differ.
   [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
@@ -106,6 +109,7 @@ class GuestMemory {
   void unmap() noexcept;
 
   std::vector<UniqueFd> files_;
+  bool keeps_pages_ = false;  ///< no page goes back to the host
   std::uint64_t page_bytes_ = 0;
   std::vector<Region> regions_;
   std::vector<Mapping> mappings_;  // of the regions, in their order
