@@ -88,7 +88,10 @@ Status Machine::Impl::make_memory() {
   auto layout = ram_layout(config_.memory);
   if (!layout) return forward(layout);
   auto memory = GuestMemory::create(*layout, config_.backing);
-  if (!memory) return forward(memory);
+  if (!memory) {
+    return fail(fmt::format("{}: {}", config_.places.named("--memory"), memory.error().message),
+                memory.error().code);
+  }
   memory_ = std::move(*memory);
   return vm_->map_memory(*memory_);
 }
@@ -97,7 +100,10 @@ Status Machine::Impl::make_iothreads() {
   if (config_.iothreads.empty()) config_.iothreads.emplace_back();
   for (const IoThreadConfig& config : config_.iothreads) {
     auto thread = IoThread::start(config);
-    if (!thread) return forward(thread);
+    if (!thread) {
+      return fail(named_at(config.place, fmt::format("--iothread: {}", thread.error().message)),
+                  thread.error().code);
+    }
     iothreads_.push_back(std::move(*thread));
   }
   return {};
@@ -142,8 +148,8 @@ Status Machine::Impl::make_devices() {
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   if (config_.cpus == 0 || config_.cpus > hypervisor.max_vcpus()) {
-    return fail(
-        fmt::format("--cpus {}: this host allows 1 to {}", config_.cpus, hypervisor.max_vcpus()));
+    return fail(fmt::format("{}: this host allows 1 to {}, not {}", config_.places.named("--cpus"),
+                            hypervisor.max_vcpus(), config_.cpus));
   }
   for (unsigned i = 0; i < config_.cpus; ++i) {
     auto vcpu = vm_->create_vcpu(i, config_.cpus);
@@ -159,6 +165,11 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   }
   for (auto& vcpu : vcpus_) {
     if (auto started = vcpu->start(); !started) return started;
+    if (const Status& pinned = vcpu->pinned(); !pinned) {
+      return fail(
+          fmt::format("{}: {}", config_.places.named("--vcpu-affinity"), pinned.error().message),
+          pinned.error().code);
+    }
   }
   return {};
 }
@@ -172,6 +183,9 @@ Status Machine::Impl::load_guest() {
   auto registers = load_kernel(*memory_, {.kernel = config_.kernel,
                                           .initrd = config_.initrd,
                                           .cmdline = config_.cmdline + extra,
+                                          .kernel_option = config_.places.named("--kernel"),
+                                          .initrd_option = config_.places.named("--initrd"),
+                                          .cmdline_option = config_.places.named("--cmdline"),
                                           .rsdp = *rsdp,
                                           .reserved = devices_->reserved()});
   if (!registers) return forward(registers);

@@ -213,7 +213,8 @@ TEST_F(PvhLoaderTest, FilesThatCannotBeRead) {
   boot.kernel = path;
   EXPECT_TRUE(load_kernel(memory_, boot));
   boot.initrd = "/nonexistent/initrd";
-  EXPECT_THAT(load_kernel(memory_, boot).error().message, HasSubstr("initrd /nonexistent/initrd"));
+  EXPECT_THAT(load_kernel(memory_, boot).error().message,
+              HasSubstr("--initrd: cannot read /nonexistent/initrd"));
   boot.initrd = path;
   EXPECT_TRUE(load_kernel(memory_, boot));
   ASSERT_EQ(::truncate(path.c_str(), 16U << 20U), 0);
