@@ -71,7 +71,9 @@ class ThreadLimitTest : public ::testing::Test {
     terminal_ = UniqueFd(slave);
   }
   void TearDown() override {
-    if (cgroup_) EXPECT_EQ(::rmdir(cgroup_->c_str()), 0) << "a process is left";
+    if (cgroup_) {
+      EXPECT_EQ(::rmdir(cgroup_->c_str()), 0) << "a process is left";
+    }
     if (!folder_.empty()) fs::remove_all(folder_);
   }
 
