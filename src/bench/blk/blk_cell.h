@@ -12,7 +12,7 @@
 
 namespace bellhop::bench {
 
-/// The mail's four.
+/// The four of the 2010 patch.
 enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
 
 /// One cell of a sweep of `bellhop bench blk`.
@@ -40,7 +40,7 @@ struct BlkSweep {
 const char* to_string(Workload workload) noexcept;
 const char* to_string(Aio aio) noexcept;
 const char* to_string(Cache cache) noexcept;
-/// The mail's name of it: "Large file create".
+/// The 2010 patch's name of it: "Large file create".
 const char* title(Workload workload) noexcept;
 /// "bellhop randread x16 ioeventfd other-core, 1 vCPU".
 std::string describe(const BlkCell& cell);

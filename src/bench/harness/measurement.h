@@ -83,7 +83,7 @@ struct ReportBase {
   nlohmann::ordered_json floors;
   std::vector<NotRun> not_run;
 
-  /// Whether a cell was tried in vain; cells that this host cannot run do not count.
+  /// Whether a cell was tried without a result; cells that this host cannot run do not count.
   [[nodiscard]] bool has_failures() const;
 };
 

@@ -19,8 +19,8 @@ with a window of datagrams that may be on their way and no retransmission; what 
 Every byte is checked where it arrives. Mb/s are 10<sup>6</sup> bits of UDP payload, counted at the
 receiver. Host CPU seconds are all CPU time of the VMM's process during the measured seconds, guest
 included, and not that of the process that has the socket. &ldquo;The 2010 patch&rdquo;: the
-TCP_STREAM figures in the mail that proposed ioeventfd for virtqueue notification, with TCP, on other
-hardware: compare the gains, not the throughput.</p>
+TCP_STREAM figures of the patch that proposed ioeventfd for virtqueue notification, with TCP, on
+other hardware: compare the gains, not the throughput.</p>
 )";
 
 constexpr const char* kTcpIntroduction =
@@ -28,7 +28,7 @@ constexpr const char* kTcpIntroduction =
 Linux guest and the host, through a tap device in a network namespace of its own. Mb/s are
 10<sup>6</sup> bits of what the receiving iperf3 counted. Host CPU seconds are all CPU time of the
 VMM's process between the guest's markers, guest included, and not that of the host's iperf3.
-&ldquo;The 2010 patch&rdquo;: the TCP_STREAM figures in the mail that proposed ioeventfd for
+&ldquo;The 2010 patch&rdquo;: the TCP_STREAM figures of the patch that proposed ioeventfd for
 virtqueue notification, on other hardware: compare the gains.</p>
 )";
 

@@ -32,7 +32,7 @@ constexpr const Patch2010Blk* find_patch_2010(Workload workload, unsigned thread
   return nullptr;
 }
 
-/// Sridhar Samudrala's TCP_STREAM figures in Mb/s, in the same mail: a 2.6.36-rc1 host, a 2.6.34
+/// Sridhar Samudrala's TCP_STREAM figures in Mb/s, in the same patch: a 2.6.36-rc1 host, a 2.6.34
 /// guest.
 struct Patch2010Net {
   Direction direction;

@@ -253,7 +253,7 @@ class Tormentor {
       (void)::fcntl(fd, F_SETFL, 0);
     });
   }
-  void let_go() {
+  void release() {
     const std::lock_guard<std::mutex> hold(mutex_);
     fds_.clear();
   }
@@ -315,7 +315,7 @@ TEST_F(FsDeviceTest, SharedEventsMakeNobodyWait) {
     negotiation->life().set_memory_access(MemoryAccess::kForbidden);
     negotiation->life().set_memory_access(MemoryAccess::kAllowed);
     negotiation->write_status(0);
-    tormentor.let_go();
+    tormentor.release();
   }
   done.set_value();
   rescue.join();

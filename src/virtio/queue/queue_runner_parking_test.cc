@@ -28,7 +28,7 @@ TEST_P(QueueRunnerTest, AHandlerThatParksIsLeftAloneUntilItIsWoken) {
   EXPECT_EQ(parker.drains, 1U) << "the loop does not spin on a ring that has chains";
   EXPECT_EQ(runner->counters().chains.get(), 0U);
   ASSERT_TRUE(driver.add({{kData, 8, true}}));
-  EXPECT_FALSE(driver.offer()) << "a kick would be in vain";
+  EXPECT_FALSE(driver.offer()) << "a kick would be spurious";
   thread->run_sync([&] { parker.open(6); });
   EXPECT_TRUE(eventually([&] { return parker.served == 6; }));
   thread->run_sync([&] { parker.open(1000); });
