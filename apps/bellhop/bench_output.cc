@@ -32,6 +32,27 @@ Result<OpenOutput> open_output(const BenchOutput& output) {
   return open;
 }
 
+namespace {
+
+/// In one line, for whoever does not read the report: the first cell that failed, or that this host
+/// cannot run where it can run none.
+Error what_failed(const bench::ReportBase& report_data) {
+  const bool failed = report_data.has_failures();
+  const bench::NotRun* first = nullptr;
+  std::size_t count = 0;
+  for (const bench::NotRun& cell : report_data.not_run) {
+    if (failed && !cell.failed) continue;
+    if (first == nullptr) first = &cell;
+    ++count;
+  }
+  if (first == nullptr) return {"nothing was measured"};
+  return {fmt::format("{} {} {}: {}: {}", count, count == 1 ? "cell" : "cells",
+                      failed ? "failed" : "could not be run, and no other was", first->cell,
+                      first->reason)};
+}
+
+}  // namespace
+
 int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
                  const OpenOutput& output) {
   // Figures on standard output stand alone there: the tables make room.
@@ -42,7 +63,8 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
     fmt::print(people, "{}\n", bench::to_text(table));
   }
   fmt::print(people, "{}", bench::not_run_text(report_data));
-  int status = forms.empty || report_data.has_failures() ? kFailed : kDone;
+  int status = kDone;
+  if (forms.empty || report_data.has_failures()) status = report(what_failed(report_data), kFailed);
   const auto write = [&status](const OpenOutput::File& file, const std::string& text) {
     if (!file.fd.valid()) return;
     if (auto written = write_result(file.option, file.path, file.fd, text); !written) {

@@ -588,11 +588,12 @@ TEST_F(MachineOptionsTest, BooleansMeanWhatTheySay) {
   EXPECT_THAT(fault_of_file("iothread = true"), HasSubstr("f:2: iothread must be a table"));
   for (const char* text :
        {"[[rng]]\nsrc = false", "[[disk]]\npath = false", "[[disk]]\nnull = false",
-        "[[disk]]\nqueues = false", "[[disk]]\ncache = false", "[[console]]\nfile = false",
-        "[[iothread]]\ncpus = false"}) {
+        "[[disk]]\nqueues = false", "[[console]]\nfile = false", "[[iothread]]\ncpus = false"}) {
     EXPECT_THAT(fault_of_file(text), testing::ContainsRegex("f:3: .*=false is wrong")) << text;
   }
-  EXPECT_EQ(fault_of_file("[[disk]]\nnull = '1G'\nreadonly = false"), "");
+  const std::string disk = "[[disk]]\npath = '" + options_.kernel->text + "'\n";
+  EXPECT_EQ(fault_of_file(disk + "readonly = false"), "");
+  EXPECT_THAT(fault_of_file(disk + "cache = false"), HasSubstr("f:4: disk: cache=false is wrong"));
   EXPECT_THAT(fault_of_file("[[net]]\nuser = false"), HasSubstr("is needed"));
   EXPECT_EQ(fault_of_file("[[net]]\ntap = 'a'\nvhost = false"), "");
 }

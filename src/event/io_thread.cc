@@ -22,7 +22,7 @@ Result<std::unique_ptr<IoThread>> IoThread::start(IoThreadConfig config) {
   thread->config_ = std::move(config);
   std::promise<Status> started;
   auto outcome = started.get_future();
-  auto running = start_thread(fmt::format("--iothread {}", thread->config_.name),
+  auto running = start_thread(fmt::format("I/O thread {}", thread->config_.name),
                               [self = thread.get(), &started] { self->main(started); });
   if (!running) return forward(running);
   thread->thread_ = std::move(*running);

@@ -164,7 +164,10 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
                            }}));
   }
   for (auto& vcpu : vcpus_) {
-    if (auto started = vcpu->start(); !started) return started;
+    if (auto started = vcpu->start(); !started) {
+      return fail(fmt::format("{}: {}", config_.places.named("--cpus"), started.error().message),
+                  started.error().code);
+    }
     if (const Status& pinned = vcpu->pinned(); !pinned) {
       return fail(
           fmt::format("{}: {}", config_.places.named("--vcpu-affinity"), pinned.error().message),

@@ -25,7 +25,7 @@ VcpuThread::~VcpuThread() {
 }
 
 Status VcpuThread::start() {
-  auto thread = start_thread(fmt::format("vCPU {} (--cpus)", index_), [this] { loop(); });
+  auto thread = start_thread(fmt::format("vCPU {}", index_), [this] { loop(); });
   if (!thread) return forward(thread);
   thread_ = std::move(*thread);
   wait_paused();

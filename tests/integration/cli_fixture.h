@@ -61,11 +61,11 @@ class CliTest : public testing::Test {
     if (pid == 0) {
       ::signal(SIGINT, SIG_DFL);  // a test that runs in a shell's background has it ignored
       ::signal(SIGHUP, hangup_);
-      ::dup2(::open("/dev/null", O_RDONLY), 0);
-      ::dup2(::open(output_.empty() ? out.c_str() : output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
-                    0600),
+      ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+      ::dup2(::open(output_.empty() ? out.c_str() : output_.c_str(),
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
              1);
-      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), 2);
       in_child();
       for (const int fd : closed_) ::close(fd);
       ::execv(argv[0], argv.data());

@@ -117,6 +117,30 @@ TEST_F(ExitStatusTest, WhatTheHostRefusesIsAFailure) {
   }
 }
 
+// With a few descriptors more a sweep begins, and its cell fails: the report says so, and a line.
+TEST_F(ExitStatusTest, ASweepWhoseCellFailsSaysSoInOneLine) {
+  const Words sweep = {"bench",       "blk",      "--host",    "inprocess", "--medium",     folder_,
+                       "--workload",  "randread", "--threads", "1",         "--notify",     "sync",
+                       "--seconds",   "0.5",      "--warmup",  "0",         "--repeat",     "1",
+                       "--aio",       "threads",  "--cache",   "writeback", "--image-size", "16M",
+                       "--placement", "free"};
+  bool began = false;
+  for (rlim_t most = 5; most < 20; ++most) {
+    const rlimit low{.rlim_cur = most, .rlim_max = most};
+    const Outcome outcome =
+        finish(start(sweep, [&low] { (void)::setrlimit(RLIMIT_NOFILE, &low); }));
+    if (outcome.status == 0) break;
+    EXPECT_EQ(outcome.status, 1) << outcome.err;
+    const std::string lines = "\n" + outcome.err;
+    const auto first = lines.find("\nbellhop: ");
+    EXPECT_NE(first, std::string::npos) << most << ": " << outcome.err;
+    EXPECT_EQ(lines.find("\nbellhop: ", first + 1), std::string::npos) << outcome.err;
+    began =
+        began || lines.find("\nbellhop: 1 cell failed: inprocess randread") != std::string::npos;
+  }
+  EXPECT_TRUE(began);
+}
+
 #ifdef BELLHOP_BENCH_GUEST
 
 class ExitStatusMachineTest : public CliMachineTest {};

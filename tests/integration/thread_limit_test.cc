@@ -136,7 +136,7 @@ TEST_F(ThreadLimitTest, AMachineWithoutAThreadEndsWithOneLine) {
       "io1",
       "--rng",
       "--cmdline",
-      "workload=randread seconds=1 threads=4"};
+      "workload=randwrite seconds=0.3 threads=4"};
   bool refused = false;
   bool ran = false;
   for (const unsigned most : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 64U}) {
