@@ -182,6 +182,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   std::uint32_t malformed_ = 0;  ///< chains that the drain under way met
   std::uint32_t left_ = 0;       ///< chains that this turn may still take
   std::atomic<bool> running_{false};
+  std::atomic<bool> kick_posted_{false};  ///< a message of kick_once() is on its way
 
   /// kByVcpu: whose turn it is with the ring. Otherwise only start and stop take it.
   std::mutex queue_lock_;
