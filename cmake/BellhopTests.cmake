@@ -71,7 +71,8 @@ function(bellhop_add_gtest)
   if(arg_ALONE)
     list(APPEND properties RUN_SERIAL TRUE)
   endif()
-  gtest_discover_tests(${arg_NAME} TEST_PREFIX "${arg_NAME}." DISCOVERY_MODE PRE_TEST
+  # Parameters have names of their own; their values would be bytes and pointers.
+  gtest_discover_tests(${arg_NAME} TEST_PREFIX "${arg_NAME}." DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
                        DISCOVERY_TIMEOUT 120 PROPERTIES ${properties})
 endfunction()
 

@@ -154,7 +154,7 @@ std::optional<LimitsDriver::Answer> LimitsDriver::take(unsigned queue) {
     if (!used) (void)driver.enable_interrupts();
     return used.has_value();
   });
-  if (!came) return std::nullopt;
+  if (!came || used->id >= setup_.driver_size) return std::nullopt;
   const Chain& chain = queues_[queue].chains[used->id];
   Answer answer{.request = chain.request, .length = used->length, .bytes = {}};
   for (const FakeDriver::Buffer& buffer : chain.writable) {

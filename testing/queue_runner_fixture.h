@@ -69,6 +69,7 @@ class ParkingHandler final : public QueueHandler {
     runner_.yield();
   }
   void submit() noexcept override {}
+  void open_later(int places) noexcept { places_ += places; }
   /// On the I/O thread.
   void open(int places) noexcept {
     places_ += places;

@@ -18,8 +18,18 @@ std::optional<std::uint64_t> Limiter::admit() noexcept {
 }
 
 void Limiter::write_line(Level level, std::string line, std::uint64_t left_out) {
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    last_level_ = level;
+    last_line_ = line;
+  }
   if (left_out != 0) line += fmt::format(" ({} more lines were left out before)", left_out);
   write(level, line);
+}
+
+Limiter::~Limiter() {
+  if (left_out_ == 0) return;
+  write(last_level_, fmt::format("{} ({} more lines were left out since)", last_line_, left_out_));
 }
 
 }  // namespace bellhop::log

@@ -14,8 +14,8 @@
 namespace bellhop::log {
 
 /// Lines that a guest or a peer can cause, of one device or connection: kBurst of them at once,
-/// then one in each kInterval. The next line that is written says how many were left out. Any
-/// thread; never on the data path.
+/// then one in each kInterval. The next line that is written says how many were left out; if none
+/// comes, the end of the limiter does. Any thread; never on the data path.
 class Limiter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,6 +24,9 @@ class Limiter {
   static constexpr std::chrono::seconds kInterval{60};
 
   explicit Limiter(Now now = &Clock::now) noexcept : now_(now), last_(now()) {}
+  ~Limiter();
+  Limiter(const Limiter&) = delete;
+  Limiter& operator=(const Limiter&) = delete;
 
   template <class... Args>
   void info(fmt::format_string<Args...> format, Args&&... args) {
@@ -47,13 +50,15 @@ class Limiter {
   }
   /// How many lines were left out before this one; nothing if it is to be left out, too.
   std::optional<std::uint64_t> admit() noexcept;
-  static void write_line(Level level, std::string line, std::uint64_t left_out);
+  void write_line(Level level, std::string line, std::uint64_t left_out);
 
   const Now now_;
   std::mutex mutex_;
   Clock::time_point last_;  ///< when `tokens_` was last filled
   std::uint32_t tokens_ = kBurst;
   std::uint64_t left_out_ = 0;
+  Level last_level_ = Level::kInfo;
+  std::string last_line_;  ///< of those that were written
 };
 
 }  // namespace bellhop::log

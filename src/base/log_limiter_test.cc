@@ -29,6 +29,21 @@ TEST(LogLimiter, ABurstThenOneInEachInterval) {
   EXPECT_NE(later.find("(992 more lines were left out before)"), std::string::npos) << later;
 }
 
+TEST(LogLimiter, ItsEndTellsWhatWasLeftOutSince) {
+  ::testing::internal::CaptureStderr();
+  {
+    Limiter limiter(&test_now);
+    for (int i = 0; i < 1000; ++i) limiter.warn("line {}", i);
+  }
+  const std::string all = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(count_lines(all), Limiter::kBurst + 1);
+  EXPECT_NE(all.find("warning: line 9 (990 more lines were left out since)"), std::string::npos)
+      << all;
+  ::testing::internal::CaptureStderr();
+  { Limiter quiet(&test_now); }
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(LogLimiter, QuietTimesSaveUpNoMoreThanOneBurst) {
   Limiter limiter(&test_now);
   now_in_test += 1000 * Limiter::kInterval;

@@ -93,7 +93,13 @@ INSTANTIATE_TEST_SUITE_P(
         Case{Aio::kNative, Cache::kNone, LoopKind::kIoUring, QueueSharing::kLoopOnly, 0},
         Case{Aio::kNative, Cache::kNone, LoopKind::kEpoll, QueueSharing::kLoopOnly, 8},
         Case{Aio::kThreads, Cache::kWriteback, LoopKind::kIoUring, QueueSharing::kLoopOnly, 0},
-        Case{Aio::kThreads, Cache::kNone, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, 8}));
+        Case{Aio::kThreads, Cache::kNone, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, 8}),
+    [](const auto& which) {
+      return name_of(which.param.aio, which.param.cache) +
+             (which.param.loop == LoopKind::kIoUring ? "_on_uring" : "_on_epoll") +
+             (which.param.sharing == QueueSharing::kLoopOnly ? "_loop" : "_shared") +
+             (which.param.shift == 0 ? "" : "_shifted");
+    });
 
 }  // namespace
 }  // namespace bellhop

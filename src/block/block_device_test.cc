@@ -270,12 +270,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Engine{Aio::kIoUring, Cache::kNone}, Engine{Aio::kIoUring, Cache::kWriteback},
                       Engine{Aio::kNative, Cache::kNone}, Engine{Aio::kThreads, Cache::kNone},
                       Engine{Aio::kThreads, Cache::kWriteback}),
-    [](const auto& engine) {
-      const char* aio = engine.param.aio == Aio::kIoUring  ? "io_uring"
-                        : engine.param.aio == Aio::kNative ? "native"
-                                                           : "threads";
-      return std::string(aio) + (engine.param.cache == Cache::kNone ? "_none" : "_writeback");
-    });
+    [](const auto& engine) { return name_of(engine.param.aio, engine.param.cache); });
 
 }  // namespace
 }  // namespace bellhop

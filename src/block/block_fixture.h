@@ -53,6 +53,14 @@ inline constexpr const char* kMemoryFolder = "/dev/shm";
   return about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC;
 }
 
+/// For the names of tests.
+[[nodiscard]] inline std::string name_of(Aio aio, Cache cache) {
+  const char* const name = aio == Aio::kIoUring  ? "io_uring"
+                           : aio == Aio::kNative ? "native"
+                                                 : "threads";
+  return std::string(name) + (cache == Cache::kNone ? "_none" : "_writeback");
+}
+
 /// A file that goes with the test.
 class ScratchFile {
  public:

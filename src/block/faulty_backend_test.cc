@@ -72,7 +72,10 @@ TEST_P(FaultyBackendTest, HoldsUntilReleased) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharings, FaultyBackendTest,
-                         testing::Values(QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu));
+                         testing::Values(QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu),
+                         [](const auto& which) {
+                           return which.param == QueueSharing::kLoopOnly ? "loop" : "shared";
+                         });
 
 }  // namespace
 }  // namespace bellhop

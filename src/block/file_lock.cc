@@ -108,6 +108,7 @@ Result<FileLock> FileLock::take(int fd, const std::string& path, LockKind kind) 
                                 : ", which writes to it"),
                 error);
   }
+  // log: at start
   log::warn("{} cannot be locked ({}): make sure that no other machine writes to it", path,
             std::generic_category().message(error));
   return FileLock();

@@ -178,7 +178,11 @@ INSTANTIATE_TEST_SUITE_P(Engines, JointRequests,
                          testing::Values(Case{Aio::kIoUring, Cache::kWriteback, kDiskFolder},
                                          Case{Aio::kNative, Cache::kNone, kDiskFolder},
                                          Case{Aio::kThreads, Cache::kWriteback, kDiskFolder},
-                                         Case{Aio::kNative, Cache::kNone, kMemoryFolder}));
+                                         Case{Aio::kNative, Cache::kNone, kMemoryFolder}),
+                         [](const auto& which) {
+                           return name_of(which.param.aio, which.param.cache) +
+                                  (which.param.folder == kDiskFolder ? "_disk" : "_memory");
+                         });
 
 }  // namespace
 }  // namespace bellhop

@@ -27,10 +27,7 @@ struct Engine {
 };
 
 std::string name_of(const Engine& engine) {
-  std::string name = engine.aio == Aio::kIoUring  ? "io_uring"
-                     : engine.aio == Aio::kNative ? "native"
-                                                  : "threads";
-  name += engine.cache == Cache::kNone ? "_none" : "_writeback";
+  std::string name = name_of(engine.aio, engine.cache);
   name += engine.loop == LoopKind::kIoUring ? "_on_uring" : "_on_epoll";
   name += engine.sharing == QueueSharing::kLoopOnly ? "_loop" : "_shared";
   name += engine.folder == kDiskFolder ? "_disk" : "_memory";

@@ -49,16 +49,17 @@ struct BlkRange {
 
 /// One request on its way through the device: the back end's part of it (`data` is the chain's
 /// buffers less header and status byte) and its chain. Lives in a pool; `next_free` is the pool's.
+/// What every request needs lies together, the beginning of the chain with it.
 struct BlkRequest : BlockIo {
-  DescriptorChain chain;
   GuestSpan status_byte;
   std::uint32_t written = 0;  ///< bytes of device-writable data on success
   bool flush_after = false;   ///< write through
   std::uint32_t range = 0;    ///< next of `ranges`
   std::uint32_t range_count = 0;
-  std::array<BlkRange, kBlkMaxDiscardSegments> ranges;
   class BlkQueue* owner = nullptr;
   BlkRequest* next_free = nullptr;
+  DescriptorChain chain;
+  std::array<BlkRange, kBlkMaxDiscardSegments> ranges;
 };
 
 /// What a request must keep to.

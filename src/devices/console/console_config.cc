@@ -38,6 +38,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const ConsoleConfig& config,
       return fail(named_at(port.place, backend.error().message), backend.error().code);
     }
     if (port.end == ConsolePortConfig::End::kPty) {
+      // log: at start
       log::info("{}: port {}{}{} is at {}", config.id, ports.size(), port.name.empty() ? "" : ", ",
                 port.name, (*backend)->place());
     }

@@ -7,10 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <mutex>
 
+#include "base/log_limiter.h"
 #include "testing/eventually.h"
 #include "testing/fake_back_end.h"
 #include "testing/offload_fixture.h"
@@ -141,6 +143,26 @@ TEST_F(FsDeviceTest, ABackEndThatDiesNeedsAResetAndTheNextOneIsTaken) {
   back_end.refuse_connections(false);
   ASSERT_EQ(bring_up(), kUp);
   EXPECT_TRUE(answers(1));
+}
+
+TEST_F(FsDeviceTest, AThousandResetsWithABackEndThatRefusesMakeFewLines) {
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(bring_up(), kUp);
+  // First one that dies in each life, then one that lets nobody in.
+  for (int life = 0; life < 100; ++life) {
+    back_end.hang_up();
+    (void)eventually([&] { return needs_reset(); });
+    (void)bring_up();
+  }
+  back_end.hang_up();
+  back_end.refuse_connections(true);
+  for (int life = 0; life < 1000; ++life) EXPECT_NE(bring_up() & kStatusNeedsReset, 0);
+  finish();
+  const std::string all = ::testing::internal::GetCapturedStderr();
+  // Those of the connection and those of the device's life.
+  EXPECT_LE(std::ranges::count(all, '\n'), 2 * (log::Limiter::kBurst + 1)) << all;
+  EXPECT_THAT(all.substr(all.rfind('\n', all.size() - 2) + 1),
+              HasSubstr("more lines were left out since)"));
 }
 
 TEST_F(FsDeviceTest, ABackEndThatDiesWhilePaused) {

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "base/log.h"
 #include "devices/net/net_control.h"
 #include "devices/net/net_offloads.h"
 #include "devices/net/net_rx.h"
@@ -257,9 +256,9 @@ void NetDevice::backend_gone(IoThread& thread, int error) noexcept {
   if (gone_.exchange(true)) return;
   set_link(false);
   // Not a matter of the data path any more, but its thread shall not wait for a terminal.
-  thread.loop().post([id = options_.id, name = backend_->name(), error] {
-    log::error("{}: {} cannot be used any more: {}; the link is down", id, name,
-               std::generic_category().message(error));
+  thread.loop().post([this, error] {
+    log_.error("{}: {} cannot be used any more: {}; the link is down", options_.id,
+               backend_->name(), std::generic_category().message(error));
   });
 }
 

@@ -134,6 +134,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config,
       return fail(fmt::format("--net: {}: vhost=force: {}", config.id, found.error().message),
                   found.error().code);
     } else {
+      // log: at start
       log::warn("vhost=on: {}, {} is served in user space", found.error().message, config.id);
     }
   }

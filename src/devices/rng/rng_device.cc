@@ -11,8 +11,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/log.h"
-
 namespace bellhop {
 
 namespace {
@@ -122,6 +120,7 @@ void RngDevice::drain() noexcept {
     const ssize_t result = read(std::min(turn, allowed));
     if (result <= 0) return source_failed(result);
     const auto bytes = static_cast<std::size_t>(result);
+    failing_.store(false, std::memory_order_relaxed);
     if (config_.max_bytes != 0) left_ -= bytes;
     turn -= std::min(turn, std::max(bytes, kMinCost));
     counters_.requests.add();
@@ -164,10 +163,10 @@ void RngDevice::source_failed(ssize_t result) noexcept {
     return put_back_and_wait(kAskAgain);
   }
   counters_.source_errors.add();
-  if (!std::exchange(error_logged_, true)) {
-    // Its thread shall not wait for a terminal.
-    runner_->thread().loop().post([id = config_.id, source = config_.source, result] {
-      log::warn("{}: {} gives nothing: {}; the guest waits", id, source,
+  if (!failing_.exchange(true, std::memory_order_relaxed)) {
+    // Its thread shall not wait for a terminal. The message comes before reset() is done.
+    runner_->thread().loop().post([this, result] {
+      log_.warn("{}: {} gives nothing: {}; the guest waits", config_.id, config_.source,
                 result == 0 ? "it has come to its end"
                             : std::generic_category().message(static_cast<int>(-result)).c_str());
     });

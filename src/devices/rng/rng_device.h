@@ -1,12 +1,14 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "base/relaxed_counter.h"
 #include "base/shared_counter.h"
 #include "base/unique_fd.h"
@@ -74,7 +76,8 @@ class RngDevice final : public VirtioDevice, private QueueHandler, private Timer
   RngConfig config_;
   DeviceTraits traits_;
   RngCounters counters_;
-  bool error_logged_ = false;
+  log::Limiter log_;
+  std::atomic<bool> failing_{false};  ///< the source, and that was said
   // A reset begins no new period.
   std::uint64_t left_ = 0;  ///< of this period's bytes
   Clock::time_point period_ends_{};

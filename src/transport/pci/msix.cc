@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "transport/register_access.h"
 #include "virtio/abi/pci.h"
 
@@ -142,8 +141,7 @@ void Msix::update(Vector& vector) noexcept {
   if (const auto opened = open(vector); !opened) {
     // A message that no interrupt controller takes. Signals stay pending until a better one comes.
     close(vector);
-    if (!refusal_logged_) log::warn("MSI-X: {}", opened.error().message);
-    refusal_logged_ = true;
+    log_.warn("MSI-X: {}", opened.error().message);
   }
 }
 

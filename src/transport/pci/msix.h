@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "transport/host_binder.h"
@@ -70,7 +71,7 @@ class Msix {
   std::mutex lock_;
   std::vector<Vector> vectors_;
   Delivery delivery_ = Delivery::kDisabled;
-  bool refusal_logged_ = false;
+  log::Limiter log_;  ///< a driver can write what the host refuses, again and again
 };
 
 }  // namespace bellhop

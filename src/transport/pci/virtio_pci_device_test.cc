@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <string>
 #include <thread>
 
+#include "base/log_limiter.h"
 #include "testing/eventually.h"
 #include "testing/transport_fixture.h"
 #include "virtio/abi/config.h"
@@ -374,6 +377,21 @@ TEST_P(VirtioPciDeviceTest, RewritesAVectorWhileLive) {
   EXPECT_EQ(pci_.pending_bits(), 2U);
   fixture_.port.store(entry, 0xfee00000, 8);
   EXPECT_EQ(fixture_.vm.delivered_count({.address = 0xfee00000, .data = 0x77}), 1U);
+}
+
+// A driver that writes such a message again and again fills no log.
+TEST_P(VirtioPciDeviceTest, RefusedMessagesMakeFewLines) {
+  ASSERT_TRUE(fixture_.bring_up());
+  const std::uint64_t entry = pci_.bar() + pci_.table_offset() + 16;
+  ::testing::internal::CaptureStderr();
+  for (unsigned i = 0; i < 1000; ++i) {
+    fixture_.port.store(entry, testing::FakeHostBinder::kRefusedAddress, 8);
+    fixture_.port.store(entry + 8, i, 4);
+  }
+  const std::string all = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::ranges::count(all, '\n'), log::Limiter::kBurst) << all;
+  fixture_.port.store(entry, 0xfee00000, 8);
+  EXPECT_TRUE(fixture_.echoes(0, 1));
 }
 
 // Row 20: rewritten over and over while the device interrupts.

@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "base/log.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop {
@@ -91,9 +90,7 @@ Status DeviceLife::check_rings() {
       continue;
     }
     guest_faults_.fetch_add(1, std::memory_order_relaxed);
-    if (!std::exchange(start_fault_logged_, true)) {
-      log::warn("{}: queue {} cannot start: {}", traits().id, i, why);
-    }
+    log_.warn("{}: queue {} cannot start: {}", traits().id, i, why);
     return fail(why);
   }
   return {};
@@ -118,8 +115,8 @@ Status DeviceLife::start_with(Offload offload) {
   if (started || !offloaded || required) return started;
   const std::string why = started.error().message;
   started = start_with(Offload::kNone);
-  if (started && !std::exchange(offload_refusal_logged_, true)) {
-    log::warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id, why);
+  if (started) {
+    log_.warn("{}: the kernel cannot serve it: {}; it is served in user space", traits().id, why);
   }
   return started;
 }
@@ -199,11 +196,8 @@ void DeviceLife::abandon_start() noexcept {
   device_->reset();
 }
 
-/// The host's fault, or a driver that wants what cannot be: told once, since a driver can repeat
-/// it.
-void DeviceLife::tell_host_fault(const std::string& why) {
-  if (!std::exchange(host_fault_logged_, true)) log::error("{}: {}", traits().id, why);
-}
+/// The host's fault, or a driver that wants what cannot be.
+void DeviceLife::tell_host_fault(const std::string& why) { log_.error("{}: {}", traits().id, why); }
 
 // ---- doorbells ----
 
@@ -216,8 +210,7 @@ Status DeviceLife::arm(std::size_t index) {
 }
 
 void DeviceLife::tell_refusal(std::size_t queue, std::string_view so, std::string_view why) {
-  if (std::exchange(refusal_logged_, true)) return;
-  log::warn("{}: queue {} {}: {}", traits().id, queue, so, why);
+  log_.warn("{}: queue {} {}: {}", traits().id, queue, so, why);
 }
 
 /// Before activation: what others serve gets no kick without a doorbell.
@@ -408,9 +401,8 @@ void DeviceLife::set_queue_interrupt(std::uint32_t index, const EventFd* event) 
 }
 
 void DeviceLife::guest_fault(const char* what) noexcept {
-  if (guest_faults_.fetch_add(1, std::memory_order_relaxed) == 0) {
-    log::warn("{}: the driver {}: ignored, as will be others like it", traits().id, what);
-  }
+  guest_faults_.fetch_add(1, std::memory_order_relaxed);
+  log_.warn("{}: the driver {}: ignored", traits().id, what);
 }
 
 QueueConfig DeviceLife::queue(std::uint32_t index) const noexcept {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "base/result.h"
 #include "memory/guest_memory.h"
 #include "virtio/device/virtio_device.h"
@@ -135,7 +136,7 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   // ---- life ----
 
   /// The driver is ready and has acknowledged `features`: starts the queues that it has enabled.
-  /// Errors, which are logged once: a ring that does not lie where it may (the driver's fault); the
+  /// Errors, which are logged: a ring that does not lie where it may (the driver's fault); the
   /// host refuses. Nothing runs then before a reset and another start.
   Status start(std::uint64_t features);
   [[nodiscard]] bool started() const noexcept;
@@ -167,8 +168,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     if (started_ && !quiet()) rearm_all();
   }
 
-  /// Counts something that the driver must not do and that was ignored; the first is logged. Any
-  /// thread. `what` completes "the driver ...".
+  /// Counts something that the driver must not do and that was ignored, and logs it. Any thread.
+  /// `what` completes "the driver ...".
   void guest_fault(const char* what) noexcept;
   [[nodiscard]] std::uint64_t guest_faults() const noexcept {
     return guest_faults_.load(std::memory_order_relaxed);
@@ -239,10 +240,7 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   bool active_ = false;   ///< device_->activate() was called
   bool paused_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;
-  bool refusal_logged_ = false;
-  bool start_fault_logged_ = false;
-  bool offload_refusal_logged_ = false;
-  bool host_fault_logged_ = false;
+  log::Limiter log_;  ///< a driver can cause every line, again and again
   std::atomic<std::uint8_t> config_generation_{0};
   std::atomic<std::uint64_t> guest_faults_{0};
 };

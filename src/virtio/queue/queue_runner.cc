@@ -82,8 +82,12 @@ std::optional<RingState> QueueRunner::stop() {
 }
 
 void QueueRunner::kick_once() noexcept {
-  // One message to the I/O thread, whoever drains: the caller may be any thread, with any lock.
+  // One message to the I/O thread, whoever drains: the caller may be any thread, with any lock. One
+  // at a time: a vCPU that passes work on at each exit may be quicker than that thread.
+  if (kick_posted_.exchange(true, std::memory_order_acq_rel)) return;
   thread_->loop().post([this] {
+    // Before the look at the ring: who finds it set has offered before that.
+    kick_posted_.exchange(false, std::memory_order_acq_rel);
     if (drain() == Drain::kByVcpu) {
       const std::lock_guard<std::mutex> hold(queue_lock_);
       if (ring_) serve_sync(false);

@@ -180,6 +180,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool yielded_ = false;        ///< the handler lets others go first
   std::uint16_t turn_end_ = 0;  ///< SplitRing::taken() where this turn ends
   std::atomic<bool> running_{false};
+  std::atomic<bool> kick_posted_{false};  ///< a message of kick_once() is on its way
 
   /// kByVcpu: whose turn it is with the ring. Otherwise only start and stop take it.
   std::mutex queue_lock_;

@@ -1,14 +1,17 @@
-// What a driver writes into a configuration space is gone after a reset, whatever the device.
+// What holds for every device, whatever it does: what a driver writes into the configuration space
+// is gone after a reset; what it does wrong fills no log.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "devices/balloon/balloon_device.h"
 #include "devices/blk/blk_device.h"
 #include "devices/console/console_device.h"
@@ -31,9 +34,9 @@ struct Maker {
   std::function<std::unique_ptr<VirtioDevice>(const GuestMemory&)> make;
 };
 
-class ConfigResetTest : public ::testing::TestWithParam<Maker> {
+class EveryDeviceTest : public ::testing::TestWithParam<Maker> {
  protected:
-  ConfigResetTest() { fixture.serve(GetParam().make(fixture.memory)); }
+  EveryDeviceTest() { fixture.serve(GetParam().make(fixture.memory)); }
 
   [[nodiscard]] Bytes space() const {
     Bytes bytes(fixture.device->traits().config_bytes);
@@ -54,7 +57,7 @@ class ConfigResetTest : public ::testing::TestWithParam<Maker> {
   DeviceFixture fixture{NotifyMode::kIoEventFd};
 };
 
-TEST_P(ConfigResetTest, NothingThatADriverHasWrittenIsLeft) {
+TEST_P(EveryDeviceTest, NothingThatADriverHasWrittenIsLeft) {
   const Bytes at_first = space();
   for (const int value : {0x00, 0x01, 0x5a, 0xff}) {
     // Before it is ready, and afterwards.
@@ -66,6 +69,33 @@ TEST_P(ConfigResetTest, NothingThatADriverHasWrittenIsLeft) {
     fixture.stop();
     EXPECT_EQ(space(), at_first) << value << " written after DRIVER_OK";
   }
+}
+
+TEST_P(EveryDeviceTest, AHostileDriverCausesFewLines) {
+  constexpr int kLives = 1000;
+  ::testing::internal::CaptureStderr();
+  DeviceLife& life = fixture.host->life();
+  std::vector<QueueConfig> impossible(life.queue_count());
+  for (QueueConfig& queue : impossible) {
+    queue = {.size = 3, .ready = true, .desc = GuestAddress(8), .driver = {}, .device = {}};
+  }
+  for (int i = 0; i < kLives; ++i) {
+    EXPECT_FALSE(fixture.host->start(fixture.device->traits().features, impossible));
+    life.notify(0);
+    life.notify(1000);
+    life.set_queue_interrupt(1000, nullptr);
+    life.change_queue(1000, [](QueueConfig&) {});
+    life.write_config(100'000, Bytes(4));
+    write_everywhere(std::byte{0xff});
+    fixture.stop();
+  }
+  EXPECT_GE(life.guest_faults(), 6U * kLives);
+  fixture.destroy();
+  const std::string all = ::testing::internal::GetCapturedStderr();
+  // Those of the device's life, and of whatever else it has that writes lines.
+  EXPECT_LE(std::ranges::count(all, '\n'), 2 * (log::Limiter::kBurst + 1)) << all;
+  const std::string last = all.substr(all.rfind('\n', all.size() - 2) + 1);
+  EXPECT_NE(last.find("more lines were left out since)"), std::string::npos) << last;
 }
 
 std::unique_ptr<VirtioDevice> make_disk(bool writeback) {
@@ -113,7 +143,7 @@ std::vector<Maker> makers() {
   };
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ConfigResetTest, ::testing::ValuesIn(makers()),
+INSTANTIATE_TEST_SUITE_P(Devices, EveryDeviceTest, ::testing::ValuesIn(makers()),
                          [](const auto& which) { return std::string(which.param.name); });
 
 }  // namespace
