@@ -30,7 +30,8 @@ if(BELLHOP_SANITIZE)
     # g++ warns that the thread sanitizer does not follow atomic_thread_fence: ours order memory
     # that a guest shares, which the sanitizer cannot see in any case.
     # And at -O1 it takes moves of the standard library's strings for copies past their end.
-    target_compile_options(bellhop_options INTERFACE -Wno-tsan -Wno-array-bounds)
+    target_compile_options(bellhop_options INTERFACE -Wno-tsan -Wno-array-bounds
+                                                     -Wno-stringop-overflow)
   endif()
 endif()
 if(BELLHOP_FUZZ)

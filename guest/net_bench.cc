@@ -21,7 +21,7 @@ constexpr std::uint64_t kPingRetryUs = 200'000;
 
 }  // namespace
 
-const char* NetFixture::create(const NetOptions& options) {
+const char* NetBench::create(const NetOptions& options) {
   options_ = options;
   if (!nic_.find(options.nic)) return "no virtio network device";
   setting_.seed = options.common->seed;
@@ -46,7 +46,7 @@ const char* NetFixture::create(const NetOptions& options) {
   return port_.resolve();
 }
 
-void NetFixture::take(const std::uint8_t* data, std::uint32_t bytes) {
+void NetBench::take(const std::uint8_t* data, std::uint32_t bytes) {
   if (Control control; wire::read_control(data, bytes, &control)) {
     const wire::Tag tag{control.tag};
     switch (tag.kind()) {
@@ -87,7 +87,7 @@ void NetFixture::take(const std::uint8_t* data, std::uint32_t bytes) {
   own_.take(data, bytes, setting_);
 }
 
-bool NetFixture::send_control(Kind kind) {
+bool NetBench::send_control(Kind kind) {
   if (port_.free_frames() == 0) return false;
   Control control;
   switch (kind) {
@@ -108,7 +108,7 @@ bool NetFixture::send_control(Kind kind) {
   return true;
 }
 
-const char* NetFixture::converse(Kind question, Kind answer) {
+const char* NetBench::converse(Kind question, Kind answer) {
   last_control_ = 0;
   const std::uint64_t end = read_tsc() + us_to_cycles(options_.common->timeout_milliseconds * 1000);
   while (read_tsc() < end) {
@@ -122,7 +122,7 @@ const char* NetFixture::converse(Kind question, Kind answer) {
   return "the host's end of the link does not answer";
 }
 
-NetFixture::Moment NetFixture::now() const {
+NetBench::Moment NetBench::now() const {
   Moment moment;
   moment.receipt = receipt();
   moment.port = port_.counters();
@@ -134,7 +134,7 @@ NetFixture::Moment NetFixture::now() const {
   return moment;
 }
 
-void NetFixture::step(std::uint64_t time) {
+void NetBench::step(std::uint64_t time) {
   const Options& common = *options_.common;
   if (phase_ == Phase::kWarmup &&
       time - started_ >= us_to_cycles(common.warmup_milliseconds * 1000)) {
@@ -152,14 +152,14 @@ void NetFixture::step(std::uint64_t time) {
   }
 }
 
-const char* NetFixture::run() {
+const char* NetBench::run() {
   if (pings()) return ping_pong();
   if (const char* error = converse(Kind::kHello, Kind::kReady); error != nullptr) return error;
   if (const char* error = stream(); error != nullptr) return error;
   return converse(Kind::kFin, Kind::kReport);
 }
 
-const char* NetFixture::stream() {
+const char* NetBench::stream() {
   const std::uint64_t patience = us_to_cycles(options_.common->timeout_milliseconds * 1000);
   std::uint64_t progress = started_ = read_tsc();
   while (phase_ != Phase::kDone) {
@@ -183,7 +183,7 @@ const char* NetFixture::stream() {
   return nullptr;
 }
 
-bool NetFixture::send_messages() {
+bool NetBench::send_messages() {
   std::uint32_t count = 0;
   std::uint32_t unpublished = 0;
   const std::uint32_t most = options_.batch > kMessagesPerTurn ? options_.batch : kMessagesPerTurn;
@@ -198,7 +198,7 @@ bool NetFixture::send_messages() {
   return count != 0;
 }
 
-bool NetFixture::send_message() {
+bool NetBench::send_message() {
   const wire::Cut& cut = setting_.cut;
   const std::uint32_t datagrams = cut.datagrams();
   lacks_room_ = false;
@@ -221,12 +221,12 @@ bool NetFixture::send_message() {
   return true;
 }
 
-void NetFixture::acknowledge() {
+void NetBench::acknowledge() {
   if (own_.next - acknowledged_ < setting_.ack_every) return;
   if (send_control(Kind::kAck)) acknowledged_ = own_.next;
 }
 
-void NetFixture::send_ping() {
+void NetBench::send_ping() {
   ping_waits_ = true;
   ping_sent_ = read_tsc();
   if (port_.free_frames() == 0) return;  // as if it were lost
@@ -235,7 +235,7 @@ void NetFixture::send_ping() {
   port_.publish();
 }
 
-const char* NetFixture::ping_pong() {
+const char* NetBench::ping_pong() {
   const std::uint64_t patience = us_to_cycles(options_.common->timeout_milliseconds * 1000);
   const std::uint64_t retry = us_to_cycles(kPingRetryUs);
   std::uint64_t progress = started_ = read_tsc();
@@ -261,7 +261,7 @@ const char* NetFixture::ping_pong() {
   return nullptr;
 }
 
-bool NetFixture::report(std::uint32_t vcpus) {
+bool NetBench::report(std::uint32_t vcpus) {
   const wire::Receipt& total = receipt();
   const wire::Receipt& first = begin_.receipt;
   const wire::Receipt& last = end_.receipt;
@@ -334,7 +334,7 @@ bool NetFixture::report(std::uint32_t vcpus) {
 
 std::uint32_t run_net(const Options& options, std::uint32_t vcpus) {
   const NetOptions net = parse_net_options(options);
-  auto* bench = make<NetFixture>();
+  auto* bench = make<NetBench>();
   const char* error = bench == nullptr ? "out of memory" : bench->create(net);
   if (error == nullptr) error = bench->run();
   if (error != nullptr) {

@@ -7,13 +7,28 @@
 #include "guest/net_wire.h"
 #include "guest/options.h"
 
-// The network workloads, against the host's end of the link (`bellhop bench net` has it).
+// The network workloads, against the host's end of the link (`bellhop bench net` has it). Both ends
+// speak in UDP datagrams, laid out in net_wire.h.
+//
+// A stream (netsend, netrecv, netpps):
+//   1. the guest sends kHello with the run's setting until the host answers kReady;
+//   2. the sender sends messages, each cut into numbered datagrams, as far as its window goes: no
+//      more than `window` datagrams past the last that the receiver acknowledged;
+//   3. the receiver sends kAck each `ack_every` datagrams: how many came, and up to which number.
+//      Datagrams may be lost. A receiver that has heard nothing for a while says so in an extra
+//      kAck; the sender then takes all that is not acknowledged for lost, and opens its window;
+//   4. the guest sends kFin until the host answers kReport with its totals. Both ends' receipts are
+//      compared at the end: every datagram has arrived whole, once and in order, or is counted.
+//
+// Pings (netping): after kHello and kReady the guest sends one byte and waits for the same byte
+// with kPingMask turned over. It repeats one that is not answered in time.
 namespace bellhop::guest {
 
 /// Runs netsend, netrecv, netping or netpps on vCPU 0 and prints the result; the exit status.
 std::uint32_t run_net(const Options& options, std::uint32_t vcpus);
 
-class NetFixture final : public DatagramSink {
+/// One run of a workload.
+class NetBench final : public DatagramSink {
  public:
   /// The error text, or null if all is well.
   const char* create(const NetOptions& options);
@@ -63,9 +78,9 @@ class NetFixture final : public DatagramSink {
   wire::Receipt own_;               ///< what the guest received
   wire::Receipt host_;              ///< what the host says that it received
   std::uint64_t next_ = 0;          ///< sequence number of the next datagram
-  std::uint64_t credited_ = 0;      ///< one past the last that is known to have left the link
-  std::uint64_t acknowledged_ = 0;  ///< what the host was told last
-  std::uint64_t recovered_ = 0;     ///< times that credit came back by time
+  std::uint64_t credited_ = 0;      ///< one past the last that was acknowledged or is lost
+  std::uint64_t acknowledged_ = 0;  ///< the last number in a kAck of the guest's
+  std::uint64_t recovered_ = 0;     ///< times that datagrams were taken for lost
   std::uint64_t host_sent_ = 0;
   std::uint32_t frames_per_message_ = 1;
   std::uint32_t last_control_ = 0;  ///< wire::Kind of the last one of kReady and kReport

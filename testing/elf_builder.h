@@ -22,7 +22,7 @@ class ElfBuilder {
 
   ElfBuilder& load(std::uint64_t address, std::span<const std::uint8_t> bytes,
                    std::uint64_t memory_size = 0);
-  /// A PT_NOTE segment with the PVH entry, behind a note of somebody else.
+  /// A PT_NOTE segment with the PVH entry, behind another note.
   ElfBuilder& pvh_note(std::uint64_t entry);
   ElfBuilder& segment(Segment segment);
 

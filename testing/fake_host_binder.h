@@ -18,11 +18,12 @@ class FakeHostBinder final : public HostBinder {
 
   explicit FakeHostBinder(FakeVm& vm) : vm_(&vm) {}
 
-  Status attach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) override {
-    return vm_->attach_ioeventfd(doorbell, convert(match));
+  Status attach_doorbell(const EventFd& doorbell, const IoEventMatch& match,
+                         Server /*server*/) override {
+    return vm_->attach_ioeventfd(doorbell, match);
   }
-  void detach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) noexcept override {
-    if (!vm_->detach_ioeventfd(doorbell, convert(match))) ++bad_detaches_;
+  void detach_doorbell(const EventFd& doorbell, const IoEventMatch& match) noexcept override {
+    if (!vm_->detach_ioeventfd(doorbell, match)) ++bad_detaches_;
   }
   Result<unsigned> allocate_msi() override { return vm_->allocate_msi_route(); }
   Status set_msi(unsigned gsi, std::uint64_t address, std::uint32_t data) override {
@@ -62,13 +63,6 @@ class FakeHostBinder final : public HostBinder {
   static constexpr std::uint64_t kRefusedAddress = 0xdead0000;
 
  private:
-  static IoEventMatch convert(const DoorbellMatch& match) {
-    return {.space = match.space == DoorbellSpace::kPorts ? IoSpace::kPio : IoSpace::kMmio,
-            .address = match.address,
-            .length = match.length,
-            .datamatch = match.datamatch};
-  }
-
   FakeVm* vm_;
   mutable std::mutex lock_;
   std::map<unsigned, const EventFd*> pins_;

@@ -79,7 +79,7 @@ class OffloadFixture : private TransportHost {
   ~OffloadFixture() { finish(); }
 
  private:
-  Status arm_doorbell(unsigned, const EventFd&) override { return {}; }
+  Status arm_doorbell(unsigned, Server, const EventFd&) override { return {}; }
   void disarm_doorbell(unsigned, const EventFd&) noexcept override {}
   [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
   void device_was_reset() noexcept override {}

@@ -156,7 +156,7 @@ class TransportFixture {
   Bus ports{"ports", 0xffff};
   Bus mmio{"memory"};
   GuestPort port{vm, ports, mmio};
-  PciRoot root;
+  PciRoot root{{0xe0000000, 0x08000000}, {0x1000, 0xf000}};
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
   std::unique_ptr<VirtioPciDevice> pci_device;
   std::unique_ptr<VirtioMmioDevice> mmio_device;

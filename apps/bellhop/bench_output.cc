@@ -7,15 +7,14 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
+#include "apps/bellhop/scalar_option.h"
 #include "bench/report/findings.h"
 
 namespace bellhop {
 
 void add_output_options(CLI::App& command, BenchOutput& output) {
   const auto file = [&command](const char* name, std::string& value, const char* help) {
-    command.add_option(name, value, help)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-        ->type_name("FILE");
+    add_scalar(command, name, value, help, "FILE");
   };
   file("--json", output.json, "Write all figures as JSON (-: standard output)");
   file("--csv", output.csv, "Write them as CSV, one line a run (-: standard output)");

@@ -10,6 +10,7 @@
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "base/units.h"
 #include "bellhop_version.h"
@@ -94,7 +95,7 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
                               {{"pci", TransportKind::kPci},
-                               {"legacy", TransportKind::kPciTransitional},
+                               {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
@@ -167,7 +168,7 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
 
 int run_blk(const BlkArguments& arguments) {
   const auto job = make_job(arguments);
-  if (!job) return report(job.error(), kUsedWrongly);
+  if (!job) return report(job.error());
   if (!job->inprocess && ::access("/dev/kvm", R_OK | W_OK) != 0) {
     return report({fmt::format("/dev/kvm cannot be used ({}); --host inprocess measures the engine "
                                "without a VM",
@@ -176,7 +177,7 @@ int run_blk(const BlkArguments& arguments) {
                   kFailed);
   }
   auto output = open_output(arguments.output);
-  if (!output) return report(output.error(), kUsedWrongly);
+  if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
@@ -208,11 +209,7 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
       "blk", "The mail's virtio-blk table, sync against ioeventfd, with MB per host CPU second");
   auto arguments = std::make_shared<BlkArguments>();
   const auto text = [blk](const char* name, std::string& value, const char* help,
-                          const char* type) {
-    blk->add_option(name, value, help)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-        ->type_name(type);
-  };
+                          const char* type) { add_scalar(*blk, name, value, help, type); };
   text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
   text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd (both)", "LIST");
@@ -232,7 +229,9 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
   text("--cache", arguments->cache, "none (default) or writeback", "MODE");
   text("--transport", arguments->transport,
-       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
+       "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
+       "mmio",
+       "KIND");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

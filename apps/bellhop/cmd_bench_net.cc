@@ -8,6 +8,7 @@
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "base/cpu_list.h"
 #include "bellhop_version.h"
@@ -98,7 +99,7 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
   OptionLists lists;
   lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
                               {{"pci", TransportKind::kPci},
-                               {"legacy", TransportKind::kPciTransitional},
+                               {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
   lists.choice<bool>("--gro", arguments.gro, job.setting.gro, {{"on", true}, {"off", false}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
@@ -185,7 +186,7 @@ Result<NetJob> make_job(const NetArguments& arguments) {
 
 int run_net(const NetArguments& arguments) {
   const auto job = make_job(arguments);
-  if (!job) return report(job.error(), kUsedWrongly);
+  if (!job) return report(job.error());
   if (::access("/dev/kvm", R_OK | W_OK) != 0) {
     return report(
         {fmt::format("/dev/kvm cannot be used ({})", std::generic_category().message(errno)),
@@ -196,7 +197,7 @@ int run_net(const NetArguments& arguments) {
     if (auto able = check_host_for_linux(); !able) return report(able.error(), kFailed);
   }
   auto output = open_output(arguments.output);
-  if (!output) return report(output.error(), kUsedWrongly);
+  if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
@@ -223,11 +224,7 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
       "net", "The mail's virtio-net table, sync against ioeventfd, with MB per host CPU second");
   auto arguments = std::make_shared<NetArguments>();
   const auto text = [net](const char* name, std::string& value, const char* help,
-                          const char* type) {
-    net->add_option(name, value, help)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-        ->type_name(type);
-  };
+                          const char* type) { add_scalar(*net, name, value, help, type); };
   text("--workload", arguments->workloads,
        "stream,ping,packets (all): messages one way, one byte there and back, frames of 64 bytes",
        "LIST");
@@ -248,7 +245,9 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
   net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
   text("--transport", arguments->transport,
-       "pci (default), legacy (before virtio 1.0: kicks by a word in ports) or mmio", "KIND");
+       "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
+       "mmio",
+       "KIND");
   text("--guest", arguments->guest,
        "bench (default), linux (TCP by iperf3), or the bench guest's file", "bench|linux|FILE");
   text("--linux", arguments->linux_folder,

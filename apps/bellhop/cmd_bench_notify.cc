@@ -4,6 +4,7 @@
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "bellhop_version.h"
 #include "bench/notify/notify_page.h"
@@ -36,9 +37,9 @@ Result<bench::NotifyOptions> read_options(const NotifyArguments& arguments) {
 
 int run_notify(const NotifyArguments& arguments) {
   const auto options = read_options(arguments);
-  if (!options) return report(options.error(), kUsedWrongly);
+  if (!options) return report(options.error());
   auto output = open_output(arguments.output);
-  if (!output) return report(output.error(), kUsedWrongly);
+  if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
@@ -66,11 +67,7 @@ void add_bench_notify_command(CLI::App& bench, int& exit_status) {
       "notify", "What a kick costs the guest: through Bellhop's doorbells, and the bare floor");
   auto arguments = std::make_shared<NotifyArguments>();
   const auto text = [notify](const char* name, std::string& value, const char* help,
-                             const char* type) {
-    notify->add_option(name, value, help)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-        ->type_name(type);
-  };
+                             const char* type) { add_scalar(*notify, name, value, help, type); };
   text("--kicks", arguments->kicks, "Kicks in each repeat (5000)", "N");
   text("--repeat", arguments->repeats, "Repeats, all kinds in turn (5)", "N");
   notify->add_flag("--quick", arguments->quick, "One repeat, for a first look");

@@ -7,6 +7,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
+#include "apps/bellhop/scalar_option.h"
 #include "bellhop_version.h"
 #include "probe/probe.h"
 
@@ -25,14 +26,13 @@ int probe(const ProbeArguments& arguments) {
   options.floors = !arguments.quick;
   if (!arguments.cpus.empty()) {
     auto cpus = parse_cpu_list(arguments.cpus);
-    if (!cpus)
-      return report({"--cpus " + arguments.cpus + ": " + cpus.error().message}, kUsedWrongly);
+    if (!cpus) return report({"--cpus: " + cpus.error().message});
     options.cpus = std::move(*cpus);
   }
   UniqueFd json;
   if (!arguments.json.empty()) {
     auto opened = open_result("--json", arguments.json, STDOUT_FILENO);
-    if (!opened) return report(opened.error(), kUsedWrongly);
+    if (!opened) return report(opened.error());
     json = std::move(*opened);
   }
   const ProbeReport result = probe_host(options);
@@ -48,10 +48,10 @@ void add_probe_command(CLI::App& app, int& exit_status) {
   auto arguments = std::make_shared<ProbeArguments>();
   CLI::App* command = app.add_subcommand(
       "probe", "What this host offers: KVM, ioeventfds, irqfd, io_uring, and what a kick costs");
-  command->add_option("--json", arguments->json, "Write the figures to FILE, - for standard output")
-      ->type_name("FILE");
-  command->add_option("--cpus", arguments->cpus, "Measure on these CPUs, as 0,2-3 (default: all)")
-      ->type_name("LIST");
+  add_scalar(*command, "--json", arguments->json,
+             "Write the figures to FILE, - for standard output", "FILE");
+  add_scalar(*command, "--cpus", arguments->cpus, "Measure on these CPUs, as 0,2-3 (default: all)",
+             "LIST");
   command->add_flag("--quick", arguments->quick, "Look, but measure nothing");
   command->footer(
       "Examples:\n"

@@ -13,6 +13,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/run_stats.h"
+#include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/serial_output.h"
 #include "apps/bellhop/signal_waiter.h"
 #include "apps/bellhop/terminal_input.h"
@@ -126,8 +127,8 @@ Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool inte
   if (interpreted_allowed || std::filesystem::file_size(config.kernel, none) < kSmall) return {};
   const auto reason = why_no_linux(hypervisor);
   if (!reason || !is_linux_kernel(config.kernel)) return {};
-  return fail(fmt::format("--kernel: {} is a Linux kernel, and {} (--allow-interpreted-kvm tries)",
-                          config.kernel, *reason));
+  return fail(fmt::format("{}: {} is a Linux kernel, and {} (--allow-interpreted-kvm tries)",
+                          config.places.named("--kernel"), config.kernel, *reason));
 }
 
 /// Until an end that the configuration does not answer with another start.
@@ -188,6 +189,11 @@ class RoomForSerial {
   SerialOutput& serial_;
 };
 
+/// What is wrong with an option, where it was written.
+int report_at(std::string_view place, const Error& error) {
+  return report({named_at(place, error.message), error.code});
+}
+
 int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
@@ -195,18 +201,20 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Both would print into one another.
-  auto opened = SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"));
-  if (!opened) return report(opened.error(), kUsedWrongly);
+  const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");
+  auto opened = SerialOutput::open(destination.text);
+  if (!opened) return report_at(destination.place, opened.error());
   SerialOutput& serial = **opened;
   if (keys->has_value() && serial.is_terminal()) {
-    return report({"--console stdio: the terminal is the serial port's; --serial null or "
-                   "--serial file=PATH leaves it to the console",
-                   0},
-                  kUsedWrongly);
+    return report(
+        {"--console stdio: the terminal is the serial port's; --serial null or "
+         "--serial file=PATH leaves it to the console"});
   }
   RunStats stats;
   if (options.stats) {
-    if (auto able = stats.open(*options.stats); !able) return report(able.error(), kUsedWrongly);
+    if (auto able = stats.open(options.stats->text); !able) {
+      return report_at(options.stats->place, able.error());
+    }
   }
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
@@ -214,15 +222,16 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     return report(able.error(), kFailed);
   }
 
-  Machine* machine = nullptr;
   MachineHooks hooks;
   hooks.serial_output = [&serial](std::span<const std::byte> data) { return serial.write(data); };
-  hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
+  hooks.marker = [&stats](std::uint32_t value, const MachineCounters& counters) {
+    stats.mark(value, counters);
+  };
   const auto window = std::make_shared<ConsoleWindow>();
   if (keys->has_value()) hooks.host = {.standard_input = (*keys)->out.get(), .window = window};
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
-  if (!created) return report(created.error(), kFailed);
-  machine = created->get();
+  if (!created) return report(created.error());
+  Machine* const machine = created->get();
   const RoomForSerial room(serial, *machine);
 
   const auto stop = [machine, &serial] {
@@ -269,9 +278,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
       app.add_subcommand("run", "Run a virtual machine; its serial port is standard output");
   auto arguments = std::make_shared<RunArguments>();
   MachineOptions& options = arguments->options;
-  const auto last = CLI::MultiOptionPolicy::TakeLast;
-  const auto text = [run, last](const char* name, auto& value, const char* help, const char* type) {
-    run->add_option(name, value, help)->multi_option_policy(last)->type_name(type);
+  const auto text = [run](const char* name, auto& value, const char* help, const char* type) {
+    add_scalar(*run, name, value, help, type);
   };
   text("--kernel", options.kernel, "Linux bzImage, or an ELF kernel with a PVH entry", "FILE");
   text("--initrd", options.initrd, "Initial RAM disk", "FILE");
@@ -312,12 +320,11 @@ void add_run_command(CLI::App& app, int& exit_status) {
   run->callback([arguments, &exit_status] {
     const auto collected = collect(*arguments);
     if (!collected) {
-      exit_status = report(collected.error(), kUsedWrongly);
+      exit_status = report(collected.error());
       return;
     }
     const auto config = make_machine_config(*collected);
-    exit_status = config ? run_machine(*config, *arguments, *collected)
-                         : report(config.error(), kUsedWrongly);
+    exit_status = config ? run_machine(*config, *arguments, *collected) : report(config.error());
   });
 }
 

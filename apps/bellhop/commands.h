@@ -36,5 +36,9 @@ void add_bench_notify_command(CLI::App& bench, int& exit_status);
 std::string one_line(std::string_view text);
 /// Prints "bellhop: MESSAGE" on standard error and returns `status`.
 int report(const Error& error, int status);
+/// The same for what is wrong before anything runs, whichever command finds it and however late:
+/// kUsedWrongly if it is in what was asked for, such as a file that is not there, and kFailed if
+/// the host refuses what it takes.
+int report(const Error& error);
 
 }  // namespace bellhop

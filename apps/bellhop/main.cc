@@ -18,7 +18,7 @@ namespace {
 
 using namespace bellhop;
 
-/// What is opened next must not become the standard input, output or error of somebody.
+/// What is opened next must not become a standard input, output or error.
 Status open_standard_descriptors() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;

@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <cstdio>
 
 #include "apps/bellhop/commands.h"
@@ -16,6 +17,26 @@ std::string one_line(std::string_view text) {
 int report(const Error& error, int status) {
   std::fprintf(stderr, "bellhop: %s\n", one_line(error.message).c_str());
   return status;
+}
+
+int report(const Error& error) {
+  switch (error.code) {
+    case 0:  // no system call: a check of ours
+    case EACCES:
+    case ECONNREFUSED:
+    case EEXIST:
+    case EINVAL:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENOENT:
+    case ENOTDIR:
+    case ENXIO:
+    case EROFS:
+      return report(error, kUsedWrongly);
+    default:
+      return report(error, kFailed);
+  }
 }
 
 }  // namespace bellhop

@@ -102,7 +102,7 @@ bool SerialOutput::write(std::span<const std::byte> data) noexcept {
   const std::lock_guard<std::mutex> hold(mutex_);
   while (!data.empty() && backlog_.empty()) {
     const ssize_t done = write_some(data.data(), data.size());
-    if (done < 0 && errno == EINTR) continue;  // somebody's signal, each of which comes once
+    if (done < 0 && errno == EINTR) continue;  // a signal, each of which comes once
     if (done < 0 && errno == EAGAIN) break;
     if (done <= 0) {
       lose(data.size(), errno);

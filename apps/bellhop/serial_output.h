@@ -71,7 +71,7 @@ class SerialOutput {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::byte> backlog_;
-  bool full_ = false;  ///< somebody waits for room
+  bool full_ = false;  ///< the guest waits for room
   bool given_up_ = false;
   bool finished_ = false;
   std::uint64_t lost_ = 0;

@@ -104,7 +104,8 @@ void PropertyList::set_place(const std::string& place) {
 }
 
 std::string named_at(std::string_view place, std::string_view option) {
-  return place.empty() ? std::string(option) : fmt::format("{}: {}", place, option);
+  if (place.empty()) return std::string(option);
+  return fmt::format("{}: {}", place, option.substr(option.starts_with("--") ? 2 : 0));
 }
 
 void PropertyReader::refuse(std::string_view key, std::string_view message) {
@@ -123,12 +124,16 @@ void PropertyReader::incomplete(std::string_view what) {
     incomplete_ = Error{fmt::format("{}: {}", named_at(list_.place(), option_), what), 0};
 }
 
-const std::string* PropertyReader::need_value(std::string_view key) {
+const std::string* PropertyReader::need_value(std::string_view key, bool boolean_will_do) {
   known_.emplace_back(key);
   const Property* property = list_.find(key);
   if (property == nullptr) return nullptr;
   if (!property->value || property->value->empty()) {
     refuse(key, fmt::format("{} needs a value: {}=...", key, key));
+    return nullptr;
+  }
+  if (property->boolean && !boolean_will_do) {
+    wrong(key, *property->value == "on" ? "true" : "false", "a string or a number");
     return nullptr;
   }
   return &*property->value;

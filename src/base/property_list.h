@@ -19,6 +19,7 @@ struct Property {
   std::string key;
   std::optional<std::string> value;
   std::string place = {};  ///< where it was written: "machine.toml:7"; empty: the command line
+  bool boolean = false;    ///< a file's true or false, here "on" or "off": nobody's name or number
   friend bool operator==(const Property&, const Property&) = default;
 };
 
@@ -54,7 +55,20 @@ class PropertyList {
   std::string place_;
 };
 
-/// An option as messages begin with it: "--disk", or "machine.toml:5: --disk".
+/// An option of one value as it was written.
+struct OptionText {
+  OptionText(std::string what) : text(std::move(what)) {}  // NOLINT(google-explicit-constructor)
+  OptionText(const char* what) : text(what) {}             // NOLINT(google-explicit-constructor)
+  OptionText(std::string what, std::string where)
+      : text(std::move(what)), place(std::move(where)) {}
+
+  std::string text;
+  std::string place = {};  ///< as Property has it
+  friend bool operator==(const OptionText&, const OptionText&) = default;
+};
+
+/// An option as messages begin with it, and what may follow: "--disk", or as a file has it,
+/// "machine.toml:5: disk".
 std::string named_at(std::string_view place, std::string_view option);
 
 /// Takes the values of a PropertyList one by one and keeps the first thing that is wrong with them.
@@ -76,15 +90,19 @@ class PropertyReader {
   template <class T>
   void choice(std::string_view key, T& out,
               std::initializer_list<std::pair<std::string_view, T>> choices) {
-    const std::string* value = need_value(key);
-    if (value == nullptr) return;
     std::string names;
+    bool has_on = false;
+    for (const auto& [name, meaning] : choices) {
+      has_on = has_on || name == "on";
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+    const std::string* value = need_value(key, has_on);
+    if (value == nullptr) return;
     for (const auto& [name, meaning] : choices) {
       if (*value == name) {
         out = meaning;
         return;
       }
-      names += (names.empty() ? "" : ", ") + std::string(name);
     }
     wrong(key, *value, "one of " + names);
   }
@@ -103,7 +121,7 @@ class PropertyReader {
   Status finish();
 
  private:
-  const std::string* need_value(std::string_view key);
+  const std::string* need_value(std::string_view key, bool boolean_will_do = false);
 
   std::string option_;
   const PropertyList& list_;
@@ -112,7 +130,7 @@ class PropertyReader {
   std::optional<Error> incomplete_;
 };
 
-/// A whole decimal number within bounds, for options of one number. Errors name the option.
+/// A whole decimal number within bounds, for options of one number. Errors begin with `option`.
 Result<unsigned> parse_count(std::string_view option, std::string_view text, unsigned least,
                              unsigned most);
 

@@ -19,12 +19,13 @@ inline constexpr std::size_t kMaxUnixPath = 107;
 /// 0 or an errno value. A Unix socket is connected at once or not at all: EAGAIN is a full backlog.
 [[nodiscard]] int connect_unix(int socket, std::string_view path) noexcept;
 
-/// A socket that listens, and its file. The file is removed at the end, unless somebody has put
-/// another one in its place.
+/// A socket that listens, and its file. The file is removed at the end, unless another process has
+/// put another one in its place.
 class UnixListener {
  public:
   /// Takes the place of a socket whose program has ended. Errors, without the path: it has no
-  /// character or too many, somebody listens there, something else is there, it cannot be made.
+  /// character or too many, another process listens there, something else is there, it cannot be
+  /// made.
   static Result<UnixListener> listen(const std::string& path);
   UnixListener(UnixListener&& other) noexcept = default;
   UnixListener& operator=(UnixListener&& other) = delete;

@@ -2,10 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/cpu_list.h"
+#include "base/property_list.h"
 #include "base/result.h"
 #include "devices/devices.h"
 #include "event/io_thread.h"
@@ -29,8 +32,26 @@ constexpr const char* to_string(TransportKind kind) noexcept {
 /// What follows when the guest asks for a reset, or a processor's triple fault does.
 enum class OnReset : std::uint8_t { kExit, kRestart };
 
+/// Where options of one value were written, for what is found wrong with them later.
+class OptionPlaces {
+ public:
+  /// `option` is "--cpus".
+  void set(std::string_view option, const std::string& place) {
+    if (!place.empty()) places_.insert_or_assign(std::string(option), place);
+  }
+  /// As messages begin with it: see named_at().
+  [[nodiscard]] std::string named(std::string_view option) const {
+    const auto found = places_.find(option);
+    return named_at(found == places_.end() ? std::string_view() : found->second, option);
+  }
+
+ private:
+  std::map<std::string, std::string, std::less<>> places_;
+};
+
 /// What a machine is made of. Values, as parsed; Machine::create() checks what needs the host.
 struct MachineConfig {
+  OptionPlaces places;
   std::string kernel;
   std::string initrd;
   std::string cmdline;

@@ -21,11 +21,6 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
 constexpr std::size_t kMaxThreadName = 15;  // what the kernel keeps
 
-template <class T>
-void take_later(std::optional<T>& value, const std::optional<T>& later) {
-  if (later) value = later;
-}
-
 /// `key` tells which of `lists` a later one is meant for; empty: there is one at most, so it is.
 void merge_lists(std::vector<PropertyList>& lists, const std::vector<PropertyList>& later,
                  std::string_view key) {
@@ -64,7 +59,8 @@ Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& d
       devices.push_back(std::move(*device));
     }
     if (option.same_by.empty() && devices.size() > 1) {
-      return fail(fmt::format("--{}: a machine has one at most", option.name));
+      return fail(
+          named_at(devices[1].place, fmt::format("--{}: a machine has one at most", option.name)));
     }
   }
   for (std::size_t i = 0; i < devices.size(); ++i) {
@@ -98,9 +94,10 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
     if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {
       if (memory.find("shared") != nullptr) {
         return fail(
-            fmt::format("--{}: another process maps the guest's memory; leave shared=off "
-                        "out of --memory",
-                        option.name));
+            named_at(devices.front().place,
+                     fmt::format("--{}: another process maps the guest's memory; leave shared=off "
+                                 "out of --memory",
+                                 option.name)));
       }
       config.backing = MemoryBacking::kShared;
     }
@@ -111,12 +108,14 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
 /// Of all devices together: figures and messages name them by their ids.
 Status check_ids(const MachineConfig& config) {
   std::vector<std::string_view> ids;
-#define BELLHOP_DEVICE(Config, list)                                                      \
-  for (const Config& one : config.list) {                                                 \
-    if (std::ranges::find(ids, one.id) != ids.end()) {                                    \
-      return fail(fmt::format("id={} is given to two devices; ids must differ", one.id)); \
-    }                                                                                     \
-    ids.push_back(one.id);                                                                \
+#define BELLHOP_DEVICE(Config, list)                                                              \
+  for (const Config& one : config.list) {                                                         \
+    if (std::ranges::find(ids, one.id) != ids.end()) {                                            \
+      return fail(                                                                                \
+          named_at(one.place, fmt::format("--{}: id={} is given to two devices; ids must differ", \
+                                          Config::kOption.name, one.id)));                        \
+    }                                                                                             \
+    ids.push_back(one.id);                                                                        \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
@@ -137,8 +136,9 @@ Status check_iothreads(MachineConfig& config) {
   for (std::size_t i = 0; i < config.iothreads.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (config.iothreads[i].name == config.iothreads[j].name) {
-        return fail(fmt::format("--iothread: {} is given twice; names must differ",
-                                config.iothreads[i].name));
+        return fail(named_at(config.iothreads[i].place,
+                             fmt::format("--iothread: {} is given twice; names must differ",
+                                         config.iothreads[i].name)));
       }
     }
   }
@@ -156,26 +156,27 @@ Status give_iothreads(std::vector<Config>& devices, std::span<const IoThreadConf
     if constexpr (requires { Config::kQueuesTogether; }) names = split(device.iothread, ':');
     for (const std::string_view name : names) {
       if (std::ranges::find(threads, name, &IoThreadConfig::name) != threads.end()) continue;
-      return fail(fmt::format("--{}: iothread={} is not there; name it by --iothread {}",
-                              Config::kOption.name, name, name));
+      return fail(named_at(device.place,
+                           fmt::format("--{}: iothread={} is not there; name it by --iothread {}",
+                                       Config::kOption.name, name, name)));
     }
   }
   return {};
 }
 
-Status parse_affinity(const std::string& text, MachineConfig& config) {
-  constexpr std::string_view kOption = "--vcpu-affinity";
-  const auto list = PropertyList::parse(text);
-  if (!list) return fail(fmt::format("{}: {}", kOption, list.error().message));
+Status parse_affinity(const OptionText& text, MachineConfig& config) {
+  const std::string option = named_at(text.place, "--vcpu-affinity");
+  const auto list = PropertyList::parse(text.text);
+  if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
   config.vcpu_affinity.resize(config.cpus);
   for (const Property& item : list->items()) {
-    const auto vcpu = parse_count(kOption, item.key, 0, config.cpus - 1);
+    const auto vcpu = parse_count(option, item.key, 0, config.cpus - 1);
     if (!vcpu) return forward(vcpu);
     if (!item.value || item.value->empty()) {
-      return fail(fmt::format("{}: vCPU {} needs CPUs: {}=0", kOption, item.key, item.key));
+      return fail(fmt::format("{}: vCPU {} needs CPUs: {}=0", option, item.key, item.key));
     }
     auto cpus = parse_cpu_list(*item.value);
-    if (!cpus) return fail(fmt::format("{}: {}", kOption, cpus.error().message));
+    if (!cpus) return fail(fmt::format("{}: {}", option, cpus.error().message));
     config.vcpu_affinity[*vcpu] = std::move(*cpus);
   }
   return {};
@@ -199,24 +200,25 @@ Status parse_memory(const PropertyList& properties, MachineConfig& config) {
 
 /// One of a few words, if it was given.
 template <class T>
-Status parse_word(std::string_view option, const std::optional<std::string>& text, T& out,
+Status parse_word(std::string_view option, const std::optional<OptionText>& text, T& out,
                   std::initializer_list<std::pair<std::string_view, T>> words) {
   if (!text) return {};
   std::string all;
   for (const auto& [word, meaning] : words) {
-    if (*text == word) {
+    if (text->text == word) {
       out = meaning;
       return {};
     }
     all += (all.empty() ? "" : ", ") + std::string(word);
   }
-  return fail(fmt::format("{}: '{}' is unknown; it must be one of {}", option, *text, all));
+  return fail(fmt::format("{}: '{}' is unknown; it must be one of {}",
+                          named_at(text->place, option), text->text, all));
 }
 
-Status parse_number(std::string_view option, const std::optional<std::string>& text, unsigned& out,
+Status parse_number(std::string_view option, const std::optional<OptionText>& text, unsigned& out,
                     unsigned least, unsigned most) {
   if (!text) return {};
-  const auto number = parse_count(option, *text, least, most);
+  const auto number = parse_count(named_at(text->place, option), text->text, least, most);
   if (!number) return forward(number);
   out = *number;
   return {};
@@ -225,22 +227,31 @@ Status parse_number(std::string_view option, const std::optional<std::string>& t
 }  // namespace
 
 void MachineOptions::merge(const MachineOptions& later) {
-  take_later(kernel, later.kernel);
-  take_later(initrd, later.initrd);
-  take_later(cmdline, later.cmdline);
-  take_later(cpus, later.cpus);
-  take_later(vcpu_affinity, later.vcpu_affinity);
-  take_later(transport, later.transport);
-  take_later(max_ioeventfds, later.max_ioeventfds);
-  take_later(reserve_ioeventfds, later.reserve_ioeventfds);
-  take_later(stats, later.stats);
-  take_later(serial, later.serial);
-  take_later(on_reset, later.on_reset);
+  for (const ScalarOption& one : scalar_options()) {
+    if (later.*one.value) this->*one.value = later.*one.value;
+  }
   memory.merge(later.memory);
   merge_lists(iothreads, later.iothreads, "name");
   for (const DeviceKind& kind : device_kinds()) {
     merge_lists(this->*kind.list, later.*kind.list, kind.option.same_by);
   }
+}
+
+std::span<const ScalarOption> scalar_options() {
+  static constexpr ScalarOption kOptions[] = {
+      {"--kernel", &MachineOptions::kernel},
+      {"--initrd", &MachineOptions::initrd},
+      {"--cmdline", &MachineOptions::cmdline},
+      {"--cpus", &MachineOptions::cpus},
+      {"--vcpu-affinity", &MachineOptions::vcpu_affinity},
+      {"--transport", &MachineOptions::transport},
+      {"--max-ioeventfds", &MachineOptions::max_ioeventfds},
+      {"--reserve-ioeventfds", &MachineOptions::reserve_ioeventfds},
+      {"--stats", &MachineOptions::stats},
+      {"--serial", &MachineOptions::serial},
+      {"--on-reset", &MachineOptions::on_reset},
+  };
+  return kOptions;
 }
 
 std::span<const DeviceKind> device_kinds() {
@@ -255,34 +266,42 @@ std::span<const DeviceKind> device_kinds() {
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   IoThreadConfig thread;
   thread.name.clear();
+  thread.place = properties.place();
   PropertyReader reader("--iothread", properties);
   reader.text("name", thread.name);
   reader.cpus("cpus", thread.cpus);
   reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
   reader.duration("poll-max", thread.poll_max, kLongestPoll);
-  if (auto status = reader.finish(); !status) return forward(status);
   if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
-    return fail(fmt::format(
-        "--iothread: '{}' is no name; it must have 1 to 15 characters and not be 'auto'",
-        thread.name));
+    reader.refuse("name",
+                  fmt::format("'{}' is no name; it must have 1 to 15 characters and not be 'auto'",
+                              thread.name));
   }
+  if (auto status = reader.finish(); !status) return forward(status);
   return thread;
 }
 
 Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   MachineConfig config;
-  if (!options.kernel || options.kernel->empty()) {
+  if (!options.kernel || options.kernel->text.empty()) {
     return fail("--kernel is missing: name a PVH kernel, --kernel FILE");
   }
-  config.kernel = *options.kernel;
-  if (auto checked = check_input_file("--kernel", config.kernel); !checked) return forward(checked);
+  for (const ScalarOption& one : scalar_options()) {
+    if (const auto& given = options.*one.value; given) config.places.set(one.name, given->place);
+  }
+  const Property* const size = options.memory.find("size");
+  config.places.set("--memory", size == nullptr ? options.memory.place() : size->place);
+  config.kernel = options.kernel->text;
+  if (auto checked = check_input_file(config.places.named("--kernel"), config.kernel); !checked) {
+    return forward(checked);
+  }
   if (options.initrd) {
-    config.initrd = *options.initrd;
-    if (auto checked = check_input_file("--initrd", config.initrd); !checked) {
+    config.initrd = options.initrd->text;
+    if (auto checked = check_input_file(config.places.named("--initrd"), config.initrd); !checked) {
       return forward(checked);
     }
   }
-  config.cmdline = options.cmdline.value_or("");
+  if (options.cmdline) config.cmdline = options.cmdline->text;
   if (auto parsed = parse_number("--cpus", options.cpus, config.cpus, 1, kMaxCpus); !parsed) {
     return forward(parsed);
   }

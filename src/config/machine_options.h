@@ -3,6 +3,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/property_list.h"
@@ -13,17 +14,17 @@ namespace bellhop {
 
 /// The options of `bellhop run` as they were written, on the command line or in a file.
 struct MachineOptions {
-  std::optional<std::string> kernel;
-  std::optional<std::string> initrd;
-  std::optional<std::string> cmdline;
-  std::optional<std::string> cpus;
-  std::optional<std::string> vcpu_affinity;
-  std::optional<std::string> transport;
-  std::optional<std::string> max_ioeventfds;
-  std::optional<std::string> reserve_ioeventfds;
-  std::optional<std::string> stats;
-  std::optional<std::string> serial;
-  std::optional<std::string> on_reset;
+  std::optional<OptionText> kernel;
+  std::optional<OptionText> initrd;
+  std::optional<OptionText> cmdline;
+  std::optional<OptionText> cpus;
+  std::optional<OptionText> vcpu_affinity;
+  std::optional<OptionText> transport;
+  std::optional<OptionText> max_ioeventfds;
+  std::optional<OptionText> reserve_ioeventfds;
+  std::optional<OptionText> stats;
+  std::optional<OptionText> serial;
+  std::optional<OptionText> on_reset;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
@@ -35,6 +36,13 @@ struct MachineOptions {
   /// the I/O thread of the same `name`. Others are added.
   void merge(const MachineOptions& later);
 };
+
+/// An option of one value, and where it is.
+struct ScalarOption {
+  std::string_view name;  ///< "--kernel"; without the dashes in a file
+  std::optional<OptionText> MachineOptions::*value;
+};
+std::span<const ScalarOption> scalar_options();
 
 /// A kind of device, and where its options are.
 struct DeviceKind {
@@ -56,7 +64,10 @@ std::span<const DeviceKind> device_kinds();
 ///     path = "disk.img"
 ///     cache = "none"
 ///
-/// Errors: no such file, not TOML (with its line), an unknown name, a value of another type.
+/// true and false are for what is switched on and off, such as `hugepages`; `rng = true` is an rng
+/// with nothing said about it, `rng = false` is none. Every value knows the line that it came from.
+/// Errors: no such file, no regular one, over 1 MiB; with FILE:LINE: not TOML, an unknown name, a
+/// value of another type.
 Result<MachineOptions> read_options_file(const std::string& path);
 /// The same from text; `name` is what errors call it.
 Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name);
@@ -65,7 +76,8 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O
 /// thread, devices without an I/O thread spread over all of them) and returns the machine's
-/// configuration. Errors name the option and say what would be right.
+/// configuration. Errors name the option, and FILE:LINE where a file has it, and say what would be
+/// right.
 Result<MachineConfig> make_machine_config(const MachineOptions& options);
 
 }  // namespace bellhop

@@ -20,21 +20,22 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
-#include <sstream>
+#include <algorithm>
+#include <optional>
 
+#include "base/input_file.h"
 #include "config/machine_options.h"
 
 namespace bellhop {
 
 namespace {
 
-/// A scalar as it would be written on the command line; nothing for tables, dates and the like.
+constexpr std::size_t kMaxFile = std::size_t{1} << 20;
+
+/// A string or a number as it would be written on the command line; nothing for all others.
 std::optional<std::string> scalar(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
-  if (const auto* flag = node.as_boolean()) return flag->get() ? "on" : "off";
   return std::nullopt;
 }
 
@@ -44,36 +45,29 @@ class OptionsReader {
 
   Result<MachineOptions> read(const toml::table& table) {
     MachineOptions options;
-    const std::pair<std::string_view, std::optional<std::string>*> scalars[] = {
-        {"kernel", &options.kernel},
-        {"initrd", &options.initrd},
-        {"cmdline", &options.cmdline},
-        {"cpus", &options.cpus},
-        {"vcpu-affinity", &options.vcpu_affinity},
-        {"transport", &options.transport},
-        {"serial", &options.serial},
-        {"on-reset", &options.on_reset},
-        {"max-ioeventfds", &options.max_ioeventfds},
-        {"reserve-ioeventfds", &options.reserve_ioeventfds},
-        {"stats", &options.stats},
-    };
     for (const auto& [toml_key, node] : table) {
       const std::string key(toml_key.str());
-      const auto* slot = std::ranges::find(scalars, key, [](const auto& s) { return s.first; });
+      const auto of_one_value = std::ranges::find(
+          scalar_options(), key, [](const ScalarOption& one) { return one.name.substr(2); });
+      const auto kind = std::ranges::find(device_kinds(), key,
+                                          [](const DeviceKind& one) { return one.option.name; });
       Status taken;
-      if (slot != std::end(scalars)) {
-        *slot->second = scalar(node);
-        if (!*slot->second) taken = wrong(node, key, "a string or a number");
+      if (of_one_value != scalar_options().end()) {
+        auto text = scalar(node);
+        if (text) {
+          options.*of_one_value->value = OptionText(std::move(*text), place(node));
+        } else {
+          taken = wrong(node, key, "a string or a number");
+        }
       } else if (key == "memory") {
         taken = properties(node, key, "size", options.memory);
       } else if (key == "iothread") {
-        taken = list(node, key, "name", options.iothreads);
-      } else if (const auto kind = std::ranges::find(
-                     device_kinds(), key, [](const DeviceKind& one) { return one.option.name; });
-                 kind != device_kinds().end()) {
-        taken = list(node, key, kind->option.bare_key, options.*kind->list);
+        taken = list(node, key, "name", false, options.iothreads);
+      } else if (kind != device_kinds().end()) {
+        taken =
+            list(node, key, kind->option.bare_key, kind->option.may_be_bare, options.*kind->list);
       } else {
-        taken = fail(fmt::format("{}:{}: unknown name '{}'", name_, line(node), key));
+        taken = fail(fmt::format("{}: unknown name '{}'", place(node), key));
       }
       if (!taken) return forward(taken);
     }
@@ -81,49 +75,63 @@ class OptionsReader {
   }
 
  private:
-  static unsigned line(const toml::node& node) {
-    return static_cast<unsigned>(node.source().begin.line);
+  [[nodiscard]] std::string place(const toml::node& node) const {
+    return fmt::format("{}:{}", name_, node.source().begin.line);
   }
   Status wrong(const toml::node& node, std::string_view key, std::string_view right) const {
-    return fail(fmt::format("{}:{}: {} must be {}", name_, line(node), key, right));
+    return fail(fmt::format("{}: {} must be {}", place(node), key, right));
+  }
+
+  Status property(const toml::node& node, std::string_view key, PropertyList& out) const {
+    const auto* const boolean = node.as_boolean();
+    auto text = scalar(node);
+    if (boolean != nullptr) text = boolean->get() ? "on" : "off";
+    if (!text) return wrong(node, key, "a string, a number or a boolean");
+    out.set({std::string(key), std::move(text), place(node), boolean != nullptr});
+    return {};
   }
 
   Status properties(const toml::node& node, const std::string& key, std::string_view bare_key,
                     PropertyList& out) const {
+    out.set_place(place(node));
     if (const auto* table = node.as_table()) {
       for (const auto& [name, value] : *table) {
-        if (const auto* several = value.as_array();
-            several != nullptr && PropertyList::may_repeat(name.str())) {
-          for (const toml::node& one : *several) {
-            auto text = scalar(one);
-            if (!text) return wrong(one, name.str(), "a list of strings");
-            out.set({std::string(name.str()), std::move(text)});
-          }
+        const auto* several = value.as_array();
+        if (several == nullptr || !PropertyList::may_repeat(name.str())) {
+          if (auto taken = property(value, name.str(), out); !taken) return taken;
           continue;
         }
-        auto text = scalar(value);
-        if (!text) return wrong(value, name.str(), "a string, a number or a boolean");
-        out.set({std::string(name.str()), std::move(text)});
+        for (const toml::node& one : *several) {
+          if (!scalar(one)) return wrong(one, name.str(), "a list of strings");
+          if (auto taken = property(one, name.str(), out); !taken) return taken;
+        }
       }
       return {};
     }
     const auto text = scalar(node);
     if (!text) return wrong(node, key, "a table or a string of key=value,...");
     auto parsed = PropertyList::parse(*text, bare_key);
-    if (!parsed) {
-      return fail(fmt::format("{}:{}: {}: {}", name_, line(node), key, parsed.error().message));
-    }
+    if (!parsed) return fail(fmt::format("{}: {}: {}", place(node), key, parsed.error().message));
     out = std::move(*parsed);
+    out.set_place(place(node));
     return {};
   }
 
+  /// One or an array of them. Where an option may be bare, true is it, and false is none.
   Status list(const toml::node& node, const std::string& key, std::string_view bare_key,
-              std::vector<PropertyList>& out) const {
-    const auto* array = node.as_array();
-    if (array == nullptr) return properties(node, key, bare_key, out.emplace_back());
-    for (const toml::node& item : *array) {
-      if (auto taken = properties(item, key, bare_key, out.emplace_back()); !taken) return taken;
+              bool may_be_bare, std::vector<PropertyList>& out) const {
+    if (const auto* array = node.as_array()) {
+      for (const toml::node& item : *array) {
+        if (item.is_array()) return wrong(item, key, "a table or a string of key=value,...");
+        if (auto taken = list(item, key, bare_key, may_be_bare, out); !taken) return taken;
+      }
+      return {};
     }
+    const auto* const wanted = node.as_boolean();
+    if (wanted == nullptr || !may_be_bare) {
+      return properties(node, key, bare_key, out.emplace_back());
+    }
+    if (wanted->get()) out.emplace_back().set_place(place(node));
     return {};
   }
 
@@ -142,14 +150,9 @@ Result<MachineOptions> parse_options_text(std::string_view text, const std::stri
 }
 
 Result<MachineOptions> read_options_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  // Copying nothing counts as a failure there.
-  const bool empty = file && file.peek() == std::ifstream::traits_type::eof() && !file.bad();
-  if (!empty && (!file || !(text << file.rdbuf()))) {
-    return fail_errno(fmt::format("--config: cannot read {}", path), errno != 0 ? errno : EIO);
-  }
-  return parse_options_text(text.str(), "--config: " + path);
+  const auto text = read_input_file("--config", path, kMaxFile);
+  if (!text) return forward(text);
+  return parse_options_text(*text, path);
 }
 
 }  // namespace bellhop

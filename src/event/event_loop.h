@@ -79,7 +79,7 @@ class FdWatch {
   FdWatch() = default;
 };
 
-/// Somebody who can see his work without being told, and who is told only if he asks. Before the
+/// Something that can see its work without being told, and that is told only if it asks. Before the
 /// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once
 /// more: as long as the loop is awake anyway, nobody needs to ring.
 class Poller {

@@ -19,6 +19,7 @@ struct IoThreadConfig {
   bool prefer_epoll = false;  ///< io_uring switched off
   /// How long it may look for work before it sleeps, at most (EventLoop::set_poll_max).
   std::chrono::nanoseconds poll_max = std::chrono::microseconds(64);
+  std::string place = {};  ///< of the file that asks for it: "machine.toml:5"; empty: none does
 };
 
 /// An event loop with a thread of its own, a name and a CPU set. Queues are mapped to it.

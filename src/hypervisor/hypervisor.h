@@ -4,26 +4,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "bus/io_event_match.h"
 #include "memory/guest_memory.h"
 
 namespace bellhop {
 
-enum class IoSpace : std::uint8_t { kPio, kMmio };
-
-/// Which guest writes an ioeventfd takes (KVM_IOEVENTFD). Length 0 takes any width.
-struct IoEventMatch {
-  IoSpace space = IoSpace::kMmio;
-  std::uint64_t address = 0;
-  std::uint32_t length = 0;                ///< bytes: 0, 1, 2, 4 or 8
-  std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0
-  friend bool operator==(const IoEventMatch&, const IoEventMatch&) = default;
-};
+/// Guest-physical pages that a host on Intel needs to run real mode; other hosts leave them alone.
+/// Neither RAM nor a device may lie there.
+inline constexpr std::uint64_t kHostPagesBegin = 0xfffb'c000;
+inline constexpr std::uint64_t kHostPagesEnd = 0xfffc'0000;
 
 /// One message-signalled interrupt as a PCI function holds it.
 struct MsiMessage {

@@ -11,7 +11,7 @@
 #include "event/io_thread.h"
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/memory_map.h"
-#include "machine/machine.h"
+#include "machine/machine_counters.h"
 #include "machine/platform/reset_control.h"
 #include "memory/guest_memory.h"
 #include "transport/host_binder.h"

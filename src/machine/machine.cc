@@ -80,11 +80,18 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   return load_guest();
 }
 
+// Nothing of the address map lies in the host's own pages.
+static_assert(kRamHole.holds({kHostPagesBegin, kHostPagesEnd - kHostPagesBegin}) &&
+              kLapic.end() <= kHostPagesBegin);
+
 Status Machine::Impl::make_memory() {
   auto layout = ram_layout(config_.memory);
   if (!layout) return forward(layout);
   auto memory = GuestMemory::create(*layout, config_.backing);
-  if (!memory) return forward(memory);
+  if (!memory) {
+    return fail(fmt::format("{}: {}", config_.places.named("--memory"), memory.error().message),
+                memory.error().code);
+  }
   memory_ = std::move(*memory);
   return vm_->map_memory(*memory_);
 }
@@ -93,7 +100,10 @@ Status Machine::Impl::make_iothreads() {
   if (config_.iothreads.empty()) config_.iothreads.emplace_back();
   for (const IoThreadConfig& config : config_.iothreads) {
     auto thread = IoThread::start(config);
-    if (!thread) return forward(thread);
+    if (!thread) {
+      return fail(named_at(config.place, fmt::format("--iothread: {}", thread.error().message)),
+                  thread.error().code);
+    }
     iothreads_.push_back(std::move(*thread));
   }
   return {};
@@ -104,7 +114,10 @@ Status Machine::Impl::make_platform() {
       .serial_output = hooks_.serial_output,
       .set_line = [this](unsigned gsi, bool level) { (void)vm_->set_irq_line(gsi, level); },
       .end = [this](MachineEnd end) { this->end(std::move(end)); },
-      .marker = hooks_.marker});
+      .marker =
+          [this](std::uint32_t value) {
+            if (hooks_.marker) hooks_.marker(value, counters());
+          }});
   return platform_->connect(ports_);
 }
 
@@ -135,8 +148,8 @@ Status Machine::Impl::make_devices() {
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   if (config_.cpus == 0 || config_.cpus > hypervisor.max_vcpus()) {
-    return fail(
-        fmt::format("--cpus {}: this host allows 1 to {}", config_.cpus, hypervisor.max_vcpus()));
+    return fail(fmt::format("{}: this host allows 1 to {}, not {}", config_.places.named("--cpus"),
+                            hypervisor.max_vcpus(), config_.cpus));
   }
   for (unsigned i = 0; i < config_.cpus; ++i) {
     auto vcpu = vm_->create_vcpu(i, config_.cpus);
@@ -152,6 +165,11 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
   }
   for (auto& vcpu : vcpus_) {
     if (auto started = vcpu->start(); !started) return started;
+    if (const Status& pinned = vcpu->pinned(); !pinned) {
+      return fail(
+          fmt::format("{}: {}", config_.places.named("--vcpu-affinity"), pinned.error().message),
+          pinned.error().code);
+    }
   }
   return {};
 }
@@ -165,6 +183,9 @@ Status Machine::Impl::load_guest() {
   auto registers = load_kernel(*memory_, {.kernel = config_.kernel,
                                           .initrd = config_.initrd,
                                           .cmdline = config_.cmdline + extra,
+                                          .kernel_option = config_.places.named("--kernel"),
+                                          .initrd_option = config_.places.named("--initrd"),
+                                          .cmdline_option = config_.places.named("--cmdline"),
                                           .rsdp = *rsdp,
                                           .reserved = devices_->reserved()});
   if (!registers) return forward(registers);
@@ -250,7 +271,9 @@ MachineCounters Machine::Impl::counters() const {
 Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Machine::~Machine() {
-  // vCPUs first: nobody rings or writes registers while the devices go.
+  // vCPUs first: nobody rings or writes registers while the devices go. All stand still before the
+  // first of them goes, since each that ends asks the others to pause.
+  impl_->pause();
   impl_->vcpus().clear();
 }
 

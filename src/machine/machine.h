@@ -5,38 +5,16 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "config/machine_config.h"
 #include "devices/device_config.h"
 #include "hypervisor/hypervisor.h"
+#include "machine/machine_counters.h"
 #include "machine/machine_end.h"
 
 namespace bellhop {
-
-/// What one device has counted.
-struct DeviceStats {
-  std::string id;
-  std::vector<DeviceStat> stats;
-};
-
-/// Counts of a machine, summed over queues and vCPUs, at one moment.
-struct MachineCounters {
-  std::uint64_t userspace_exits = 0;
-  std::uint64_t kicks = 0;
-  std::uint64_t kicks_by_exit = 0;  ///< of the kicks; the others came by an eventfd
-  std::uint64_t spurious_kicks = 0;
-  std::uint64_t interrupts = 0;
-  std::uint64_t interrupts_saved = 0;
-  std::uint64_t chains = 0;
-  std::uint64_t batches = 0;
-  std::uint64_t bad_chains = 0;
-  std::uint64_t broken_queues = 0;
-  std::uint64_t system_calls = 0;    ///< of the I/O threads' loops, and of back ends for queues
-  std::vector<DeviceStats> devices;  ///< its queues' stats, then what it counts itself
-};
 
 struct PreparedDevice;
 struct SlotWiring;
@@ -45,7 +23,8 @@ struct SlotWiring;
 struct MachineHooks {
   /// On a vCPU thread, which must not wait. False: no room for more until serial_has_room().
   std::function<bool(std::span<const std::byte>)> serial_output;
-  std::function<void(std::uint32_t)> marker;  ///< the bench guest's marker port; vCPU thread
+  /// The bench guest's marker port, and what the machine had counted by then. vCPU thread.
+  std::function<void(std::uint32_t, const MachineCounters&)> marker;
   /// What the devices find: `memory` is the machine's own.
   DeviceHost host = {};
   /// Devices besides those of the configuration, behind which they stand; called by create().

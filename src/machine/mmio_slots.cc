@@ -9,18 +9,18 @@ namespace bellhop {
 
 namespace {
 
-constexpr std::uint64_t kWindowBase = 0xd000'0000;
-constexpr std::uint64_t kWindowStride = 0x1000;
 /// Pins of the IOAPIC that nothing else on this machine uses: the clock has 8, ACPI 9.
 constexpr std::array<unsigned, 17> kGsis{5,  6,  7,  10, 11, 12, 13, 14, 15,
                                          16, 17, 18, 19, 20, 21, 22, 23};
+static_assert(kVirtioMmio.size == kGsis.size() * kVirtioMmioStride);
 
 class MmioSlots final : public DeviceSlots {
  public:
   explicit MmioSlots(const SlotWiring& wiring) : wiring_(wiring) {}
 
   Status connect() {
-    return wiring_.ports.insert(ResetControl::kPort, ResetControl::kPorts, wiring_.reset_control);
+    return wiring_.ports.insert(kResetControlPorts.address, kResetControlPorts.size,
+                                wiring_.reset_control);
   }
 
   Status add(PreparedDevice prepared) override {
@@ -31,7 +31,7 @@ class MmioSlots final : public DeviceSlots {
     }
     auto device = VirtioMmioDevice::create(
         std::move(prepared.device), std::move(prepared.wiring), wiring_.binder, wiring_.mmio,
-        {.base = kWindowBase + index * kWindowStride, .gsi = kGsis[index]});
+        {.base = kVirtioMmio.address + index * kVirtioMmioStride, .gsi = kGsis[index]});
     if (!device) return forward(device);
     devices_.push_back(std::move(*device));
     return {};
@@ -41,7 +41,7 @@ class MmioSlots final : public DeviceSlots {
   [[nodiscard]] std::string cmdline() const override {
     std::string words;
     for (const auto& device : devices_) {
-      words += fmt::format(" virtio_mmio.device={:#x}@{:#x}:{}", kWindowStride,
+      words += fmt::format(" virtio_mmio.device={:#x}@{:#x}:{}", kVirtioMmioStride,
                            device->place().base, device->place().gsi);
     }
     return words;

@@ -6,8 +6,9 @@ namespace bellhop {
 
 namespace {
 
-/// Below the RAM hole's IOAPIC and LAPICs, above the BARs' window.
-constexpr std::uint64_t kEcamBase = 0xd000'0000;
+static_assert(kEcam.size == PciRoot::kEcamBytes);
+static_assert(kPciConfigPorts.address == PciRoot::kPortBase &&
+              kPciConfigPorts.size == PciRoot::kPortCount);
 
 class PciSlots final : public DeviceSlots {
  public:
@@ -15,11 +16,12 @@ class PciSlots final : public DeviceSlots {
 
   Status connect() {
     root_.set_reset_control(wiring_.reset_control);
-    if (auto put = wiring_.ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root_.ports());
+    if (auto put =
+            wiring_.ports.insert(kPciConfigPorts.address, kPciConfigPorts.size, root_.ports());
         !put) {
       return put;
     }
-    return wiring_.mmio.insert(kEcamBase, PciRoot::kEcamBytes, root_.ecam());
+    return wiring_.mmio.insert(kEcam.address, kEcam.size, root_.ecam());
   }
 
   Status add(PreparedDevice prepared) override {
@@ -31,12 +33,8 @@ class PciSlots final : public DeviceSlots {
     return {};
   }
 
-  [[nodiscard]] std::vector<AddressRange> reserved() const override {
-    return {{kEcamBase, PciRoot::kEcamBytes}};
-  }
-  void describe(AcpiDescription& acpi) const override {
-    acpi.ecam = {kEcamBase, PciRoot::kEcamBytes};
-  }
+  [[nodiscard]] std::vector<AddressRange> reserved() const override { return {kEcam}; }
+  void describe(AcpiDescription& acpi) const override { acpi.ecam = kEcam; }
 
   void reset() override { root_.reset(); }
 
@@ -51,7 +49,7 @@ class PciSlots final : public DeviceSlots {
  private:
   SlotWiring wiring_;
   PciStyle style_;
-  PciRoot root_;
+  PciRoot root_{{kPciMemory.address, kPciMemory.size}, {kPciPorts.address, kPciPorts.size}};
   std::vector<std::unique_ptr<VirtioPciDevice>> devices_;
 };
 

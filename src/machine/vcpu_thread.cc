@@ -29,7 +29,7 @@ Status VcpuThread::start() {
   if (!thread) return forward(thread);
   thread_ = std::move(*thread);
   wait_paused();
-  return pinned_;
+  return {};
 }
 
 void VcpuThread::request_pause() noexcept {

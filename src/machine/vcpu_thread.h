@@ -32,7 +32,7 @@ class VcpuThread {
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  /// Errors: no thread to be had, CPUs not allowed.
+  /// Errors: no thread to be had. Whether it runs on its CPUs is told by pinned().
   Status start();
   /// Asks the vCPU to stand still, and does not wait. Any thread, its own too.
   void request_pause() noexcept;
@@ -44,6 +44,8 @@ class VcpuThread {
   [[nodiscard]] Vcpu& vcpu() noexcept { return *vcpu_; }
   [[nodiscard]] std::uint64_t exits() const noexcept { return vcpu_->exits(); }
   [[nodiscard]] int tid() const noexcept { return tid_; }
+  /// Once start() has returned. Errors: the host does not allow the CPUs.
+  [[nodiscard]] const Status& pinned() const noexcept { return pinned_; }
 
  private:
   enum class Request : std::uint8_t { kRun, kPause, kQuit };

@@ -79,7 +79,7 @@ TEST_F(VcpuThreadTest, WhoHasWaitedFindsItStandingStill) {
   }
 }
 
-// Back to back: two who ask for a pause, and a kick of somebody else's, while it comes to a stop.
+// Back to back: two who ask for a pause, and a kick from elsewhere, while it comes to a stop.
 TEST_F(VcpuThreadTest, EveryPauseIsReachedHoweverManyAskForIt) {
   std::atomic<bool> done{false};
   std::thread kicker([&] {

@@ -17,8 +17,9 @@ class VmBinder final : public HostBinder {
   VmBinder(Vm& vm, unsigned max_ioeventfds, unsigned reserved) noexcept
       : vm_(vm), max_(max_ioeventfds), reserved_(reserved) {}
 
-  Status attach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) override;
-  void detach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) noexcept override;
+  Status attach_doorbell(const EventFd& doorbell, const IoEventMatch& match,
+                         Server server) override;
+  void detach_doorbell(const EventFd& doorbell, const IoEventMatch& match) noexcept override;
   Result<unsigned> allocate_msi() override { return vm_.allocate_msi_route(); }
   Status set_msi(unsigned gsi, std::uint64_t address, std::uint32_t data) override {
     return vm_.set_msi_route(gsi, {address, data});
@@ -37,7 +38,7 @@ class VmBinder final : public HostBinder {
   const unsigned reserved_;
   std::mutex mutex_;
   unsigned attached_ = 0;
-  std::vector<const EventFd*> needed_;  ///< of these, for queues that cannot do without
+  std::vector<const EventFd*> required_;  ///< of these, for queues that cannot do without
 };
 
 }  // namespace bellhop

@@ -2,17 +2,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <utility>
+
+#include "memory/huge_pages.h"
 
 namespace bellhop {
 
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
 
 Status check_regions(std::span<const GuestMemory::RegionSpec> specs, std::uint64_t page) {
   if (specs.empty()) return fail("guest memory has no region");
@@ -31,84 +35,136 @@ Status check_regions(std::span<const GuestMemory::RegionSpec> specs, std::uint64
   return {};
 }
 
-/// Address space for `size` bytes that lies within its huge page as `base` does in the guest's:
-/// only then can one page table entry map 2 MiB of both.
-std::byte* reserve(GuestAddress base, std::uint64_t size) noexcept {
+/// Address space for `size` bytes that lies within its huge page as `like` does: only if guest and
+/// host agree in that can one page table entry map 2 MiB of both.
+std::byte* reserve(std::uint64_t like, std::uint64_t size) noexcept {
   const std::uint64_t room = size + kHugePage;
   void* const got =
       ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (got == MAP_FAILED) return nullptr;
   auto* const begin = static_cast<std::byte*>(got);
-  const std::uint64_t before = (base.value() - reinterpret_cast<std::uintptr_t>(begin)) % kHugePage;
+  const std::uint64_t before = (like - reinterpret_cast<std::uintptr_t>(begin)) % kHugePage;
   if (before != 0) ::munmap(begin, before);
   ::munmap(begin + before + size, kHugePage - before);
   return begin + before;
 }
 
+/// A memfd of `size` bytes whose pages come when they are touched.
+Result<UniqueFd> make_small_file(std::uint64_t size) {
+  UniqueFd file(::memfd_create("bellhop-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file.valid()) return fail_errno("cannot create guest memory");
+  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
+    return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", size));
+  }
+  return file;
+}
+
+/// A memfd of `size` bytes that keeps that size.
+Result<UniqueFd> make_file(std::uint64_t size, bool huge) {
+  auto file = huge ? make_huge_file(size) : make_small_file(size);
+  if (!file) return file;
+  // Whoever gets the descriptor could cut the file short, and we would get SIGBUS; or forbid what
+  // we are about to do. Its pages it may take: they read zero then.
+  if (::fcntl(file->get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return fail_errno("cannot seal guest memory");
+  }
+  return file;
+}
+
+/// How large the pages of a given file are, if the region lies within it.
+Result<std::uint64_t> page_of(const GuestMemory::GivenRegion& region) {
+  struct stat file {};
+  struct statfs system {};
+  if (::fstat(region.file.get(), &file) != 0 || ::fstatfs(region.file.get(), &system) != 0) {
+    return fail_errno("cannot look at a file of guest memory");
+  }
+  const auto bytes = static_cast<std::uint64_t>(file.st_size);
+  if (region.offset % kPage != 0 || region.offset > bytes ||
+      region.spec.size > bytes - region.offset) {
+    return fail(fmt::format("guest memory of {} bytes at {:#x} of a file that has {}",
+                            region.spec.size, region.offset, bytes));
+  }
+  return system.f_type == HUGETLBFS_MAGIC ? static_cast<std::uint64_t>(system.f_bsize) : kPage;
+}
+
 }  // namespace
 
 Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, MemoryBacking backing) {
-  const bool huge = backing == MemoryBacking::kHugePages;
-  if (auto good = check_regions(specs, huge ? kHugePage : kPage); !good) return forward(good);
+  const std::uint64_t page = backing == MemoryBacking::kHugePages ? kHugePage : kPage;
+  if (auto good = check_regions(specs, page); !good) return forward(good);
 
   GuestMemory memory;
-  memory.page_bytes_ = huge ? kHugePage : kPage;
-  std::uint64_t total = 0;
-  for (const auto& spec : specs) total += spec.size;
+  memory.keeps_pages_ = backing == MemoryBacking::kHugePages;
+  int fd = -1;
   if (backing != MemoryBacking::kPrivate) {
-    if (auto opened = memory.open_file(total, huge); !opened) return forward(opened);
+    std::uint64_t total = 0;
+    for (const auto& spec : specs) total += spec.size;
+    auto file = make_file(total, backing == MemoryBacking::kHugePages);
+    if (!file) return forward(file);
+    fd = file->get();
+    memory.files_.push_back(std::move(*file));
   }
   std::uint64_t offset = 0;
   for (const auto& spec : specs) {
-    if (auto mapped = memory.map(spec, offset); !mapped) return forward(mapped);
+    if (auto added = memory.add(spec, fd, offset, page); !added) return forward(added);
     offset += spec.size;
   }
   return memory;
 }
 
-Status GuestMemory::open_file(std::uint64_t size, bool huge) {
-  fd_ = UniqueFd(
-      ::memfd_create("bellhop-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0u)));
-  if (!fd_.valid()) return fail_errno("cannot create guest memory");
-  if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
-    return fail_errno(fmt::format("cannot reserve {} bytes of guest memory", size));
+Result<GuestMemory> GuestMemory::map(std::vector<GivenRegion> regions) {
+  std::vector<RegionSpec> specs;
+  for (const auto& region : regions) specs.push_back(region.spec);
+  if (auto good = check_regions(specs, kPage); !good) return forward(good);
+
+  GuestMemory memory;
+  for (auto& region : regions) {
+    const auto page = page_of(region);
+    if (!page) return forward(page);
+    if (auto added = memory.add(region.spec, region.file.get(), region.offset, *page); !added) {
+      return forward(added);
+    }
+    memory.files_.push_back(std::move(region.file));
   }
-  // Whoever gets the descriptor could cut the file short, and we would get SIGBUS; or forbid what
-  // we are about to do. Its pages it may take: they read zero then.
-  if (::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return fail_errno("cannot seal guest memory");
-  }
-  return {};
+  return memory;
 }
 
-Status GuestMemory::map(const RegionSpec& spec, std::uint64_t offset) {
-  std::byte* const place = reserve(spec.base, spec.size);
-  const int kind = fd_.valid() ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-  if (place == nullptr ||
-      ::mmap(place, spec.size, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd_.get(),
-             static_cast<off_t>(offset)) == MAP_FAILED) {
-    Status failed = fail_errno(fmt::format(
-        "cannot map {} bytes of guest memory{}", spec.size,
-        page_bytes_ == kHugePage ? " in huge pages (see /proc/sys/vm/nr_hugepages)" : ""));
-    if (place != nullptr) ::munmap(place, spec.size);
+Status GuestMemory::add(const RegionSpec& spec, int fd, std::uint64_t offset, std::uint64_t page) {
+  // A file is mapped by its own pages, which may be huge and begin before the region.
+  const std::uint64_t before = offset % page;
+  const std::uint64_t size = (before + spec.size + page - 1) / page * page;
+  std::byte* const begin = reserve(page == kPage ? spec.base.value() - before : 0, size);
+  const int kind = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  if (begin == nullptr ||
+      ::mmap(begin, size, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd,
+             fd >= 0 ? static_cast<off_t>(offset - before) : 0) == MAP_FAILED) {
+    Status failed = fail_errno(fmt::format("cannot map {} bytes of guest memory{}", spec.size,
+                                           page == kPage ? "" : " in huge pages"));
+    if (begin != nullptr) ::munmap(begin, size);
     return failed;
   }
-  regions_.push_back({spec.base, spec.size, place, offset});
-  (void)::madvise(place, spec.size, MADV_HUGEPAGE);  // a hint: small pages do as well
+  (void)::madvise(begin, size, MADV_HUGEPAGE);  // a hint: small pages do as well
+  regions_.push_back({spec.base, spec.size, begin + before, fd, offset});
+  mappings_.push_back({begin, size});
+  page_bytes_ = std::max(page_bytes_, page);
   return {};
 }
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
-    : fd_(std::move(other.fd_)),
+    : files_(std::exchange(other.files_, {})),
+      keeps_pages_(other.keeps_pages_),
       page_bytes_(other.page_bytes_),
-      regions_(std::exchange(other.regions_, {})) {}
+      regions_(std::exchange(other.regions_, {})),
+      mappings_(std::exchange(other.mappings_, {})) {}
 
 GuestMemory& GuestMemory::operator=(GuestMemory&& other) noexcept {
   if (this != &other) {
     unmap();
-    fd_ = std::move(other.fd_);
+    files_ = std::exchange(other.files_, {});
+    keeps_pages_ = other.keeps_pages_;
     page_bytes_ = other.page_bytes_;
     regions_ = std::exchange(other.regions_, {});
+    mappings_ = std::exchange(other.mappings_, {});
   }
   return *this;
 }
@@ -116,8 +172,13 @@ GuestMemory& GuestMemory::operator=(GuestMemory&& other) noexcept {
 GuestMemory::~GuestMemory() { unmap(); }
 
 void GuestMemory::unmap() noexcept {
-  for (const Region& region : regions_) ::munmap(region.host, region.size);
+  for (const Mapping& mapping : mappings_) ::munmap(mapping.begin, mapping.size);
+  mappings_.clear();
   regions_.clear();
+}
+
+bool GuestMemory::shared() const noexcept {
+  return std::ranges::none_of(regions_, [](const Region& region) { return region.fd < 0; });
 }
 
 bool GuestMemory::write(GuestAddress address, std::span<const std::byte> bytes) const noexcept {
@@ -135,32 +196,36 @@ bool GuestMemory::read(GuestAddress address, std::span<std::byte> bytes) const n
 }
 
 /// The host gets `begin` to `end` of a region, in whole pages of its own.
-bool GuestMemory::give_back(const Region& region, std::uint64_t begin,
-                            std::uint64_t end) const noexcept {
-  if (!fd_.valid()) return ::madvise(region.host + begin, end - begin, MADV_DONTNEED) == 0;
-  return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+bool GuestMemory::give_back(const Region& region, std::uint64_t begin, std::uint64_t end) noexcept {
+  if (region.fd < 0) return ::madvise(region.host + begin, end - begin, MADV_DONTNEED) == 0;
+  return ::fallocate(region.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                      static_cast<off_t>(region.file_offset + begin),
                      static_cast<off_t>(end - begin)) == 0;
 }
 
 void GuestMemory::clear() const noexcept {
   for (const Region& region : regions_) {
-    if (!give_back(region, 0, region.size)) std::memset(region.host, 0, region.size);
+    if (keeps_pages_ || !give_back(region, 0, region.size)) {
+      std::memset(region.host, 0, region.size);
+    }
   }
 }
 
 std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const noexcept {
+  if (keeps_pages_) return 0;
   const auto* const host = static_cast<const std::byte*>(span.as_iovec().iov_base);
   for (const Region& region : regions_) {
     if (host < region.host || host >= region.host + region.size) continue;
     const auto offset = static_cast<std::uint64_t>(host - region.host);
-    // Regions begin at the beginning of a page, in guest memory and in the file.
-    const std::uint64_t begin = (offset + page_bytes_ - 1) / page_bytes_ * page_bytes_;
-    const std::uint64_t end =
-        (offset + std::min<std::uint64_t>(span.size(), region.size - offset)) / page_bytes_ *
-        page_bytes_;
+    // Pages are the file's, which a region may begin in the middle of.
+    const std::uint64_t first = region.file_offset + offset;
+    const std::uint64_t last = first + std::min<std::uint64_t>(span.size(), region.size - offset);
+    const std::uint64_t begin = (first + page_bytes_ - 1) / page_bytes_ * page_bytes_;
+    const std::uint64_t end = last / page_bytes_ * page_bytes_;
     if (begin >= end) return 0;
-    if (!give_back(region, begin, end)) return std::nullopt;
+    if (!give_back(region, begin - region.file_offset, end - region.file_offset)) {
+      return std::nullopt;
+    }
     return end - begin;
   }
   return 0;

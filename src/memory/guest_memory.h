@@ -19,7 +19,9 @@ enum class MemoryBacking {
   kPrivate,
   /// A memfd, which another process can map as well. Its size is sealed.
   kShared,
-  /// The same, of huge pages that were set aside (/proc/sys/vm/nr_hugepages).
+  /// The same, of huge pages that were set aside (vm.nr_hugepages): all of them from the start and
+  /// until the end, since one that the host has given to others is a SIGBUS when it is next
+  /// touched.
   kHugePages,
 };
 
@@ -35,13 +37,25 @@ class GuestMemory {
     GuestAddress base;
     std::uint64_t size = 0;
     std::byte* host = nullptr;      ///< where it is mapped in this process
-    std::uint64_t file_offset = 0;  ///< sizes of the regions before it: where it begins in fd()
+    int fd = -1;                    ///< of the file that it is a part of, the memory's own; or -1
+    std::uint64_t file_offset = 0;  ///< where it begins in that file
+  };
+  /// A region of another process's file, as a vhost-user front end sends it.
+  struct GivenRegion {
+    RegionSpec spec;
+    UniqueFd file;             ///< a memfd, or a file of tmpfs or hugetlbfs
+    std::uint64_t offset = 0;  ///< where the region begins in the file, a multiple of 4096
   };
 
-  /// Reserves and maps the regions; pages are taken from the host when they are first touched.
-  /// Errors: overlapping, empty or unaligned regions, host memory or huge pages missing.
+  /// Reserves and maps the regions; pages are taken from the host when they are first touched, huge
+  /// ones at once. Errors: overlapping, empty or unaligned regions, host memory or huge pages
+  /// missing.
   static Result<GuestMemory> create(std::span<const RegionSpec> regions,
                                     MemoryBacking backing = MemoryBacking::kPrivate);
+  /// Maps regions of other processes' files. Errors: as create(), and a file that ends before its
+  /// region does. Who gave a file that is not sealed against shrinking can still cut it short, and
+  /// our next access would be a SIGBUS.
+  static Result<GuestMemory> map(std::vector<GivenRegion> regions);
 
   GuestMemory(GuestMemory&&) noexcept;
   GuestMemory& operator=(GuestMemory&&) noexcept;
@@ -67,30 +81,38 @@ class GuestMemory {
   [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> bytes) const noexcept;
   [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> bytes) const noexcept;
 
-  /// Gives all pages back to the host: everything reads zero, as after power-on.
+  /// Everything reads zero, as after power-on. Pages go back to the host, but for kHugePages.
   void clear() const noexcept;
   /// Gives the host the pages that lie wholly within `span`, which must be of this memory: they
   /// read zero from now on, and are taken from the host anew when they are next touched. Returns
-  /// how many bytes that was; nothing if the host refused.
+  /// how many bytes that was, 0 with kHugePages; nothing if the host refused.
   [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
-  /// Size of the pages in which the host takes memory back.
+  /// Size of the pages in which the host takes memory back: of the largest, if regions differ.
   [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
 
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
-  /// The memfd; invalid with kPrivate.
-  [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }
+  /// Whether another process can map all of it.
+  [[nodiscard]] bool shared() const noexcept;
 
  private:
+  /// What a region is mapped by: its file's pages, which may begin before it.
+  struct Mapping {
+    std::byte* begin = nullptr;
+    std::uint64_t size = 0;
+  };
+
   GuestMemory() = default;
-  Status open_file(std::uint64_t size, bool huge);
-  Status map(const RegionSpec& spec, std::uint64_t offset);
-  bool give_back(const Region& region, std::uint64_t begin, std::uint64_t end) const noexcept;
+  /// Maps a region of `fd`, whose pages have `page` bytes, or of no file if it is -1.
+  Status add(const RegionSpec& spec, int fd, std::uint64_t offset, std::uint64_t page);
+  static bool give_back(const Region& region, std::uint64_t begin, std::uint64_t end) noexcept;
   void unmap() noexcept;
 
-  UniqueFd fd_;
+  std::vector<UniqueFd> files_;
+  bool keeps_pages_ = false;  ///< no page goes back to the host
   std::uint64_t page_bytes_ = 0;
   std::vector<Region> regions_;
+  std::vector<Mapping> mappings_;  // of the regions, in their order
 };
 
 }  // namespace bellhop

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "testing/test_memory.h"
 
@@ -110,11 +112,11 @@ TEST_P(GuestMemoryTest, LiesInItsHugePagesAsTheGuestSeesIt) {
 
 TEST_P(GuestMemoryTest, OnlySharedMemoryCanBeMappedByOthers) {
   if (GetParam() == MemoryBacking::kPrivate) {
-    EXPECT_FALSE(memory.fd().valid());
+    EXPECT_FALSE(memory.shared());
     return;
   }
   const auto& region = memory.regions()[1];
-  void* const other = ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, memory.fd().get(),
+  void* const other = ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, region.fd,
                              static_cast<off_t>(region.file_offset));
   ASSERT_NE(other, MAP_FAILED);
   memory.span(region.base, 1)->fill(std::byte{7});
@@ -137,7 +139,7 @@ TEST(SharedGuestMemoryTest, KeepsItsSizeWhateverAPeerTries) {
       GTEST_SKIP() << "no huge pages here: " << made.error().message;
     }
     ASSERT_TRUE(made) << made.error().message;
-    const int fd = made->fd().get();
+    const int fd = made->regions().front().fd;
     for (const std::uint64_t size : {std::uint64_t{0}, 2 * kMiB, 6 * kMiB}) {
       EXPECT_NE(::ftruncate(fd, static_cast<off_t>(size)), 0) << size;
     }
@@ -151,6 +153,90 @@ TEST(SharedGuestMemoryTest, KeepsItsSizeWhateverAPeerTries) {
     made->span(GuestAddress(0), 4 * kMiB)->fill(std::byte{1});
     EXPECT_EQ(made->release(*made->span(GuestAddress(0), 2 * kMiB)), 2 * kMiB);
   }
+}
+
+/// What another process gives: its file, and what it reads there.
+class GivenGuestMemoryTest : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kHole = 8 * kMiB;
+
+  static UniqueFd file(std::uint64_t size) {
+    UniqueFd made(::memfd_create("given", MFD_CLOEXEC));
+    EXPECT_EQ(::ftruncate(made.get(), static_cast<off_t>(size)), 0);
+    return made;
+  }
+  static GuestMemory::GivenRegion region(std::uint64_t base, std::uint64_t size, const UniqueFd& of,
+                                         std::uint64_t offset) {
+    return {{GuestAddress(base), size}, UniqueFd(::dup(of.get())), offset};
+  }
+  static std::byte at(const UniqueFd& file, std::uint64_t offset) {
+    std::byte byte{0xff};
+    EXPECT_EQ(::pread(file.get(), &byte, 1, static_cast<off_t>(offset)), 1);
+    return byte;
+  }
+  static Result<GuestMemory> map(GuestMemory::GivenRegion first, GuestMemory::GivenRegion second) {
+    std::vector<GuestMemory::GivenRegion> regions;
+    regions.push_back(std::move(first));
+    regions.push_back(std::move(second));
+    return GuestMemory::map(std::move(regions));
+  }
+
+  UniqueFd one_ = file(4 * kMiB);
+  UniqueFd two_ = file(kMiB);
+};
+
+TEST_F(GivenGuestMemoryTest, RegionsLieInTheirFilesWhereTheirOffsetsSay) {
+  GuestMemory memory =
+      testing::must(map(region(0, 2 * kMiB, one_, kMiB + kPage), region(kHole, kMiB, two_, 0)));
+  memory.span(GuestAddress(kPage), 1)->fill(std::byte{3});
+  memory.span(GuestAddress(kHole + kMiB - 1), 1)->fill(std::byte{4});
+  EXPECT_EQ(at(one_, kMiB + 2 * kPage), std::byte{3});
+  EXPECT_EQ(at(two_, kMiB - 1), std::byte{4});
+  EXPECT_FALSE(memory.span(GuestAddress(2 * kMiB), 1));
+  EXPECT_TRUE(memory.shared());
+  EXPECT_EQ(memory.total_size(), 3 * kMiB);
+
+  // They stay when the memory moves, and the files' owner may close them.
+  const GuestMemory moved = std::move(memory);
+  one_.reset();
+  std::byte byte{};
+  EXPECT_TRUE(moved.read(GuestAddress(kPage), std::span(&byte, 1)));
+  EXPECT_EQ(byte, std::byte{3});
+}
+
+TEST_F(GivenGuestMemoryTest, ReleasedPagesAreTakenFromTheFile) {
+  const GuestMemory memory =
+      testing::must(map(region(0, 2 * kMiB, one_, kMiB + kPage), region(kHole, kMiB, two_, 0)));
+  memory.span(GuestAddress(0), 2 * kMiB)->fill(std::byte{1});
+  EXPECT_EQ(memory.release(*memory.span(GuestAddress(kPage - 1), kPage + 2)), kPage);
+  EXPECT_EQ(at(one_, kMiB + 2 * kPage - 1), std::byte{1});
+  EXPECT_EQ(at(one_, kMiB + 2 * kPage), std::byte{0});
+  EXPECT_EQ(at(one_, kMiB + 3 * kPage), std::byte{1});
+}
+
+TEST_F(GivenGuestMemoryTest, ARegionThatItsFileDoesNotHoldIsRefused) {
+  const auto good = [this](std::uint64_t offset, std::uint64_t size) {
+    return map(region(0, size, one_, offset), region(kHole, kMiB, two_, 0)).has_value();
+  };
+  EXPECT_TRUE(good(0, 4 * kMiB));
+  EXPECT_TRUE(good(4 * kMiB - kPage, kPage));
+  EXPECT_FALSE(good(4 * kMiB, kPage)) << "past the end";
+  EXPECT_FALSE(good(kPage, 4 * kMiB)) << "its last page";
+  EXPECT_FALSE(good(std::uint64_t{0} - kPage, 2 * kPage)) << "around the end of all";
+  EXPECT_FALSE(good(100, kPage)) << "not whole pages";
+  EXPECT_FALSE(map(region(0, kMiB, UniqueFd(), 0), region(kHole, kMiB, two_, 0))) << "no file";
+  EXPECT_FALSE(map(region(0, kMiB, one_, 0), region(0, kMiB, two_, 0))) << "one on another";
+}
+
+TEST_F(GivenGuestMemoryTest, ARegionMayBeginWithinAHugePage) {
+  UniqueFd huge(::memfd_create("given", MFD_CLOEXEC | MFD_HUGETLB));
+  if (!huge.valid() || ::ftruncate(huge.get(), static_cast<off_t>(4 * kMiB)) != 0) {
+    GTEST_SKIP() << "no huge pages on this host";
+  }
+  const auto made = map(region(0, kMiB, huge, kMiB), region(kHole, kMiB, two_, 0));
+  if (!made) GTEST_SKIP() << "no huge pages are set aside: " << made.error().message;
+  EXPECT_EQ(made->page_bytes(), 2 * kMiB);
+  EXPECT_TRUE(made->span(GuestAddress(kMiB - 1), 1));
 }
 
 TEST(GuestMemoryRegionsTest, WrongOnesAreRefused) {

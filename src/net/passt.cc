@@ -146,7 +146,7 @@ constexpr std::array<unsigned char, 46> kHello = {
     0x02, 0,    0,    0,    0,    0x01, 0,    0,    0,    0,              // from
     0,    0,    0,    0,    0,    0,    169,  254,  77,   77};            // for
 
-/// Whether somebody else listens there already: passt itself goes on without that port.
+/// Whether another process listens there already: passt itself goes on without that port.
 Status check_port(const PortForward& forward, int family) {
   const bool tcp = forward.protocol == PortForward::Protocol::kTcp;
   const bool v6 = family == AF_INET6;

@@ -144,7 +144,7 @@ TEST(PasstTest, HasTheLimitOfDescriptorsThatWeWereStartedWith) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-// passt is content with one of the two, and the other's callers find somebody else.
+// passt is content with one of the two, and the other's callers find another program.
 TEST(PasstTest, APortThatIsTakenByOneVersionOfIpOnly) {
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
     const bool tcp = protocol == Protocol::kTcp;

@@ -172,8 +172,10 @@ Status Tap::open_by_name(const TapSource& source) {
   const bool existed = interface->exists();
   for (unsigned i = 0; i < source.pairs; ++i) {
     UniqueFd fd(::open(kDevice, O_RDWR | O_NONBLOCK | O_CLOEXEC));
-    if (!fd.valid()) {
-      return fail_errno(fmt::format("--net: tap={}: cannot open {}", name_, kDevice));
+    if (!fd.valid()) {  // the host's own device, not a file that was asked for
+      const Status failed =
+          fail_errno(fmt::format("--net: tap={}: cannot open {}", name_, kDevice));
+      return fail(failed.error().message, ENODEV);
     }
     int error = attach(fd, source.pairs > 1 ? IFF_MULTI_QUEUE : 0);
     // A tap that was made for several queues may be used with one.
@@ -235,7 +237,8 @@ Status Tap::set_up(const TapSource& source) {
       }
     }
   }
-  // Without rights it may have been brought up already, or be somebody else's to bring up (fd=).
+  // Without rights it may have been brought up already, or be for another process to bring up
+  // (fd=).
   const auto up = interface->is_up();
   if (!up || !*up) {
     if (auto brought = interface->bring_up(); !brought && source.fds.empty()) {

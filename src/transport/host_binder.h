@@ -1,35 +1,25 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "bus/io_event_match.h"
+#include "virtio/queue/server.h"
 
 namespace bellhop {
-
-enum class DoorbellSpace : std::uint8_t { kMemory, kPorts };
-
-/// Which guest writes ring a doorbell.
-struct DoorbellMatch {
-  DoorbellSpace space = DoorbellSpace::kMemory;
-  std::uint64_t address = 0;
-  std::uint32_t length = 0;                ///< bytes; 0: any width
-  std::optional<std::uint64_t> datamatch;  ///< only this value; not with length 0
-  /// When it is attached: its queue cannot do without, so that it may have what is kept for such.
-  bool needed = false;
-  friend bool operator==(const DoorbellMatch&, const DoorbellMatch&) = default;
-};
 
 /// What transports need of the host to turn doorbells and interrupts into eventfds. The machine
 /// implements it over its hypervisor. Control path; any thread, several at once; must not call back
 /// into a transport.
 class HostBinder {
  public:
-  /// Has writes that match signal `doorbell`. Errors: the host has no room for another, or does not
-  /// know such a match.
-  virtual Status attach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) = 0;
-  virtual void detach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) noexcept = 0;
+  /// Has writes that match signal `doorbell`, of a queue that `server` serves: if that is not the
+  /// device, the queue cannot do without, and may have what is kept for such. Errors: the host has
+  /// no room for another, or does not know such a match.
+  virtual Status attach_doorbell(const EventFd& doorbell, const IoEventMatch& match,
+                                 Server server) = 0;
+  virtual void detach_doorbell(const EventFd& doorbell, const IoEventMatch& match) noexcept = 0;
 
   /// A GSI number that stands for one message-signalled interrupt. Errors: the host's table is
   /// full.

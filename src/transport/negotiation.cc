@@ -18,7 +18,7 @@ constexpr std::uint8_t kDriverBits =
 Result<std::unique_ptr<Negotiation>> Negotiation::create(std::unique_ptr<VirtioDevice> device,
                                                          DeviceWiring wiring, TransportHost& host) {
   std::unique_ptr<Negotiation> negotiation(new Negotiation(host));
-  auto life = DeviceLife::create(std::move(device), std::move(wiring), *negotiation);
+  auto life = DeviceLife::create(std::move(device), std::move(wiring), host, *negotiation);
   if (!life) return forward(life);
   negotiation->life_ = std::move(*life);
   return negotiation;

@@ -11,13 +11,9 @@
 
 namespace bellhop {
 
-/// What a transport does for the device behind its registers. Called with the device's lock held,
-/// except where a call says otherwise.
-class TransportHost {
+/// What a transport does for the device behind its registers.
+class TransportHost : public DoorbellHost {
  public:
-  virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
-  virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
-  [[nodiscard]] virtual bool doorbells_reachable() const noexcept = 0;
   /// The device was reset, and its status is about to read 0: the transport forgets its vectors and
   /// its interrupt status. Without the device's lock.
   virtual void device_was_reset() noexcept = 0;
@@ -31,7 +27,7 @@ class TransportHost {
 
 /// The status register and the feature words of a virtio device (virtio 1.3, 2.1, 2.2, 3.1), before
 /// the device's life. A transport decodes register accesses and calls this. Any thread.
-class Negotiation final : private DeviceSurroundings {
+class Negotiation final : private DeviceListener {
  public:
   /// Errors: no eventfds left.
   static Result<std::unique_ptr<Negotiation>> create(std::unique_ptr<VirtioDevice> device,
@@ -68,15 +64,6 @@ class Negotiation final : private DeviceSurroundings {
  private:
   explicit Negotiation(TransportHost& host) noexcept : host_(host) {}
 
-  Status arm_doorbell(unsigned queue, const EventFd& doorbell) override {
-    return host_.arm_doorbell(queue, doorbell);
-  }
-  void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override {
-    host_.disarm_doorbell(queue, doorbell);
-  }
-  [[nodiscard]] bool doorbells_reachable() const noexcept override {
-    return host_.doorbells_reachable();
-  }
   void needs_reset() noexcept override;
   void config_changed() noexcept override;
   void reset_locked();

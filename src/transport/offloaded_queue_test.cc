@@ -13,7 +13,7 @@ using namespace virtio;
 using testing::eventually;
 using testing::TransportFixture;
 
-/// A device whose queues somebody outside of its process serves: the kernel, in real life.
+/// A device whose queues are served outside of its process, by the kernel for example.
 class OffloadedQueueTest : public ::testing::TestWithParam<TransportFixture::Kind> {
  protected:
   void SetUp() override { fixture_.echo->wants = Server::kKernel; }

@@ -32,11 +32,11 @@ Result<std::unique_ptr<VhostHandle>> open_vhost(const char* device, const char* 
     case ENOENT:
     case ENODEV:
     case ENXIO:
-      return fail(fmt::format("{} is missing (modprobe {})", device, module), error);
+      return fail(fmt::format("{} is missing (modprobe {})", device, module), ENODEV);
     case EACCES:
     case EPERM:
       return fail(fmt::format("{} may not be opened (it is for root, or for its group)", device),
-                  error);
+                  EPERM);
     default:
       return fail_errno(fmt::format("cannot open {}", device), error);
   }

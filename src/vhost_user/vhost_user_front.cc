@@ -166,7 +166,7 @@ Status VhostUserFront::begin(std::uint64_t features) {
 Status VhostUserFront::set_memory(const GuestMemory& memory) {
   if (memory_ == &memory) return {};
   const auto regions = memory.regions();
-  if (regions.size() > kMaxRegions || !memory.fd().valid()) {
+  if (regions.size() > kMaxRegions || !memory.shared()) {
     return fail("the guest's memory cannot be shared with another process", EINVAL);
   }
   MemoryTable table;
@@ -177,7 +177,7 @@ Status VhostUserFront::set_memory(const GuestMemory& memory) {
                         .size = regions[i].size,
                         .user_address = address_of(regions[i].host),
                         .mmap_offset = regions[i].file_offset};
-    fds[i] = memory.fd().get();
+    fds[i] = regions[i].fd;
   }
   const auto bytes =
       std::as_bytes(std::span(&table, 1))

@@ -26,11 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const GuestMemory memory = bellhop::testing::make_memory();
   static BlkRequest request;
   if (size < 10) return 0;
-  const BlockLimits limits{.capacity = std::uint64_t{data[0]} << 16,
-                           .logical_block = (data[1] & 1) != 0 ? 4096U : 512U,
-                           .read_only = (data[1] & 2) != 0,
-                           .can_discard = true,
-                           .can_write_zeroes = true};
+  const BlkRules rules{.capacity = std::uint64_t{data[0]} << 16,
+                       .logical_block = (data[1] & 1) != 0 ? 4096U : 512U,
+                       .read_only = (data[1] & 2) != 0,
+                       .discard = (data[7] & 1) != 0,
+                       .write_zeroes = (data[7] & 2) != 0};
   constexpr GuestAddress kData{0x800000};
   memory.span(kData, size)->copy_in(std::as_bytes(std::span(data, size)).subspan(8));
 
@@ -60,20 +60,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       return 0;
   }
 
-  const BlkPlan plan =
-      parse_blk_request(request, limits, limits.capacity, (data[7] & 1) != 0, (data[7] & 2) != 0);
+  const BlkPlan plan = parse_blk_request(request, rules);
   if (plan.kind == BlkPlan::Kind::kIo && plan.op != BlockOp::kFlush) {
-    check(plan.length != 0 && plan.length % limits.logical_block == 0);
-    check(plan.offset % limits.logical_block == 0);
-    check(plan.offset <= limits.capacity && plan.length <= limits.capacity - plan.offset);
+    check(plan.length != 0 && plan.length % rules.logical_block == 0);
+    check(plan.offset % rules.logical_block == 0);
+    check(plan.offset <= rules.capacity && plan.length <= rules.capacity - plan.offset);
     check(total_bytes(request.data) == plan.length);
-    check(plan.op == BlockOp::kRead || !limits.read_only);
+    check(plan.op == BlockOp::kRead || !rules.read_only);
   }
   if (plan.kind == BlkPlan::Kind::kSegments) {
-    check(plan.segments <= kBlkMaxDiscardSegments && !limits.read_only);
+    check(plan.segments <= kBlkMaxDiscardSegments && !rules.read_only);
     for (std::uint32_t i = 0; i < plan.segments; ++i) {
       const BlkRange& range = request.ranges[i];
-      check(range.offset <= limits.capacity && range.length <= limits.capacity - range.offset);
+      check(range.offset <= rules.capacity && range.length <= rules.capacity - range.offset);
     }
   }
   if (plan.kind != BlkPlan::Kind::kDrop) check(request.status_byte.size() == 1);

@@ -20,90 +20,13 @@
 #include <thread>
 #include <vector>
 
+#include "tests/integration/cli_fixture.h"
+
 namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-struct Outcome {
-  int status = -1;  ///< exit status, or 128 + signal
-  std::string out;
-  std::string err;
-};
-
-class CliTest : public testing::Test {
- protected:
-  CliTest()
-      : folder_(fs::path(testing::TempDir()) / ("bellhop-cli-" + std::to_string(::getpid()))) {
-    fs::create_directories(folder_);
-    image_ = make_file("disk.img", 1 << 20);
-    kernel_ = make_file("kernel", 4096);
-  }
-  ~CliTest() override { fs::remove_all(folder_); }
-
-  std::string make_file(const std::string& name, std::uintmax_t bytes) {
-    const fs::path path = folder_ / name;
-    std::ofstream(path).close();
-    fs::resize_file(path, bytes);
-    return path.string();
-  }
-  static std::string contents(const fs::path& path) {
-    std::ostringstream text;
-    text << std::ifstream(path).rdbuf();
-    return text.str();
-  }
-
-  pid_t start(
-      const std::vector<std::string>& arguments, const std::function<void()>& in_child = [] {}) {
-    const std::string out = (folder_ / "out").string();
-    const std::string err = (folder_ / "err").string();
-    std::vector<char*> argv = {const_cast<char*>(BELLHOP_EXECUTABLE)};
-    for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      ::signal(SIGINT, SIG_DFL);  // a test that runs in a shell's background has it ignored
-      ::signal(SIGHUP, hangup_);
-      ::dup2(::open("/dev/null", O_RDONLY), 0);
-      ::dup2(::open(output_.empty() ? out.c_str() : output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
-                    0600),
-             1);
-      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
-      in_child();
-      for (const int fd : closed_) ::close(fd);
-      ::execv(argv[0], argv.data());
-      ::_exit(126);
-    }
-    return pid;
-  }
-  Outcome finish(pid_t pid) {
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            contents(folder_ / "out"), contents(folder_ / "err")};
-  }
-  Outcome bellhop(const std::vector<std::string>& arguments) { return finish(start(arguments)); }
-
-  void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {
-    const Outcome outcome = bellhop(arguments);
-    EXPECT_EQ(outcome.status, 2) << complaint;
-    EXPECT_THAT(outcome.err, HasSubstr(complaint));
-    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
-    EXPECT_EQ(outcome.out, "");
-  }
-  void expect_run_refused(std::vector<std::string> arguments, const std::string& complaint) {
-    arguments.insert(arguments.begin(), {"run", "--kernel", kernel_});
-    expect_refused(arguments, complaint);
-  }
-
-  fs::path folder_;
-  std::string output_;       ///< standard output, where it is not a file of ours
-  std::vector<int> closed_;  ///< descriptors that the program is started without
-  sighandler_t hangup_ = SIG_DFL;
-  std::string image_;
-  std::string kernel_;
-};
 
 TEST_F(CliTest, HelpAndVersionAreDone) {
   for (const std::vector<std::string>& arguments :
@@ -250,13 +173,6 @@ TEST_F(CliTest, MeasuresTheEngineWithoutAVm) {
 }
 
 #ifdef BELLHOP_BENCH_GUEST
-
-class CliMachineTest : public CliTest {
- protected:
-  void SetUp() override {
-    if (::access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "this host has no /dev/kvm for us";
-  }
-};
 
 TEST_F(CliMachineTest, RunsTheBenchGuestAndWritesStatistics) {
   const std::string stats = (folder_ / "stats.json").string();

@@ -43,7 +43,7 @@ class View {
   }
   [[nodiscard]] const char* transport() const {
     if (has(Vmm::kInprocess)) return "eventfds";
-    return driver_name(report_.setting.transport);
+    return to_string(report_.setting.transport);
   }
   [[nodiscard]] std::string caption(Vmm vmm) const {
     const BlkSetting& setting = report_.setting;

@@ -19,7 +19,7 @@ struct CpuSample {
   struct Thread {
     std::uint64_t cpu_ns = 0;
     std::uint64_t context_switches = 0;
-    /// Times that it was woken by somebody on another CPU than the one on which it then ran.
+    /// Times that it was woken from another CPU than the one on which it then ran.
     /// Nothing where the kernel does not count them.
     std::optional<std::uint64_t> remote_wakeups;
     /// Of cpu_ns, in the kernel: its tick's estimate, in hundredths of a second.

@@ -14,10 +14,6 @@ std::string guest_words(TransportKind transport) {
   return transport == TransportKind::kPciTransitional ? " transport=legacy" : "";
 }
 
-const char* driver_name(TransportKind transport) {
-  return transport == TransportKind::kPciTransitional ? "legacy" : to_string(transport);
-}
-
 std::string inherited_file(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,

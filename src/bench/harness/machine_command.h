@@ -26,8 +26,6 @@ struct Launch {
 /// What the bench guest must be told to drive its devices this way; begins with a blank if not
 /// empty.
 std::string guest_words(TransportKind transport);
-/// The driver that the guest uses, in figures and tables: pci, legacy or mmio.
-const char* driver_name(TransportKind transport);
 
 /// The command line of a machine without devices: the bench guest with `cmdline`, the CPUs of
 /// `plan`, an I/O thread "io0", and statistics to kStatsFd.

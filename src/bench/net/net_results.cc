@@ -21,7 +21,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"guest", is_tcp ? "linux" : "bench"},
       {"vcpus", 1},
       {"device", "net"},
-      {"transport", driver_name(setting.transport)},
+      {"transport", to_string(setting.transport)},
       {"ring", "split"},
       {"queues", 1},
       {"workload", to_string(cell.workload)},

@@ -67,7 +67,7 @@ class View {
     return fmt::format(
         "virtio-net over {}, tap, 1 vCPU, 1 pair of queues{}, placement {}{}; median of "
         "{} x {:g} s",
-        driver_name(setting.transport), setting.gro ? "" : ", gro=off", to_string(group_.placement),
+        to_string(setting.transport), setting.gro ? "" : ", gro=off", to_string(group_.placement),
         setting.end_cpus.empty() ? "" : ", other end on CPU " + format_cpu_list(setting.end_cpus),
         setting.repeats, setting.seconds);
   }

@@ -17,7 +17,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"vcpus", cell.vcpus},
       {"device", "blk"},
       {"transport",
-       cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(driver_name(setting.transport))},
+       cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(to_string(setting.transport))},
       {"ring", "split"},
       {"queues", cell.vcpus},
       {"workload", to_string(cell.workload)},

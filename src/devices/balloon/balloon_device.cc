@@ -1,11 +1,11 @@
 #include "devices/balloon/balloon_device.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "devices/balloon/balloon_queue.h"
 #include "virtio/abi/balloon.h"
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -65,18 +65,16 @@ void BalloonDevice::read_config(std::uint32_t offset, std::span<std::byte> data)
                              .actual = actual_pages_.load(std::memory_order_relaxed),
                              .free_page_hint_cmd_id = 0,
                              .poison_val = poison_.load(std::memory_order_relaxed)};
-  const auto bytes = std::as_bytes(std::span(&config, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(config, offset, data);
 }
 
 void BalloonDevice::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
   // Whole (5.5.5), or byte by byte, as legacy drivers write.
   const auto put = [&](std::size_t at, std::atomic<std::uint32_t>& field) {
-    if (offset < at || offset + data.size() > at + sizeof(std::uint32_t)) return false;
-    std::uint32_t value = field.load(std::memory_order_relaxed);
-    std::memcpy(reinterpret_cast<std::byte*>(&value) + (offset - at), data.data(), data.size());
-    field.store(value, std::memory_order_relaxed);
-    return true;
+    const auto written =
+        write_config_field(at, field.load(std::memory_order_relaxed), offset, data);
+    if (written) field.store(*written, std::memory_order_relaxed);
+    return written.has_value();
   };
   if (data.size() == 1 || data.size() == sizeof(std::uint32_t)) {
     if (put(offsetof(BalloonConfig, actual), actual_pages_)) return;

@@ -36,7 +36,7 @@ constexpr unsigned kDeflate = kBalloonDeflateQueue;
 /// What the kernel says the memory takes.
 std::uint64_t host_bytes(const GuestMemory& memory) {
   struct stat info {};
-  EXPECT_EQ(::fstat(memory.fd().get(), &info), 0);
+  EXPECT_EQ(::fstat(memory.regions().front().fd, &info), 0);
   return static_cast<std::uint64_t>(info.st_blocks) * 512;
 }
 
@@ -450,9 +450,12 @@ TEST(BalloonHugePagesTest, OnlyWholePagesOfTheHostGo) {
   if (free_pages < 3) GTEST_SKIP() << "the host has no huge pages to spare";
   constexpr std::uint64_t kHuge = 2 * kMiB;
   constexpr std::uint32_t kPages = kHuge / kBalloonPageBytes;
-  const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), 3 * kHuge}};
-  DeviceFixture fixture(NotifyMode::kIoEventFd,
-                        must(GuestMemory::create(regions, MemoryBacking::kHugePages)));
+  // Of somebody else's file: pages that the machine set aside for itself stay.
+  UniqueFd file(::memfd_create("given", MFD_CLOEXEC | MFD_HUGETLB));
+  ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(3 * kHuge)), 0);
+  std::vector<GuestMemory::GivenRegion> regions;
+  regions.push_back({{GuestAddress(0), 3 * kHuge}, std::move(file), 0});
+  DeviceFixture fixture(NotifyMode::kIoEventFd, must(GuestMemory::map(std::move(regions))));
   fixture.serve(
       std::make_unique<BalloonDevice>(fixture.memory, BalloonOptions{.free_page_reporting = true}));
   fixture.start();

@@ -31,10 +31,10 @@ BalloonStatsQueue::~BalloonStatsQueue() {
 
 void BalloonStatsQueue::drain() noexcept {
   if (runner_.pop(chain_) != Pop::kChain) return;
-  if (old_.exchange(false) && taken_) {
+  if (due_.exchange(false) && taken_) {
     taken_ = false;
     runner_.complete(chain_, 0);
-    // One that is offered already has to wait its time too.
+    // A driver may offer a second buffer: it is kept for an interval of its own.
     if (runner_.pop(chain_) != Pop::kChain) return;
   }
   if (!taken_) {
@@ -50,7 +50,7 @@ void BalloonStatsQueue::drain() noexcept {
 }
 
 void BalloonStatsQueue::on_timer() noexcept {
-  old_ = true;
+  due_ = true;
   runner_.wake();
 }
 

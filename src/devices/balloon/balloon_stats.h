@@ -39,8 +39,15 @@ class BalloonStats {
   std::array<std::atomic<std::uint64_t>, kNames.size()> values_{};
 };
 
-/// The statistics queue: a buffer of the driver's waits in the ring until its contents have become
-/// old. Giving it back is the question for new ones (5.5.6.3).
+/// The statistics queue (virtio 1.3, 5.5.6.3). The protocol runs backwards:
+///
+/// 1. the driver offers one buffer that already holds statistics;
+/// 2. the device reads them and keeps the buffer;
+/// 3. after the interval it returns the buffer, which asks the driver for new ones;
+/// 4. the driver fills the buffer anew and offers it again.
+///
+/// A buffer that is kept is not held here: it is rewound, so that a reset or a pause need not wait
+/// for the interval. The queue is parked until the timer fires.
 ///
 /// On the queue's I/O thread, or under the runner's queue lock.
 class BalloonStatsQueue final : public QueueHandler, private TimerHandler {
@@ -59,8 +66,8 @@ class BalloonStatsQueue final : public QueueHandler, private TimerHandler {
   BalloonDevice& device_;
   QueueRunner& runner_;
   DescriptorChain chain_;
-  bool taken_ = false;            ///< the statistics of the next chain have been looked at
-  std::atomic<bool> old_{false};  ///< ... and are to be asked for again
+  bool taken_ = false;            ///< step 2 is done for the chain at the ring's head
+  std::atomic<bool> due_{false};  ///< the interval is over: step 3
 };
 
 }  // namespace bellhop

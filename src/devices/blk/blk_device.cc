@@ -5,6 +5,7 @@
 #include "devices/blk/blk_queue.h"
 #include "devices/blk/blk_request.h"
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -55,17 +56,18 @@ void BlkDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noe
   BlkConfig config = config_;
   config.capacity = capacity() / kBlkSectorBytes;
   config.writeback = writeback_.load(std::memory_order_relaxed) ? 1 : 0;
-  const auto bytes = std::as_bytes(std::span(&config, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(config, offset, data);
 }
 
 void BlkDevice::write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept {
   // 5.2.4: writeback is the only field that a driver may write.
-  if (offset != offsetof(BlkConfig, writeback) || data.size() != 1) {
+  const auto written =
+      write_config_field<std::uint8_t>(offsetof(BlkConfig, writeback), 0, offset, data);
+  if (!written) {
     counters_.guest_faults.add();
     return;
   }
-  writeback_.store(data[0] != std::byte{0}, std::memory_order_relaxed);
+  writeback_.store(*written != 0, std::memory_order_relaxed);
 }
 
 Status BlkDevice::look_at_capacity() {

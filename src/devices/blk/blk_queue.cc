@@ -11,8 +11,11 @@ using namespace virtio;
 BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features)
     : device_(device),
       runner_(runner),
-      discard_((features & feature_mask(kBlkFeatureDiscard)) != 0),
-      write_zeroes_((features & feature_mask(kBlkFeatureWriteZeroes)) != 0),
+      rules_{.capacity = device.capacity(),
+             .logical_block = device.backend_->limits().logical_block,
+             .read_only = device.backend_->limits().read_only,
+             .discard = (features & feature_mask(kBlkFeatureDiscard)) != 0,
+             .write_zeroes = (features & feature_mask(kBlkFeatureWriteZeroes)) != 0},
       can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
@@ -92,8 +95,8 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
 }
 
 void BlkQueue::begin(BlkRequest& request) noexcept {
-  const BlkPlan plan = parse_blk_request(request, device_.backend_->limits(), device_.capacity(),
-                                         discard_, write_zeroes_);
+  rules_.capacity = device_.capacity();  // may change at any time
+  const BlkPlan plan = parse_blk_request(request, rules_);
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
       // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.

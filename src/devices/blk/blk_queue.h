@@ -38,8 +38,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
 
   BlkDevice& device_;
   QueueRunner& runner_;
-  bool discard_;
-  bool write_zeroes_;
+  BlkRules rules_;
   bool can_flush_;
   std::unique_ptr<BlockQueue> io_;
   std::unique_ptr<BlkRequest[]> pool_;

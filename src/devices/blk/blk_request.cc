@@ -32,8 +32,8 @@ bool on_disk(std::uint64_t offset, std::uint64_t length, std::uint64_t capacity)
 constexpr std::uint64_t kSectorLimit = UINT64_MAX / kBlkSectorBytes;
 
 BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_t data_bytes,
-                      BlockOp op, const BlockLimits& limits, std::uint64_t capacity) noexcept {
-  if (limits.read_only) return refuse(kBlkStatusIoError);
+                      BlockOp op, const BlkRules& rules) noexcept {
+  if (rules.read_only) return refuse(kBlkStatusIoError);
   if (data_bytes == 0 || data_bytes % sizeof(BlkDiscardSegment) != 0 ||
       data_bytes / sizeof(BlkDiscardSegment) > kBlkMaxDiscardSegments) {
     return refuse(kBlkStatusIoError);
@@ -52,9 +52,9 @@ BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_
     }
     const std::uint64_t length = std::uint64_t{segment.num_sectors} * kBlkSectorBytes;
     if (segment.num_sectors > kBlkMaxDiscardSectors || segment.sector > kSectorLimit ||
-        !on_disk(segment.sector * kBlkSectorBytes, length, capacity) ||
-        segment.sector * kBlkSectorBytes % limits.logical_block != 0 ||
-        length % limits.logical_block != 0) {
+        !on_disk(segment.sector * kBlkSectorBytes, length, rules.capacity) ||
+        segment.sector * kBlkSectorBytes % rules.logical_block != 0 ||
+        length % rules.logical_block != 0) {
       return refuse(kBlkStatusIoError);
     }
     request.ranges[i] = {segment.sector * kBlkSectorBytes, length, unmap};
@@ -64,8 +64,7 @@ BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_
 
 }  // namespace
 
-BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::uint64_t capacity,
-                          bool discard_negotiated, bool write_zeroes_negotiated) noexcept {
+BlkPlan parse_blk_request(BlkRequest& request, const BlkRules& rules) noexcept {
   DescriptorChain& chain = request.chain;
   request.data = {};
   request.written = 0;
@@ -88,14 +87,14 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::u
     case kBlkTypeIn:
     case kBlkTypeOut: {
       const bool write = header.type == kBlkTypeOut;
-      if (write && limits.read_only) return refuse(kBlkStatusIoError);
+      if (write && rules.read_only) return refuse(kBlkStatusIoError);
       const std::uint64_t bytes = write ? out_bytes : in_bytes;
       // Data in the other direction has no meaning in these requests.
       if ((write ? in_bytes : out_bytes) != 0) return refuse(kBlkStatusIoError);
       if (header.sector > kSectorLimit) return refuse(kBlkStatusIoError);
       const std::uint64_t offset = header.sector * kBlkSectorBytes;
-      if (bytes == 0 || bytes % limits.logical_block != 0 || offset % limits.logical_block != 0 ||
-          !on_disk(offset, bytes, capacity)) {
+      if (bytes == 0 || bytes % rules.logical_block != 0 || offset % rules.logical_block != 0 ||
+          !on_disk(offset, bytes, rules.capacity)) {
         return refuse(kBlkStatusIoError);
       }
       if (write) {
@@ -113,17 +112,17 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::u
               .length = bytes};
     }
     case kBlkTypeFlush:
-      if (limits.read_only) return refuse(kBlkStatusOk);
+      if (rules.read_only) return refuse(kBlkStatusOk);
       return {.kind = BlkPlan::Kind::kIo, .op = BlockOp::kFlush};
     case kBlkTypeGetId:
       if (in_bytes == 0) return refuse(kBlkStatusIoError);
       return {.kind = BlkPlan::Kind::kGetId};
     case kBlkTypeDiscard:
-      if (!discard_negotiated) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kDiscard, limits, capacity);
+      if (!rules.discard) return refuse(kBlkStatusUnsupported);
+      return plan_segments(request, raw.size(), out_bytes, BlockOp::kDiscard, rules);
     case kBlkTypeWriteZeroes:
-      if (!write_zeroes_negotiated) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kWriteZeroes, limits, capacity);
+      if (!rules.write_zeroes) return refuse(kBlkStatusUnsupported);
+      return plan_segments(request, raw.size(), out_bytes, BlockOp::kWriteZeroes, rules);
     default:
       return refuse(kBlkStatusUnsupported);
   }

@@ -61,11 +61,18 @@ struct BlkRequest : BlockIo {
   BlkRequest* next_free = nullptr;
 };
 
-/// Reads the header of `request.chain` (virtio 1.3, 5.2.6), checks it against the disk, cuts header
-/// and status byte off the data buffers, and says what to do. Never trusts a byte twice. Legacy
-/// framing is not assumed: header and data may share buffers. `capacity` is the disk's now, in
-/// bytes.
-BlkPlan parse_blk_request(BlkRequest& request, const BlockLimits& limits, std::uint64_t capacity,
-                          bool discard_negotiated, bool write_zeroes_negotiated) noexcept;
+/// What a request must keep to.
+struct BlkRules {
+  std::uint64_t capacity = 0;                             ///< bytes; the disk's now
+  std::uint32_t logical_block = virtio::kBlkSectorBytes;  ///< bytes
+  bool read_only = false;
+  bool discard = false;  ///< negotiated
+  bool write_zeroes = false;
+};
+
+/// Reads the header of `request.chain` (virtio 1.3, 5.2.6), checks it against the rules, cuts
+/// header and status byte off the data buffers, and says what to do. Never trusts a byte twice.
+/// Legacy framing is not assumed: header and data may share buffers.
+BlkPlan parse_blk_request(BlkRequest& request, const BlkRules& rules) noexcept;
 
 }  // namespace bellhop

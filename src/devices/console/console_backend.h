@@ -19,7 +19,7 @@ class ConsoleBackend {
 
   /// Where it is, for people.
   [[nodiscard]] virtual std::string place() const = 0;
-  /// Whether somebody is there.
+  /// Whether a peer is there.
   [[nodiscard]] virtual bool connected() const noexcept = 0;
   /// While connected: what to wait for when read() or write() say -EAGAIN. -1: nothing is ever to
   /// be read; all is thrown away.
@@ -60,7 +60,7 @@ Result<std::unique_ptr<ConsoleBackend>> make_stdio_console(int input, int output
 Result<std::unique_ptr<ConsoleBackend>> make_file_console(const std::string& path);
 /// A Unix socket that listens at `path`: one client at a time, others wait. A socket that is left
 /// there by a program that died is replaced. Errors: the path is too long, something else's, or
-/// somebody listens there.
+/// another process listens there.
 Result<std::unique_ptr<ConsoleBackend>> make_socket_console(const std::string& path);
 /// A pseudo terminal; place() is the end that a terminal program opens. Errors: none left.
 Result<std::unique_ptr<ConsoleBackend>> make_pty_console();

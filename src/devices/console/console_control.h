@@ -63,7 +63,7 @@ class ConsoleControl {
  private:
   struct State {
     bool added = false;      ///< the driver has the port
-    bool told_open = false;  ///< it thinks that somebody is at the host's end
+    bool told_open = false;  ///< it thinks that a peer is at the host's end
     bool host_open = false;
     unsigned pending = 0;
   };

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
 
 #include "devices/console/console_wake.h"
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -85,8 +85,7 @@ void ConsoleDevice::read_config(std::uint32_t offset, std::span<std::byte> data)
                                   .rows = now.rows,
                                   .max_nr_ports = static_cast<std::uint32_t>(ports_.size()),
                                   .emerg_wr = 0};
-  const auto bytes = std::as_bytes(std::span(&config, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(config, offset, data);
 }
 
 void ConsoleDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {

@@ -104,7 +104,8 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
     console.ports.push_back(std::move(port));
   }
   if (console.ports.size() > ConsoleDevice::kMaxPorts) {
-    return fail(fmt::format("--console: at most {} ports", ConsoleDevice::kMaxPorts));
+    return fail(named_at(console.ports[ConsoleDevice::kMaxPorts].place,
+                         fmt::format("--console: at most {} ports", ConsoleDevice::kMaxPorts)));
   }
   return console;
 }

@@ -150,7 +150,7 @@ void ConsolePort::on_arrival() noexcept {
       if (came) {
         counters_.connects.add();
         attach();
-        // Another one may come: he is seen when this one has left.
+        // Another one may come: it is seen when this one has left.
         if (backend_->arrival() == ConsoleBackend::Arrival::kListener) arm(arrival_watch_);
       } else {
         // By the timer: who could not be let in is still at the door.
@@ -158,7 +158,7 @@ void ConsolePort::on_arrival() noexcept {
       }
     } else if (backend_->arrival() == ConsoleBackend::Arrival::kListener) {
       if (backend_->hung_up() && !failed_) {
-        // What he left unread was not wanted for all the time that another waits.
+        // What it left unread was not wanted for all the time that another waits.
         failed_ = true;
         lost_peer();
       } else {
@@ -250,7 +250,7 @@ void ConsolePort::arm(std::unique_ptr<FdWatch>& watch) noexcept {
   });
 }
 
-/// The driver has no buffers: that the peer leaves is to be seen all the same, if he has said
+/// The driver has no buffers: that the peer leaves is to be seen all the same, if it has said
 /// nothing before. Otherwise the buffers come first.
 void ConsolePort::watch_input() noexcept {
   const std::lock_guard<std::mutex> hold(lock_);

@@ -121,7 +121,7 @@ class ConsolePort final : private TimerHandler {
   std::mutex lock_;           // guards what follows, and backend_
   bool failed_ = false;       ///< the peer cannot be used any more; it is being left
   bool unread_ = false;       ///< there is something to read, or was when that was last looked at
-  bool input_ended_ = false;  ///< nothing more is to be read from him
+  bool input_ended_ = false;  ///< nothing more is to be read from the peer
   std::array<iovec, kMaxChainBuffers> parts_{};
   std::unique_ptr<FdWatch> readable_watch_;
   std::unique_ptr<FdWatch> writable_watch_;

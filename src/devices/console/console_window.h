@@ -7,7 +7,7 @@ namespace bellhop {
 
 class ConsoleDevice;
 
-/// The window in which somebody looks at a console: who knows its size says so here. It may be
+/// The window that shows a console: whatever knows its size says so here. It may be
 /// there before the device, and outlive it. Any thread.
 class ConsoleWindow {
  public:

@@ -10,7 +10,7 @@
 namespace bellhop {
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config, const DeviceHost& host) {
-  if (!host.memory->fd().valid()) {
+  if (!host.memory->shared()) {
     return fail("--fs: the guest's memory is not shared (--memory SIZE,shared)", EINVAL);
   }
   auto device =

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -34,8 +35,7 @@ FsDevice::FsDevice(const FsConfig& config, std::unique_ptr<VhostUserFront> front
 }
 
 void FsDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
-  const auto bytes = std::as_bytes(std::span(&space_, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(space_, offset, data);
 }
 
 void FsDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {

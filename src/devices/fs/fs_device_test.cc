@@ -319,7 +319,7 @@ TEST_F(FsDeviceTest, SharedEventsMakeNobodyWait) {
   }
   done.set_value();
   rescue.join();
-  EXPECT_FALSE(hung) << "somebody waited for what the back end has done";
+  EXPECT_FALSE(hung) << "a thread waited for what the back end has done";
   back_end.set_hook({});
   back_end.hang_up();
   ASSERT_TRUE(bring_up() == kUp || bring_up() == kUp);

@@ -15,7 +15,7 @@ namespace bellhop {
 /// Frames on their way to the host's stack as one: what Linux calls GRO, done where frames come
 /// from a guest. A tap takes one frame for each system call, and most of such a call is the host's
 /// whole network stack; a train of datagrams goes through both once. The host's stack takes it
-/// apart where somebody needs the datagrams by themselves, as it does with a guest's own trains.
+/// apart where a receiver needs the datagrams by themselves, as it does with a guest's own trains.
 ///
 /// Joined are UDP datagrams of one flow, one right behind the other, that leave their checksum to
 /// the host: the same bytes in Ethernet's and IP's header but for lengths, IPv4 without options and
@@ -60,7 +60,7 @@ class FrameTrain {
 
  private:
   /// Places to send from: a kernel takes 1024.
-  static constexpr std::size_t kMaxParts = 256;
+  static constexpr std::size_t kMaxParts = 512;
 
   /// A datagram that may be part of a train.
   struct Datagram {

@@ -80,6 +80,13 @@ void NetControl::drain() noexcept {
   runner_.yield();
 }
 
+/// The driver waits for an answer, and would take what lies there for one.
+std::uint32_t NetControl::malformed(DescriptorChain& chain) noexcept {
+  device_.control_counters_.refused.add();
+  const std::byte error{kNetControlError};
+  return static_cast<std::uint32_t>(BufferRun(chain.writable()).copy_in(0, {&error, 1}));
+}
+
 bool NetControl::execute(const BufferRun& request, std::size_t bytes) noexcept {
   NetControlHeader header{};
   if (bytes < sizeof header) return false;

@@ -11,6 +11,7 @@ class NetControl final : public QueueHandler {
 
   void drain() noexcept override;
   void submit() noexcept override {}
+  std::uint32_t malformed(DescriptorChain& chain) noexcept override;
 
   /// Carries out the command in the first `bytes` of `request`, all of them: false if it is
   /// unknown, malformed, out of range or was not negotiated. Then nothing has changed.

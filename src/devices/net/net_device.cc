@@ -10,6 +10,7 @@
 #include "devices/net/net_rx.h"
 #include "devices/net/net_tx.h"
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -106,8 +107,7 @@ void NetDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noe
   config.status = status_.load(std::memory_order_acquire);
   config.max_virtqueue_pairs = static_cast<std::uint16_t>(backend_->limits().pairs);
   config.mtu = options_.mtu;
-  const auto bytes = std::as_bytes(std::span(&config, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(config, offset, data);
 }
 
 void NetDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {

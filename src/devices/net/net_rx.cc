@@ -14,11 +14,13 @@ namespace {
 /// Frames before the other queues of the thread get their turn.
 constexpr unsigned kFramesInOneTurn = 64;
 constexpr std::size_t kLongest = kNetHeaderBytes + kMaxFrameBytes;
-/// Chains of one frame at most: 64 KiB in buffers of 1 KiB.
-constexpr std::size_t kMaxChains = 64;
+/// Chains of one frame at most. A driver of mergeable buffers may make them as short as it likes
+/// (5.1.6.3.1): the frame is dropped only if all of a ring does not hold it, or so many.
+constexpr std::size_t kMaxChains = 1024;
 static_assert((kMaxChains & (kMaxChains - 1)) == 0);
 /// Buffers offered to one read. The kernel takes 1024, but has to look at each.
-constexpr std::size_t kMaxBuffers = 256;
+constexpr std::size_t kMaxBuffers = kMaxChainBuffers;
+static_assert(kMaxBuffers < 1024);
 /// What a frame is expected to need at first: an Ethernet frame of the usual size.
 constexpr std::size_t kFirstGuess = kNetHeaderBytes + 1518;
 /// Received bytes that are worth being shown to the driver before the turn's end, so that it works
@@ -37,7 +39,8 @@ NetRx::NetRx(NetDevice& device, unsigned pair, QueueRunner& runner)
       runner_(runner),
       counters_(device.rx_counters_[pair]),
       mergeable_(device.negotiated(kNetFeatureMrgRxbuf)),
-      chains_(std::make_unique<DescriptorChain[]>(kMaxChains)),
+      max_chains_(std::min<std::size_t>(device.traits().queue_max_size, kMaxChains)),
+      chains_(std::make_unique<DescriptorChain[]>(max_chains_)),
       wanted_(kFirstGuess),
       room_(kMaxBuffers + 1),
       spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)) {}
@@ -201,8 +204,9 @@ void NetRx::deliver(std::size_t bytes) noexcept {
     const std::size_t part = std::min<std::size_t>(left, room);
     left -= part;
     runner_.complete(one, static_cast<std::uint32_t>(part), i + 1U < used ? Batch::kGoesOn : last);
-    first_ = (first_ + 1) % kMaxChains;
     --held_;
+    // From the same place again, where the next one may be in a cache still.
+    first_ = held_ == 0 ? 0 : (first_ + 1) & (max_chains_ - 1);
     held_bytes_ -= room;
   }
   counters_.frames.add();
@@ -243,7 +247,7 @@ void NetRx::park(std::size_t bytes, std::size_t in_chains) noexcept {
 NetRx::Next NetRx::unpark() noexcept {
   gather(parked_);
   if (held_bytes_ < parked_) {
-    if (held_ < kMaxChains && !patience_over_.load(std::memory_order_relaxed)) return Next::kWait;
+    if (held_ < max_chains_ && !patience_over_.load(std::memory_order_relaxed)) return Next::kWait;
     counters_.dropped_no_room.add();
     parked_ = 0;
     return Next::kFrame;
@@ -269,11 +273,13 @@ void NetRx::wait_for_frames() noexcept {
   }
 }
 
-DescriptorChain& NetRx::chain(std::size_t i) noexcept { return chains_[(first_ + i) % kMaxChains]; }
+DescriptorChain& NetRx::chain(std::size_t i) noexcept {
+  return chains_[(first_ + i) & (max_chains_ - 1)];
+}
 
 /// One chain more at hand; false if the driver has offered none, or no more can be held.
 bool NetRx::take() noexcept {
-  while (held_ < kMaxChains) {
+  while (held_ < max_chains_) {
     DescriptorChain& next = chain(held_);
     if (runner_.pop(next) != Pop::kChain) return false;
     if (next.writable_bytes() >= kNetHeaderBytes && next.writable().size() <= kMaxBuffers) {

@@ -72,7 +72,8 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
   bool mergeable_;
   std::unique_ptr<FdWatch> watch_;
 
-  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of kMaxChains
+  std::size_t max_chains_;                     ///< at hand; a power of two
+  std::unique_ptr<DescriptorChain[]> chains_;  ///< a ring of them
   std::size_t first_ = 0;
   std::size_t held_ = 0;
   std::size_t held_bytes_ = 0;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -40,8 +40,7 @@ VhostVsockDevice::VhostVsockDevice(std::string id, std::uint64_t cid,
 VhostVsockDevice::~VhostVsockDevice() = default;
 
 void VhostVsockDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
-  const auto bytes = std::as_bytes(std::span(&cid_, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(cid_, offset, data);
 }
 
 void VhostVsockDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {

@@ -1,9 +1,9 @@
 #include "devices/vsock/vsock_device.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "virtio/abi/ring.h"
+#include "virtio/device/config_space.h"
 
 namespace bellhop {
 
@@ -23,8 +23,7 @@ VsockDevice::~VsockDevice() { reset(); }
 
 void VsockDevice::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
   const VsockConfigSpace config{.guest_cid = options_.cid};
-  const auto bytes = std::as_bytes(std::span(&config, 1));
-  std::memcpy(data.data(), bytes.data() + offset, data.size());
+  read_config_space(config, offset, data);
 }
 
 void VsockDevice::write_config(std::uint32_t /*offset*/, std::span<const std::byte>) noexcept {

@@ -128,7 +128,7 @@ Status KvmVcpu::finish_io() {
     }
   }
   io_pending_ = false;
-  // Unless somebody kicks it: in the order of take_kick().
+  // Unless it is kicked: in the order of take_kick().
   std::atomic_ref<__u8>(run_->immediate_exit).store(0);
   if (kicked_.load()) std::atomic_ref<__u8>(run_->immediate_exit).store(1);
   return {};

@@ -9,10 +9,10 @@
 namespace bellhop {
 namespace {
 
-// Four pages below the IOAPIC and LAPIC, in the hole that guest RAM never covers. KVM on Intel
-// needs them to run real mode; elsewhere they are not used.
-constexpr std::uint64_t kIdentityMapAddress = 0xfffb'c000;
-constexpr unsigned long kTssAddress = 0xfffb'd000;
+// One page, then three.
+constexpr std::uint64_t kIdentityMapAddress = kHostPagesBegin;
+constexpr unsigned long kTssAddress = kHostPagesBegin + 0x1000;
+static_assert(kTssAddress + 0x3000 == kHostPagesEnd);
 
 std::string describe(const IoEventMatch& match) {
   return fmt::format("{} {:#x}, length {}{}", match.space == IoSpace::kPio ? "port" : "address",

@@ -18,9 +18,6 @@ namespace {
 #include "dsdt.hex"
 #include "pci.hex"
 
-constexpr std::uint32_t kLapicAddress = 0xfee0'0000;
-constexpr std::uint32_t kIoapicAddress = 0xfec0'0000;
-
 // 5.2.9. The fixed hardware is PM1 with the power button, and the timer.
 std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   constexpr std::uint16_t kLegacyDevices = 1U << 0U;
@@ -33,9 +30,10 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   constexpr std::uint32_t kTimer32 = 1U << 8U;
   constexpr std::uint32_t kResetRegister = 1U << 10U;
 
-  constexpr auto kEvent = static_cast<std::uint32_t>(AcpiPm::kBase + AcpiPm::kEventOffset);
-  constexpr auto kControl = static_cast<std::uint32_t>(AcpiPm::kBase + AcpiPm::kControlOffset);
-  constexpr auto kTimer = static_cast<std::uint32_t>(AcpiPm::kBase + AcpiPm::kTimerOffset);
+  constexpr auto kEvent = static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kEventOffset);
+  constexpr auto kControl =
+      static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kControlOffset);
+  constexpr auto kTimer = static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kTimerOffset);
 
   AcpiTable t("FACP", 6);
   t.put(static_cast<std::uint32_t>(facs));
@@ -65,7 +63,7 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   t.put<std::uint8_t>(0);
   t.put<std::uint32_t>(kWbinvd | kProcC1 | kNoSleepButton | kNoFixedRtc | kTimer32 |
                        kResetRegister);
-  t.port(ResetControl::kPort, 8);
+  t.port(kResetControlPorts.address, 8);
   t.put<std::uint8_t>(ResetControl::kSystemReset | ResetControl::kResetCpu);
   t.put<std::uint16_t>(0);
   t.put<std::uint8_t>(5);   // minor revision
@@ -86,7 +84,7 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
 std::vector<std::byte> make_madt(unsigned cpus) {
   constexpr std::uint16_t kActiveHighLevel = 0xd;
   AcpiTable t("APIC", 5);
-  t.put(kLapicAddress);
+  t.put(static_cast<std::uint32_t>(kLapic.address));
   t.put<std::uint32_t>(1);  // there are two 8259 as well
   for (unsigned i = 0; i < cpus; ++i) {
     t.put<std::uint8_t>(0);
@@ -98,7 +96,7 @@ std::vector<std::byte> make_madt(unsigned cpus) {
   t.put<std::uint8_t>(1);
   t.put<std::uint8_t>(12);
   t.put<std::uint16_t>(0);  // its id
-  t.put(kIoapicAddress);
+  t.put(static_cast<std::uint32_t>(kIoapic.address));
   t.put<std::uint32_t>(0);
   struct Override {
     std::uint8_t irq;

@@ -4,15 +4,11 @@
 #include <vector>
 
 #include "base/result.h"
-#include "machine/boot/memory_map.h"
+#include "machine/address_map.h"
 #include "memory/guest_memory.h"
 #include "transport/mmio/virtio_mmio_device.h"
 
 namespace bellhop {
-
-/// Where ACPI's tables lie: in the part of the legacy area in which kernels look for the root
-/// pointer when their boot protocol does not tell them.
-inline constexpr AddressRange kAcpiArea{0xe0000, 0x20000};
 
 /// MADT entries of one byte name the APICs; 255 is "all of them".
 inline constexpr unsigned kMaxAcpiCpus = 255;

@@ -16,14 +16,11 @@
 #include "machine/boot/memory_layout.h"
 #include "machine/platform/acpi_pm.h"
 #include "machine/platform/panic_port.h"
-#include "transport/pci/pci_root.h"
 
 namespace bellhop {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr AddressRange kEcam{0xd000'0000, PciRoot::kEcamBytes};
 
 class AcpiTablesTest : public ::testing::Test {
  protected:
@@ -135,22 +132,23 @@ TEST_F(AcpiTablesTest, AslAndCodeNameTheSameAddresses) {
   const auto rsdp = write_acpi_tables(memory_, {.cpus = 1, .ecam = kEcam, .virtio_mmio = {}});
   auto found = tables(rsdp->value());
   const std::string dsdt = disassemble("DSDT", found["DSDT"]);
-  EXPECT_EQ(AcpiPm::kBase, 0x600U);
-  EXPECT_EQ(AcpiPm::kPorts, 0x10U);
+  EXPECT_EQ(kAcpiPmPorts.address, 0x600U);
+  EXPECT_EQ(kAcpiPmPorts.size, 0x10U);
   EXPECT_THAT(dsdt, HasSubstr("0x0600,             // Range Minimum"));
-  EXPECT_EQ(PanicPort::kPort, 0x505U);
+  EXPECT_EQ(kPanicPorts.address, 0x505U);
   EXPECT_THAT(dsdt, HasSubstr("0x0505,             // Range Minimum"));
   EXPECT_EQ(AcpiPm::kSleepTypeOff, 5U);
   EXPECT_THAT(dsdt, HasSubstr("_S5"));
 
   const std::string pci = disassemble("SSDT", found["SSDT"]);
-  constexpr PciRoot::Window window = PciRoot::kMemoryWindow;
-  EXPECT_EQ(window.base, 0xe000'0000U);
-  EXPECT_EQ(window.bytes, 0x0800'0000U);
+  EXPECT_EQ(kPciMemory.address, 0xe000'0000U);
+  EXPECT_EQ(kPciMemory.size, 0x0800'0000U);
   EXPECT_THAT(pci, HasSubstr("0xE0000000,         // Range Minimum"));
   EXPECT_THAT(pci, HasSubstr("0xE7FFFFFF,         // Range Maximum"));
-  EXPECT_EQ(PciRoot::kPortWindow.base, 0x1000U);
+  EXPECT_EQ(kPciPorts.address, 0x1000U);
   EXPECT_THAT(pci, HasSubstr("0x1000,             // Range Minimum"));
+  EXPECT_EQ(kEcam.address, 0xd000'0000U);
+  EXPECT_EQ(kEcam.size, 0x10'0000U);
   EXPECT_THAT(pci, HasSubstr("0xD0000000,         // Address Base"));
   EXPECT_THAT(pci, HasSubstr("0x00100000,         // Address Length"));
 }

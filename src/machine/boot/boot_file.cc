@@ -12,17 +12,18 @@
 
 namespace bellhop {
 
-Result<BootFile> BootFile::open(const std::string& what, const std::string& path,
+Result<BootFile> BootFile::open(const std::string& option, const std::string& path,
                                 std::uint64_t limit, const std::string& limit_text) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) return fail_errno(fmt::format("{} {}", what, path));
+  if (!fd.valid()) return fail_errno(fmt::format("{}: cannot read {}", option, path));
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail_errno(fmt::format("{} {}", what, path));
-  if (!S_ISREG(status.st_mode)) return fail(fmt::format("{} {} is not a file", what, path));
+  if (::fstat(fd.get(), &status) != 0)
+    return fail_errno(fmt::format("{}: cannot read {}", option, path));
+  if (!S_ISREG(status.st_mode)) return fail(fmt::format("{}: {} is not a file", option, path));
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (size > limit) {
     return fail(
-        fmt::format("{} {} has {}, more than {}", what, path, format_size(size), limit_text));
+        fmt::format("{}: {} has {}, more than {}", option, path, format_size(size), limit_text));
   }
   return BootFile(std::move(fd), size);
 }

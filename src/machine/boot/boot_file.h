@@ -48,12 +48,13 @@ class BytesInMemory final : public BootBytes {
   std::span<const std::byte> bytes_;
 };
 
-/// A file of the user's. Its size is what it was when it was opened; somebody may make it shorter.
+/// A file of the user's. Its size is what it was when it was opened; another process may make it
+/// shorter.
 class BootFile final : public BootBytes {
  public:
-  /// `what` is "kernel" or "initrd". Errors, with both: it cannot be opened, is no file, or has
+  /// `option` asks for it. Errors, with both: it cannot be opened, is no file, or has
   /// more than `limit` bytes, for which `limit_text` stands.
-  static Result<BootFile> open(const std::string& what, const std::string& path,
+  static Result<BootFile> open(const std::string& option, const std::string& path,
                                std::uint64_t limit, const std::string& limit_text);
 
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }

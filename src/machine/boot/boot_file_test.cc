@@ -34,7 +34,7 @@ class BootFileTest : public ::testing::Test {
 
 TEST_F(BootFileTest, ReadsWhatIsWithin) {
   write("0123456789");
-  const BootFile file = must(BootFile::open("kernel", path_, 10, "ten"));
+  const BootFile file = must(BootFile::open("--kernel", path_, 10, "ten"));
   EXPECT_EQ(file.size(), 10U);
   std::array<char, 4> part{};
   ASSERT_TRUE(file.load(6, part));
@@ -46,17 +46,17 @@ TEST_F(BootFileTest, ReadsWhatIsWithin) {
 
 TEST_F(BootFileTest, TellsWhatIsWrong) {
   write("0123456789");
-  EXPECT_THAT(BootFile::open("kernel", path_, 9, "nine bytes").error().message,
+  EXPECT_THAT(BootFile::open("--kernel", path_, 9, "nine bytes").error().message,
               HasSubstr("more than nine bytes"));
-  EXPECT_THAT(BootFile::open("initrd", "/proc", 9, "").error().message,
-              HasSubstr("initrd /proc is not a file"));
-  EXPECT_FALSE(BootFile::open("initrd", "/nonexistent", 9, "").has_value());
+  EXPECT_THAT(BootFile::open("--initrd", "/proc", 9, "").error().message,
+              HasSubstr("--initrd: /proc is not a file"));
+  EXPECT_FALSE(BootFile::open("--initrd", "/nonexistent", 9, "").has_value());
 }
 
-// Row 35: somebody makes the file shorter while it is read.
+// Row 35: another process makes the file shorter while it is read.
 TEST_F(BootFileTest, Row35AFileThatShrinks) {
   write("0123456789");
-  const BootFile file = must(BootFile::open("kernel", path_, 10, "ten"));
+  const BootFile file = must(BootFile::open("--kernel", path_, 10, "ten"));
   std::filesystem::resize_file(path_, 5);
   std::array<char, 4> part{};
   EXPECT_TRUE(file.load(0, part));
@@ -69,7 +69,7 @@ TEST_F(BootFileTest, Row35AFileThatShrinks) {
   boot.initrd = "initrd";
   const auto loaded = load_kernel_image(memory, boot, BytesInMemory(kernel), file);
   ASSERT_FALSE(loaded.has_value());
-  EXPECT_THAT(loaded.error().message, HasSubstr("initrd initrd cannot be read to its end"));
+  EXPECT_THAT(loaded.error().message, HasSubstr("--initrd: initrd cannot be read to its end"));
 }
 
 TEST_F(BootFileTest, LinuxIsKnownByItsBannerWhereverThatLies) {

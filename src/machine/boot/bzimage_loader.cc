@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -21,11 +23,13 @@ constexpr std::uint64_t kCommandLine = 0x20000;
 // Offsets in the file's first sector, and the same in boot_params.
 constexpr std::size_t kHeaderBegin = 0x1f1;
 constexpr std::size_t kSetupSects = 0x1f1;
+constexpr std::size_t kSystemSize = 0x1f4;
 constexpr std::size_t kBootFlag = 0x1fe;
 constexpr std::size_t kJumpLength = 0x201;
 constexpr std::size_t kMagic = 0x202;
 constexpr std::size_t kVersion = 0x206;
 constexpr std::size_t kLoaderType = 0x210;
+constexpr std::size_t kLoadFlags = 0x211;
 constexpr std::size_t kInitrdAddress = 0x218;
 constexpr std::size_t kInitrdSize = 0x21c;
 constexpr std::size_t kCommandLineAddress = 0x228;
@@ -33,6 +37,7 @@ constexpr std::size_t kInitrdLimit = 0x22c;
 constexpr std::size_t kAlignment = 0x230;
 constexpr std::size_t kRelocatable = 0x234;
 constexpr std::size_t kXloadFlags = 0x236;
+constexpr std::size_t kCommandLineSize = 0x238;
 constexpr std::size_t kPreferredAddress = 0x258;
 constexpr std::size_t kInitSize = 0x260;
 constexpr std::size_t kHeaderNeeded = 0x264;
@@ -46,6 +51,9 @@ constexpr std::size_t kHeaderMost = 0x290;
 
 constexpr std::uint16_t kFirstWith64Bits = 0x020c;
 constexpr std::uint16_t kXlfKernel64 = 1;
+constexpr std::uint8_t kLoadedHigh = 1;
+constexpr std::uint64_t kParagraph = 16;                    // in which the size of the code is told
+constexpr std::uint64_t kMapped = std::uint64_t{4} << 30U;  // by the page tables
 constexpr std::uint8_t kLoaderUnknown = 0xff;
 constexpr std::uint64_t kEntry64 = 0x200;
 constexpr std::uint64_t kSector = 512;
@@ -90,7 +98,8 @@ struct Header {
   std::uint64_t load_address = 0;
   std::uint64_t init_size = 0;  ///< RAM that the kernel needs from there on until it has the map
   std::uint64_t initrd_limit = 0;
-  std::size_t end = 0;  ///< of the header, offset in the file
+  std::uint64_t cmdline_limit = 0;  ///< bytes, without the closing zero
+  std::size_t end = 0;              ///< of the header, offset in the file
 };
 
 /// `file` is the first part of a file of `file_bytes`, with all of its setup header.
@@ -102,36 +111,52 @@ Result<Header> parse(std::span<const std::byte> file, std::uint64_t file_bytes) 
         "has no 64-bit entry (boot protocol {}.{:02}): a 64-bit Linux of 3.8 or later is needed",
         version >> 8U, version & 0xffU));
   }
+  if ((field<std::uint8_t>(file, kLoadFlags) & kLoadedHigh) == 0) {
+    return fail("is a zImage, which runs below 640 KiB: a bzImage is needed");
+  }
   Header header;
   const auto sectors = field<std::uint8_t>(file, kSetupSects);
   header.code_offset = (std::uint64_t{sectors == 0 ? std::uint8_t{4} : sectors} + 1) * kSector;
   if (header.code_offset >= file_bytes) return fail("is cut short: there is no code in it");
+  const std::uint64_t code = field<std::uint32_t>(file, kSystemSize) * kParagraph;
+  const std::uint64_t there = file_bytes - header.code_offset;
+  if (code >= there + kParagraph) {  // the last one need not be whole
+    return fail(fmt::format("is cut short: {} of its {} bytes of code are there", there, code));
+  }
   header.end = std::min(
       {std::size_t{kMagic} + field<std::uint8_t>(file, kJumpLength), kHeaderMost, file.size()});
+  if (header.end < kHeaderNeeded) {
+    return fail(fmt::format("is damaged: its setup header ends at {:#x}", header.end));
+  }
   header.load_address = field<std::uint64_t>(file, kPreferredAddress);
   header.init_size = std::max<std::uint64_t>(field<std::uint32_t>(file, kInitSize),
                                              file_bytes - header.code_offset);
+  header.cmdline_limit = field<std::uint32_t>(file, kCommandLineSize);
   header.initrd_limit = std::uint64_t{field<std::uint32_t>(file, kInitrdLimit)} + 1;
   return header;
 }
 
 // The kernel's place: the one it prefers, or the lowest if it prefers none and can run anywhere.
+// One that can, and lies below the place it prefers or not at a multiple of its alignment, moves
+// itself there, whatever is in its way.
 Result<GuestSpan> place_kernel(const GuestMemory& memory, std::span<const std::byte> file,
                                Header& header) {
-  auto room = header.load_address >= kLegacyEnd
-                  ? memory.span(GuestAddress(header.load_address), header.init_size)
-                  : std::nullopt;
-  // One that lies below the place it prefers moves itself there, whatever is in its way.
-  if (header.load_address < kLegacyEnd && field<std::uint8_t>(file, kRelocatable) != 0) {
-    const std::uint64_t alignment =
-        std::max<std::uint64_t>(field<std::uint32_t>(file, kAlignment), kLegacyEnd);
-    header.load_address = (kLegacyEnd + alignment - 1) / alignment * alignment;
-    room = memory.span(GuestAddress(header.load_address), header.init_size);
+  if (field<std::uint8_t>(file, kRelocatable) != 0) {
+    const std::uint64_t alignment = field<std::uint32_t>(file, kAlignment);
+    if (!std::has_single_bit(alignment)) {
+      return fail(fmt::format("is damaged: it wants to lie at a multiple of {:#x}", alignment));
+    }
+    const std::uint64_t begin = std::max(header.load_address, kLegacyArea.end());
+    header.load_address = begin + (0 - begin) % alignment;
   }
-  if (!room) {
-    return fail(fmt::format("wants {} at {:#x}: more than the guest's RAM of {}",
+  const auto room = header.load_address >= kLegacyArea.end()
+                        ? memory.span(GuestAddress(header.load_address), header.init_size)
+                        : std::nullopt;
+  if (!room || header.load_address + header.init_size > kMapped) {
+    return fail(fmt::format("wants {} at {:#x}: more than the guest's RAM of {}{}",
                             format_size(header.init_size), header.load_address,
-                            format_size(memory.total_size())));
+                            format_size(memory.total_size()),
+                            memory.regions().size() > 1 ? " has below 4 GiB" : ""));
   }
   return *room;
 }
@@ -163,10 +188,10 @@ void write_memory_map(BootParams& params, const GuestMemory& memory, const Kerne
 
 Status write_initrd(BootParams& params, const GuestMemory& memory, const KernelBoot& boot,
                     const Header& header, const BootBytes& initrd) {
-  const auto where = place_initrd(memory, boot.initrd, initrd.size(),
+  const auto where = place_initrd(memory, boot, initrd.size(),
                                   header.load_address + header.init_size, header.initrd_limit);
   if (!where) return forward(where);
-  if (auto put = put_initrd(memory, boot.initrd, initrd, *where); !put) return put;
+  if (auto put = put_initrd(memory, boot, initrd, *where); !put) return put;
   // Below 4 GiB: the upper halves of both stay zero.
   params.set(kInitrdAddress, static_cast<std::uint32_t>(where->value()));
   params.set(kInitrdSize, static_cast<std::uint32_t>(initrd.size()));
@@ -197,17 +222,23 @@ bool is_bzimage(std::span<const std::byte> file) noexcept {
 
 Result<BootRegisters> load_bzimage(const GuestMemory& memory, const KernelBoot& boot,
                                    const BootBytes& kernel, const BootBytes& initrd) {
+  const auto named = [&boot](std::string_view what) {
+    return fail(fmt::format("{}: {} {}", boot.kernel_option, boot.kernel, what));
+  };
   std::vector<std::byte> head(std::min<std::uint64_t>(kernel.size(), kHeaderMost));
-  if (!kernel.read(0, std::span(head))) {
-    return fail(fmt::format("kernel {} cannot be read", boot.kernel));
-  }
+  if (!kernel.read(0, std::span(head))) return named("cannot be read");
   auto header = parse(head, kernel.size());
-  if (!header) return fail(fmt::format("kernel {} {}", boot.kernel, header.error().message));
+  if (!header) return named(header.error().message);
+  if (boot.cmdline.size() > header->cmdline_limit) {
+    return fail(fmt::format("{}: the command line has {} bytes, kernel {} takes {}",
+                            boot.cmdline_option, boot.cmdline.size(), boot.kernel,
+                            header->cmdline_limit));
+  }
   const auto room = place_kernel(memory, head, *header);
-  if (!room) return fail(fmt::format("kernel {} {}", boot.kernel, room.error().message));
+  if (!room) return named(room.error().message);
   const std::uint64_t code_bytes = kernel.size() - header->code_offset;
   if (!kernel.place(header->code_offset, room->part(0, code_bytes))) {
-    return fail(fmt::format("kernel {} cannot be read to its end", boot.kernel));
+    return named("cannot be read to its end");
   }
 
   BootParams params;

@@ -1,5 +1,6 @@
 #include "machine/boot/bzimage_loader.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,13 +23,16 @@ class Image {
     std::fill_n(bytes_.begin(), kCode, std::byte{0});
     set<std::uint8_t>(0x1f1, 4);
     set<std::uint16_t>(0x1fe, 0xaa55);
+    set<std::uint32_t>(0x1f4, static_cast<std::uint32_t>(code / 16));
     set<std::uint8_t>(0x201, 0x6a);
     set<std::uint32_t>(0x202, 0x53726448);
     set<std::uint16_t>(0x206, 0x020f);
+    set<std::uint8_t>(0x211, 1);
     set<std::uint32_t>(0x22c, 0x7fff'ffff);
     set<std::uint32_t>(0x230, 0x20'0000);
     set<std::uint8_t>(0x234, 1);
     set<std::uint16_t>(0x236, 1);
+    set<std::uint32_t>(0x238, 2047);
     set<std::uint64_t>(0x258, 0x100'0000);
     set<std::uint32_t>(0x260, 0x10'0000);
   }
@@ -126,7 +130,7 @@ TEST_F(BzImageTest, IsPutLowIfItPrefersNoPlace) {
 
 TEST_F(BzImageTest, Row35DamagedFilesAreRefusedByName) {
   EXPECT_THAT(error(Image().set<std::uint16_t>(0x236, 0)),
-              HasSubstr("vmlinuz has no 64-bit entry"));
+              HasSubstr("--kernel: vmlinuz has no 64-bit entry"));
   EXPECT_THAT(error(Image().set<std::uint16_t>(0x206, 0x0204)), HasSubstr("boot protocol 2.04"));
   EXPECT_THAT(error(Image().set<std::uint8_t>(0x1f1, 200)), HasSubstr("there is no code in it"));
   Image cut;
@@ -140,8 +144,51 @@ TEST_F(BzImageTest, Row35DamagedFilesAreRefusedByName) {
       error(Image().set<std::uint64_t>(0x258, 16U << 20U).set<std::uint32_t>(0x260, 52U << 20U)),
       HasSubstr("wants 52M at 0x1000000: more than the guest's RAM of 64M"))
       << "below 16 MiB it would fit, and then move itself there";
+  EXPECT_THAT(error(Image().set<std::uint32_t>(0x1f4, 4096 / 16 + 1)),
+              HasSubstr("vmlinuz is cut short: 4096 of its 4112 bytes of code are there"));
+  EXPECT_THAT(error(Image().set<std::uint8_t>(0x201, 0x264 - 0x202 - 1)),
+              HasSubstr("its setup header ends at 0x263"));
+  EXPECT_THAT(error(Image().set<std::uint8_t>(0x211, 0)), HasSubstr("is a zImage"));
+  for (const std::uint32_t alignment : {0U, 0x30'0000U}) {
+    EXPECT_THAT(error(Image().set(0x230, alignment)), HasSubstr("wants to lie at a multiple of"));
+  }
   const std::vector<std::byte> initrd(std::size_t{60} << 20U);
-  EXPECT_THAT(error(Image(), initrd), HasSubstr("initrd initrd has 60M: with the kernel it does"));
+  EXPECT_THAT(error(Image(), initrd),
+              HasSubstr("--initrd: initrd has 60M: with the kernel it does"));
+}
+
+TEST_F(BzImageTest, TheCommandLineStaysWithinTheKernelsOwnLimit) {
+  for (const std::uint32_t limit : {0U, 255U, 2047U}) {
+    const Image image = Image().set(0x238, limit);
+    boot_.cmdline = std::string(limit, 'a');
+    EXPECT_EQ(error(image), "");
+    boot_.cmdline += 'a';
+    const std::string told = error(image);
+    EXPECT_THAT(told,
+                HasSubstr(fmt::format("--cmdline: the command line has {} bytes", limit + 1)));
+    EXPECT_THAT(told, HasSubstr(fmt::format("take{} {}", limit == 2047 ? "" : "s", limit)));
+  }
+  boot_.cmdline = std::string(4000, 'a');
+  EXPECT_THAT(error(Image().set<std::uint32_t>(0x238, 4095)), HasSubstr("kernels take 2047"));
+}
+
+TEST_F(BzImageTest, IsPutWhereItWouldMoveItself) {
+  const auto at = [this](const Image& image) {
+    const auto loaded = load_kernel_image(memory_, boot_, image.bytes_, {});
+    return loaded ? loaded->rip - 0x200 : 0;
+  };
+  EXPECT_EQ(at(Image().set<std::uint64_t>(0x258, 0x110'0000)), 0x120'0000U);
+  EXPECT_EQ(at(Image().set<std::uint64_t>(0x258, 0x110'0000).set<std::uint8_t>(0x234, 0)),
+            0x110'0000U)
+      << "one that cannot move runs where it is";
+  EXPECT_EQ(at(Image().set<std::uint32_t>(0x230, 0x1000)), 0x100'0000U);
+  EXPECT_THAT(error(Image().set<std::uint64_t>(0x258, ~0ULL)), HasSubstr("more than the guest's"));
+}
+
+TEST_F(BzImageTest, LiesInWhatThePageTablesMap) {
+  memory_ = std::move(*GuestMemory::create(*ram_layout((std::uint64_t{3} << 30U) + (64U << 20U))));
+  EXPECT_THAT(error(Image().set<std::uint64_t>(0x258, std::uint64_t{1} << 32U)),
+              HasSubstr("wants 1M at 0x100000000"));
 }
 
 TEST_F(BzImageTest, InitrdStaysBelowTheKernelsLimit) {
@@ -150,6 +197,9 @@ TEST_F(BzImageTest, InitrdStaysBelowTheKernelsLimit) {
                         std::vector<std::byte>(100));
   ASSERT_TRUE(registers);
   EXPECT_EQ(at<std::uint32_t>(registers->rsi + 0x218), 0x1ff'f000U);
+  EXPECT_THAT(error(Image().set<std::uint32_t>(0x22c, 0x111'ffff),
+                    std::vector<std::byte>(std::size_t{1} << 20U)),
+              HasSubstr("does not fit below 0x1120000, where kernel vmlinuz wants it"));
 }
 
 }  // namespace

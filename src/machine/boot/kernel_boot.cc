@@ -18,8 +18,8 @@ constexpr std::uint64_t kPage = 4096;
 // A vmlinux with all its debug information has about a tenth of this.
 constexpr std::uint64_t kMaxKernelFile = std::uint64_t{4} << 30U;
 
-Result<BootFile> open_kernel(const std::string& path) {
-  return BootFile::open("kernel", path, kMaxKernelFile, format_size(kMaxKernelFile));
+Result<BootFile> open_kernel(const std::string& option, const std::string& path) {
+  return BootFile::open(option, path, kMaxKernelFile, format_size(kMaxKernelFile));
 }
 
 /// The first bytes of a file, as many as any format needs to be recognised.
@@ -43,56 +43,64 @@ bool contains(const BootBytes& file, std::string_view text) {
 
 }  // namespace
 
-Result<GuestAddress> place_initrd(const GuestMemory& memory, const std::string& path,
+Result<GuestAddress> place_initrd(const GuestMemory& memory, const KernelBoot& boot,
                                   std::uint64_t size, std::uint64_t kernel_end,
                                   std::uint64_t limit) {
   const GuestMemory::Region& low = memory.regions().front();
   const std::uint64_t end = std::min(low.base.value() + low.size, limit);
   const std::uint64_t begin = size > end ? 0 : (end - size) / kPage * kPage;
-  if (begin < std::max(kernel_end, kLegacyEnd)) {
-    return fail(fmt::format("initrd {} has {}: with the kernel it does not fit into {} of RAM{}",
-                            path, format_size(size), format_size(low.size),
-                            memory.regions().size() > 1 ? " below 4 GiB" : ""));
+  if (begin < std::max(kernel_end, kLegacyArea.end())) {
+    const std::string where =
+        limit < low.base.value() + low.size
+            ? fmt::format("below {:#x}, where kernel {} wants it", limit, boot.kernel)
+            : fmt::format("into {} of RAM{}", format_size(low.size),
+                          memory.regions().size() > 1 ? " below 4 GiB" : "");
+    return fail(fmt::format("{}: {} has {}: with the kernel it does not fit {}", boot.initrd_option,
+                            boot.initrd, format_size(size), where));
   }
   return GuestAddress(begin);
 }
 
-Status put_initrd(const GuestMemory& memory, const std::string& path, const BootBytes& initrd,
+Status put_initrd(const GuestMemory& memory, const KernelBoot& boot, const BootBytes& initrd,
                   GuestAddress where) {
   const auto room = memory.span(where, initrd.size());
-  if (!room) return fail(fmt::format("initrd {} does not fit into RAM", path));
-  if (!initrd.place(0, *room))
-    return fail(fmt::format("initrd {} cannot be read to its end", path));
+  if (!room)
+    return fail(fmt::format("{}: {} does not fit into RAM", boot.initrd_option, boot.initrd));
+  if (!initrd.place(0, *room)) {
+    return fail(fmt::format("{}: {} cannot be read to its end", boot.initrd_option, boot.initrd));
+  }
   return {};
 }
 
 bool is_linux_kernel(const std::string& path) {
-  const auto file = open_kernel(path);
+  const auto file = open_kernel("--kernel", path);
   return file && (is_bzimage(head_of(*file)) || contains(*file, "Linux version "));
 }
 
 Result<BootRegisters> load_kernel_image(const GuestMemory& memory, const KernelBoot& boot,
                                         const BootBytes& kernel, const BootBytes& initrd) {
   if (boot.cmdline.size() > kMaxCommandLine) {
-    return fail(fmt::format("the command line has {} bytes, kernels take {}", boot.cmdline.size(),
-                            kMaxCommandLine));
+    return fail(fmt::format("{}: the command line has {} bytes, kernels take {}",
+                            boot.cmdline_option, boot.cmdline.size(), kMaxCommandLine));
   }
   if (boot.cmdline.find('\0') != std::string::npos) {
-    return fail("the command line holds a zero byte");
+    return fail(fmt::format("{}: the command line holds a zero byte", boot.cmdline_option));
   }
   return is_bzimage(head_of(kernel)) ? load_bzimage(memory, boot, kernel, initrd)
                                      : load_pvh_image(memory, boot, kernel, initrd);
 }
 
 Result<BootRegisters> load_kernel(const GuestMemory& memory, const KernelBoot& boot) {
-  const auto kernel = open_kernel(boot.kernel);
+  const auto kernel = open_kernel(boot.kernel_option, boot.kernel);
   if (!kernel) return forward(kernel);
   if (boot.initrd.empty()) return load_kernel_image(memory, boot, *kernel, BytesInMemory({}));
   const std::uint64_t ram = memory.total_size();
-  const auto initrd =
-      BootFile::open("initrd", boot.initrd, ram, "the guest's RAM of " + format_size(ram));
+  const auto initrd = BootFile::open(boot.initrd_option, boot.initrd, ram,
+                                     "the guest's RAM of " + format_size(ram));
   if (!initrd) return forward(initrd);
-  if (initrd->size() == 0) return fail(fmt::format("initrd {} is empty", boot.initrd));
+  if (initrd->size() == 0) {
+    return fail(fmt::format("{}: {} is empty", boot.initrd_option, boot.initrd));
+  }
   return load_kernel_image(memory, boot, *kernel, *initrd);
 }
 

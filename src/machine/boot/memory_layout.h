@@ -4,14 +4,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "machine/address_map.h"
 #include "memory/guest_memory.h"
 
 namespace bellhop {
 
-/// Below this address lies RAM, above it up to 4 GiB the hole for devices, the IOAPIC and the
-/// LAPICs.
-inline constexpr std::uint64_t kRamHoleBegin = 0xc000'0000;
-inline constexpr std::uint64_t kRamHoleEnd = std::uint64_t{1} << 32U;
 /// Enough for boot information and the smallest kernel.
 inline constexpr std::uint64_t kMinimumRam = std::uint64_t{2} << 20U;
 

@@ -10,12 +10,13 @@ std::vector<MapRange> make_memory_map(const GuestMemory& memory,
   for (const GuestMemory::Region& region : memory.regions()) {
     const std::uint64_t begin = region.base.value();
     const std::uint64_t end = begin + region.size;
-    if (begin < kLegacyEnd) {
-      if (begin < kLegacyBegin) {
-        map.push_back({begin, std::min(end, kLegacyBegin) - begin, kMapRam});
+    if (begin < kLegacyArea.end()) {
+      if (begin < kLegacyArea.address) {
+        map.push_back({begin, std::min(end, kLegacyArea.address) - begin, kMapRam});
       }
-      map.push_back({kLegacyBegin, kLegacyEnd - kLegacyBegin, kMapReserved});
-      if (end > kLegacyEnd) map.push_back({kLegacyEnd, end - kLegacyEnd, kMapRam});
+      map.push_back({kLegacyArea.address, kLegacyArea.size, kMapReserved});
+      if (end > kLegacyArea.end())
+        map.push_back({kLegacyArea.end(), end - kLegacyArea.end(), kMapRam});
     } else {
       map.push_back({begin, region.size, kMapRam});
     }

@@ -4,15 +4,10 @@
 #include <span>
 #include <vector>
 
+#include "machine/address_map.h"
 #include "memory/guest_memory.h"
 
 namespace bellhop {
-
-/// Guest-physical addresses, bytes.
-struct AddressRange {
-  std::uint64_t address = 0;
-  std::uint64_t size = 0;
-};
 
 /// One entry of the map that a PC's firmware gives to the kernel. The types are those of ACPI's
 /// table "Address Range Types" (ACPI 6.5, 15).
@@ -23,11 +18,6 @@ struct MapRange {
 };
 inline constexpr std::uint32_t kMapRam = 1;
 inline constexpr std::uint32_t kMapReserved = 2;
-
-/// A PC's legacy area: no kernel takes it for RAM, although RAM is there. The upper part of it is
-/// where ACPI's root pointer is looked for.
-inline constexpr std::uint64_t kLegacyBegin = 0xa0000;
-inline constexpr std::uint64_t kLegacyEnd = 0x100000;
 
 /// The whole map, ascending: RAM without the legacy area, which is reserved, and `reserved`.
 std::vector<MapRange> make_memory_map(const GuestMemory& memory,

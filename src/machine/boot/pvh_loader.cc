@@ -11,27 +11,25 @@
 namespace bellhop {
 namespace {
 
-Status load_segments(const GuestMemory& memory, const std::string& path, const ElfImage& image,
-                     const BootBytes& file) {
+/// Errors: to be put after the name of the file.
+Status load_segments(const GuestMemory& memory, const ElfImage& image, const BootBytes& file) {
   for (const ElfImage::Segment& segment : image.segments) {
     if (segment.address < kPvhInfoEnd && segment.address + segment.memory_size > kPvhInfoBegin) {
-      return fail(fmt::format("kernel {} wants {:#x}, where the boot information lies", path,
-                              segment.address));
+      return fail(fmt::format("wants {:#x}, where the boot information lies", segment.address));
     }
-    if (segment.address < kLegacyEnd && segment.address + segment.memory_size > kLegacyBegin) {
-      return fail(
-          fmt::format("kernel {} wants {:#x}, and reaches into the firmware's place below "
-                      "{:#x}",
-                      path, segment.address, kLegacyEnd));
+    if (segment.address < kLegacyArea.end() &&
+        segment.address + segment.memory_size > kLegacyArea.address) {
+      return fail(fmt::format("wants {:#x}, and reaches into the firmware's place below {:#x}",
+                              segment.address, kLegacyArea.end()));
     }
     const auto room = memory.span(GuestAddress(segment.address), segment.memory_size);
     if (!room) {
-      return fail(fmt::format("kernel {} wants {} at {:#x}, which is outside the guest's RAM of {}",
-                              path, format_size(segment.memory_size), segment.address,
+      return fail(fmt::format("wants {} at {:#x}, which is outside the guest's RAM of {}",
+                              format_size(segment.memory_size), segment.address,
                               format_size(memory.total_size())));
     }
     if (!file.place(segment.file_offset, room->part(0, segment.file_size))) {
-      return fail(fmt::format("kernel {} cannot be read to its end", path));
+      return fail("cannot be read to its end");
     }
     room->part(segment.file_size).fill(std::byte{0});
   }
@@ -42,21 +40,22 @@ Status load_segments(const GuestMemory& memory, const std::string& path, const E
 
 Result<BootRegisters> load_pvh_image(const GuestMemory& memory, const KernelBoot& boot,
                                      const BootBytes& kernel, const BootBytes& initrd) {
+  const auto named = [&boot](const Error& error) {
+    return fail(fmt::format("{}: {} {}", boot.kernel_option, boot.kernel, error.message));
+  };
   const auto image = parse_pvh_elf(kernel);
-  if (!image) return fail(fmt::format("kernel {} {}", boot.kernel, image.error().message));
-  if (auto status = load_segments(memory, boot.kernel, *image, kernel); !status) {
-    return forward(status);
-  }
+  if (!image) return named(image.error());
+  if (auto loaded = load_segments(memory, *image, kernel); !loaded) return named(loaded.error());
   StartInfoContent content;
   content.cmdline = boot.cmdline;
   content.rsdp = boot.rsdp.value_or(GuestAddress()).value();
   content.reserved = boot.reserved;
   if (initrd.size() != 0) {
     const ElfImage::Segment& last = image->segments.back();
-    const auto where = place_initrd(memory, boot.initrd, initrd.size(),
-                                    last.address + last.memory_size, kRamHoleBegin);
+    const auto where = place_initrd(memory, boot, initrd.size(), last.address + last.memory_size,
+                                    kRamHole.address);
     if (!where) return forward(where);
-    if (auto put = put_initrd(memory, boot.initrd, initrd, *where); !put) return forward(put);
+    if (auto put = put_initrd(memory, boot, initrd, *where); !put) return forward(put);
     content.module = {where->value(), initrd.size()};
   }
   const auto info = write_start_info(memory, content);

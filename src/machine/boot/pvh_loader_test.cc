@@ -213,7 +213,8 @@ TEST_F(PvhLoaderTest, FilesThatCannotBeRead) {
   boot.kernel = path;
   EXPECT_TRUE(load_kernel(memory_, boot));
   boot.initrd = "/nonexistent/initrd";
-  EXPECT_THAT(load_kernel(memory_, boot).error().message, HasSubstr("initrd /nonexistent/initrd"));
+  EXPECT_THAT(load_kernel(memory_, boot).error().message,
+              HasSubstr("--initrd: cannot read /nonexistent/initrd"));
   boot.initrd = path;
   EXPECT_TRUE(load_kernel(memory_, boot));
   ASSERT_EQ(::truncate(path.c_str(), 16U << 20U), 0);
@@ -229,8 +230,8 @@ TEST(RamLayoutTest, HoleBelowFourGiB) {
   const auto large = ram_layout(std::uint64_t{5} << 30U);
   ASSERT_TRUE(large);
   ASSERT_EQ(large->size(), 2U);
-  EXPECT_EQ((*large)[0].size, kRamHoleBegin);
-  EXPECT_EQ((*large)[1].base, GuestAddress(kRamHoleEnd));
+  EXPECT_EQ((*large)[0].size, kRamHole.address);
+  EXPECT_EQ((*large)[1].base, GuestAddress(kRamHole.end()));
   EXPECT_EQ((*large)[1].size, std::uint64_t{2} << 30U);
   EXPECT_FALSE(ram_layout(4096));
   EXPECT_FALSE(ram_layout((4U << 20U) + 1));

@@ -16,7 +16,6 @@ namespace bellhop {
 /// from any thread.
 class AcpiPm final : public BusDevice {
  public:
-  static constexpr std::uint64_t kBase = 0x600;
   static constexpr std::uint64_t kPorts = 16;
   static constexpr std::uint64_t kEventOffset = 0;    ///< status and enable, 2 bytes each
   static constexpr std::uint64_t kControlOffset = 4;  ///< 2 bytes

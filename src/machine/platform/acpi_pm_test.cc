@@ -47,7 +47,7 @@ TEST_F(AcpiPmTest, OtherSleepTypesDoNothing) {
 TEST_F(AcpiPmTest, ThePowerButtonRaisesTheSciUntilItIsCleared) {
   EXPECT_FALSE(pm_.press_power_button());  // nobody listens
   EXPECT_TRUE(levels_.empty());
-  put<std::uint16_t>(2, kPowerButton);  // now somebody does, and finds the press
+  put<std::uint16_t>(2, kPowerButton);  // now the driver does, and finds the press
   EXPECT_EQ(levels_, std::vector{true});
   EXPECT_EQ(get<std::uint16_t>(0), kPowerButton);
   put<std::uint16_t>(0, 0x1);  // another bit

@@ -17,7 +17,6 @@ namespace bellhop {
 /// interrupt. Any vCPU thread.
 class CmosRtc final : public BusDevice {
  public:
-  static constexpr std::uint64_t kPort = 0x70;
   static constexpr std::uint64_t kPorts = 2;
 
   /// Seconds since 1970, UTC.

@@ -19,7 +19,7 @@ void DebugExitPort::write(std::uint64_t offset, std::span<const std::byte> data)
     value = value << 8 | std::to_integer<std::uint32_t>(data[i]);
   }
   if (offset == 0 && exit_) exit_(value);
-  if (offset == kMarkerPort - kExitPort && marker_) marker_(value);
+  if (offset == kMarkerOffset && marker_) marker_(value);
 }
 
 }  // namespace bellhop

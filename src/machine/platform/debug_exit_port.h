@@ -13,10 +13,9 @@ namespace bellhop {
 /// QEMU's isa-debug-exit) and marks moments of a measurement. They read 0. Any vCPU thread.
 class DebugExitPort final : public BusDevice {
  public:
-  static constexpr std::uint64_t kExitPort = 0xf4;
-  static constexpr std::uint64_t kMarkerPort = 0xf8;
-  /// Ports from kExitPort on.
+  /// Bytes of both; offset of the second.
   static constexpr std::uint64_t kPorts = 8;
+  static constexpr std::uint64_t kMarkerOffset = 4;
 
   /// Called on the vCPU thread with the value written.
   using Callback = std::function<void(std::uint32_t)>;

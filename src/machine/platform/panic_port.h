@@ -13,7 +13,6 @@ namespace bellhop {
 /// report, writing reports them. Any vCPU thread.
 class PanicPort final : public BusDevice {
  public:
-  static constexpr std::uint64_t kPort = 0x505;
   static constexpr std::uint64_t kPorts = 1;
 
   /// `panicked` is called on the vCPU thread whose kernel did.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "machine/address_map.h"
+
 namespace bellhop {
 
 Platform::Platform(Wiring wiring)
@@ -30,19 +32,23 @@ Platform::Platform(Wiring wiring)
             if (wiring_.marker) wiring_.marker(value);
           }) {}
 
+static_assert(kCom1Ports.size == Serial16550::kPorts && kAcpiPmPorts.size == AcpiPm::kPorts &&
+              kRtcPorts.size == CmosRtc::kPorts && kResetPorts.size == ResetPort::kPorts &&
+              kPanicPorts.size == PanicPort::kPorts &&
+              kDebugExitPorts.size == DebugExitPort::kPorts &&
+              kResetControlPorts.size == ResetControl::kPorts);
+
 Status Platform::connect(Bus& ports) {
   struct Place {
-    std::uint64_t base;
-    std::uint64_t count;
+    AddressRange ports;
     BusDevice& device;
   };
   for (const Place& place :
-       {Place{Serial16550::kCom1, Serial16550::kPorts, serial_},
-        Place{AcpiPm::kBase, AcpiPm::kPorts, power_}, Place{CmosRtc::kPort, CmosRtc::kPorts, rtc_},
-        Place{ResetPort::kPort, ResetPort::kPorts, reset_port_},
-        Place{PanicPort::kPort, PanicPort::kPorts, panic_port_},
-        Place{DebugExitPort::kExitPort, DebugExitPort::kPorts, debug_port_}}) {
-    if (auto put = ports.insert(place.base, place.count, place.device); !put) return put;
+       {Place{kCom1Ports, serial_}, Place{kAcpiPmPorts, power_}, Place{kRtcPorts, rtc_},
+        Place{kResetPorts, reset_port_}, Place{kPanicPorts, panic_port_},
+        Place{kDebugExitPorts, debug_port_}}) {
+    if (auto put = ports.insert(place.ports.address, place.ports.size, place.device); !put)
+      return put;
   }
   return {};
 }

@@ -199,7 +199,7 @@ TEST(DebugExitPort, TellsEndAndMarker) {
   std::vector<std::uint32_t> markers;
   DebugExitPort port([&](std::uint32_t value) { exits.push_back(value); },
                      [&](std::uint32_t value) { markers.push_back(value); });
-  out32(port, DebugExitPort::kMarkerPort - DebugExitPort::kExitPort, 7);
+  out32(port, DebugExitPort::kMarkerOffset, 7);
   out32(port, 0, 0xdeadbeef);
   out(port, 0, 3);
   out32(port, 1, 1);  // between the ports

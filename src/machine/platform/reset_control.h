@@ -15,7 +15,6 @@ namespace bellhop {
 /// PCI configuration address's. Any vCPU thread.
 class ResetControl final : public BusDevice {
  public:
-  static constexpr std::uint64_t kPort = 0xcf9;
   static constexpr std::uint64_t kPorts = 1;
   static constexpr std::uint8_t kSystemReset = 0x02;
   static constexpr std::uint8_t kResetCpu = 0x04;

@@ -14,7 +14,6 @@ namespace bellhop {
 /// that looks for a keyboard soon gives up. Any vCPU thread.
 class ResetPort final : public BusDevice {
  public:
-  static constexpr std::uint64_t kPort = 0x64;
   static constexpr std::uint64_t kPorts = 1;
   /// Written to it: the pulse on the reset line.
   static constexpr std::uint8_t kPulse = 0xfe;

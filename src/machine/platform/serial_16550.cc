@@ -129,7 +129,7 @@ void Serial16550::write_register(unsigned index, std::uint8_t value) noexcept {
             static_cast<std::uint16_t>((registers_.divisor & 0x00ff) | unsigned{value} << 8);
         break;
       }
-      // An empty transmitter is worth an interrupt as soon as somebody wants it.
+      // An empty transmitter is worth an interrupt as soon as the driver wants it.
       if ((value & ~registers_.interrupt_enable & kEnableEmpty) != 0) {
         registers_.send_interrupt = !busy_;
       }

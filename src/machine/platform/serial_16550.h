@@ -15,7 +15,6 @@ namespace bellhop {
 /// is gone at once, whatever the speed. Registers from any vCPU thread, input() from any thread.
 class Serial16550 final : public BusDevice {
  public:
-  static constexpr std::uint64_t kCom1 = 0x3f8;
   static constexpr std::uint64_t kPorts = 8;
   static constexpr unsigned kCom1Irq = 4;
 

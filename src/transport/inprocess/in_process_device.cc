@@ -9,7 +9,7 @@ namespace bellhop {
 Result<std::unique_ptr<InProcessDevice>> InProcessDevice::create(
     std::unique_ptr<VirtioDevice> device, DeviceWiring wiring) {
   std::unique_ptr<InProcessDevice> made(new InProcessDevice());
-  auto life = DeviceLife::create(std::move(device), std::move(wiring), *made);
+  auto life = DeviceLife::create(std::move(device), std::move(wiring), *made, *made);
   if (!life) return forward(life);
   made->life_ = std::move(*life);
   for (unsigned i = 0; i < made->life_->queue_count(); ++i) {

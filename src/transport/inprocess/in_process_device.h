@@ -15,7 +15,7 @@ namespace bellhop {
 /// A device whose driver is in the same process: no registers, no virtual machine. Kicks and calls
 /// are eventfds. For library users, `bench --host inprocess` and tests; the driver's ends of the
 /// rings are DriverRings.
-class InProcessDevice final : private DeviceSurroundings {
+class InProcessDevice final : private DoorbellHost, private DeviceListener {
  public:
   /// Errors: no eventfds left.
   static Result<std::unique_ptr<InProcessDevice>> create(std::unique_ptr<VirtioDevice> device,
@@ -47,7 +47,9 @@ class InProcessDevice final : private DeviceSurroundings {
  private:
   InProcessDevice() = default;
 
-  Status arm_doorbell(unsigned /*queue*/, const EventFd& /*doorbell*/) override { return {}; }
+  Status arm_doorbell(unsigned /*queue*/, Server /*server*/, const EventFd& /*doorbell*/) override {
+    return {};
+  }
   void disarm_doorbell(unsigned /*queue*/, const EventFd& /*doorbell*/) noexcept override {}
   [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
   void needs_reset() noexcept override { ++resets_needed_; }

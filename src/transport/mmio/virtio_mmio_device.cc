@@ -208,14 +208,12 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
   }
 }
 
-DoorbellMatch VirtioMmioDevice::doorbell_of(unsigned queue) const noexcept {
+IoEventMatch VirtioMmioDevice::doorbell_of(unsigned queue) const noexcept {
   return {.address = place_.base + kMmioQueueNotify, .length = 4, .datamatch = queue};
 }
 
-Status VirtioMmioDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
-  DoorbellMatch match = doorbell_of(queue);
-  match.needed = life().server(queue) != Server::kDevice;
-  return host_->attach_doorbell(doorbell, match);
+Status VirtioMmioDevice::arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) {
+  return host_->attach_doorbell(doorbell, doorbell_of(queue), server);
 }
 
 void VirtioMmioDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept {

@@ -52,8 +52,8 @@ class VirtioMmioDevice final : private BusDevice, private TransportHost {
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
 
-  [[nodiscard]] DoorbellMatch doorbell_of(unsigned queue) const noexcept;
-  Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
+  [[nodiscard]] IoEventMatch doorbell_of(unsigned queue) const noexcept;
+  Status arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
   [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
   void device_was_reset() noexcept override;

@@ -13,8 +13,8 @@ namespace {
 
 [[maybe_unused]] constexpr std::uint64_t kBarFlags = 0xf;
 
-constexpr std::uint16_t command_bit(BarSpace space) noexcept {
-  return space == BarSpace::kMemory ? kPciCommandMemory : kPciCommandIo;
+constexpr std::uint16_t command_bit(IoSpace space) noexcept {
+  return space == IoSpace::kMmio ? kPciCommandMemory : kPciCommandIo;
 }
 
 bool overlaps(std::uint32_t offset, std::size_t bytes, std::uint32_t field,
@@ -36,9 +36,9 @@ PciFunction::PciFunction(const PciIdentity& identity) {
   config_.define(kPciInterruptLineOffset, 1, 0, 0xff);
 }
 
-void PciFunction::add_bar(BarSpace space, unsigned index, std::uint64_t bytes) noexcept {
+void PciFunction::add_bar(IoSpace space, unsigned index, std::uint64_t bytes) noexcept {
   assert(std::has_single_bit(bytes) && bytes > kBarFlags);
-  const bool memory = space == BarSpace::kMemory;
+  const bool memory = space == IoSpace::kMmio;
   Bar& added = bar(space);
   added = {.offset = static_cast<std::uint8_t>(kPciBar0Offset + 4 * index),
            .width = static_cast<std::uint8_t>(memory ? 8 : 4),
@@ -51,7 +51,7 @@ void PciFunction::add_bar(BarSpace space, unsigned index, std::uint64_t bytes) n
   config_.define(kPciCommandOffset, 2, 0, commands_);
 }
 
-void PciFunction::assign_bar(BarSpace space, std::uint64_t address) noexcept {
+void PciFunction::assign_bar(IoSpace space, std::uint64_t address) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   Bar& assigned = bar(space);
   assigned.assigned = address;
@@ -75,7 +75,7 @@ void PciFunction::write_config(std::uint32_t offset, std::span<const std::byte> 
 
 void PciFunction::apply_command_and_bars() noexcept {
   const std::uint64_t command = config_.get(kPciCommandOffset, 2);
-  for (const BarSpace space : kBarSpaces) {
+  for (const IoSpace space : kIoSpaces) {
     Bar& changed = bar(space);
     if (changed.bytes == 0) continue;
     std::optional<std::uint64_t> address;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "bus/io_event_match.h"
 #include "transport/pci/config_space.h"
 #include "virtio/abi/pci.h"
 
@@ -20,9 +21,6 @@ struct PciIdentity {
   std::uint16_t subsystem_vendor = 0;
   std::uint16_t subsystem = 0;
 };
-
-enum class BarSpace : std::uint8_t { kMemory, kPorts };
-inline constexpr std::array kBarSpaces{BarSpace::kMemory, BarSpace::kPorts};
 
 /// One PCI function: configuration space behind a lock, the command register, and at most one BAR
 /// for memory, a 64-bit one, and one for ports. The host bridge is one as it stands; devices derive
@@ -39,10 +37,10 @@ class PciFunction {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept;
 
   /// Size of the BAR in bytes, a power of two; 0 if the function has none there.
-  [[nodiscard]] std::uint64_t bar_bytes(BarSpace space) const noexcept { return bar(space).bytes; }
+  [[nodiscard]] std::uint64_t bar_bytes(IoSpace space) const noexcept { return bar(space).bytes; }
   /// Where the BAR lies after power-on, since no firmware assigns it. Decoding stays off until the
   /// guest turns it on. Before the machine runs.
-  void assign_bar(BarSpace space, std::uint64_t address) noexcept;
+  void assign_bar(IoSpace space, std::uint64_t address) noexcept;
 
   /// Back to the state after power-on. While no vCPU runs.
   void reset() noexcept;
@@ -50,13 +48,13 @@ class PciFunction {
  protected:
   /// Before the function is in use. `index` is the BAR's number; a memory BAR takes the next as
   /// well.
-  void add_bar(BarSpace space, unsigned index, std::uint64_t bytes) noexcept;
+  void add_bar(IoSpace space, unsigned index, std::uint64_t bytes) noexcept;
   [[nodiscard]] PciConfigSpace& config() noexcept { return config_; }
 
   // Called with the function's lock held.
 
   /// The BAR answers at `address` from now on, or nowhere.
-  virtual void bar_moved([[maybe_unused]] BarSpace space,
+  virtual void bar_moved([[maybe_unused]] IoSpace space,
                          [[maybe_unused]] std::optional<std::uint64_t> address) noexcept {}
   virtual void bus_master_changed([[maybe_unused]] bool on) noexcept {}
   virtual void before_config_read([[maybe_unused]] std::uint32_t offset,
@@ -75,8 +73,8 @@ class PciFunction {
     std::optional<std::uint64_t> decoded;
   };
 
-  [[nodiscard]] Bar& bar(BarSpace space) noexcept { return bars_[static_cast<unsigned>(space)]; }
-  [[nodiscard]] const Bar& bar(BarSpace space) const noexcept {
+  [[nodiscard]] Bar& bar(IoSpace space) noexcept { return bars_[static_cast<unsigned>(space)]; }
+  [[nodiscard]] const Bar& bar(IoSpace space) const noexcept {
     return bars_[static_cast<unsigned>(space)];
   }
   void apply_command_and_bars() noexcept;
@@ -84,7 +82,7 @@ class PciFunction {
   std::mutex lock_;
   PciConfigSpace config_;
   std::uint16_t commands_ = virtio::kPciCommandBusMaster | virtio::kPciCommandIntxDisable;
-  std::array<Bar, kBarSpaces.size()> bars_;
+  std::array<Bar, kIoSpaces.size()> bars_;
   bool bus_master_ = false;
 };
 

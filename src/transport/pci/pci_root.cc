@@ -36,14 +36,14 @@ PciRoot::PciRoot(Window memory, Window ports)
 Result<unsigned> PciRoot::add(PciFunction& function) {
   const auto slot = std::ranges::find(functions_, nullptr);
   if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most");
-  for (const BarSpace space : kBarSpaces) {
+  for (const IoSpace space : kIoSpaces) {
     if (auto assigned = assign(function, space); !assigned) return forward(assigned);
   }
   *slot = &function;
   return static_cast<unsigned>(slot - functions_.begin());
 }
 
-Status PciRoot::assign(PciFunction& function, BarSpace space) {
+Status PciRoot::assign(PciFunction& function, IoSpace space) {
   const std::uint64_t bytes = function.bar_bytes(space);
   if (bytes == 0) return {};
   Free& free = free_[static_cast<unsigned>(space)];

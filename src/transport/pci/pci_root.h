@@ -30,10 +30,8 @@ class PciRoot {
     std::uint64_t base = 0;
     std::uint64_t bytes = 0;
   };
-  static constexpr Window kMemoryWindow{0xe0000000, 0x08000000};
-  static constexpr Window kPortWindow{0x1000, 0xf000};
 
-  explicit PciRoot(Window memory = kMemoryWindow, Window ports = kPortWindow);
+  PciRoot(Window memory, Window ports);
 
   /// Gives the function the next device number and its BARs an address. Returns the number. Errors:
   /// all 31 are taken, or a window is full.
@@ -92,11 +90,11 @@ class PciRoot {
     std::uint64_t next;
     std::uint64_t end;
   };
-  Status assign(PciFunction& function, BarSpace space);
+  Status assign(PciFunction& function, IoSpace space);
 
   PciFunction host_bridge_;
   std::array<PciFunction*, kDevices> functions_{};
-  std::array<Free, kBarSpaces.size()> free_;
+  std::array<Free, kIoSpaces.size()> free_;
   Ports ports_{*this};
   Ecam ecam_{*this};
 };

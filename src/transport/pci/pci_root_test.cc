@@ -27,17 +27,19 @@ class NotingFunction final : public PciFunction {
                      .class_code = 0x00ff00,
                      .subsystem_vendor = 3,
                      .subsystem = 4}) {
-    if (bar_bytes != 0) add_bar(BarSpace::kMemory, 0, bar_bytes);
+    if (bar_bytes != 0) add_bar(IoSpace::kMmio, 0, bar_bytes);
   }
   std::optional<std::uint64_t> bar;
   bool bus_master = false;
 
  private:
-  void bar_moved(BarSpace /*space*/, std::optional<std::uint64_t> address) noexcept override {
+  void bar_moved(IoSpace /*space*/, std::optional<std::uint64_t> address) noexcept override {
     bar = address;
   }
   void bus_master_changed(bool on) noexcept override { bus_master = on; }
 };
+
+constexpr PciRoot::Window kPortWindow{.base = 0x1000, .bytes = 0xf000};
 
 class NotingPort final : public BusDevice {
  public:
@@ -91,7 +93,7 @@ class PciRootTest : public ::testing::Test {
   static constexpr std::uint64_t kEcam = 0xb0000000;
   Bus ports_{"ports", 0xffff};
   Bus mmio_{"memory"};
-  PciRoot root_{PciRoot::Window{.base = 0xe0001000, .bytes = 0x100000}};
+  PciRoot root_{PciRoot::Window{.base = 0xe0001000, .bytes = 0x100000}, kPortWindow};
 };
 
 TEST_F(PciRootTest, HasAHostBridge) {
@@ -223,7 +225,7 @@ TEST_F(PciRootTest, AResetTakesBackWhatWasWrittenAnywhere) {
 }
 
 TEST_F(PciRootTest, ABarEndsWhereItsWindowEndsAtTheLatest) {
-  PciRoot root{PciRoot::Window{.base = 0xe0000000, .bytes = 0x18000}};
+  PciRoot root{PciRoot::Window{.base = 0xe0000000, .bytes = 0x18000}, kPortWindow};
   NotingFunction first(0x10000);
   ASSERT_TRUE(root.add(first));
   // It begins inside of what is left, and would end 0x8000 past it.

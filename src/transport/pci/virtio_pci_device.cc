@@ -135,15 +135,15 @@ VirtioPciDevice::VirtioPciDevice(const DeviceTraits& traits, HostBinder& host, B
       queue_vectors_(traits.queue_count) {
   for (auto& vector : queue_vectors_) vector = kMsiNoVector;
   isr_.bind_config(config_interrupt_);
-  add_bar(BarSpace::kMemory, memory_bar_, kBarBytes);
+  add_bar(IoSpace::kMmio, memory_bar_, kBarBytes);
   if (is_transitional(traits, style)) {
-    add_bar(BarSpace::kPorts, kLegacyBar,
+    add_bar(IoSpace::kPio, kLegacyBar,
             std::bit_ceil(std::uint64_t{kLegacyConfigWithMsix} + traits.config_bytes));
   }
 }
 
 VirtioPciDevice::~VirtioPciDevice() {
-  for (const BarSpace space : kBarSpaces) {
+  for (const IoSpace space : kIoSpaces) {
     if (negotiation_) bar_moved(space, std::nullopt);
   }
   negotiation_.reset();
@@ -384,8 +384,8 @@ void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
 
 // ---- configuration space ----
 
-void VirtioPciDevice::bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept {
-  const bool memory = space == BarSpace::kMemory;
+void VirtioPciDevice::bar_moved(IoSpace space, std::optional<std::uint64_t> address) noexcept {
+  const bool memory = space == IoSpace::kMmio;
   Bus* const bus = memory ? buses_.memory : buses_.ports;
   BusDevice& registers = memory ? static_cast<BusDevice&>(*this) : legacy_ports_;
   auto& at = addresses_[static_cast<unsigned>(space)];
@@ -435,7 +435,7 @@ std::optional<VirtioPciDevice::Window> VirtioPciDevice::window(std::uint32_t off
   const std::uint64_t bar = config().get(window_cap_ + offsetof(PciCap, bar), 1);
   const std::uint64_t at = config().get(window_cap_ + offsetof(PciCap, offset), 4);
   const std::uint64_t length = config().get(window_cap_ + offsetof(PciCap, length), 4);
-  if (length == 0) return std::nullopt;  // somebody dumps the configuration space
+  if (length == 0) return std::nullopt;  // a dump of the configuration space
   const bool sound = bar == memory_bar_ && (length == 1 || length == 2 || length == 4) &&
                      at % length == 0 && at + length <= kBarBytes;
   if (!sound) {
@@ -479,34 +479,32 @@ void VirtioPciDevice::was_reset() noexcept {
 // ---- TransportHost ----
 
 bool VirtioPciDevice::doorbells_reachable() const noexcept {
-  return addresses_[static_cast<unsigned>(negotiation_->legacy() ? BarSpace::kPorts
-                                                                 : BarSpace::kMemory)]
+  return addresses_[static_cast<unsigned>(negotiation_->legacy() ? IoSpace::kPio : IoSpace::kMmio)]
       .has_value();
 }
 
-Status VirtioPciDevice::arm_doorbell(unsigned queue, const EventFd& doorbell) {
-  DoorbellMatch match;
+Status VirtioPciDevice::arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) {
+  IoEventMatch match;
   if (negotiation_->legacy()) {
     // One word for all queues: the value written tells which.
-    match = {.space = DoorbellSpace::kPorts,
-             .address = *addresses_[static_cast<unsigned>(BarSpace::kPorts)] + kLegacyQueueNotify,
+    match = {.space = IoSpace::kPio,
+             .address = *addresses_[static_cast<unsigned>(IoSpace::kPio)] + kLegacyQueueNotify,
              .length = 2,
              .datamatch = queue};
   } else {
     // Whatever its width, a write there is a kick.
-    match = {.space = DoorbellSpace::kMemory,
-             .address = *addresses_[static_cast<unsigned>(BarSpace::kMemory)] + kNotifyOffset +
+    match = {.space = IoSpace::kMmio,
+             .address = *addresses_[static_cast<unsigned>(IoSpace::kMmio)] + kNotifyOffset +
                         std::uint64_t{kNotifyMultiplier} * queue,
              .length = 0,
              .datamatch = std::nullopt};
   }
-  match.needed = life().server(queue) != Server::kDevice;
-  auto armed = host_->attach_doorbell(doorbell, match);
+  auto armed = host_->attach_doorbell(doorbell, match, server);
   if (!armed && armed.error().code == EINVAL && match.length == 0) {
     // Hosts that know no such match get the width that drivers use; other widths then come as
     // exits and work as well.
     match.length = 2;
-    armed = host_->attach_doorbell(doorbell, match);
+    armed = host_->attach_doorbell(doorbell, match, server);
   }
   if (armed) doorbells_[queue] = match;
   return armed;

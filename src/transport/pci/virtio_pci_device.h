@@ -95,7 +95,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Tra
   [[nodiscard]] std::uint16_t queue_vector(std::uint32_t queue) const noexcept;
 
   // Configuration space.
-  void bar_moved(BarSpace space, std::optional<std::uint64_t> address) noexcept override;
+  void bar_moved(IoSpace space, std::optional<std::uint64_t> address) noexcept override;
   void bus_master_changed(bool on) noexcept override;
   void before_config_read(std::uint32_t offset, std::size_t bytes) noexcept override;
   void after_config_write(std::uint32_t offset, std::size_t bytes) noexcept override;
@@ -105,7 +105,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Tra
   [[nodiscard]] std::optional<Window> window(std::uint32_t offset, std::size_t bytes) noexcept;
 
   // TransportHost.
-  Status arm_doorbell(unsigned queue, const EventFd& doorbell) override;
+  Status arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
   [[nodiscard]] bool doorbells_reachable() const noexcept override;
   void device_was_reset() noexcept override;
@@ -126,9 +126,9 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Tra
   std::uint8_t window_cap_ = 0;
   bool bus_master_ = false;  ///< under the function's lock
   std::atomic<bool> msix_enabled_{false};
-  /// Of the BARs on their buses, by BarSpace; under the device's lock.
-  std::array<std::optional<std::uint64_t>, kBarSpaces.size()> addresses_;
-  std::vector<DoorbellMatch> doorbells_;  ///< as attached; under the device's lock
+  /// Of the BARs on their buses, by IoSpace; under the device's lock.
+  std::array<std::optional<std::uint64_t>, kIoSpaces.size()> addresses_;
+  std::vector<IoEventMatch> doorbells_;  ///< as attached; under the device's lock
   std::vector<std::atomic<std::uint16_t>> queue_vectors_;
   std::unique_ptr<Negotiation> negotiation_;
 };

@@ -423,11 +423,12 @@ TEST_P(VirtioPciDeviceTest, ConfigurationInterruptComesWithNeedsReset) {
 TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
   struct OldBinder final : HostBinder {
     explicit OldBinder(HostBinder& host) : next(&host) {}
-    Status attach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) override {
+    Status attach_doorbell(const EventFd& doorbell, const IoEventMatch& match,
+                           Server server) override {
       if (match.length == 0) return fail("wildcards are unknown", EINVAL);
-      return next->attach_doorbell(doorbell, match);
+      return next->attach_doorbell(doorbell, match, server);
     }
-    void detach_doorbell(const EventFd& doorbell, const DoorbellMatch& match) noexcept override {
+    void detach_doorbell(const EventFd& doorbell, const IoEventMatch& match) noexcept override {
       next->detach_doorbell(doorbell, match);
     }
     Result<unsigned> allocate_msi() override { return next->allocate_msi(); }

@@ -26,10 +26,10 @@ void DeviceLife::Queue::kick_once() noexcept {
 }
 
 Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDevice> device,
-                                                       DeviceWiring wiring,
-                                                       DeviceSurroundings& surroundings) {
+                                                       DeviceWiring wiring, DoorbellHost& doorbells,
+                                                       DeviceListener& listener) {
   std::unique_ptr<DeviceLife> life(
-      new DeviceLife(std::move(device), std::move(wiring), surroundings));
+      new DeviceLife(std::move(device), std::move(wiring), doorbells, listener));
   life->device_->set_config_listener(life.get());
   for (std::size_t i = 0; i < life->queues_.size(); ++i) {
     Queue& queue = life->queues_[i];
@@ -209,7 +209,8 @@ void DeviceLife::tell_host_fault(const std::string& why) {
 
 Status DeviceLife::arm(std::size_t index) {
   Queue& queue = queues_[index];
-  auto armed = surroundings_->arm_doorbell(static_cast<unsigned>(index), queue.runner->doorbell());
+  auto armed = doorbells_->arm_doorbell(
+      static_cast<unsigned>(index), server(static_cast<unsigned>(index)), queue.runner->doorbell());
   queue.armed = armed.has_value();
   return armed;
 }
@@ -221,7 +222,7 @@ void DeviceLife::tell_refusal(std::size_t queue, std::string_view so, std::strin
 
 /// Before activation: what others serve gets no kick without a doorbell.
 Status DeviceLife::arm_offloaded() {
-  if (!surroundings_->doorbells_reachable()) return {};
+  if (!doorbells_->doorbells_reachable()) return {};
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!queues_[i].config.ready || queues_[i].armed || !queues_[i].is_offloaded()) continue;
     if (auto armed = arm(i); !armed) {
@@ -233,7 +234,7 @@ Status DeviceLife::arm_offloaded() {
 
 /// Before activation: a queue that gets no doorbell is drained by the vCPU that kicks it.
 void DeviceLife::arm_and_choose_drains() {
-  if (!surroundings_->doorbells_reachable()) return;
+  if (!doorbells_->doorbells_reachable()) return;
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.config.ready || queue.armed || queue.is_offloaded()) continue;
@@ -248,7 +249,7 @@ void DeviceLife::arm_and_choose_drains() {
 /// Of a started device: what the host refuses now changes nothing but the way of kicks, which
 /// notify() passes on. Those that cannot do without come first.
 void DeviceLife::rearm_all() noexcept {
-  if (!surroundings_->doorbells_reachable()) return;
+  if (!doorbells_->doorbells_reachable()) return;
   for (const bool offloaded : {true, false}) {
     for (std::size_t i = 0; i < queues_.size(); ++i) {
       Queue& queue = queues_[i];
@@ -265,7 +266,7 @@ void DeviceLife::disarm_all() noexcept {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!std::exchange(queue.armed, false)) continue;
-    surroundings_->disarm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+    doorbells_->disarm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
   }
 }
 
@@ -285,7 +286,7 @@ void DeviceLife::resume_all() {
     if (!queue.quiet) continue;
     if (auto resumed = start_queue(queue, *queue.quiet); !resumed) {
       tell_host_fault("it cannot be served any more: " + resumed.error().message);
-      surroundings_->needs_reset();
+      listener_->needs_reset();
       continue;
     }
     queue.quiet.reset();
@@ -300,7 +301,7 @@ std::optional<RingState> DeviceLife::quiesce_queue(std::uint32_t index) {
   if (index >= queues_.size()) return std::nullopt;
   Queue& queue = queues_[index];
   if (std::exchange(queue.armed, false)) {
-    surroundings_->disarm_doorbell(index, queue.runner->doorbell());
+    doorbells_->disarm_doorbell(index, queue.runner->doorbell());
   }
   if (queue.quiet) return std::exchange(queue.quiet, std::nullopt);
   return queue.stop();
@@ -435,7 +436,7 @@ void DeviceLife::write_config(std::uint32_t offset, std::span<const std::byte> d
 
 void DeviceLife::config_changed() noexcept {
   config_generation_.fetch_add(1, std::memory_order_acq_rel);
-  surroundings_->config_changed();
+  listener_->config_changed();
 }
 
 }  // namespace bellhop

@@ -17,24 +17,31 @@
 
 namespace bellhop {
 
-/// What a device's surroundings do for it. Called with the device's lock held, except where a call
-/// says otherwise.
-class DeviceSurroundings {
+/// Where a device's doorbells are armed. Called with the device's lock held.
+class DoorbellHost {
  public:
-  /// Has `doorbell` signalled when the driver notifies `queue`. Errors: the host refuses; the queue
-  /// is notified by exits of the vCPUs then.
-  virtual Status arm_doorbell(unsigned queue, const EventFd& doorbell) = 0;
+  /// Has `doorbell` signalled when the driver notifies `queue`, which `server` serves. Errors: the
+  /// host refuses; a queue that the device itself serves is notified by exits of the vCPUs then.
+  virtual Status arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) = 0;
   virtual void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept = 0;
   /// Whether the doorbells have an address now, in the dialect that the driver speaks.
   [[nodiscard]] virtual bool doorbells_reachable() const noexcept = 0;
-  /// The device cannot go on until the driver resets it. Any thread, with or without the device's
-  /// lock: must not call back.
+
+ protected:
+  ~DoorbellHost() = default;
+};
+
+/// Hears what a device does by itself. Any thread, with or without the device's lock: must not call
+/// back.
+class DeviceListener {
+ public:
+  /// The device cannot go on until the driver resets it.
   virtual void needs_reset() noexcept = 0;
-  /// The device has changed its configuration space by itself. The same.
+  /// Its configuration space has changed.
   virtual void config_changed() noexcept = 0;
 
  protected:
-  ~DeviceSurroundings() = default;
+  ~DeviceListener() = default;
 };
 
 /// Where the queues of a device run, and how they are notified.
@@ -59,8 +66,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
  public:
   /// Errors: no eventfds left.
   static Result<std::unique_ptr<DeviceLife>> create(std::unique_ptr<VirtioDevice> device,
-                                                    DeviceWiring wiring,
-                                                    DeviceSurroundings& surroundings);
+                                                    DeviceWiring wiring, DoorbellHost& doorbells,
+                                                    DeviceListener& listener);
   /// Resets the device.
   ~DeviceLife();
 
@@ -172,7 +179,7 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     QueueConfig config;
     GuestInterrupt interrupt;
     std::unique_ptr<QueueRunner> runner;
-    std::unique_ptr<OffloadedQueue> offloaded;  ///< made when somebody else first serves it
+    std::unique_ptr<OffloadedQueue> offloaded;  ///< made when a back end first serves it
     /// From start() to reset(); notify() reads it without the lock.
     std::atomic<Server> server{Server::kDevice};
     std::optional<RingState> quiet;  ///< where the ring stands while it is not served
@@ -186,14 +193,15 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     void kick_once() noexcept;
   };
 
-  DeviceLife(std::unique_ptr<VirtioDevice> device, DeviceWiring wiring,
-             DeviceSurroundings& surroundings)
+  DeviceLife(std::unique_ptr<VirtioDevice> device, DeviceWiring wiring, DoorbellHost& doorbells,
+             DeviceListener& listener)
       : device_(std::move(device)),
         wiring_(std::move(wiring)),
-        surroundings_(&surroundings),
+        doorbells_(&doorbells),
+        listener_(&listener),
         queues_(device_->traits().queue_count) {}
 
-  void queue_broken() noexcept override { surroundings_->needs_reset(); }
+  void queue_broken() noexcept override { listener_->needs_reset(); }
   void config_changed() noexcept override;
 
   [[nodiscard]] bool quiet() const noexcept {
@@ -222,7 +230,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
 
   std::unique_ptr<VirtioDevice> device_;
   DeviceWiring wiring_;
-  DeviceSurroundings* surroundings_;
+  DoorbellHost* doorbells_;
+  DeviceListener* listener_;
   mutable std::mutex lock_;
   std::vector<Queue> queues_;
   std::uint64_t features_ = 0;

@@ -60,11 +60,11 @@ class VirtioDevice {
     return {};
   }
   /// The driver is ready: sets the handler of every queue in `queues` (indexed as the standard
-  /// numbers them; null where the driver left one disabled, or somebody else serves it). Their
+  /// numbers them; null where the driver left one disabled, or a back end serves it). Their
   /// rings are started afterwards. Errors: a fault of the host; the transport marks the device
   /// NEEDS_RESET.
   virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
-  /// Before activate(), if server() chose somebody else for any queue: sets the back end of every
+  /// Before activate(), if server() chose a back end for any queue: sets the back end of every
   /// queue in `queues` (null where it is the device's own, or disabled). reset() undoes it.
   virtual Status offload(std::uint64_t /*features*/, std::span<OffloadedQueue* const> /*queues*/) {
     return fail("the device has no other server for its queues");

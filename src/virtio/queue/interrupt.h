@@ -29,7 +29,7 @@ class GuestInterrupt {
     if (status_ != nullptr) status_->fetch_or(bits_, std::memory_order_release);
     return event_.load(std::memory_order_acquire);
   }
-  /// What is signalled now, if somebody else than us does it.
+  /// What is signalled now, if a back end does it.
   [[nodiscard]] const EventFd* event() const noexcept {
     return event_.load(std::memory_order_acquire);
   }

@@ -117,15 +117,8 @@ void QueueRunner::run() noexcept {
 }
 
 Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
-  if (left_ == 0) {
-    turn_over_ = true;
-    return Pop::kEmpty;
-  }
+  if (turn_over()) return Pop::kEmpty;
   const Pop answer = ring_->pop(chain);
-  if (answer == Pop::kChain) [[likely]] {
-    --left_;
-    return answer;
-  }
   return answer == Pop::kMalformed ? give_back_malformed(chain) : answer;
 }
 
@@ -133,22 +126,13 @@ Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
   Pop answer = Pop::kMalformed;
   while (answer == Pop::kMalformed) {
     ring_->complete(chain, handler_->malformed(chain));
-    ++malformed_;
-    if (--left_ == 0) {
-      turn_over_ = true;
-      return Pop::kEmpty;
-    }
+    if (turn_over()) return Pop::kEmpty;
     answer = ring_->pop(chain);
   }
-  if (answer == Pop::kChain) --left_;
   return answer;
 }
 
-bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
-  if (!ring_->rewind(chain)) return false;
-  ++left_;
-  return true;
-}
+bool QueueRunner::rewind(DescriptorChain& chain) noexcept { return ring_->rewind(chain); }
 
 void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {
   ring_->complete(chain, written);
@@ -182,14 +166,13 @@ bool QueueRunner::drain_once(Signal signal) noexcept {
   ring_->suppress_kicks();
   serving_ = true;
   yielded_ = false;
-  malformed_ = 0;
-  const std::uint32_t before = left_;
+  const std::uint16_t before = ring_->taken();
   handler_->drain();
-  const bool some = before - left_ != malformed_;
+  const bool some = ring_->taken() != before;
   if (some) handler_->submit();
   serving_ = false;
   publish(signal);
-  if (!ring_->broken()) return some || malformed_ != 0;
+  if (!ring_->broken()) return some;
   faults_->queue_broken();
   return false;
 }
@@ -209,7 +192,7 @@ void QueueRunner::serve(bool kicked) noexcept {
       if (kicked && round == 0) counters_.spurious_kicks.add();
       break;
     }
-    if (parked_ || yielded_ || turn_over_ || !ring_->has_available()) break;
+    if (parked_ || yielded_ || turn_over() || !ring_->has_available()) break;
   }
   settle();
   // Other queues first; the loop does not sleep before it has come back here.
@@ -236,7 +219,7 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
   bool more = !parked_;
   if (parked_ && kicked) counters_.spurious_kicks.add();
   begin_turn();
-  for (unsigned round = 0; more && !turn_over_ && round < kRoundsInOneDrain; ++round) {
+  for (unsigned round = 0; more && !turn_over() && round < kRoundsInOneDrain; ++round) {
     if (!drain_once(Signal::kNow) && kicked && round == 0) counters_.spurious_kicks.add();
     // A parked queue is not to be kicked: the vCPU would leave its guest for nothing.
     more = !parked_ && ring_->enable_kicks();

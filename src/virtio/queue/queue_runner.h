@@ -60,7 +60,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     Drain drain = Drain::kByIoThread;
     GuestInterrupt* interrupt = nullptr;
     QueueFaultSink* faults = nullptr;
-    /// What signals kicks: an eventfd of somebody else's, which outlives the runner. Null: one is
+    /// What signals kicks: an eventfd made elsewhere, which outlives the runner. Null: one is
     /// made.
     const EventFd* doorbell = nullptr;
   };
@@ -156,9 +156,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   void publish(Signal signal) noexcept;
   void settle() noexcept;
   void begin_turn() noexcept {
-    left_ = kMaxChainsInOneTurn;
-    turn_over_ = false;
+    turn_end_ = static_cast<std::uint16_t>(ring_->taken() + kMaxChainsInOneTurn);
   }
+  [[nodiscard]] bool turn_over() const noexcept { return ring_->taken() == turn_end_; }
   Pop give_back_malformed(DescriptorChain& chain) noexcept;
 
   IoThread* thread_;
@@ -171,16 +171,14 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   QueueCounters counters_;
 
   std::optional<SplitRing> ring_;
-  bool serving_ = false;         ///< inside drain(), submit() or with_queue_lock()
-  bool stopping_ = false;        ///< nothing more is taken
-  bool kicked_ = false;          ///< a kick waits for this round's end
-  bool suppressed_ = false;      ///< the driver was asked not to kick
-  bool parked_ = false;          ///< the handler waits for something else than chains
-  bool woken_ = false;           ///< it is to be called all the same
-  bool yielded_ = false;         ///< the handler lets others go first
-  bool turn_over_ = false;       ///< nothing more is taken in this one
-  std::uint32_t malformed_ = 0;  ///< chains that the drain under way met
-  std::uint32_t left_ = 0;       ///< chains that this turn may still take
+  bool serving_ = false;        ///< inside drain(), submit() or with_queue_lock()
+  bool stopping_ = false;       ///< nothing more is taken
+  bool kicked_ = false;         ///< a kick waits for this round's end
+  bool suppressed_ = false;     ///< the driver was asked not to kick
+  bool parked_ = false;         ///< the handler waits for something else than chains
+  bool woken_ = false;          ///< it is to be called all the same
+  bool yielded_ = false;        ///< the handler lets others go first
+  std::uint16_t turn_end_ = 0;  ///< SplitRing::taken() where this turn ends
   std::atomic<bool> running_{false};
 
   /// kByVcpu: whose turn it is with the ring. Otherwise only start and stop take it.

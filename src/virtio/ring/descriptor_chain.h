@@ -12,8 +12,11 @@
 
 namespace bellhop {
 
-/// Buffers in one chain at most; devices advertise a seg_max below it.
-inline constexpr std::size_t kMaxChainBuffers = 130;
+/// Buffers in one chain at most, whatever the size of its ring: as many as the largest ring of a
+/// device whose size is not chosen by the user has (virtio 1.3, 2.7.5.3.1: a chain may be as long
+/// as its queue), and as the pages of the largest pipe that Linux passes to a console in one chain.
+/// Devices advertise a seg_max below it.
+inline constexpr std::size_t kMaxChainBuffers = 258;
 
 /// Device-readable or device-writable buffers of a chain, as one run of bytes. A view: valid as
 /// long as its chain is.

@@ -77,9 +77,11 @@ class SplitRing {
   [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
   /// Requests taken and not yet given back.
   [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
+  /// Goes up by one with each chain taken, modulo 2^16; rewind() takes one off.
+  [[nodiscard]] std::uint16_t taken() const noexcept { return next_avail_; }
   /// Where it stands; to go on elsewhere with it, nothing may be in flight.
   [[nodiscard]] RingState state() const noexcept;
-  /// Where its areas lie in this process, for somebody else who is to serve it.
+  /// Where its areas lie in this process, for a back end that is to serve it.
   [[nodiscard]] RingAreas areas() const noexcept;
 
  private:

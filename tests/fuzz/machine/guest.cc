@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "machine/address_map.h"
 #include "transport/pci/pci_root.h"
 #include "transport/pci/virtio_pci_device.h"
 #include "virtio/abi/blk.h"
@@ -30,7 +31,6 @@ using testing::RegisterDriver;
 
 namespace {
 
-constexpr std::uint64_t kEcam = 0xd000'0000;
 constexpr std::uint64_t kMmioBase = 0xd000'0000;
 constexpr std::uint64_t kMmioStride = 0x1000;
 constexpr std::uint64_t kRingBytes = 0x4000;
@@ -528,7 +528,7 @@ void Guest::access_config(bool by_ports, Input& input) {
   } else if (input.chance(4)) {
     one.pci->move_bar(0xe0000000 + 0x8000ULL * input.below(16));
   } else {
-    const std::uint64_t address = kEcam + (std::uint64_t{one.number} << 15) + at;
+    const std::uint64_t address = kEcam.address + (std::uint64_t{one.number} << 15) + at;
     if (input.chance(3)) {
       (void)port_.load(address, width == 0 ? 4 : width);
     } else {
@@ -631,8 +631,7 @@ void Guest::calm() {
   }
   for (Target& one : targets_) {
     if (one.pci != nullptr) {
-      one.pci->move_bar(PciRoot::kMemoryWindow.base +
-                        VirtioPciDevice::kBarBytes * (one.number - 1));
+      one.pci->move_bar(kPciMemory.address + VirtioPciDevice::kBarBytes * (one.number - 1));
       one.pci->set_command(kPciCommandMemory);
     }
     one.driver->set_status(0);

@@ -33,7 +33,7 @@ class GuestRam {
   /// No descriptor that is meant well leads here but those of the last checks.
   static constexpr std::uint64_t kPrivate = 0x780000;
 
-  explicit GuestRam(const GuestMemory& memory) : fd_(memory.fd().get()) {}
+  explicit GuestRam(const GuestMemory& memory) : fd_(memory.regions().front().fd) {}
   void write(std::uint64_t address, std::span<const std::byte> bytes) const;
   void read(std::uint64_t address, std::span<std::byte> bytes) const;
   template <class T>

@@ -106,7 +106,7 @@ World::World(Input& input) {
   auto machine = Machine::create(
       config_, hypervisor_,
       {.serial_output = [](std::span<const std::byte>) { return true; },
-       .marker = [](std::uint32_t) {},
+       .marker = [](std::uint32_t, const MachineCounters&) {},
        .host = {.window = window_},
        .more_devices = [this](const SlotWiring& wiring) { return add_devices(wiring); }});
   if (!machine) {
@@ -267,10 +267,11 @@ Result<std::vector<PreparedDevice>> World::add_devices(const SlotWiring& wiring)
     share.id = "fs0";
     share.tag = "fuzz";
     share.queue_size = 16;
-    add(Kind::kFs,
-        must(FsDevice::create(
-            share, [this](FsDevice::Patience patience) { return back_end_.connect(patience); },
-            FsDevice::Patience{50})));
+    auto device = FsDevice::create(
+        share, [this](FsDevice::Patience patience) { return back_end_.connect(patience); },
+        FsDevice::Patience{50});
+    if (!device) return forward(device);  // a busy host: no machine this time
+    add(Kind::kFs, std::move(*device));
   }
   return made;
 }

@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+
+#include "testing/event_loop_fixture.h"
+
+namespace bellhop {
+namespace {
+
+using testing::EventLoopTest;
+using testing::FunctionTask;
+using namespace std::chrono_literals;
+
+/// Has work after so many looks.
+struct CountingPoller final : Poller {
+  explicit CountingPoller(EventLoop& l) : loop(l), task([this] { ++served; }) {}
+  bool poll() noexcept override {
+    ++looks;
+    if (looks < found_at) return false;
+    found_at = SIZE_MAX;
+    loop.defer(task);
+    return true;
+  }
+  bool prepare_sleep() noexcept override {
+    ++asked;
+    if (!slipped_in) return false;
+    slipped_in = false;
+    loop.defer(task);
+    return true;
+  }
+  [[nodiscard]] bool has_work_under_way() const noexcept override { return under_way; }
+  EventLoop& loop;
+  FunctionTask task;
+  std::size_t looks = 0;
+  std::size_t found_at = SIZE_MAX;
+  int asked = 0;
+  int served = 0;
+  bool slipped_in = false;
+  bool under_way = false;
+};
+
+TEST_P(EventLoopTest, AsksPollersBeforeItSleepsAndStaysAwakeForWhatSlippedIn) {
+  CountingPoller poller(*loop);
+  loop->add_poller(poller);
+  loop->run_once(1ms);
+  EXPECT_EQ(poller.asked, 1);
+  EXPECT_EQ(poller.looks, 0U) << "not allowed to look";
+  poller.slipped_in = true;
+  const auto before = std::chrono::steady_clock::now();
+  loop->run_once(10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 5s) << "slept with work to do";
+  EXPECT_EQ(poller.served, 1);
+  loop->remove_poller(poller);
+  loop->run_once(1ms);
+  EXPECT_EQ(poller.asked, 2);
+}
+
+TEST_P(EventLoopTest, LooksForWorkOnceSleepsProveShort) {
+  CountingPoller poller(*loop);
+  loop->add_poller(poller);
+  loop->set_poll_max(10s);
+  loop->run_once(1ms);  // the first sleep is short: credit
+  EXPECT_EQ(poller.looks, 0U);
+  poller.found_at = 100;
+  loop->run_once(10s);
+  EXPECT_EQ(poller.looks, 100U);
+  EXPECT_EQ(poller.served, 1);
+  EXPECT_EQ(poller.asked, 1) << "found before it had to ask";
+
+  // While something is under way, its own experience counts: none so far.
+  poller.under_way = true;
+  poller.found_at = 0;
+  loop->run_once(1ms);
+  EXPECT_EQ(poller.looks, 100U);
+  loop->remove_poller(poller);
+}
+
+TEST_P(EventLoopTest, StopsLookingWhenItDoesNotPay) {
+  CountingPoller poller(*loop);
+  loop->add_poller(poller);
+  loop->set_poll_max(1ms);
+  for (int i = 0; i < 4; ++i) loop->run_once(0ns);  // no sleep, no experience
+  loop->run_once(100us);
+  for (int i = 0; i < 16; ++i) loop->run_once(3ms);
+  poller.looks = 0;
+  loop->run_once(3ms);
+  EXPECT_EQ(poller.looks, 0U);
+  loop->remove_poller(poller);
+}
+
+}  // namespace
+}  // namespace bellhop
