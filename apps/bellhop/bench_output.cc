@@ -8,6 +8,7 @@
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/scalar_option.h"
+#include "bench/report/findings.h"
 
 namespace bellhop {
 
@@ -59,6 +60,9 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
   const bool machine_readable =
       output.json.path == "-" || output.csv.path == "-" || output.html.path == "-";
   std::FILE* people = machine_readable ? stderr : stdout;
+  if (!forms.page.findings.empty()) {
+    fmt::print(people, "{}\n", bench::to_text(forms.page.findings));
+  }
   for (const bench::Table& table : forms.page.tables) {
     fmt::print(people, "{}\n", bench::to_text(table));
   }

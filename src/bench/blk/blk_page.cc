@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "bench/blk/blk_tables.h"
+#include "bench/report/findings.h"
 
 namespace bellhop::bench {
 
@@ -69,12 +70,37 @@ std::vector<BarChart> make_charts(const BlkReport& report) {
   return {throughput, efficiency};
 }
 
+/// Names of cells, without what all of them share.
+class Names {
+ public:
+  explicit Names(const BlkReport& report) {
+    for (const Run& run : report.runs) {
+      placements_.insert(run.cell.placement);
+      vcpus_.insert(run.cell.vcpus);
+    }
+  }
+  CellName operator()(const BlkCell& cell) const {
+    std::string kind = title(cell.workload);
+    if (placements_.size() > 1) kind += fmt::format(" {}", to_string(cell.placement));
+    if (vcpus_.size() > 1) kind += fmt::format(" {} vCPUs", cell.vcpus);
+    return {std::move(kind), fmt::format("x{}", cell.threads), bellhop::to_string(cell.notify)};
+  }
+
+ private:
+  std::set<Placement> placements_;
+  std::set<unsigned> vcpus_;
+};
+
 }  // namespace
 
 Page make_page(const BlkReport& report) {
+  const Names names(report);
   return {"Bellhop: virtio-blk, sync against ioeventfd",
-          "SplitRing notification: synchronous against ioeventfd", kIntroduction,
-          make_tables(report), make_charts(report)};
+          "Virtqueue notification: synchronous against ioeventfd",
+          find_in(report, names),
+          kIntroduction,
+          make_tables(report),
+          make_charts(report)};
 }
 
 }  // namespace bellhop::bench

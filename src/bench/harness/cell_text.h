@@ -9,7 +9,7 @@
 // The texts in the cells of a table. A run that is not there (null) is a dash.
 namespace bellhop::bench {
 
-inline constexpr const char* kNone = "-";
+inline constexpr const char* kNone = "–";
 
 inline std::string gain(double before, double after) {
   return before > 0 ? fmt::format("{:+.0f} %", (after / before - 1) * 100) : kNone;
@@ -49,10 +49,10 @@ std::string efficiency_ratio(const R* above, const R* below) {
   return quotient(above->median.bytes_per_host_cpu_s(), below->median.bytes_per_host_cpu_s());
 }
 
-/// How far the repeats lie apart, of the median.
+/// How far the repeats lie apart, of the median; of a single one nothing is known.
 template <class R>
 std::string spread(const R* run) {
-  if (run == nullptr || run->median.mb_per_s() <= 0) return kNone;
+  if (run == nullptr || run->repeats < 2 || run->median.mb_per_s() <= 0) return kNone;
   return fmt::format("{:.0f} %",
                      (run->most_mb_per_s - run->least_mb_per_s) / run->median.mb_per_s() * 100);
 }

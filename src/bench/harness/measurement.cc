@@ -70,7 +70,7 @@ void add_measurement(Json& run, const Measurement& m, unsigned repeats, double l
   run["operations"] = m.operations;
   run["bytes"] = m.bytes;
   run["mb_per_s"] = m.mb_per_s();
-  run["spread"] = {least_mb_per_s, most_mb_per_s};
+  run["spread"] = repeats > 1 ? Json{least_mb_per_s, most_mb_per_s} : Json{nullptr, nullptr};
   run["iops"] = m.iops();
   run["host_cpu_s"] = m.host_cpu_s;
   run["vcpu_cpu_s"] = m.vcpu_cpu_s;

@@ -59,6 +59,8 @@ struct RunOf {
   M median;
   double least_mb_per_s = 0;
   double most_mb_per_s = 0;
+  double least_bytes_per_host_cpu_s = 0;
+  double most_bytes_per_host_cpu_s = 0;
 };
 
 /// The repeat with the median mb_per_s (the lower one of two in the middle), and the spread.
@@ -66,9 +68,15 @@ struct RunOf {
 template <class Cell, class M>
 RunOf<Cell, M> summarise(const Cell& cell, std::vector<M> measurements) {
   std::ranges::sort(measurements, {}, [](const M& m) { return m.mb_per_s(); });
-  return {cell, static_cast<unsigned>(measurements.size()),
-          measurements[(measurements.size() - 1) / 2], measurements.front().mb_per_s(),
-          measurements.back().mb_per_s()};
+  const auto efficiency = [](const M& m) { return m.bytes_per_host_cpu_s(); };
+  const auto [least, most] = std::ranges::minmax_element(measurements, {}, efficiency);
+  return {cell,
+          static_cast<unsigned>(measurements.size()),
+          measurements[(measurements.size() - 1) / 2],
+          measurements.front().mb_per_s(),
+          measurements.back().mb_per_s(),
+          efficiency(*least),
+          efficiency(*most)};
 }
 
 struct NotRun {
@@ -90,7 +98,7 @@ struct ReportBase {
 /// The cells that were not run, one line each, with the reason; empty if all were.
 std::string not_run_text(const ReportBase& report);
 
-/// Appends the fields of a measurement, from "repeat" to "counters".
+/// Appends the fields of a measurement, from "repeat" to "counters". A single repeat has no spread.
 void add_measurement(nlohmann::ordered_json& run, const Measurement& median, unsigned repeats,
                      double least_mb_per_s, double most_mb_per_s);
 /// The report with its runs, which are JSON already.

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "bench/net/net_tables.h"
+#include "bench/report/findings.h"
 
 namespace bellhop::bench {
 
@@ -77,14 +78,48 @@ std::vector<BarChart> make_charts(const NetReport& report) {
   return {throughput, efficiency};
 }
 
+/// Names of cells, without what all of them share.
+class Names {
+ public:
+  explicit Names(const NetReport& report) {
+    for (const NetRun& run : report.runs) placements_.insert(run.cell.placement);
+  }
+  CellName operator()(const NetCell& cell) const {
+    const bool of_one_size = cell.workload != NetWorkload::kStream;
+    CellName name{kind(cell), of_one_size ? "" : fmt::format("{}", cell.message_bytes),
+                  to_string(cell.notify)};
+    if (placements_.size() > 1) name.kind += fmt::format(" {}", to_string(cell.placement));
+    return name;
+  }
+
+ private:
+  static std::string kind(const NetCell& cell) {
+    switch (cell.workload) {
+      case NetWorkload::kStream:
+        return fmt::format("Stream {} {}", to_string(cell.direction), to_string(cell.framing));
+      case NetWorkload::kPing:
+        return "Ping-pong";
+      case NetWorkload::kPackets:
+        return fmt::format("Small frames {}", to_string(cell.direction));
+    }
+    return "";
+  }
+
+  std::set<Placement> placements_;
+};
+
 }  // namespace
 
 Page make_page(const NetReport& report) {
+  const Names names(report);
   const bool is_tcp = std::ranges::any_of(
       report.runs, [](const NetRun& run) { return run.cell.framing == Framing::kTcp; });
   return {"Bellhop: virtio-net, sync against ioeventfd",
-          "SplitRing notification: synchronous against ioeventfd",
-          is_tcp ? kTcpIntroduction : kIntroduction, make_tables(report), make_charts(report)};
+          "Virtqueue notification: synchronous against ioeventfd",
+          find_in(report, names),
+          is_tcp ? kTcpIntroduction : kIntroduction,
+          make_tables(report),
+          make_charts(report)};
 }
 
 }  // namespace bellhop::bench

@@ -126,8 +126,24 @@ TEST(NetTables, TellTwoQemusApart) {
   ASSERT_EQ(tables[4].rows.size(), 2U);
   EXPECT_EQ(tables[4].rows[0].at(1), "Bellhop");
   EXPECT_EQ(tables[4].rows[1].at(1), "QEMU 10.0.2");
-  EXPECT_EQ(tables[4].rows[0].at(10), "-");
+  EXPECT_EQ(tables[4].rows[0].at(10), "–");
   EXPECT_EQ(tables[4].rows[1].at(10), "0.25");
+}
+
+TEST(NetPage, OpensWithWhatWasFound) {
+  NetReport report = fixed_report();
+  report.setting.repeats = 3;
+  report.runs.resize(4);
+  EXPECT_THAT(
+      make_page(report).findings,
+      testing::ElementsAre(
+          "Stream guest-to-host gso 4096 with Bellhop: by throughput ioeventfd is best, 2.00 "
+          "times the next. By bytes for a host CPU second ioeventfd is best, 2.00 times the "
+          "next.",
+          "Bellhop beside QEMU 7.2, notified in the same way: by throughput ahead in all 2 "
+          "cells, 1.25 to 2.00 times as much.",
+          "Bellhop beside QEMU 7.2, by bytes for a host CPU second: ahead in all 2 cells, "
+          "2.50 to 4.00 times as much."));
 }
 
 TEST(NetPage, SaysThatItIsNoTcpAndKeepsMarkupOut) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "bench/harness/cell_text.h"
+
 namespace bellhop::bench {
 
 namespace {
@@ -42,6 +44,37 @@ double ratio(const NotifyResult& figure, const NotifyResult& floor) {
   return floor.median_us() > 0 ? figure.median_us() / floor.median_us() : 0;
 }
 
+/// Of a single repeat nothing is known.
+Json spread_of(const NotifyResult& figure) {
+  if (figure.repeats_us.size() < 2) return {nullptr, nullptr};
+  return {least(figure), most(figure)};
+}
+
+bool has_spread(const NotifyReport& report) { return report.bare_exit.repeats_us.size() > 1; }
+
+/// "a kick by an exit takes 28.00 us, 1.12 times the bare exit".
+std::string cost(const char* kick, const NotifyResult& figure, const char* what,
+                 const NotifyResult& floor) {
+  const bool apart = least(figure) > most(floor) || least(floor) > most(figure);
+  return fmt::format("{} takes the guest {} us, {:.2f} times {}{}", kick,
+                     microseconds(figure.median_us()), ratio(figure, floor), what,
+                     apart ? "" : " (within the spread)");
+}
+
+std::vector<std::string> find_in(const NotifyReport& report) {
+  std::vector<std::string> findings;
+  if (!has_spread(report)) {
+    findings.emplace_back(
+        "Each kind was measured once: there is no spread, and small differences "
+        "mean nothing.");
+  }
+  findings.push_back(cost("A kick that exits", report.sync, "a bare exit", report.bare_exit) + ".");
+  findings.push_back(
+      cost("A kick by ioeventfd", report.ioeventfd, "a bare one", report.bare_event) + ", and " +
+      fmt::format("{:.2f} of a kick that exits.", ratio(report.ioeventfd, report.sync)));
+  return findings;
+}
+
 Table make_table(const NotifyReport& report) {
   Table table;
   table.caption = fmt::format(
@@ -54,8 +87,9 @@ Table make_table(const NotifyReport& report) {
                    {"times the floor", "ratio"}, {"", "what it is", true}};
   for (const Row& row : rows_of(report)) {
     table.rows.push_back(
-        {row.figure.name, microseconds(row.figure.median_us()), microseconds(least(row.figure)),
-         microseconds(most(row.figure)),
+        {row.figure.name, microseconds(row.figure.median_us()),
+         has_spread(report) ? microseconds(least(row.figure)) : kNone,
+         has_spread(report) ? microseconds(most(row.figure)) : kNone,
          row.floor == nullptr ? "" : fmt::format("{:.2f}", ratio(row.figure, *row.floor)),
          row.figure.meaning});
   }
@@ -71,6 +105,7 @@ Page make_page(const NotifyReport& report) {
   }
   return {"Bellhop: what a notification costs the guest",
           "One notification of an empty queue",
+          find_in(report),
           kIntroduction,
           {make_table(report)},
           {std::move(chart)}};
@@ -80,8 +115,7 @@ Json to_json(const NotifyReport& report) {
   Json notify{{"repeat", report.bare_exit.repeats_us.size()}, {"kicks", report.kicks}};
   for (const Row& row : rows_of(report)) {
     Json& figure = notify[row.key];
-    figure = {{"median_us", row.figure.median_us()},
-              {"spread_us", {least(row.figure), most(row.figure)}}};
+    figure = {{"median_us", row.figure.median_us()}, {"spread_us", spread_of(row.figure)}};
     if (row.floor != nullptr) figure["times_floor"] = ratio(row.figure, *row.floor);
   }
   notify["bellhop_ioeventfd"]["times_waited_floor"] = ratio(report.ioeventfd, report.bare_waited);
@@ -95,7 +129,7 @@ std::string to_csv(const NotifyReport& report) {
                      {"repeat", row.figure.repeats_us.size()},
                      {"kicks", report.kicks},
                      {"median_us", row.figure.median_us()},
-                     {"spread_us", {least(row.figure), most(row.figure)}},
+                     {"spread_us", spread_of(row.figure)},
                      {"times_floor",
                       row.floor == nullptr ? Json(nullptr) : Json(ratio(row.figure, *row.floor))}});
   }

@@ -38,6 +38,33 @@ TEST(NotifyPage, HasEveryKindWithItsRatioToTheFloor) {
   EXPECT_EQ(page.charts[0].rows.size(), 5U);
 }
 
+TEST(NotifyPage, OpensWithWhatWasFound) {
+  NotifyReport report = fixed_report();
+  EXPECT_THAT(
+      make_page(report).findings,
+      testing::ElementsAre(
+          "A kick that exits takes the guest 28.00 us, 1.12 times a bare exit (within the spread).",
+          "A kick by ioeventfd takes the guest 3.00 us, 1.20 times a bare one (within the spread), "
+          "and 0.11 of a kick that exits."));
+  report.sync.repeats_us = {50, 60, 55};
+  EXPECT_EQ(make_page(report).findings[0],
+            "A kick that exits takes the guest 55.00 us, 2.20 times a bare exit.");
+}
+
+TEST(NotifyPage, ASingleRepeatHasNoSpread) {
+  NotifyReport report = fixed_report();
+  for (NotifyResult* one : {&report.bare_exit, &report.sync, &report.bare_event,
+                            &report.bare_waited, &report.ioeventfd}) {
+    one->repeats_us.resize(1);
+  }
+  const Page page = make_page(report);
+  EXPECT_THAT(page.findings.at(0), HasSubstr("there is no spread"));
+  EXPECT_EQ(page.tables[0].rows[0][2], "–");
+  EXPECT_EQ(page.tables[0].rows[0][3], "–");
+  EXPECT_THAT(to_csv(report), HasSubstr("bare_exit,1,5000,20.0,,,\n"));
+  EXPECT_TRUE(to_json(report)["notify"]["bare_exit"]["spread_us"][0].is_null());
+}
+
 TEST(NotifyPage, IsHtmlWithoutMarkupFromOutside) {
   const NotifyReport report = fixed_report();
   const std::string html = to_html(make_page(report), report);

@@ -37,7 +37,9 @@ std::string facts(const char* heading, const nlohmann::ordered_json& json) {
 std::string to_html(const Page& page, const ReportBase& report) {
   std::string html = kHead;
   html += "<title>" + escape_html(page.title) + "</title>\n</head>\n<body>\n";
-  html += "<h1>" + escape_html(page.heading) + "</h1>\n" + page.introduction;
+  html += "<h1>" + escape_html(page.heading) + "</h1>\n";
+  for (const std::string& finding : page.findings) html += "<p>" + escape_html(finding) + "</p>\n";
+  html += page.introduction;
   for (const Table& table : page.tables) html += to_html(table);
   if (const auto plots = draw_charts(page.charts)) {
     for (const std::string& svg : *plots) html += svg;

@@ -157,8 +157,28 @@ TEST(Tables, LeaveOutWhatWasNotMeasured) {
   report.runs.resize(1);
   const auto tables = make_tables(report);
   ASSERT_EQ(tables.size(), 1U);
-  EXPECT_THAT(tables[0].rows.at(0).at(3), "-");
+  EXPECT_THAT(tables[0].rows.at(0).at(3), "–");
   EXPECT_THAT(not_run_text(report), HasSubstr("bellhop create x1: no <room>"));
+}
+
+TEST(Spread, IsUnknownOfASingleRepeat) {
+  BlkReport report = fixed_report();
+  report.runs.erase(report.runs.begin() + 1);
+  report.setting.repeats = 1;
+  const auto tables = make_tables(report);
+  EXPECT_EQ(tables[0].rows.at(0).at(5), "– / –");
+  EXPECT_EQ(tables[1].rows.at(0).at(5), "– / –");
+  EXPECT_THAT(to_html(make_page(report), report), HasSubstr("<td>– / –</td>"));
+  EXPECT_TRUE(to_json(report)["runs"][0]["spread"][0].is_null());
+  EXPECT_TRUE(to_json(report)["runs"][0]["spread"][1].is_null());
+  // mb_per_s, the spread, iops
+  EXPECT_THAT(to_csv(report), HasSubstr(",100.0,,,24414"));
+  EXPECT_THAT(make_page(report).findings.at(0), HasSubstr("there is no spread"));
+}
+
+TEST(Tables, AreAlignedWhateverCharactersTheyHold) {
+  const Table table{"", {{"", "a"}, {"", "b"}}, {{"–", "1"}, {"22", "2"}}};
+  EXPECT_THAT(to_text(table), HasSubstr("\n –  1\n22  2\n"));
 }
 
 TEST(Html, IsOnePageWithTablesAndWithoutMarkupFromOutside) {

@@ -11,8 +11,15 @@ namespace {
 constexpr const char* kBetweenColumns = "  ";
 constexpr const char* kBetweenGroups = "   | ";
 
+/// Columns of a terminal that UTF-8 takes: one for each byte that begins a character.
+std::size_t columns_of(const std::string& text) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
 std::string pad(const std::string& text, std::size_t width, bool left) {
-  const std::string blanks(width > text.size() ? width - text.size() : 0, ' ');
+  const std::size_t taken = columns_of(text);
+  const std::string blanks(width > taken ? width - taken : 0, ' ');
   return left ? text + blanks : blanks + text;
 }
 
@@ -24,7 +31,7 @@ std::vector<std::size_t> widths(const Table& table) {
   std::vector<std::size_t> result;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     std::size_t width = table.columns[i].name.size();
-    for (const auto& row : table.rows) width = std::max(width, row[i].size());
+    for (const auto& row : table.rows) width = std::max(width, columns_of(row[i]));
     result.push_back(width);
   }
   return result;
