@@ -17,6 +17,8 @@
 #include "apps/bellhop/signal_waiter.h"
 #include "apps/bellhop/terminal_input.h"
 #include "base/descriptor_limit.h"
+#include "base/file_roles.h"
+#include "base/output_files.h"
 #include "config/machine_options.h"
 #include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
@@ -188,6 +190,21 @@ class RoomForSerial {
   SerialOutput& serial_;
 };
 
+/// What the command does with files besides those that make the machine.
+Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions& options) {
+  FileRoles roles;
+  Status added = roles.add("standard output", STDOUT_FILENO, FileUse::kPrinted);
+  if (added) added = roles.add("standard error", STDERR_FILENO, FileUse::kPrinted);
+  const auto add = [&](std::string_view option, const std::string& path, FileUse use) {
+    if (added && !path.empty()) added = roles.add(option, path, use);
+  };
+  add("--config", arguments.config, FileUse::kRead);
+  add("--serial", SerialOutput::file_of(options.serial.value_or("")), FileUse::kOutput);
+  if (options.stats != "-") add("--stats", options.stats.value_or(""), FileUse::kOutput);
+  if (!added) return forward(added);
+  return roles;
+}
+
 int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
@@ -195,7 +212,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Both would print into one another.
-  auto opened = SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"));
+  OutputFiles outputs;
+  auto opened =
+      SerialOutput::open(options.serial.value_or(keys->has_value() ? "null" : "tty"), outputs);
   if (!opened) return report(opened.error(), kUsedWrongly);
   SerialOutput& serial = **opened;
   if (keys->has_value() && serial.is_terminal()) {
@@ -219,7 +238,11 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   hooks.serial_output = [&serial](std::span<const std::byte> data) { return serial.write(data); };
   hooks.marker = [&](std::uint32_t value) { stats.mark(value, machine->counters()); };
   const auto window = std::make_shared<ConsoleWindow>();
-  if (keys->has_value()) hooks.host = {.standard_input = (*keys)->out.get(), .window = window};
+  hooks.host.outputs = &outputs;
+  if (keys->has_value()) {
+    hooks.host.standard_input = (*keys)->out.get();
+    hooks.host.window = window;
+  }
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error(), kFailed);
   machine = created->get();
@@ -247,6 +270,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     terminal = std::move(*started);
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
+  if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   const auto end = run_to_the_end(*machine, config.on_reset);
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
@@ -315,7 +339,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
       exit_status = report(collected.error(), kUsedWrongly);
       return;
     }
-    const auto config = make_machine_config(*collected);
+    auto roles = find_roles(*arguments, *collected);
+    const auto config = roles ? make_machine_config(*collected, std::move(*roles))
+                              : Result<MachineConfig>(forward(roles));
     exit_status = config ? run_machine(*config, *arguments, *collected)
                          : report(config.error(), kUsedWrongly);
   });

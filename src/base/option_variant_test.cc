@@ -74,7 +74,7 @@ TEST(OptionVariant, TheChosenOneReadsItsKeys) {
   ASSERT_TRUE(nut) << nut.error().message;
   EXPECT_TRUE(std::get<Nut>(*nut).ripe);
   EXPECT_TRUE(parse("nut=off,apple=1"));
-  EXPECT_EQ(Fruit::help(), "apples\nnuts\n");
+  EXPECT_EQ(Fruit::help(""), "apples\nnuts\n");
 }
 
 TEST(OptionVariant, SaysWhatIsWrong) {

@@ -1,7 +1,6 @@
 #include "block/block_source.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/input_file.h"
@@ -21,23 +20,12 @@ RawFileSource RawFileSource::parse(PropertyReader& reader) {
   return file;
 }
 
-Status RawFileSource::check(std::string_view option) const {
+Status RawFileSource::check(std::string_view option, FileRoles& roles) const {
   if (auto checked = check_input_file(option, path); !checked) return checked;
   if (!read_only && ::access(path.c_str(), W_OK) != 0) {
     return fail_errno(fmt::format("{}: cannot write {} (readonly would do without)", option, path));
   }
-  return {};
-}
-
-Status RawFileSource::check_together(std::string_view option, const RawFileSource& other) const {
-  struct stat ours {};
-  struct stat theirs {};
-  // A file that is not there is for check() to name.
-  if (::stat(path.c_str(), &ours) != 0 || ::stat(other.path.c_str(), &theirs) != 0) return {};
-  if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) return {};
-  if (read_only && other.read_only) return {};
-  return fail(
-      fmt::format("{}: {} is used by two disks; both must be readonly for that", option, path));
+  return roles.add(option, path, read_only ? FileUse::kRead : FileUse::kMedium);
 }
 
 Result<std::unique_ptr<BlockBackend>> RawFileSource::open() const { return open_raw_file(*this); }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <variant>
 
+#include "base/file_roles.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "block/block_backend.h"
@@ -34,10 +35,9 @@ struct RawFileSource {
     aio=io_uring|native|threads)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
   static RawFileSource parse(PropertyReader& reader);
-  /// Whether the host lets us have it, without opening it. `option` begins the error.
-  [[nodiscard]] Status check(std::string_view option) const;
-  /// Whether two disks may be it at the same time.
-  [[nodiscard]] Status check_together(std::string_view option, const RawFileSource& other) const;
+  /// Whether the host lets us have it, without opening it, and whether no other option has it.
+  /// `option` begins the error.
+  [[nodiscard]] Status check(std::string_view option, FileRoles& roles) const;
   /// See open_raw_file().
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
@@ -52,10 +52,7 @@ struct NullSource {
   null=SIZE                or a medium that keeps nothing)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("null") ? 1 : 0; }
   static NullSource parse(PropertyReader& reader);
-  [[nodiscard]] Status check(std::string_view /*option*/) const { return {}; }
-  [[nodiscard]] Status check_together(std::string_view /*option*/, const NullSource&) const {
-    return {};
-  }
+  [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
 

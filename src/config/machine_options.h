@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_roles.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "config/machine_config.h"
@@ -66,6 +67,9 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O
 /// thread, devices without an I/O thread spread over all of them) and returns the machine's
 /// configuration. Errors name the option and say what would be right.
-Result<MachineConfig> make_machine_config(const MachineOptions& options);
+///
+/// `roles` has what the command does with other files (base/file_roles.h): no option may use one of
+/// them, or one of another option, if either writes it.
+Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles = {});
 
 }  // namespace bellhop

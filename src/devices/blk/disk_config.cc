@@ -39,15 +39,9 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   return disk;
 }
 
-Status DiskConfig::check_together(std::span<const DiskConfig> others) const {
-  const auto check = [](const auto& one) { return one.check("--disk"); };
-  if (auto checked = std::visit(check, source); !checked) return checked;
-  for (const DiskConfig& other : others) {
-    if (auto checked = Source::check_together("--disk", source, other.source); !checked) {
-      return checked;
-    }
-  }
-  return {};
+Status DiskConfig::check_files(FileRoles& roles) const {
+  const std::string option = fmt::format("--disk {}", id);
+  return std::visit([&](const auto& one) { return one.check(option, roles); }, source);
 }
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_roles.h"
 #include "base/relaxed_counter.h"
 #include "base/shared_counter.h"
 #include "base/unique_fd.h"
@@ -24,6 +25,7 @@ struct RngConfig : DeviceConfig {
 
   static const DeviceOption kOption;
   static Result<RngConfig> parse(const PropertyList& properties);
+  [[nodiscard]] Status check_files(FileRoles& roles) const;
 };
 
 /// Errors: the source cannot be opened, or is nothing that can be read.
