@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "base/file_lock.h"
+
 namespace bellhop {
 
 OutputFiles::~OutputFiles() {
@@ -28,6 +30,9 @@ Result<UniqueFd> OutputFiles::open(std::string_view option, const std::string& p
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return fail_errno(fmt::format("{}: {}", option, path));
   if (!S_ISREG(info.st_mode)) return fd;
+  if (auto free = FileLock::check_free(fd.get(), path); !free) {
+    return fail(fmt::format("{}: {}", option, free.error().message), free.error().code);
+  }
   UniqueFd same(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   if (!same.valid()) return fail_errno(fmt::format("{}: {}", option, path));
   files_.push_back({std::string(option), path, std::move(same), made});

@@ -21,7 +21,7 @@ class OutputFiles {
 
   /// Appends, so that whoever cuts the file off meanwhile (a log that is rotated by copying it)
   /// gets the next byte at its beginning. Neither open() nor a write to it waits. Errors: it cannot
-  /// be written, a FIFO that nobody reads; `option` begins them.
+  /// be written, another program has locked it, a FIFO that nobody reads; `option` begins them.
   Result<UniqueFd> open(std::string_view option, const std::string& path);
   /// Empties all of them. Errors: the host refuses it.
   Status begin();

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/file_lock.h"
+
 namespace bellhop {
 namespace {
 
@@ -74,6 +76,17 @@ TEST_F(OutputFilesTest, WhatHasBegunStays) {
   EXPECT_TRUE(fs::exists(path("new")));
   EXPECT_TRUE(fs::is_symlink(path("link")));
   EXPECT_TRUE(fs::exists(path("target")));
+}
+
+TEST_F(OutputFilesTest, ALockedFileIsSomebodyElses) {
+  const UniqueFd other(::open(path("old").c_str(), O_RDWR | O_CLOEXEC));
+  const auto lock = FileLock::take(other.get(), path("old"), LockKind::kShared, LockNeed::kMust);
+  ASSERT_TRUE(lock);
+  OutputFiles outputs;
+  EXPECT_THAT(outputs.open("--serial", path("old")).error().message,
+              HasSubstr("--serial: " + path("old") + " is in use by"));
+  ASSERT_TRUE(outputs.begin());
+  EXPECT_EQ(contents("old"), "of the last run");
 }
 
 TEST_F(OutputFilesTest, NamesTheOptionAndTheFile) {

@@ -17,6 +17,8 @@ RawFileSource RawFileSource::parse(PropertyReader& reader) {
   reader.choice<Aio>(
       "aio", file.aio,
       {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  reader.choice<Locking>("locking", file.locking,
+                         {{"auto", Locking::kAuto}, {"on", Locking::kOn}, {"off", Locking::kOff}});
   return file;
 }
 

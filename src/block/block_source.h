@@ -19,20 +19,29 @@ enum class Cache {
   kWriteback,  ///< the host's page cache; a flush is fdatasync
 };
 
+/// Whether other programs are kept from an image, and we from theirs; as QEMU has it.
+enum class Locking {
+  kAuto,  ///< a file system without locks is accepted with a warning
+  kOn,    ///< it is refused
+  kOff,   ///< others may do what they like
+};
+
 /// `path=FILE`: a raw image or a block device.
 struct RawFileSource {
   std::string path;
   bool read_only = false;
   Cache cache = Cache::kWriteback;
   Aio aio = Aio::kIoUring;
+  Locking locking = Locking::kAuto;
 
   static constexpr std::string_view kChoice = "path=FILE";
-  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache", "aio"};
+  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache", "aio", "locking"};
   static constexpr std::string_view kHelp = R"(
   path=FILE                a raw image or block device
     readonly[=on|off]
     cache=none|writeback   none: past the host's page cache (O_DIRECT)
-    aio=io_uring|native|threads)";
+    aio=io_uring|native|threads
+    locking=auto|on|off    against other programs, QEMU too; auto: where the file system can)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
   static RawFileSource parse(PropertyReader& reader);
   /// Whether the host lets us have it, without opening it, and whether no other option has it.
