@@ -396,6 +396,27 @@ TEST_F(CliMachineTest, AGuestThatFailsIsAFailure) {
   EXPECT_EQ(outcome.status, 1);
 }
 
+// `ulimit -f`: the guest hears of it, whoever writes for it.
+TEST_F(CliMachineTest, AtTheLimitOfFileSizesADiskFails) {
+  constexpr rlim_t kLimit = 1 << 20;
+  const std::string image = make_file("large.img", 16 << 20);
+  for (const std::string& engine : {"aio=threads", "aio=io_uring", "aio=native,cache=none"}) {
+    for (const std::string& notify : {"notify=sync", "notify=ioeventfd"}) {
+      const pid_t pid = start(
+          {"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+           "workload=randwrite seconds=1", "--disk", "path=" + image + "," + engine + "," + notify},
+          [] {
+            const rlimit limit{kLimit, kLimit};
+            ::setrlimit(RLIMIT_FSIZE, &limit);
+          });
+      const Outcome outcome = finish(pid);
+      if (outcome.err.find("O_DIRECT") != std::string::npos) continue;  // a tmpfs
+      EXPECT_EQ(outcome.status, 1) << engine << " " << notify << "\n" << outcome.err;
+      EXPECT_THAT(outcome.out, HasSubstr("error")) << engine << " " << notify;
+    }
+  }
+}
+
 TEST_F(CliMachineTest, SignalsEndAMachineAndLeaveNoLock) {
   const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
                            "workload=idle seconds=100", "--disk", "path=" + image_});
