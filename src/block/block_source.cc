@@ -8,6 +8,20 @@
 
 namespace bellhop {
 
+const char* to_string(Aio aio) noexcept {
+  switch (aio) {
+    case Aio::kAuto:
+      return "auto";
+    case Aio::kIoUring:
+      return "io_uring";
+    case Aio::kNative:
+      return "native";
+    case Aio::kThreads:
+      break;
+  }
+  return "threads";
+}
+
 RawFileSource RawFileSource::parse(PropertyReader& reader) {
   RawFileSource file;
   reader.text("path", file.path);

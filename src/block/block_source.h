@@ -13,7 +13,14 @@
 
 namespace bellhop {
 
-enum class Aio { kIoUring, kNative, kThreads };
+enum class Aio {
+  kAuto,  ///< the best that this host has
+  kIoUring,
+  kNative,
+  kThreads,
+};
+/// As aio= takes it.
+const char* to_string(Aio aio) noexcept;
 enum class Cache {
   kNone,       ///< O_DIRECT
   kWriteback,  ///< the host's page cache; a flush is fdatasync
@@ -31,7 +38,7 @@ struct RawFileSource {
   std::string path;
   bool read_only = false;
   Cache cache = Cache::kWriteback;
-  Aio aio = Aio::kIoUring;
+  Aio aio = Aio::kAuto;
   Locking locking = Locking::kAuto;
 
   static constexpr std::string_view kChoice = "path=FILE";
@@ -40,7 +47,7 @@ struct RawFileSource {
   path=FILE                a raw image or block device
     readonly[=on|off]
     cache=none|writeback   none: past the host's page cache (O_DIRECT)
-    aio=io_uring|native|threads
+    aio=io_uring|native|threads   without it: the first of them that this host has
     locking=auto|on|off    against other programs, QEMU too; auto: where the file system can)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
   static RawFileSource parse(PropertyReader& reader);

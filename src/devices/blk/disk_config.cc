@@ -47,9 +47,15 @@ Status DiskConfig::check_files(FileRoles& roles) const {
 Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
                                                   const DeviceHost& /*host*/) {
   auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
-  if (!backend) {
-    return fail(fmt::format("--disk: {}", backend.error().message), backend.error().code);
+  Status ready;
+  if (backend) {
+    ready = (*backend)->reserve(config.queues, config.queue_size,
+                                config.notify == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu
+                                                                   : QueueSharing::kLoopOnly);
+  } else {
+    ready = forward(backend);
   }
+  if (!ready) return fail(fmt::format("--disk: {}", ready.error().message), ready.error().code);
   const BlkOptions options{.id = config.id,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
