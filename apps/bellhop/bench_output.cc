@@ -8,6 +8,7 @@
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/scalar_option.h"
+#include "base/file_roles.h"
 #include "bench/report/findings.h"
 
 namespace bellhop {
@@ -21,11 +22,21 @@ void add_output_options(CLI::App& command, BenchOutput& output) {
   file("--html", output.html, "Write a page with tables and plots, complete in itself");
 }
 
-Result<OpenOutput> open_output(const BenchOutput& output) {
+Result<OpenOutput> open_output(const BenchOutput& output,
+                               std::initializer_list<std::string> guest) {
+  FileRoles roles;
+  for (const std::string& path : guest) {
+    if (path.empty()) continue;
+    if (auto added = roles.add("--guest", path, FileUse::kRead); !added) return forward(added);
+  }
   OpenOutput open{
       {"--json", output.json, {}}, {"--csv", output.csv, {}}, {"--html", output.html, {}}};
   for (OpenOutput::File* file : {&open.json, &open.csv, &open.html}) {
     if (file->path.empty()) continue;
+    if (file->path != "-") {
+      auto added = roles.add(file->option, file->path, FileUse::kOutput);
+      if (!added) return forward(added);
+    }
     auto opened = open_result(file->option, file->path, STDOUT_FILENO);
     if (!opened) return forward(opened);
     file->fd = std::move(*opened);

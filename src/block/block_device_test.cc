@@ -265,6 +265,24 @@ TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
   device_.reset();
 }
 
+// Two nodes of one device have locks of their own: the device itself is claimed.
+TEST_P(BlockDeviceTest, AWriterIsAloneWhateverTheNode) {
+  open();
+  struct stat info {};
+  ASSERT_EQ(::stat(device_->path().c_str(), &info), 0);
+  const std::string node = "/var/tmp/bellhop-node-" + std::to_string(::getpid());
+  if (::mknod(node.c_str(), S_IFBLK | 0600, info.st_rdev) != 0) GTEST_SKIP() << "no nodes here";
+  auto other = config();
+  other.path = node;
+  const auto refused = open_raw_file(other);
+  other.locking = Locking::kOff;
+  const auto unasked = open_raw_file(other);
+  ::unlink(node.c_str());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr(node + " is in use"));
+  EXPECT_TRUE(unasked) << unasked.error().message;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Engines, BlockDeviceTest,
     ::testing::Values(Engine{Aio::kIoUring, Cache::kNone}, Engine{Aio::kIoUring, Cache::kWriteback},

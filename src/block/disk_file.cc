@@ -71,11 +71,28 @@ Result<DiskFile> DiskFile::open(const RawFileSource& source) {
     return fail_errno(fmt::format("cannot open {}", source.path));
   }
   if (auto measured = file.find_limits(source); !measured) return forward(measured);
-  const LockKind kind = source.read_only ? LockKind::kShared : LockKind::kExclusive;
-  auto lock = FileLock::take(file.fd(), source.path, kind);
-  if (!lock) return forward(lock);
-  file.lock_ = std::move(*lock);
+  if (auto locked = file.lock(source); !locked) return forward(locked);
   return file;
+}
+
+Status DiskFile::lock(const RawFileSource& source) {
+  if (source.locking == Locking::kOff) return {};
+  auto lock =
+      FileLock::take(fd(), source.path, source.read_only ? LockKind::kShared : LockKind::kExclusive,
+                     source.locking == Locking::kOn ? LockNeed::kMust : LockNeed::kWarn);
+  if (!lock) return forward(lock);
+  lock_ = std::move(*lock);
+  if (!block_device_ || source.read_only) return {};
+  // Locks are the node's; the claim is the device's, whatever node leads to it.
+  const std::string same = fmt::format("/proc/self/fd/{}", fd());
+  claim_ = UniqueFd(::open(same.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  if (claim_.valid()) return {};
+  if (errno != EBUSY) return fail_errno(fmt::format("cannot claim {}", source.path));
+  return fail(
+      fmt::format("{} is in use: it is mounted, part of another device, or open for writing "
+                  "elsewhere",
+                  source.path),
+      EBUSY);
 }
 
 Status DiskFile::find_limits(const RawFileSource& source) {

@@ -2,10 +2,10 @@
 
 #include <string>
 
+#include "base/file_lock.h"
 #include "base/unique_fd.h"
 #include "block/block_backend.h"
 #include "block/block_source.h"
-#include "block/file_lock.h"
 
 namespace bellhop {
 
@@ -33,13 +33,15 @@ class DiskFile {
 
  private:
   DiskFile() = default;
+  Status lock(const RawFileSource& source);
   Status find_limits(const RawFileSource& source);
   int discard(std::uint64_t offset, std::uint64_t length) const noexcept;
   int write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) const noexcept;
   int write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept;
 
   UniqueFd fd_;
-  FileLock lock_;  // goes before the descriptor
+  FileLock lock_;   // goes before the descriptor
+  UniqueFd claim_;  // of a block device that is written
   BlockLimits limits_;
   std::uint32_t memory_align_ = 1;  // bytes; only with O_DIRECT
   std::uint32_t length_align_ = 1;

@@ -5,20 +5,21 @@
 
 namespace bellhop {
 
-FileQueue::FileQueue(const Setup& setup) noexcept
-    : file_(setup.file), workers_(setup.workers), loop_(setup.loop), sharing_(setup.sharing) {}
+FileQueue::FileQueue(Setup setup) noexcept
+    : file_(setup.file),
+      workers_(setup.workers),
+      loop_(setup.loop),
+      sharing_(setup.sharing),
+      parts_(std::move(setup.parts)) {}
 
 FileQueue::~FileQueue() {
   assert(outstanding_ == 0);
-  if (watched_) loop_.unwatch(event_);
+  if (watched_) loop_.unwatch(event());
 }
 
-Status FileQueue::open_event() {
-  auto event = EventFd::create();
-  if (!event) return forward(event);
-  event_ = std::move(*event);
+Status FileQueue::watch_event() {
   if (sharing_ == QueueSharing::kSharedWithVcpu) return {};
-  if (auto done = loop_.watch(event_, *this); !done) return done;
+  if (auto done = loop_.watch(event(), *this); !done) return done;
   watched_ = true;
   return {};
 }
