@@ -28,11 +28,27 @@ void FileQueue::on_event(std::uint64_t) noexcept { reap(); }
 
 void FileQueue::enqueue(BlockIo& io) noexcept {
   ++outstanding_;
-  if (!begin_transfer(io, file_, bounce_)) {
-    io.scratch.error = -ENOMEM;
-    failed_.push(io);
+  if (begin_transfer(io, file_)) {
+    for_buffers_.push(io);
+    give_buffers();
   } else {
     hand_on(io);
+  }
+}
+
+/// To those that wait for one, in turn. The others wait until one comes back; if none will, the
+/// host has no memory left.
+void FileQueue::give_buffers() noexcept {
+  while (BlockIo* const io = for_buffers_.front()) {
+    io->scratch.bounce = bounce_.take();
+    if (io->scratch.bounce == nullptr && bounce_.lent() != 0) return;
+    (void)for_buffers_.pop();
+    if (io->scratch.bounce != nullptr) {
+      hand_on(*io);
+    } else {
+      io->scratch.error = -ENOMEM;
+      failed_.push(*io);
+    }
   }
 }
 
@@ -111,6 +127,7 @@ void FileQueue::joint_completed(BlockIo& io, int error) noexcept {
 
 void FileQueue::complete(BlockIo& io, int error) noexcept {
   end_transfer(io, bounce_);
+  if (!for_buffers_.empty()) give_buffers();
   --outstanding_;
   io.completed(io, error);
 }

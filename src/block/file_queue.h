@@ -74,6 +74,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
   static void joint_completed(BlockIo& io, int error) noexcept;
   void complete(BlockIo& io, int error) noexcept;
   void hand_on(BlockIo& io) noexcept;
+  void give_buffers() noexcept;
   void flush() noexcept;
   void collect() noexcept;
 
@@ -88,6 +89,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
   IoList pending_;
   IoList for_workers_;
   IoList failed_;  // refused in enqueue(), which must not complete
+  IoList for_buffers_;
   BouncePool bounce_;
   JointPool joints_{this, &FileQueue::joint_completed};
   CompletionChannel channel_{event()};
