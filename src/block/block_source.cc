@@ -31,6 +31,7 @@ RawFileSource RawFileSource::parse(PropertyReader& reader) {
   reader.choice<Aio>(
       "aio", file.aio,
       {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  reader.choice<std::uint32_t>("block-size", file.block_size, {{"512", 512}, {"4096", 4096}});
   reader.choice<Locking>("locking", file.locking,
                          {{"auto", Locking::kAuto}, {"on", Locking::kOn}, {"off", Locking::kOff}});
   return file;

@@ -40,14 +40,17 @@ struct RawFileSource {
   Cache cache = Cache::kWriteback;
   Aio aio = Aio::kAuto;
   Locking locking = Locking::kAuto;
+  std::uint32_t block_size = 0;  ///< bytes of a logical block for the guest; 0: the host's
 
   static constexpr std::string_view kChoice = "path=FILE";
-  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache", "aio", "locking"};
+  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache",
+                                               "aio",  "locking",  "block-size"};
   static constexpr std::string_view kHelp = R"(
   path=FILE                a raw image or block device
     readonly[=on|off]
     cache=none|writeback   none: past the host's page cache (O_DIRECT)
     aio=io_uring|native|threads   without it: the first of them that this host has
+    block-size=512|4096    of a logical block; without it, as the host has it
     locking=auto|on|off    against other programs, QEMU too; auto: where the file system can)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
   static RawFileSource parse(PropertyReader& reader);

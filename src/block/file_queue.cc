@@ -53,7 +53,7 @@ void FileQueue::give_buffers() noexcept {
 }
 
 void FileQueue::hand_on(BlockIo& io) noexcept {
-  if (takes(io)) {
+  if (takes(io) && !file_.splits_block(io)) {
     pending_.push(io);
   } else {
     give_to_workers(io);

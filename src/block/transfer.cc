@@ -70,7 +70,7 @@ bool begin_transfer(BlockIo& io, const DiskFile& file) noexcept {
   io.scratch.retries = 0;
   io.scratch.alone = false;
   io.scratch.error = 0;
-  return is_transfer(io) && file.needs_bounce(io.data);
+  return is_transfer(io) && file.needs_bounce(io);
 }
 
 TransferStep next_step(BlockIo& io) noexcept {
