@@ -158,6 +158,7 @@ Status DiskFile::set_block_size(const RawFileSource& source) {
   if (source.block_size == 0) {
     // Its partitions were made for blocks of another size, as likely as not.
     if (!block_device_ && own != kSector) {
+      // log: at start
       log::info(
           "{}: the guest sees blocks of {} bytes, which the host asks for with cache=none "
           "(block-size=512 for an image with others)",
