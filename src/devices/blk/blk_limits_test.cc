@@ -45,7 +45,7 @@ class BlkLimits : public testing::DeviceLimits {
   void use(LimitsDriver& driver) override {
     const auto config = driver.config<BlkConfig>();
     ASSERT_GE(config.seg_max, 1U);
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 3; ++i) {
       ASSERT_NO_FATAL_FAILURE(write(driver, config, some(driver, config)));
       ASSERT_NO_FATAL_FAILURE(read(driver, config, some(driver, config)));
     }
