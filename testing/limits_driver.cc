@@ -41,6 +41,7 @@ LimitsDriver::LimitsDriver(const GuestMemory& memory, InProcessDevice& host, con
 
 std::vector<QueueConfig> LimitsDriver::queue_configs() const {
   std::vector<QueueConfig> configs;
+  configs.reserve(queues_.size());
   for (const Queue& queue : queues_) configs.push_back(queue.driver->config());
   return configs;
 }
@@ -79,6 +80,7 @@ std::vector<std::uint32_t> LimitsDriver::cut(std::uint32_t bytes, unsigned piece
   std::set<std::uint32_t> ends{bytes};
   while (ends.size() < std::min(pieces, bytes)) ends.insert(random(1, bytes));
   std::vector<std::uint32_t> lengths;
+  lengths.reserve(ends.size());
   std::uint32_t begin = 0;
   for (const std::uint32_t end : ends) lengths.push_back(end - std::exchange(begin, end));
   return lengths;

@@ -8,6 +8,7 @@
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/scalar_option.h"
+#include "base/file_roles.h"
 #include "bench/report/findings.h"
 
 namespace bellhop {
@@ -21,11 +22,21 @@ void add_output_options(CLI::App& command, BenchOutput& output) {
   file("--html", output.html, "Write a page with tables and plots, complete in itself");
 }
 
-Result<OpenOutput> open_output(const BenchOutput& output) {
+Result<OpenOutput> open_output(const BenchOutput& output,
+                               std::initializer_list<std::string> guest) {
+  FileRoles roles;
+  for (const std::string& path : guest) {
+    if (path.empty()) continue;
+    if (auto added = roles.add("--guest", path, FileUse::kRead); !added) return forward(added);
+  }
   OpenOutput open{
       {"--json", output.json, {}}, {"--csv", output.csv, {}}, {"--html", output.html, {}}};
   for (OpenOutput::File* file : {&open.json, &open.csv, &open.html}) {
     if (file->path.empty()) continue;
+    if (file->path != "-") {
+      auto added = roles.add(file->option, file->path, FileUse::kOutput);
+      if (!added) return forward(added);
+    }
     auto opened = open_result(file->option, file->path, STDOUT_FILENO);
     if (!opened) return forward(opened);
     file->fd = std::move(*opened);
@@ -34,6 +45,10 @@ Result<OpenOutput> open_output(const BenchOutput& output) {
 }
 
 namespace {
+
+/// A line that cannot be written ends no sweep, so nothing is thrown: of standard output main
+/// tells.
+void print(std::FILE* file, const std::string& text) { (void)std::fputs(text.c_str(), file); }
 
 /// In one line, for whoever does not read the report: the first cell that failed, or that this host
 /// cannot run where it can run none.
@@ -64,9 +79,9 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
     fmt::print(people, "{}\n", bench::to_text(forms.page.findings));
   }
   for (const bench::Table& table : forms.page.tables) {
-    fmt::print(people, "{}\n", bench::to_text(table));
+    print(people, bench::to_text(table) + "\n");
   }
-  fmt::print(people, "{}", bench::not_run_text(report_data));
+  print(people, bench::not_run_text(report_data));
   int status = kDone;
   if (forms.empty || report_data.has_failures()) status = report(what_failed(report_data), kFailed);
   const auto write = [&status](const OpenOutput::File& file, const std::string& text) {
@@ -85,15 +100,15 @@ ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressLine::show(std::size_t number, std::size_t total, const std::string& what) {
   if (terminal_) {
-    fmt::print(stderr, "\r\x1b[K[{}/{}] {}", number, total, what);
+    print(stderr, fmt::format("\r\x1b[K[{}/{}] {}", number, total, what));
     std::fflush(stderr);
   } else {
-    fmt::print(stderr, "[{}/{}] {}\n", number, total, what);
+    print(stderr, fmt::format("[{}/{}] {}\n", number, total, what));
   }
 }
 
 void ProgressLine::clear() {
-  if (terminal_) fmt::print(stderr, "\r\x1b[K");
+  if (terminal_) print(stderr, "\r\x1b[K");
 }
 
 }  // namespace bellhop

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -29,8 +30,8 @@ struct OpenOutput {
   File csv;
   File html;
 };
-/// Errors: name the option and the file.
-Result<OpenOutput> open_output(const BenchOutput& output);
+/// `guest` are files that the command reads. Errors: name the option and the file.
+Result<OpenOutput> open_output(const BenchOutput& output, std::initializer_list<std::string> guest);
 
 void add_output_options(CLI::App& command, BenchOutput& output);
 /// Fills in the report's host and floors.

@@ -176,7 +176,7 @@ int run_blk(const BlkArguments& arguments) {
                    errno},
                   kFailed);
   }
-  auto output = open_output(arguments.output);
+  auto output = open_output(arguments.output, {job->launch.guest});
   if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);

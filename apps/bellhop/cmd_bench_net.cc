@@ -196,7 +196,7 @@ int run_net(const NetArguments& arguments) {
   if (arguments.guest == "linux") {
     if (auto able = check_host_for_linux(); !able) return report(able.error(), kFailed);
   }
-  auto output = open_output(arguments.output);
+  auto output = open_output(arguments.output, {job->launch.guest, job->launch.initrd});
   if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);

@@ -38,7 +38,7 @@ Result<bench::NotifyOptions> read_options(const NotifyArguments& arguments) {
 int run_notify(const NotifyArguments& arguments) {
   const auto options = read_options(arguments);
   if (!options) return report(options.error());
-  auto output = open_output(arguments.output);
+  auto output = open_output(arguments.output, {options->guest});
   if (!output) return report(output.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);

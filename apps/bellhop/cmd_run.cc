@@ -18,6 +18,8 @@
 #include "apps/bellhop/signal_waiter.h"
 #include "apps/bellhop/terminal_input.h"
 #include "base/descriptor_limit.h"
+#include "base/file_roles.h"
+#include "base/output_files.h"
 #include "config/machine_options.h"
 #include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
@@ -194,6 +196,27 @@ int report_at(std::string_view place, const Error& error) {
   return report({named_at(place, error.message), error.code});
 }
 
+/// What the command does with files besides those that make the machine.
+Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions& options) {
+  FileRoles roles;
+  Status added = roles.add("standard output", STDOUT_FILENO, FileUse::kPrinted);
+  if (added) added = roles.add("standard error", STDERR_FILENO, FileUse::kPrinted);
+  const auto add = [&](std::string_view option, const std::optional<OptionText>& given,
+                       const std::string& path, FileUse use) {
+    if (!added || path.empty()) return;
+    added = roles.add(given ? named_at(given->place, option) : std::string(option), path, use);
+  };
+  add("--config", {}, arguments.config, FileUse::kRead);
+  if (options.serial) {
+    add("--serial", options.serial, SerialOutput::file_of(options.serial->text), FileUse::kOutput);
+  }
+  if (options.stats && options.stats->text != "-") {
+    add("--stats", options.stats, options.stats->text, FileUse::kOutput);
+  }
+  if (!added) return forward(added);
+  return roles;
+}
+
 int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
@@ -201,8 +224,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Both would print into one another.
+  OutputFiles outputs;
   const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");
-  auto opened = SerialOutput::open(destination.text);
+  auto opened = SerialOutput::open(destination.text, outputs);
   if (!opened) return report_at(destination.place, opened.error());
   SerialOutput& serial = **opened;
   if (keys->has_value() && serial.is_terminal()) {
@@ -228,7 +252,11 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     stats.mark(value, counters);
   };
   const auto window = std::make_shared<ConsoleWindow>();
-  if (keys->has_value()) hooks.host = {.standard_input = (*keys)->out.get(), .window = window};
+  hooks.host.outputs = &outputs;
+  if (keys->has_value()) {
+    hooks.host.standard_input = (*keys)->out.get();
+    hooks.host.window = window;
+  }
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error());
   Machine* const machine = created->get();
@@ -256,6 +284,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     terminal = std::move(*started);
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
+  if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   const auto end = run_to_the_end(*machine, config.on_reset);
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
@@ -323,7 +352,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
       exit_status = report(collected.error());
       return;
     }
-    const auto config = make_machine_config(*collected);
+    auto roles = find_roles(*arguments, *collected);
+    const auto config = roles ? make_machine_config(*collected, std::move(*roles))
+                              : Result<MachineConfig>(forward(roles));
     exit_status = config ? run_machine(*config, *arguments, *collected) : report(config.error());
   });
 }

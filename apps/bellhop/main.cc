@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -84,6 +85,7 @@ int parse_and_run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::set_terminate(give_up);
+  ::signal(SIGXFSZ, SIG_IGN);  // a disk at the limit of file sizes is an I/O error of its guest's
   if (auto opened = open_standard_descriptors(); !opened) return report(opened.error(), kFailed);
   try {
     return finish(parse_and_run(argc, argv));

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "base/file_lock.h"
+
 namespace bellhop {
 
 Result<UniqueFd> open_result(std::string_view option, const std::string& path, int standard) {
@@ -15,6 +17,11 @@ Result<UniqueFd> open_result(std::string_view option, const std::string& path, i
                             : ::open(path.c_str(),
                                      O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644));
   if (!file.valid()) return fail_errno(fmt::format("{}: cannot write {}", option, path));
+  if (path != "-") {
+    if (auto free = FileLock::check_free(file.get(), path); !free) {
+      return fail(fmt::format("{}: {}", option, free.error().message), free.error().code);
+    }
+  }
   // From here on a reader that is slow is waited for.
   if (path != "-") (void)::fcntl(file.get(), F_SETFL, 0);
   return file;

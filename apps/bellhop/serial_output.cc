@@ -17,14 +17,19 @@
 
 namespace bellhop {
 
-Result<std::unique_ptr<SerialOutput>> SerialOutput::open(const std::string& text) {
+std::string SerialOutput::file_of(const std::string& text) {
   constexpr std::string_view kFile = "file=";
+  return text.starts_with(kFile) ? text.substr(kFile.size()) : std::string();
+}
+
+Result<std::unique_ptr<SerialOutput>> SerialOutput::open(const std::string& text,
+                                                         OutputFiles& outputs) {
   std::unique_ptr<SerialOutput> output(new SerialOutput());
   Status opened;
   if (text == "tty") {
     opened = output->open_standard_output();
-  } else if (text.starts_with(kFile) && text.size() > kFile.size()) {
-    opened = output->open_file(text.substr(kFile.size()));
+  } else if (const std::string path = file_of(text); !path.empty()) {
+    opened = output->open_file(path, outputs);
   } else if (text != "null") {
     opened =
         fail(fmt::format("--serial: '{}' is unknown; it must be tty, null or file=PATH", text));
@@ -57,17 +62,11 @@ Status SerialOutput::open_standard_output() {
   return {};
 }
 
-Status SerialOutput::open_file(const std::string& path) {
+Status SerialOutput::open_file(const std::string& path, OutputFiles& outputs) {
   place_ = path;
-  // Appending: whoever cuts the file off meanwhile (a log that is rotated by copying it) wants the
-  // next byte at its beginning.
-  own_ = UniqueFd(
-      ::open(path.c_str(),
-             O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644));
-  if (!own_.valid() && errno == ENXIO) {
-    return fail(fmt::format("--serial: cannot write {}: nobody reads it yet", path), ENXIO);
-  }
-  if (!own_.valid()) return fail_errno(fmt::format("--serial: cannot write {}", path));
+  auto opened = outputs.open("--serial", path);
+  if (!opened) return forward(opened);
+  own_ = std::move(*opened);
   fd_ = own_.get();
   struct stat info {};
   if (::fstat(fd_, &info) != 0) return fail_errno(fmt::format("--serial: {}", path));

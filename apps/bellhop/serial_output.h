@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "base/output_files.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -29,9 +30,11 @@ class SerialOutput {
   static constexpr std::size_t kSlack = 1024;
 
   /// `tty` (standard output, with standard input as the way back), `null`, or `file=PATH` (made
-  /// anew, then appended to). Errors: another word, a file that cannot be written, a FIFO that
-  /// nobody reads, no thread or descriptor left.
-  static Result<std::unique_ptr<SerialOutput>> open(const std::string& text);
+  /// anew by `outputs`, then appended to). Errors: another word, a file that cannot be written, a
+  /// FIFO that nobody reads, no thread or descriptor left.
+  static Result<std::unique_ptr<SerialOutput>> open(const std::string& text, OutputFiles& outputs);
+  /// The PATH of `file=PATH`; empty: anything else.
+  static std::string file_of(const std::string& text);
   ~SerialOutput();
   SerialOutput(const SerialOutput&) = delete;
   SerialOutput& operator=(const SerialOutput&) = delete;
@@ -52,7 +55,7 @@ class SerialOutput {
  private:
   SerialOutput() = default;
   Status open_standard_output();
-  Status open_file(const std::string& path);
+  Status open_file(const std::string& path, OutputFiles& outputs);
   void run();
   /// Writes until nothing is left or it would have to wait. With the lock held.
   void flush() noexcept;

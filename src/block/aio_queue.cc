@@ -3,7 +3,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -33,9 +32,6 @@ struct AioQueue::Ring {
 namespace {
 
 // What libaio wraps, less its conventions; its calls allocate nothing but add nothing either.
-int io_setup(unsigned events, aio_context_t* context) noexcept {
-  return ::syscall(SYS_io_setup, events, context) == 0 ? 0 : -errno;
-}
 long io_submit(aio_context_t context, long count, ::iocb** requests) noexcept {
   const long taken = ::syscall(SYS_io_submit, context, count, requests);
   return taken < 0 ? -errno : taken;
@@ -54,32 +50,19 @@ long io_getevents(aio_context_t context, long most, ::io_event* events) noexcept
 
 }  // namespace
 
-Result<std::unique_ptr<BlockQueue>> AioQueue::create(const Setup& setup) {
-  std::unique_ptr<AioQueue> queue(new AioQueue(setup));
-  if (auto opened = queue->open_event(); !opened) return forward(opened);
-  if (auto opened = queue->open_context(setup.depth); !opened) return forward(opened);
+Result<std::unique_ptr<BlockQueue>> AioQueue::create(Setup setup) {
+  std::unique_ptr<AioQueue> queue(new AioQueue(std::move(setup)));
+  if (auto watched = queue->watch_event(); !watched) return forward(watched);
   return queue;
 }
 
-Status AioQueue::open_context(unsigned depth) {
-  room_ = std::max(depth, 1U);
-  if (const int error = io_setup(room_, &context_); error != 0) {
-    return fail_errno(error == -EAGAIN
-                          ? "aio=native: too many requests for /proc/sys/fs/aio-max-nr"
-                          : "aio=native is not to be had here (aio=io_uring or threads may be)",
-                      -error);
-  }
+AioQueue::AioQueue(Setup setup) : FileQueue(std::move(setup)), room_(parts().aio.depth()) {
   batch_.reserve(room_);
-  auto* const ring = reinterpret_cast<Ring*>(context_);
+  auto* const ring = reinterpret_cast<Ring*>(parts().aio.id());
   if (ring->magic == Ring::kMagic && ring->compatible_features == Ring::kCompatible &&
       ring->incompatible_features == 0 && ring->header_bytes == sizeof(Ring)) {
     ring_ = ring;
   }
-  return {};
-}
-
-AioQueue::~AioQueue() {
-  if (context_ != 0) ::syscall(SYS_io_destroy, context_);
 }
 
 bool AioQueue::takes(const BlockIo& io) const noexcept {
@@ -123,7 +106,7 @@ bool AioQueue::submit_pending() noexcept {
   for (std::size_t next = 0; next < batch_.size();) {
     ++system_calls_;
     const long left = static_cast<long>(batch_.size() - next);
-    const long taken = io_submit(context_, left, batch_.data() + next);
+    const long taken = io_submit(parts().aio.id(), left, batch_.data() + next);
     if (taken > 0) {
       next += static_cast<std::size_t>(taken);
       in_flight_ += static_cast<unsigned>(taken);
@@ -178,7 +161,8 @@ void AioQueue::reap_by_system_call() noexcept {
   std::array<::io_event, 64> events;
   while (in_flight_ != 0) {
     ++system_calls_;
-    const long got = io_getevents(context_, static_cast<long>(events.size()), events.data());
+    const long got =
+        io_getevents(parts().aio.id(), static_cast<long>(events.size()), events.data());
     if (got == -EINTR) continue;
     for (long i = 0; i < got; ++i) finished(events[static_cast<std::size_t>(i)]);
     if (got < static_cast<long>(events.size())) return;

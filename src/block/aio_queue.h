@@ -15,15 +15,13 @@ namespace bellhop {
 /// those that submit() reaps at once, but on a device these are few.
 class AioQueue final : public FileQueue {
  public:
-  /// Errors: no context to be had (/proc/sys/fs/aio-max-nr).
-  static Result<std::unique_ptr<BlockQueue>> create(const Setup& setup);
-  ~AioQueue() override;
+  /// With a context among its parts. Errors: FileQueue::watch_event().
+  static Result<std::unique_ptr<BlockQueue>> create(Setup setup);
 
  private:
   struct Ring;
 
-  explicit AioQueue(const Setup& setup) noexcept : FileQueue(setup) {}
-  Status open_context(unsigned depth);
+  explicit AioQueue(Setup setup);
 
   [[nodiscard]] bool takes(const BlockIo& io) const noexcept override;
   bool submit_pending() noexcept override;
@@ -34,7 +32,6 @@ class AioQueue final : public FileQueue {
   void refused(BlockIo& io, int error) noexcept;
   void reap_by_system_call() noexcept;
 
-  aio_context_t context_ = 0;
   Ring* ring_ = nullptr;  // null if it does not look as we know it
   bool can_flush_ = true;
   unsigned room_ = 0;  // requests that the context takes at once

@@ -90,7 +90,12 @@ class BlockBackend {
   [[nodiscard]] virtual Result<std::uint64_t> measure() const { return limits().capacity; }
   /// "io_uring", "native", "threads", "null".
   [[nodiscard]] virtual const char* kind() const noexcept = 0;
-  /// Errors: the kernel refuses the ring or the context.
+  /// Has now what `queues` queues of `depth` requests will need of the host: no driver is to find a
+  /// disk for which the host has nothing left. Errors: the host refuses some.
+  virtual Status reserve(unsigned /*queues*/, unsigned /*depth*/, QueueSharing /*sharing*/) {
+    return {};
+  }
+  /// Errors: the host has no descriptor left.
   virtual Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                          unsigned depth) = 0;
 };

@@ -148,6 +148,78 @@ TEST_P(BlockDeviceTest, TakesItsLogicalBlockFromTheDevice) {
   EXPECT_EQ((*opened)->limits().logical_block, 4096U);
 }
 
+// An image that was made for sectors of 512 bytes, on a medium with larger ones. Neighbours in one
+// block are written at the same time, through the page cache and past it.
+TEST_P(BlockDeviceTest, GivesTheGuestSmallerBlocksThanTheDevices) {
+  constexpr std::size_t kSector = 512;
+  constexpr std::size_t kSectors = 256;
+  const ScratchFile other("/var/tmp", kBytes + kSector * 8);
+  const LoopDevice large(other.path(), 4096);
+  if (!large.valid()) GTEST_SKIP() << large.why_not();
+  RawFileSource wanted = config();
+  wanted.path = large.path();
+  wanted.block_size = kSector;
+  auto opened = open_raw_file(wanted);
+  ASSERT_TRUE(opened) << opened.error().message;
+  backend_ = std::move(*opened);
+  EXPECT_EQ(backend_->limits().logical_block, kSector);
+  EXPECT_EQ(backend_->limits().physical_block, 4096U);
+  const LoopKind loop = GetParam().aio == Aio::kIoUring ? LoopKind::kIoUring : LoopKind::kEpoll;
+  fixture_ = std::make_unique<QueueFixture>(*backend_, loop, QueueSharing::kLoopOnly, 2 * kSectors);
+  const Pages memory(kSectors * kSector + 4096);
+  std::vector<TestIo> ios(kSectors);
+  for (int round = 0; round < 20; ++round) {
+    // Runs of 1, 8 and 3 sectors, aligned and not, from memory as it comes.
+    std::vector<std::byte> expected;
+    std::size_t used = 0;
+    for (std::size_t sector = 0; sector < kSectors;) {
+      const std::size_t wish[] = {1, 8, 3};
+      const std::size_t count = std::min(wish[used % 3], kSectors - sector);
+      const GuestSpan where = memory.span(sector * kSector + 8, count * kSector);
+      const auto value = static_cast<std::byte>(used + static_cast<std::size_t>(round));
+      where.fill(value);
+      expected.insert(expected.end(), count * kSector, value);
+      ios[used].set(BlockOp::kWrite, sector * kSector, {where});
+      sector += count;
+      ++used;
+    }
+    // Not in order, or they would be joined.
+    for (std::size_t i = 0; i < used; i += 2) fixture_->queue().enqueue(ios[i]);
+    for (std::size_t i = 1; i < used; i += 2) fixture_->queue().enqueue(ios[i]);
+    fixture_->queue().submit();
+    ASSERT_TRUE(fixture_->run_until([&] {
+      return std::ranges::all_of(std::span(ios).first(used),
+                                 [](const TestIo& io) { return io.finished; });
+    }));
+    for (std::size_t i = 0; i < used; ++i) ASSERT_EQ(ios[i].error, 0) << i;
+    ASSERT_EQ(transfer(BlockOp::kRead, 0, memory.span(0, kSectors * kSector)), 0);
+    ASSERT_TRUE(std::ranges::equal(memory.bytes().first(kSectors * kSector), expected)) << round;
+    ASSERT_EQ(transfer(BlockOp::kRead, 3 * kSector, memory.span(24, kSector)), 0);
+    ASSERT_EQ(memory.bytes()[24], expected[3 * kSector]);
+  }
+  ASSERT_EQ(run(BlockOp::kWriteZeroes, 5 * kSector, 2 * kSector), 0);
+  ASSERT_EQ(run(BlockOp::kFlush, 0, 0), 0);
+  ASSERT_EQ(transfer(BlockOp::kRead, 4 * kSector, memory.span(0, 4 * kSector)), 0);
+  EXPECT_NE(memory.bytes()[kSector - 1], std::byte{0});
+  EXPECT_EQ(memory.bytes()[kSector], std::byte{0});
+  EXPECT_EQ(memory.bytes()[3 * kSector - 1], std::byte{0});
+  EXPECT_NE(memory.bytes()[3 * kSector], std::byte{0});
+  const UniqueFd under(::open(other.path().c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<std::byte, 4 * kSector> kept{};
+  ASSERT_EQ(::pread(under.get(), kept.data(), kept.size(), 4 * kSector),
+            static_cast<ssize_t>(kept.size()));
+  EXPECT_TRUE(std::ranges::equal(kept, memory.bytes().first(kept.size())));
+}
+
+TEST_P(BlockDeviceTest, GivesTheGuestLargerBlocksThanTheDevices) {
+  auto wanted = config();
+  wanted.block_size = 4096;
+  const auto opened = open_raw_file(wanted);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ((*opened)->limits().logical_block, 4096U);
+  EXPECT_GE((*opened)->limits().physical_block, 4096U);
+}
+
 TEST_P(BlockDeviceTest, KeepsWhatIsWritten) {
   open();
   const Pages memory(16384);
@@ -263,6 +335,24 @@ TEST_P(BlockDeviceTest, AFullDiskIsReportedAtTheFlush) {
   fixture_.reset();
   backend_.reset();
   device_.reset();
+}
+
+// Two nodes of one device have locks of their own: the device itself is claimed.
+TEST_P(BlockDeviceTest, AWriterIsAloneWhateverTheNode) {
+  open();
+  struct stat info {};
+  ASSERT_EQ(::stat(device_->path().c_str(), &info), 0);
+  const std::string node = "/var/tmp/bellhop-node-" + std::to_string(::getpid());
+  if (::mknod(node.c_str(), S_IFBLK | 0600, info.st_rdev) != 0) GTEST_SKIP() << "no nodes here";
+  auto other = config();
+  other.path = node;
+  const auto refused = open_raw_file(other);
+  other.locking = Locking::kOff;
+  const auto unasked = open_raw_file(other);
+  ::unlink(node.c_str());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr(node + " is in use"));
+  EXPECT_TRUE(unasked) << unasked.error().message;
 }
 
 INSTANTIATE_TEST_SUITE_P(

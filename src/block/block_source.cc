@@ -1,13 +1,26 @@
 #include "block/block_source.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/input_file.h"
 #include "block/raw_file.h"
 
 namespace bellhop {
+
+const char* to_string(Aio aio) noexcept {
+  switch (aio) {
+    case Aio::kAuto:
+      return "auto";
+    case Aio::kIoUring:
+      return "io_uring";
+    case Aio::kNative:
+      return "native";
+    case Aio::kThreads:
+      break;
+  }
+  return "threads";
+}
 
 RawFileSource RawFileSource::parse(PropertyReader& reader) {
   RawFileSource file;
@@ -18,26 +31,18 @@ RawFileSource RawFileSource::parse(PropertyReader& reader) {
   reader.choice<Aio>(
       "aio", file.aio,
       {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  reader.choice<std::uint32_t>("block-size", file.block_size, {{"512", 512}, {"4096", 4096}});
+  reader.choice<Locking>("locking", file.locking,
+                         {{"auto", Locking::kAuto}, {"on", Locking::kOn}, {"off", Locking::kOff}});
   return file;
 }
 
-Status RawFileSource::check(std::string_view option) const {
+Status RawFileSource::check(std::string_view option, FileRoles& roles) const {
   if (auto checked = check_input_file(option, path); !checked) return checked;
   if (!read_only && ::access(path.c_str(), W_OK) != 0) {
     return fail_errno(fmt::format("{}: cannot write {} (readonly would do without)", option, path));
   }
-  return {};
-}
-
-Status RawFileSource::check_together(std::string_view option, const RawFileSource& other) const {
-  struct stat ours {};
-  struct stat theirs {};
-  // A file that is not there is for check() to name.
-  if (::stat(path.c_str(), &ours) != 0 || ::stat(other.path.c_str(), &theirs) != 0) return {};
-  if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) return {};
-  if (read_only && other.read_only) return {};
-  return fail(
-      fmt::format("{}: {} is used by two disks; both must be readonly for that", option, path));
+  return roles.add(option, path, read_only ? FileUse::kRead : FileUse::kMedium);
 }
 
 Result<std::unique_ptr<BlockBackend>> RawFileSource::open() const { return open_raw_file(*this); }

@@ -6,16 +6,31 @@
 #include <string_view>
 #include <variant>
 
+#include "base/file_roles.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "block/block_backend.h"
 
 namespace bellhop {
 
-enum class Aio { kIoUring, kNative, kThreads };
+enum class Aio {
+  kAuto,  ///< the best that this host has
+  kIoUring,
+  kNative,
+  kThreads,
+};
+/// As aio= takes it.
+const char* to_string(Aio aio) noexcept;
 enum class Cache {
   kNone,       ///< O_DIRECT
   kWriteback,  ///< the host's page cache; a flush is fdatasync
+};
+
+/// Whether other programs are kept from an image, and we from theirs; as QEMU has it.
+enum class Locking {
+  kAuto,  ///< a file system without locks is accepted with a warning
+  kOn,    ///< it is refused
+  kOff,   ///< others may do what they like
 };
 
 /// `path=FILE`: a raw image or a block device.
@@ -23,21 +38,25 @@ struct RawFileSource {
   std::string path;
   bool read_only = false;
   Cache cache = Cache::kWriteback;
-  Aio aio = Aio::kIoUring;
+  Aio aio = Aio::kAuto;
+  Locking locking = Locking::kAuto;
+  std::uint32_t block_size = 0;  ///< bytes of a logical block for the guest; 0: the host's
 
   static constexpr std::string_view kChoice = "path=FILE";
-  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache", "aio"};
+  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache",
+                                               "aio",  "locking",  "block-size"};
   static constexpr std::string_view kHelp = R"(
   path=FILE                a raw image or block device
     readonly[=on|off]
     cache=none|writeback   none: past the host's page cache (O_DIRECT)
-    aio=io_uring|native|threads)";
+    aio=io_uring|native|threads   without it: the first of them that this host has
+    block-size=512|4096    of a logical block; without it, as the host has it
+    locking=auto|on|off    against other programs, QEMU too; auto: where the file system can)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("path") ? 1 : 0; }
   static RawFileSource parse(PropertyReader& reader);
-  /// Whether the host lets us have it, without opening it. `option` begins the error.
-  [[nodiscard]] Status check(std::string_view option) const;
-  /// Whether two disks may be it at the same time.
-  [[nodiscard]] Status check_together(std::string_view option, const RawFileSource& other) const;
+  /// Whether the host lets us have it, without opening it, and whether no other option has it.
+  /// `option` begins the error.
+  [[nodiscard]] Status check(std::string_view option, FileRoles& roles) const;
   /// See open_raw_file().
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
@@ -52,10 +71,7 @@ struct NullSource {
   null=SIZE                or a medium that keeps nothing)";
   static unsigned chosen(PropertyReader& reader) { return reader.has("null") ? 1 : 0; }
   static NullSource parse(PropertyReader& reader);
-  [[nodiscard]] Status check(std::string_view /*option*/) const { return {}; }
-  [[nodiscard]] Status check_together(std::string_view /*option*/, const NullSource&) const {
-    return {};
-  }
+  [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
 

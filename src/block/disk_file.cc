@@ -14,6 +14,7 @@
 #include <array>
 #include <bit>
 
+#include "base/log.h"
 #include "block/transfer.h"
 
 namespace bellhop {
@@ -71,11 +72,28 @@ Result<DiskFile> DiskFile::open(const RawFileSource& source) {
     return fail_errno(fmt::format("cannot open {}", source.path));
   }
   if (auto measured = file.find_limits(source); !measured) return forward(measured);
-  const LockKind kind = source.read_only ? LockKind::kShared : LockKind::kExclusive;
-  auto lock = FileLock::take(file.fd(), source.path, kind);
-  if (!lock) return forward(lock);
-  file.lock_ = std::move(*lock);
+  if (auto locked = file.lock(source); !locked) return forward(locked);
   return file;
+}
+
+Status DiskFile::lock(const RawFileSource& source) {
+  if (source.locking == Locking::kOff) return {};
+  auto lock =
+      FileLock::take(fd(), source.path, source.read_only ? LockKind::kShared : LockKind::kExclusive,
+                     source.locking == Locking::kOn ? LockNeed::kMust : LockNeed::kWarn);
+  if (!lock) return forward(lock);
+  lock_ = std::move(*lock);
+  if (!block_device_ || source.read_only) return {};
+  // Locks are the node's; the claim is the device's, whatever node leads to it.
+  const std::string same = fmt::format("/proc/self/fd/{}", fd());
+  claim_ = UniqueFd(::open(same.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  if (claim_.valid()) return {};
+  if (errno != EBUSY) return fail_errno(fmt::format("cannot claim {}", source.path));
+  return fail(
+      fmt::format("{} is in use: it is mounted, part of another device, or open for writing "
+                  "elsewhere",
+                  source.path),
+      EBUSY);
 }
 
 Status DiskFile::find_limits(const RawFileSource& source) {
@@ -120,16 +138,43 @@ Status DiskFile::find_limits(const RawFileSource& source) {
     logical = std::max(logical, length_align_);
   }
   limits_.logical_block = round_to_power_of_two(logical, kSector);
+  if (auto set = set_block_size(source); !set) return set;
   limits_.physical_block = round_to_power_of_two(physical, limits_.logical_block);
   limits_.read_only = source.read_only;
   limits_.can_discard = !source.read_only;
   limits_.can_write_zeroes = !source.read_only;
   if (limits_.capacity == 0 || limits_.capacity % limits_.logical_block != 0) {
-    return fail(fmt::format("{} has {} bytes: a disk needs a multiple of {}", source.path,
-                            limits_.capacity, limits_.logical_block),
-                EINVAL);
+    const bool smaller = limits_.capacity % kSector == 0 && limits_.capacity != 0;
+    return fail(
+        fmt::format("{} has {} bytes: a disk needs a multiple of {}{}", source.path,
+                    limits_.capacity, limits_.logical_block, smaller ? ", or block-size=512" : ""),
+        EINVAL);
   }
   return {};
+}
+
+Status DiskFile::set_block_size(const RawFileSource& source) {
+  const std::uint32_t own = limits_.logical_block;
+  if (source.block_size == 0) {
+    // Its partitions were made for blocks of another size, as likely as not.
+    if (!block_device_ && own != kSector) {
+      // log: at start
+      log::info(
+          "{}: the guest sees blocks of {} bytes, which the host asks for with cache=none "
+          "(block-size=512 for an image with others)",
+          source.path, own);
+    }
+    return {};
+  }
+  limits_.logical_block = source.block_size;
+  if (source.block_size >= length_align_) return {};
+  // Opened anew, so that it does without O_DIRECT alone.
+  const std::string same = fmt::format("/proc/self/fd/{}", fd());
+  through_cache_ =
+      UniqueFd(::open(same.c_str(), (source.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  if (through_cache_.valid()) return {};
+  return fail_errno(
+      fmt::format("cannot open {} for block-size={}", source.path, source.block_size));
 }
 
 Result<std::uint64_t> DiskFile::measure() const {
@@ -142,11 +187,11 @@ Result<std::uint64_t> DiskFile::measure() const {
   return bytes - bytes % limits_.logical_block;
 }
 
-bool DiskFile::needs_bounce(std::span<const GuestSpan> data) const noexcept {
-  if (memory_align_ <= 1 && length_align_ <= 1) return false;
+bool DiskFile::needs_bounce(const BlockIo& io) const noexcept {
+  if ((memory_align_ <= 1 && length_align_ <= 1) || splits_block(io)) return false;
   std::uintptr_t addresses = 0;
   std::size_t lengths = 0;
-  for (const iovec& piece : as_iovecs(data)) {
+  for (const iovec& piece : as_iovecs(io.data)) {
     addresses |= reinterpret_cast<std::uintptr_t>(piece.iov_base);
     lengths |= piece.iov_len;
   }
@@ -178,15 +223,16 @@ int DiskFile::execute(BlockIo& io) const noexcept {
 int DiskFile::execute_step(BlockIo& io) const noexcept {
   const TransferStep step = next_step(io);
   const auto offset = static_cast<off_t>(step.offset);
+  const int fd = fd_for(io);
   ssize_t moved = 0;
   if (step.count == 0) {
     moved = io.op == BlockOp::kRead
-                ? ::pread(fd(), step.single.iov_base, step.single.iov_len, offset)
-                : ::pwrite(fd(), step.single.iov_base, step.single.iov_len, offset);
+                ? ::pread(fd, step.single.iov_base, step.single.iov_len, offset)
+                : ::pwrite(fd, step.single.iov_base, step.single.iov_len, offset);
   } else {
     const int count = static_cast<int>(step.count);
-    moved = io.op == BlockOp::kRead ? ::preadv(fd(), step.vector, count, offset)
-                                    : ::pwritev(fd(), step.vector, count, offset);
+    moved = io.op == BlockOp::kRead ? ::preadv(fd, step.vector, count, offset)
+                                    : ::pwritev(fd, step.vector, count, offset);
   }
   return moved < 0 ? -errno : static_cast<int>(moved);
 }
@@ -210,14 +256,17 @@ int DiskFile::write_zeroes(std::uint64_t offset, std::uint64_t length,
     if (!is_refusal(punched)) return punched;
   }
   const int zeroed = fallocate_again(fd(), FALLOC_FL_ZERO_RANGE, offset, length);
-  return is_refusal(zeroed) ? write_out_zeroes(offset, length) : zeroed;
+  if (!is_refusal(zeroed)) return zeroed;
+  const bool aligned = ((offset | length) & (length_align_ - 1)) == 0;
+  return write_out_zeroes(aligned || !through_cache_.valid() ? fd() : through_cache_.get(), offset,
+                          length);
 }
 
-int DiskFile::write_out_zeroes(std::uint64_t offset, std::uint64_t length) const noexcept {
+int DiskFile::write_out_zeroes(int fd, std::uint64_t offset, std::uint64_t length) noexcept {
   alignas(4096) static constexpr std::array<std::byte, std::size_t{64} << 10> kZeroes{};
   while (length != 0) {
     const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(length, kZeroes.size()));
-    const ssize_t written = ::pwrite(fd(), kZeroes.data(), piece, static_cast<off_t>(offset));
+    const ssize_t written = ::pwrite(fd, kZeroes.data(), piece, static_cast<off_t>(offset));
     if (written < 0) {
       if (errno == EINTR) continue;
       return -errno;

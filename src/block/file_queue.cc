@@ -5,20 +5,21 @@
 
 namespace bellhop {
 
-FileQueue::FileQueue(const Setup& setup) noexcept
-    : file_(setup.file), workers_(setup.workers), loop_(setup.loop), sharing_(setup.sharing) {}
+FileQueue::FileQueue(Setup setup) noexcept
+    : file_(setup.file),
+      workers_(setup.workers),
+      loop_(setup.loop),
+      sharing_(setup.sharing),
+      parts_(std::move(setup.parts)) {}
 
 FileQueue::~FileQueue() {
   assert(outstanding_ == 0);
-  if (watched_) loop_.unwatch(event_);
+  if (watched_) loop_.unwatch(event());
 }
 
-Status FileQueue::open_event() {
-  auto event = EventFd::create();
-  if (!event) return forward(event);
-  event_ = std::move(*event);
+Status FileQueue::watch_event() {
   if (sharing_ == QueueSharing::kSharedWithVcpu) return {};
-  if (auto done = loop_.watch(event_, *this); !done) return done;
+  if (auto done = loop_.watch(event(), *this); !done) return done;
   watched_ = true;
   return {};
 }
@@ -27,16 +28,32 @@ void FileQueue::on_event(std::uint64_t) noexcept { reap(); }
 
 void FileQueue::enqueue(BlockIo& io) noexcept {
   ++outstanding_;
-  if (!begin_transfer(io, file_, bounce_)) {
-    io.scratch.error = -ENOMEM;
-    failed_.push(io);
+  if (begin_transfer(io, file_)) {
+    for_buffers_.push(io);
+    give_buffers();
   } else {
     hand_on(io);
   }
 }
 
+/// To those that wait for one, in turn. The others wait until one comes back; if none will, the
+/// host has no memory left.
+void FileQueue::give_buffers() noexcept {
+  while (BlockIo* const io = for_buffers_.front()) {
+    io->scratch.bounce = bounce_.take();
+    if (io->scratch.bounce == nullptr && bounce_.lent() != 0) return;
+    (void)for_buffers_.pop();
+    if (io->scratch.bounce != nullptr) {
+      hand_on(*io);
+    } else {
+      io->scratch.error = -ENOMEM;
+      failed_.push(*io);
+    }
+  }
+}
+
 void FileQueue::hand_on(BlockIo& io) noexcept {
-  if (takes(io)) {
+  if (takes(io) && !file_.splits_block(io)) {
     pending_.push(io);
   } else {
     give_to_workers(io);
@@ -110,6 +127,7 @@ void FileQueue::joint_completed(BlockIo& io, int error) noexcept {
 
 void FileQueue::complete(BlockIo& io, int error) noexcept {
   end_transfer(io, bounce_);
+  if (!for_buffers_.empty()) give_buffers();
   --outstanding_;
   io.completed(io, error);
 }

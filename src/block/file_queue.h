@@ -2,6 +2,7 @@
 
 #include "block/block_backend.h"
 #include "block/disk_file.h"
+#include "block/engine_parts.h"
 #include "block/io_list.h"
 #include "block/joint_io.h"
 #include "block/transfer.h"
@@ -19,7 +20,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
     WorkerPool& workers;
     EventLoop& loop;
     QueueSharing sharing;
-    unsigned depth;
+    EngineReserve::Lent parts;
   };
 
   ~FileQueue() override;
@@ -30,14 +31,14 @@ class FileQueue : public BlockQueue, protected EventHandler {
   void submit() noexcept final;
   void reap() noexcept final;
   [[nodiscard]] const EventFd* completion_event() const noexcept final {
-    return sharing_ == QueueSharing::kSharedWithVcpu ? &event_ : nullptr;
+    return sharing_ == QueueSharing::kSharedWithVcpu ? &event() : nullptr;
   }
   [[nodiscard]] std::uint64_t system_calls() const noexcept final { return system_calls_; }
 
  protected:
-  explicit FileQueue(const Setup& setup) noexcept;
-  /// Makes event() and has the loop watch it if nobody else does.
-  Status open_event();
+  explicit FileQueue(Setup setup) noexcept;
+  /// Has the loop watch event() if nobody else does. Errors: the host refuses it.
+  Status watch_event();
 
   /// Whether the engine itself does such a request; the workers do the others.
   [[nodiscard]] virtual bool takes(const BlockIo& io) const noexcept = 0;
@@ -62,7 +63,8 @@ class FileQueue : public BlockQueue, protected EventHandler {
   [[nodiscard]] IoList& pending() noexcept { return pending_; }
   [[nodiscard]] const DiskFile& file() const noexcept { return file_; }
   [[nodiscard]] EventLoop& loop() noexcept { return loop_; }
-  [[nodiscard]] const EventFd& event() const noexcept { return event_; }
+  [[nodiscard]] EngineParts& parts() noexcept { return *parts_; }
+  [[nodiscard]] const EventFd& event() const noexcept { return (*parts_).event; }
   [[nodiscard]] QueueSharing sharing() const noexcept { return sharing_; }
 
   std::uint64_t system_calls_ = 0;
@@ -72,6 +74,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
   static void joint_completed(BlockIo& io, int error) noexcept;
   void complete(BlockIo& io, int error) noexcept;
   void hand_on(BlockIo& io) noexcept;
+  void give_buffers() noexcept;
   void flush() noexcept;
   void collect() noexcept;
 
@@ -79,16 +82,17 @@ class FileQueue : public BlockQueue, protected EventHandler {
   WorkerPool& workers_;
   EventLoop& loop_;
   const QueueSharing sharing_;
-  EventFd event_;
+  EngineReserve::Lent parts_;  // goes back when no worker signals its event any more
   bool watched_ = false;
   bool busy_ = false;  // in submit() or reap(): what is enqueued meanwhile is taken along
   unsigned outstanding_ = 0;
   IoList pending_;
   IoList for_workers_;
   IoList failed_;  // refused in enqueue(), which must not complete
+  IoList for_buffers_;
   BouncePool bounce_;
   JointPool joints_{this, &FileQueue::joint_completed};
-  CompletionChannel channel_{event_};
+  CompletionChannel channel_{event()};
 };
 
 }  // namespace bellhop

@@ -2,9 +2,9 @@
 
 namespace bellhop {
 
-Result<std::unique_ptr<BlockQueue>> InlineQueue::create(const Setup& setup) {
-  std::unique_ptr<InlineQueue> queue(new InlineQueue(setup));
-  if (auto opened = queue->open_event(); !opened) return forward(opened);
+Result<std::unique_ptr<BlockQueue>> InlineQueue::create(Setup setup) {
+  std::unique_ptr<InlineQueue> queue(new InlineQueue(std::move(setup)));
+  if (auto watched = queue->watch_event(); !watched) return forward(watched);
   return queue;
 }
 

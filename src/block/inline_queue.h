@@ -13,10 +13,10 @@ namespace bellhop {
 /// of 16 and 2.4 one by one (tests/bench/block_bench.cc).
 class InlineQueue final : public FileQueue {
  public:
-  static Result<std::unique_ptr<BlockQueue>> create(const Setup& setup);
+  static Result<std::unique_ptr<BlockQueue>> create(Setup setup);
 
  private:
-  explicit InlineQueue(const Setup& setup) noexcept : FileQueue(setup) {}
+  explicit InlineQueue(Setup setup) noexcept : FileQueue(std::move(setup)) {}
   [[nodiscard]] bool takes(const BlockIo& io) const noexcept override;
   /// A few, for the system calls; all of a batch would keep the driver waiting for its last.
   [[nodiscard]] std::uint64_t joint_bytes() const noexcept override {

@@ -49,6 +49,15 @@ TEST(OpenRawFile, RefusesAnOddSize) {
   EXPECT_THAT(refusal(config_of(empty.path())), HasSubstr("0 bytes"));
 }
 
+TEST(OpenRawFile, ASizeMustFitTheBlocksThatWereAskedFor) {
+  const ScratchFile odd("/var/tmp", 4096 + 512);
+  auto config = config_of(odd.path());
+  config.block_size = 4096;
+  EXPECT_THAT(refusal(config), HasSubstr("a disk needs a multiple of 4096, or block-size=512"));
+  config.block_size = 512;
+  EXPECT_TRUE(open_raw_file(config));
+}
+
 TEST(OpenRawFile, RefusesNativeWithThePageCache) {
   const ScratchFile file("/var/tmp", 4096);
   auto config = config_of(file.path());

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+#include <system_error>
+
+#include "base/log.h"
 #include "block/aio_queue.h"
 #include "block/disk_file.h"
 #include "block/inline_queue.h"
@@ -15,44 +19,65 @@ namespace {
 
 class RawFileBackend final : public BlockBackend {
  public:
-  RawFileBackend(DiskFile file, Aio aio) : file_(std::move(file)), aio_(aio), workers_(file_) {}
+  RawFileBackend(DiskFile file, Aio aio)
+      : file_(std::move(file)), aio_(aio), workers_(file_), reserve_(engine(), file_.fd()) {}
 
   [[nodiscard]] const BlockLimits& limits() const noexcept override { return file_.limits(); }
 
   [[nodiscard]] Result<std::uint64_t> measure() const override { return file_.measure(); }
 
-  [[nodiscard]] const char* kind() const noexcept override {
-    switch (aio_) {
-      case Aio::kIoUring:
-        return "io_uring";
-      case Aio::kNative:
-        return "native";
-      case Aio::kThreads:
-        break;
-    }
-    return "threads";
+  [[nodiscard]] const char* kind() const noexcept override { return to_string(aio_); }
+
+  Status reserve(unsigned queues, unsigned depth, QueueSharing sharing) override {
+    return reserve_.fill(queues, depth, sharing == QueueSharing::kSharedWithVcpu);
   }
 
   Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                  unsigned depth) override {
-    const FileQueue::Setup setup{file_, workers_, loop, sharing, depth};
-    if (file_.in_memory() && aio_ != Aio::kThreads) return InlineQueue::create(setup);
-    switch (aio_) {
-      case Aio::kIoUring:
-        return UringQueue::create(setup);
-      case Aio::kNative:
-        return AioQueue::create(setup);
-      case Aio::kThreads:
-        break;
-    }
-    return ThreadQueue::create(setup);
+    const bool own_ring = UringQueue::uses_own_ring(sharing, loop);
+    auto parts = reserve_.take(depth, own_ring);
+    if (!parts) return forward(parts);
+    FileQueue::Setup setup{file_, workers_, loop, sharing, std::move(*parts)};
+    if (works_inline()) return InlineQueue::create(std::move(setup));
+    const bool uring = engine() == Aio::kIoUring && (!own_ring || setup.parts->ring);
+    if (uring) return UringQueue::create(std::move(setup));
+    if (setup.parts->aio.valid()) return AioQueue::create(std::move(setup));
+    return ThreadQueue::create(std::move(setup));
   }
 
  private:
+  [[nodiscard]] bool works_inline() const noexcept {
+    return file_.in_memory() && aio_ != Aio::kThreads;
+  }
+  /// That which needs something of the host.
+  [[nodiscard]] Aio engine() const noexcept { return works_inline() ? Aio::kThreads : aio_; }
+
   DiskFile file_;
   Aio aio_;
   WorkerPool workers_;
+  EngineReserve reserve_;
 };
+
+Status try_engine(Aio aio, const DiskFile& file) {
+  return EngineReserve(aio, file.fd()).try_engine();
+}
+
+/// What nobody named: the best that this host has.
+Aio choose_engine(const RawFileSource& source, const DiskFile& file) {
+  if (file.in_memory()) return Aio::kIoUring;
+  const auto uring = try_engine(Aio::kIoUring, file);
+  if (uring) return Aio::kIoUring;
+  const bool native = source.cache == Cache::kNone && try_engine(Aio::kNative, file);
+  const Aio aio = native ? Aio::kNative : Aio::kThreads;
+  // Once: it is the same for all disks.
+  static std::atomic_flag told;
+  if (!told.test_and_set()) {
+    // log: at start
+    log::warn("this host has no io_uring for us ({}): disks do with aio={}",
+              std::generic_category().message(uring.error().code), to_string(aio));
+  }
+  return aio;
+}
 
 }  // namespace
 
@@ -65,7 +90,15 @@ Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source)
   }
   auto file = DiskFile::open(source);
   if (!file) return forward(file);
-  return std::make_unique<RawFileBackend>(std::move(*file), source.aio);
+  Aio aio = source.aio;
+  if (aio == Aio::kAuto) {
+    aio = choose_engine(source, *file);
+  } else if (!file->in_memory()) {
+    if (auto tried = try_engine(aio, *file); !tried) {
+      return fail(fmt::format("{}: {}", source.path, tried.error().message), tried.error().code);
+    }
+  }
+  return std::make_unique<RawFileBackend>(std::move(*file), aio);
 }
 
 }  // namespace bellhop

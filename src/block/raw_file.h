@@ -8,12 +8,13 @@
 
 namespace bellhop {
 
-/// A regular file or block device as a disk. Takes an open-file-description lock for as long as it
-/// is open (exclusive for writing, shared for reading), so that two machines cannot write one
-/// image. On a file system in memory (tmpfs), io_uring and native read and write in place instead:
-/// see block/inline_queue.h. Native needs cache=none. Errors: absent, no rights, a directory,
-/// locked by another (named, with its process id where known), a size that is no multiple of 512,
-/// O_DIRECT or the aio engine not to be had here.
+/// A regular file or block device as a disk. Locked for as long as it is open (base/file_lock.h),
+/// so that two machines, ours or QEMU's, cannot write one image; a block device that is written is
+/// claimed, too (O_EXCL). On a file system in memory (tmpfs), io_uring and native read and write in
+/// place instead: see block/inline_queue.h. Native needs cache=none. Where no engine was named and
+/// io_uring is not to be had, a line says what is used instead. Errors: absent, no rights, a
+/// directory, locked by another (named, with its process id where known), a size that is no
+/// multiple of 512, O_DIRECT or an engine that was named not to be had here.
 Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source);
 
 /// A medium that completes everything at once and keeps nothing: for measuring the engine.

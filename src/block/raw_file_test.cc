@@ -10,8 +10,8 @@
 #include <random>
 #include <thread>
 
+#include "base/file_lock.h"
 #include "block/block_fixture.h"
-#include "block/file_lock.h"
 
 namespace bellhop {
 namespace {
@@ -319,7 +319,7 @@ TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
       << "nothing went to the new one";
   // A second machine may have the new file, and nobody else the old one.
   EXPECT_TRUE(open_raw_file(config()));
-  EXPECT_FALSE(FileLock::take(old.get(), "the old file", LockKind::kExclusive));
+  EXPECT_FALSE(FileLock::take(old.get(), "the old file", LockKind::kExclusive, LockNeed::kMust));
 }
 
 TEST_P(RawFileTest, ZeroedRangesReadAsZero) {

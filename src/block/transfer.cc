@@ -51,22 +51,26 @@ BouncePool::~BouncePool() {
 }
 
 void* BouncePool::take() noexcept {
-  if (first_ != nullptr) return std::exchange(first_, first_->next);
-  return std::aligned_alloc(kBufferAlign, kBufferBytes);
+  if (lent_ == kMaxBuffers) return nullptr;
+  void* const buffer = first_ != nullptr ? std::exchange(first_, first_->next)
+                                         : std::aligned_alloc(kBufferAlign, kBufferBytes);
+  if (buffer != nullptr) ++lent_;
+  return buffer;
 }
 
-void BouncePool::give_back(void* buffer) noexcept { first_ = ::new (buffer) Free{first_}; }
+void BouncePool::give_back(void* buffer) noexcept {
+  --lent_;
+  first_ = ::new (buffer) Free{first_};
+}
 
-bool begin_transfer(BlockIo& io, const DiskFile& file, BouncePool& pool) noexcept {
+bool begin_transfer(BlockIo& io, const DiskFile& file) noexcept {
   io.scratch.next = nullptr;
   io.scratch.bounce = nullptr;
   io.scratch.progress = 0;
   io.scratch.retries = 0;
   io.scratch.alone = false;
   io.scratch.error = 0;
-  if (!is_transfer(io) || !file.needs_bounce(io.data)) return true;
-  io.scratch.bounce = pool.take();
-  return io.scratch.bounce != nullptr;
+  return is_transfer(io) && file.needs_bounce(io);
 }
 
 TransferStep next_step(BlockIo& io) noexcept {

@@ -10,25 +10,30 @@
 namespace bellhop {
 
 /// Buffers for guest memory that does not lie as O_DIRECT demands. Pooled, of one size: a longer
-/// request goes through its buffer piece by piece. Used by one thread at a time.
+/// request goes through its buffer piece by piece. A driver decides how many requests need one, so
+/// their number is bounded: who gets none waits for one that is given back. Used by one thread at a
+/// time.
 class BouncePool {
  public:
   static constexpr std::size_t kBufferBytes = std::size_t{256} << 10;
+  static constexpr unsigned kMaxBuffers = 32;  ///< 8 MiB of a queue
 
   BouncePool() = default;
   ~BouncePool();
   BouncePool(const BouncePool&) = delete;
   BouncePool& operator=(const BouncePool&) = delete;
 
-  /// Null if the host has no memory left.
+  /// Null if all are lent, or the host has no memory left.
   [[nodiscard]] void* take() noexcept;
   void give_back(void* buffer) noexcept;
+  [[nodiscard]] unsigned lent() const noexcept { return lent_; }
 
  private:
   struct Free {
     Free* next;
   };
   Free* first_ = nullptr;
+  unsigned lent_ = 0;
 };
 
 /// What to ask the kernel for next: one piece (`single`) or, if `count` is not 0, a vector.
@@ -41,8 +46,9 @@ struct TransferStep {
 
 enum class TransferState { kDone, kMore };
 
-/// Readies `io.scratch`, with a bounce buffer where `file` needs one. False: no memory.
-bool begin_transfer(BlockIo& io, const DiskFile& file, BouncePool& pool) noexcept;
+/// Readies `io.scratch`. True: `file` cannot take the data as it lies, and the request needs a
+/// bounce buffer, `io.scratch.bounce`, before its first step.
+bool begin_transfer(BlockIo& io, const DiskFile& file) noexcept;
 /// The step that is due, after begin_transfer() or a kMore. Copies into the bounce buffer when
 /// writing. In the common case that is all of the request, in place.
 TransferStep next_step(BlockIo& io) noexcept;

@@ -2,50 +2,25 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 
 namespace bellhop {
 
-namespace {
-constexpr unsigned kMaxEntries = 4096;
-}  // namespace
-
-Result<std::unique_ptr<BlockQueue>> UringQueue::create(const Setup& setup) {
-  std::unique_ptr<UringQueue> queue(new UringQueue(setup));
-  if (auto opened = queue->open_event(); !opened) return forward(opened);
-  const bool loop_only = setup.sharing == QueueSharing::kLoopOnly;
-  if (loop_only && setup.loop.uring() != nullptr) {
-    queue->ring_ = setup.loop.uring();
-    queue->slot_ = setup.loop.register_file(setup.file.fd());
-  } else if (auto opened = queue->open_ring(setup.depth); !opened) {
-    return forward(opened);
-  }
+Result<std::unique_ptr<BlockQueue>> UringQueue::create(Setup setup) {
+  std::unique_ptr<UringQueue> queue(new UringQueue(std::move(setup)));
+  if (auto watched = queue->watch_event(); !watched) return forward(watched);
   return queue;
 }
 
-Status UringQueue::open_ring(unsigned depth) {
-  // Two threads submit and reap by turns, so the ring must not be bound to one of them.
-  const unsigned entries = std::bit_ceil(std::clamp(depth, 8U, kMaxEntries));
-  if (const int error = ::io_uring_queue_init(entries, &own_, 0); error < 0) {
-    return fail_errno("aio=io_uring is not to be had here (aio=native or threads may be)", -error);
-  }
-  has_own_ = true;
-  ring_ = &own_;
-  const int fd = file().fd();
-  if (::io_uring_register_files(ring_, &fd, 1) == 0) slot_ = 0;
-  if (const int error = ::io_uring_register_eventfd(ring_, event().get()); error < 0) {
-    return fail_errno("io_uring takes no eventfd", -error);
-  }
-  return {};
+UringQueue::UringQueue(Setup setup)
+    : FileQueue(std::move(setup)), has_own_(uses_own_ring(sharing(), loop())) {
+  QueueRing* const own = parts().ring.get();
+  ring_ = has_own_ ? &own->ring() : loop().uring();
+  slot_ = has_own_ ? own->slot() : loop().register_file(file().fd());
 }
 
 UringQueue::~UringQueue() {
   loop().cancel_deferred(*this);
-  if (has_own_) {
-    ::io_uring_queue_exit(&own_);
-  } else if (slot_ >= 0) {
-    loop().unregister_file(slot_);
-  }
+  if (!has_own_ && slot_ >= 0) loop().unregister_file(slot_);
 }
 
 bool UringQueue::takes(const BlockIo& io) const noexcept {

@@ -15,13 +15,16 @@ namespace bellhop {
 /// KVM_RUN comes back from it with EINTR for that, and has only to go on. Linux-aio does not do so.
 class UringQueue final : public FileQueue, private Task {
  public:
-  /// Errors: the kernel lacks or forbids io_uring, or has no memory for a ring.
-  static Result<std::unique_ptr<BlockQueue>> create(const Setup& setup);
+  /// On the ring among its parts or, without one, on the loop's. Errors: FileQueue::watch_event().
+  static Result<std::unique_ptr<BlockQueue>> create(Setup setup);
   ~UringQueue() override;
+  /// Whether a queue needs a ring among its parts.
+  static bool uses_own_ring(QueueSharing sharing, const EventLoop& loop) noexcept {
+    return sharing == QueueSharing::kSharedWithVcpu || loop.uring() == nullptr;
+  }
 
  private:
-  explicit UringQueue(const Setup& setup) noexcept : FileQueue(setup) {}
-  Status open_ring(unsigned depth);
+  explicit UringQueue(Setup setup);
 
   [[nodiscard]] bool takes(const BlockIo& io) const noexcept override;
   bool submit_pending() noexcept override;
@@ -34,10 +37,9 @@ class UringQueue final : public FileQueue, private Task {
   void reap_ring() noexcept;
   static void on_done(IoOp& op, int result) noexcept;
 
-  ::io_uring* ring_ = nullptr;  // the loop's, or own_
-  ::io_uring own_{};
-  bool has_own_ = false;
-  int slot_ = -1;  // the file's in the ring's table, if registered
+  ::io_uring* ring_;  // the loop's, or own
+  bool has_own_;
+  int slot_;  // the file's in the ring's table, if registered
   unsigned in_flight_ = 0;
 };
 

@@ -72,7 +72,7 @@ Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& d
 /// What is between devices of one kind, and between them and the machine.
 template <class Config>
 Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
-                     MachineConfig& config) {
+                     MachineConfig& config, FileRoles& roles) {
   const DeviceOption& option = Config::kOption;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     const Config& device = devices[i];
@@ -87,6 +87,9 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
     }
     if constexpr (requires { device.check_together(before); }) {
       if (checked) checked = device.check_together(before);
+    }
+    if constexpr (requires { device.check_files(roles); }) {
+      if (checked) checked = device.check_files(roles);
     }
     if (!checked) return fail(named_at(device.place, checked.error().message));
   }
@@ -224,6 +227,12 @@ Status parse_number(std::string_view option, const std::optional<OptionText>& te
   return {};
 }
 
+/// A file that is only read, and that is there.
+Status check_read(std::string_view option, const std::string& path, FileRoles& roles) {
+  if (auto checked = check_input_file(option, path); !checked) return checked;
+  return roles.add(option, path, FileUse::kRead);
+}
+
 }  // namespace
 
 void MachineOptions::merge(const MachineOptions& later) {
@@ -281,7 +290,7 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   return thread;
 }
 
-Result<MachineConfig> make_machine_config(const MachineOptions& options) {
+Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles) {
   MachineConfig config;
   if (!options.kernel || options.kernel->text.empty()) {
     return fail("--kernel is missing: name a PVH kernel, --kernel FILE");
@@ -292,12 +301,13 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
   const Property* const size = options.memory.find("size");
   config.places.set("--memory", size == nullptr ? options.memory.place() : size->place);
   config.kernel = options.kernel->text;
-  if (auto checked = check_input_file(config.places.named("--kernel"), config.kernel); !checked) {
+  if (auto checked = check_read(config.places.named("--kernel"), config.kernel, roles); !checked) {
     return forward(checked);
   }
   if (options.initrd) {
     config.initrd = options.initrd->text;
-    if (auto checked = check_input_file(config.places.named("--initrd"), config.initrd); !checked) {
+    if (auto checked = check_read(config.places.named("--initrd"), config.initrd, roles);
+        !checked) {
       return forward(checked);
     }
   }
@@ -337,16 +347,16 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options) {
 
   unsigned carried = 0;
   std::size_t next_thread = 0;
-#define BELLHOP_DEVICE(Config, list)                                                     \
-  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                 \
-    return forward(parsed);                                                              \
-  }                                                                                      \
-  if (auto checked = check_devices(config.list, options.memory, config); !checked) {     \
-    return forward(checked);                                                             \
-  }                                                                                      \
-  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) { \
-    return forward(given);                                                               \
-  }                                                                                      \
+#define BELLHOP_DEVICE(Config, list)                                                        \
+  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                    \
+    return forward(parsed);                                                                 \
+  }                                                                                         \
+  if (auto checked = check_devices(config.list, options.memory, config, roles); !checked) { \
+    return forward(checked);                                                                \
+  }                                                                                         \
+  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) {    \
+    return forward(given);                                                                  \
+  }                                                                                         \
   carried += offloaded_queues(config.list);
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE

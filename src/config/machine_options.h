@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_roles.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "config/machine_config.h"
@@ -78,6 +79,9 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 /// thread, devices without an I/O thread spread over all of them) and returns the machine's
 /// configuration. Errors name the option, and FILE:LINE where a file has it, and say what would be
 /// right.
-Result<MachineConfig> make_machine_config(const MachineOptions& options);
+///
+/// `roles` has what the command does with other files (base/file_roles.h): no option may use one of
+/// them, or one of another option, if either writes it.
+Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles = {});
 
 }  // namespace bellhop

@@ -417,7 +417,8 @@ TEST_F(MachineOptionsTest, RefusesOneFileTwiceForWriting) {
   files_.push_back(other_name);
   disk("path=" + path);
   disk("readonly,path=" + other_name);
-  EXPECT_THAT(fault(), HasSubstr("is used by two disks"));
+  EXPECT_THAT(fault(),
+              HasSubstr("--disk disk1: " + other_name + " is the file of --disk disk0, too"));
   options_.disks[0].set({"readonly", "on"});
   EXPECT_EQ(fault(), "");
 }

@@ -9,6 +9,7 @@ namespace bellhop {
 
 class ConsoleWindow;
 class GuestMemory;
+class OutputFiles;
 
 /// What the configuration of every device begins with. Values, as parsed.
 struct DeviceConfig {
@@ -23,6 +24,7 @@ struct DeviceHost {
   const GuestMemory* memory = nullptr;         ///< outlives the devices
   int standard_input = 0;                      ///< what a console at stdio reads
   std::shared_ptr<ConsoleWindow> window = {};  ///< of the consoles; may be null
+  OutputFiles* outputs = nullptr;              ///< opens files for output; may be null
 };
 
 }  // namespace bellhop

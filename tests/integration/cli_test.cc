@@ -95,7 +95,63 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--disk", "path=" + image_ + ",queues=1000"}, "--disk: queues=1000 is wrong");
   expect_run_refused({"--disk", "path=" + image_ + ",notify=poll"}, "sync or ioeventfd");
   expect_run_refused({"--disk", "path=" + image_, "--disk", "path=" + image_},
-                     "is used by two disks");
+                     "is the file of --disk disk0, too");
+}
+
+TEST_F(CliTest, NoFileOfTheUsersIsEmptiedByAnotherOption) {
+  std::ofstream(image_) << std::string(4096, 'd');
+  const std::string before = contents(image_);
+  const std::string hard = (folder_ / "hard").string();
+  const std::string soft = (folder_ / "soft").string();
+  fs::create_hard_link(image_, hard);
+  fs::create_symlink(image_, soft);
+  const std::string disk = "path=" + image_;
+  for (const std::string& path : {image_, hard, soft}) {
+    for (const std::vector<std::string>& outputs : std::vector<std::vector<std::string>>{
+             {"--console", "file=" + path},
+             {"--console", "null,name=x", "--console", "name=y,file=" + path},
+             {"--serial", "file=" + path},
+             {"--stats", path}}) {
+      for (const std::string& use : {disk, disk + ",readonly"}) {
+        std::vector<std::string> arguments = outputs;
+        arguments.insert(arguments.end(), {"--disk", use});
+        expect_run_refused(arguments, "is the file of --");
+      }
+      std::vector<std::string> arguments = outputs;
+      arguments.insert(arguments.end(), {"--initrd", image_});
+      expect_run_refused(arguments, "--initrd");
+      arguments = outputs;
+      arguments.insert(arguments.end(), {"--rng", image_});
+      expect_run_refused(arguments, "--rng");
+    }
+  }
+  EXPECT_EQ(contents(image_), before);
+  const std::string kernel = contents(kernel_);
+  expect_run_refused({"--serial", "file=" + kernel_}, "--kernel: ");
+  expect_refused({"bench", "blk", "--guest", kernel_, "--json", kernel_}, "--guest, too");
+  EXPECT_EQ(contents(kernel_), kernel);
+  const std::string config = (folder_ / "m.toml").string();
+  std::ofstream(config) << "cpus = 1\n";
+  expect_run_refused({"--config", config, "--serial", "file=" + config}, "--config, too");
+  EXPECT_EQ(contents(config), "cpus = 1\n");
+  const std::string log = (folder_ / "log").string();
+  expect_run_refused({"--serial", "file=" + log, "--stats", log}, "--serial, too");
+  EXPECT_FALSE(fs::exists(log));
+}
+
+// What comes after them may still be refused.
+TEST_F(CliTest, ARefusedStartLeavesTheLastLog) {
+  const std::string old = (folder_ / "old").string();
+  std::ofstream(old) << "of the last run";
+  const std::string fresh = (folder_ / "fresh").string();
+  for (const std::string& log : {old, fresh}) {
+    const Outcome outcome =
+        bellhop({"run", "--kernel", kernel_, "--serial", "file=" + log, "--console",
+                 "file=" + log + "2", "--disk", "path=" + image_ + ",aio=native,cache=writeback"});
+    EXPECT_NE(outcome.status, 0);
+  }
+  EXPECT_EQ(contents(old), "of the last run");
+  for (const std::string& name : {fresh, fresh + "2", old + "2"}) EXPECT_FALSE(fs::exists(name));
 }
 
 // 1024 vsock connections do not fit into the usual limit. Seen by a program in passt's place, which
@@ -261,6 +317,27 @@ TEST_F(CliMachineTest, AGuestThatFailsIsAFailure) {
   const Outcome outcome = bellhop({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
                                    "--cmdline", "workload=randread"});  // there is no disk
   EXPECT_EQ(outcome.status, 1);
+}
+
+// `ulimit -f`: the guest hears of it, whoever writes for it.
+TEST_F(CliMachineTest, AtTheLimitOfFileSizesADiskFails) {
+  constexpr rlim_t kLimit = 1 << 20;
+  const std::string image = make_file("large.img", 16 << 20);
+  for (const char* engine : {"aio=threads", "aio=io_uring", "aio=native,cache=none"}) {
+    for (const char* notify : {"notify=sync", "notify=ioeventfd"}) {
+      const pid_t pid = start(
+          {"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+           "workload=randwrite seconds=1", "--disk", "path=" + image + "," + engine + "," + notify},
+          [] {
+            const rlimit limit{kLimit, kLimit};
+            ::setrlimit(RLIMIT_FSIZE, &limit);
+          });
+      const Outcome outcome = finish(pid);
+      if (outcome.err.find("O_DIRECT") != std::string::npos) continue;  // a tmpfs
+      EXPECT_EQ(outcome.status, 1) << engine << " " << notify << "\n" << outcome.err;
+      EXPECT_THAT(outcome.out, HasSubstr("error")) << engine << " " << notify;
+    }
+  }
 }
 
 TEST_F(CliMachineTest, SignalsEndAMachineAndLeaveNoLock) {

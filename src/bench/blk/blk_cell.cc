@@ -18,18 +18,6 @@ const char* to_string(Workload workload) noexcept {
   return "";
 }
 
-const char* to_string(Aio aio) noexcept {
-  switch (aio) {
-    case Aio::kIoUring:
-      return "io_uring";
-    case Aio::kNative:
-      return "native";
-    case Aio::kThreads:
-      return "threads";
-  }
-  return "";
-}
-
 const char* to_string(Cache cache) noexcept { return cache == Cache::kNone ? "none" : "writeback"; }
 
 const char* title(Workload workload) noexcept {

@@ -38,7 +38,6 @@ struct BlkSweep {
 };
 
 const char* to_string(Workload workload) noexcept;
-const char* to_string(Aio aio) noexcept;
 const char* to_string(Cache cache) noexcept;
 /// The 2010 patch's name of it: "Large file create".
 const char* title(Workload workload) noexcept;

@@ -45,8 +45,8 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
   config_.max_discard_seg = kBlkMaxDiscardSegments;
   config_.discard_sector_alignment =
       std::max(limits.physical_block / kBlkSectorBytes, sectors_in_block);
-  config_.max_write_zeroes_sectors = kBlkMaxDiscardSectors;
-  config_.max_write_zeroes_seg = kBlkMaxDiscardSegments;
+  config_.max_write_zeroes_sectors = kBlkMaxWriteZeroesSectors;
+  config_.max_write_zeroes_seg = kBlkMaxWriteZeroesSegments;
   config_.write_zeroes_may_unmap = 1;
 }
 

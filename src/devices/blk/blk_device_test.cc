@@ -383,6 +383,68 @@ TEST_P(BlkDeviceTest, Row23DiscardAndWriteZeroes) {
   expect_works();
 }
 
+// Whoever resets or pauses the disk waits for what is under way.
+TEST_P(BlkDeviceTest, FewLongRequestsAreUnderWayWhateverTheDriverOffers) {
+  constexpr unsigned kRequests = 20;
+  make();
+  const BlkDiscardSegment segment{0, 8, 0};
+  const auto offer_all = [&](std::uint32_t type) {
+    faults->hold();
+    write_header(type, 0);
+    ASSERT_TRUE(memory.write(kData, std::as_bytes(std::span(&segment, 1))));
+    for (unsigned i = 0; i < kRequests; ++i) {
+      ASSERT_TRUE(
+          driver.add({{kHeader, 16, false}, {kData, sizeof segment, false}, {kStatus, 1, true}}));
+    }
+    if (driver.offer()) kick();
+    ASSERT_TRUE(eventually([&] { return faults->held() == kBlkMaxLongRequests; }));
+  };
+  for (const std::uint32_t type : {kBlkTypeDiscard, kBlkTypeWriteZeroes}) {
+    const BlockOp op = type == kBlkTypeDiscard ? BlockOp::kDiscard : BlockOp::kWriteZeroes;
+    offer_all(type);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(faults->submitted(op), kBlkMaxLongRequests);
+    // One that is done makes room for one.
+    faults->release(1);
+    EXPECT_TRUE(eventually([&] { return faults->submitted(op) == kBlkMaxLongRequests + 1; }));
+    EXPECT_EQ(faults->held(), kBlkMaxLongRequests);
+    faults->release_all();
+    unsigned done = 0;
+    EXPECT_TRUE(eventually([&] {
+      while (driver.reap()) ++done;
+      return done == kRequests;
+    })) << done;
+    EXPECT_EQ(faults->submitted(op), kRequests);
+    expect_works();
+  }
+  // Those that wait in the ring are not waited for.
+  const std::uint64_t before = faults->submitted(BlockOp::kWriteZeroes);
+  offer_all(kBlkTypeWriteZeroes);
+  std::atomic<bool> stopped{false};
+  std::thread medium([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    while (!stopped) {
+      faults->release(1);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  host->stop();
+  stopped = true;
+  medium.join();
+  EXPECT_LT(faults->submitted(BlockOp::kWriteZeroes) - before, kRequests);
+}
+
+TEST_P(BlkDeviceTest, ZeroesComeInPiecesOfABoundedLength) {
+  make();
+  BlkConfig config{};
+  device->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+  EXPECT_EQ(config.max_write_zeroes_sectors, kBlkMaxWriteZeroesSectors);
+  EXPECT_EQ(config.max_write_zeroes_seg, kBlkMaxWriteZeroesSegments);
+  const std::array<BlkDiscardSegment, kBlkMaxWriteZeroesSegments + 1> many{};
+  EXPECT_EQ(segments(kBlkTypeWriteZeroes, many), kBlkStatusIoError);
+  EXPECT_EQ(segments(kBlkTypeDiscard, many), kBlkStatusOk);
+}
+
 TEST_P(BlkDeviceTest, Row24ReadOnlyUnknownAndShortId) {
   make({}, 512, true);
   EXPECT_NE(device->traits().features & feature_mask(kBlkFeatureReadOnly), 0U);

@@ -1,6 +1,8 @@
 #include "devices/blk/blk_queue.h"
 
 #include <algorithm>
+#include <cassert>
+#include <utility>
 
 #include "virtio/abi/ring.h"
 
@@ -63,8 +65,13 @@ void BlkQueue::drain() noexcept {
   while (free_ != nullptr) {
     BlkRequest& request = *free_;
     if (runner_.pop(request.chain) != Pop::kChain) return;
-    free_ = request.next_free;
-    begin(request);
+    if (!begin(request)) {
+      [[maybe_unused]] const bool back = runner_.rewind(request.chain);
+      assert(back);
+      long_waiting_ = true;
+      runner_.park();
+      return;
+    }
   }
 }
 
@@ -94,36 +101,44 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
   });
 }
 
-void BlkQueue::begin(BlkRequest& request) noexcept {
+bool BlkQueue::begin(BlkRequest& request) noexcept {
   rules_.capacity = device_.capacity();  // may change at any time
   const BlkPlan plan = parse_blk_request(request, rules_);
+  free_ = request.next_free;
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
       // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.
       request.flush_after = plan.op == BlockOp::kWrite &&
                             (!can_flush_ || !device_.writeback_.load(std::memory_order_relaxed));
       enqueue(request, plan.op, plan.offset, plan.length);
-      return;
+      break;
     case BlkPlan::Kind::kSegments:
+      if (long_ == kBlkMaxLongRequests) {
+        free_ = &request;
+        return false;
+      }
       request.flush_after = false;
       request.range = 0;
       request.range_count = plan.segments;
       request.op = plan.op;
+      request.is_long = true;
+      ++long_;
       next_range(request);
-      return;
+      break;
     case BlkPlan::Kind::kGetId:
       get_id(request);
-      return;
+      break;
     case BlkPlan::Kind::kRefuse:
       if (plan.status != kBlkStatusOk) device_.counters_.guest_faults.add();
       answer(request, plan.status, 0);
-      return;
+      break;
     case BlkPlan::Kind::kDrop:
       device_.counters_.guest_faults.add();
       request.status_byte = {};
       answer(request, kBlkStatusIoError, 0);
-      return;
+      break;
   }
+  return true;
 }
 
 void BlkQueue::enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,
@@ -182,6 +197,16 @@ void BlkQueue::on_completed(BlockIo& io, int error) noexcept {
   queue.answer(request, kBlkStatusOk, request.written);
 }
 
+/// wake() takes the queue lock, which is held here where a vCPU drains: the I/O thread does it
+/// then.
+void BlkQueue::end_long(BlkRequest& request) noexcept {
+  request.is_long = false;
+  --long_;
+  if (!std::exchange(long_waiting_, false)) return;
+  if (runner_.drain() == Drain::kByIoThread) return runner_.wake();
+  runner_.thread().loop().post([&runner = runner_] { runner.wake(); });
+}
+
 void BlkQueue::answer(BlkRequest& request, std::uint8_t status, std::uint32_t written) noexcept {
   std::uint32_t total = 0;
   if (!request.status_byte.empty()) {
@@ -189,6 +214,7 @@ void BlkQueue::answer(BlkRequest& request, std::uint8_t status, std::uint32_t wr
     // The used length counts up to the status byte only if all before it was written (2.7.8.2).
     total = written + 1;
   }
+  if (request.is_long) end_long(request);
   runner_.complete(request.chain, total);
   request.next_free = std::exchange(free_, &request);
 }

@@ -29,7 +29,9 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   static void on_completed(BlockIo& io, int error) noexcept;
 
   void count_system_calls() noexcept;
-  void begin(BlkRequest& request) noexcept;
+  /// False: it has to wait, in the ring, until another one is done.
+  [[nodiscard]] bool begin(BlkRequest& request) noexcept;
+  void end_long(BlkRequest& request) noexcept;
   void next_range(BlkRequest& request) noexcept;
   void get_id(BlkRequest& request) noexcept;
   void enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,
@@ -43,6 +45,8 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   std::unique_ptr<BlockQueue> io_;
   std::unique_ptr<BlkRequest[]> pool_;
   BlkRequest* free_ = nullptr;
+  std::uint32_t long_ = 0;     ///< of kBlkMaxLongRequests
+  bool long_waiting_ = false;  ///< one is in the ring, and the queue parked
   std::uint64_t counted_system_calls_ = 0;
 };
 

@@ -34,8 +34,11 @@ constexpr std::uint64_t kSectorLimit = UINT64_MAX / kBlkSectorBytes;
 BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_t data_bytes,
                       BlockOp op, const BlkRules& rules) noexcept {
   if (rules.read_only) return refuse(kBlkStatusIoError);
+  const bool zeroes = op == BlockOp::kWriteZeroes;
+  const std::uint32_t max_segments = zeroes ? kBlkMaxWriteZeroesSegments : kBlkMaxDiscardSegments;
+  const std::uint32_t max_sectors = zeroes ? kBlkMaxWriteZeroesSectors : kBlkMaxDiscardSectors;
   if (data_bytes == 0 || data_bytes % sizeof(BlkDiscardSegment) != 0 ||
-      data_bytes / sizeof(BlkDiscardSegment) > kBlkMaxDiscardSegments) {
+      data_bytes / sizeof(BlkDiscardSegment) > max_segments) {
     return refuse(kBlkStatusIoError);
   }
   const auto count = static_cast<std::uint32_t>(data_bytes / sizeof(BlkDiscardSegment));
@@ -51,7 +54,7 @@ BlkPlan plan_segments(BlkRequest& request, std::size_t data_offset, std::uint64_
       return refuse(kBlkStatusUnsupported);
     }
     const std::uint64_t length = std::uint64_t{segment.num_sectors} * kBlkSectorBytes;
-    if (segment.num_sectors > kBlkMaxDiscardSectors || segment.sector > kSectorLimit ||
+    if (segment.num_sectors > max_sectors || segment.sector > kSectorLimit ||
         !on_disk(segment.sector * kBlkSectorBytes, length, rules.capacity) ||
         segment.sector * kBlkSectorBytes % rules.logical_block != 0 ||
         length % rules.logical_block != 0) {

@@ -23,6 +23,12 @@ constexpr std::uint32_t blk_seg_max(std::uint16_t queue_size) noexcept {
 static_assert(kBlkSegMax + 2 <= kMaxChainBuffers);
 inline constexpr std::uint32_t kBlkMaxDiscardSegments = 16;
 inline constexpr std::uint32_t kBlkMaxDiscardSectors = 1U << 22;  ///< 2 GiB in one segment
+/// Zeroes may have to be written out, which takes its time, and whoever resets or pauses a disk
+/// waits for what is under way.
+inline constexpr std::uint32_t kBlkMaxWriteZeroesSegments = 1;
+inline constexpr std::uint32_t kBlkMaxWriteZeroesSectors = 1U << 17;  ///< 64 MiB
+/// How many requests to discard or to write zeroes a queue has under way; others stay in the ring.
+inline constexpr std::uint32_t kBlkMaxLongRequests = 4;
 
 /// What is to be done about a request, after everything in it was checked.
 struct BlkPlan {
@@ -56,6 +62,7 @@ struct BlkRequest : BlockIo {
   bool flush_after = false;   ///< write through
   std::uint32_t range = 0;    ///< next of `ranges`
   std::uint32_t range_count = 0;
+  bool is_long = false;  ///< one of kBlkMaxLongRequests
   class BlkQueue* owner = nullptr;
   BlkRequest* next_free = nullptr;
   DescriptorChain chain;

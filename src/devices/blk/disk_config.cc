@@ -39,23 +39,23 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   return disk;
 }
 
-Status DiskConfig::check_together(std::span<const DiskConfig> others) const {
-  const auto check = [](const auto& one) { return one.check("--disk"); };
-  if (auto checked = std::visit(check, source); !checked) return checked;
-  for (const DiskConfig& other : others) {
-    if (auto checked = Source::check_together("--disk", source, other.source); !checked) {
-      return checked;
-    }
-  }
-  return {};
+Status DiskConfig::check_files(FileRoles& roles) const {
+  const std::string option = fmt::format("--disk {}", id);
+  return std::visit([&](const auto& one) { return one.check(option, roles); }, source);
 }
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
                                                   const DeviceHost& /*host*/) {
   auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
-  if (!backend) {
-    return fail(fmt::format("--disk: {}", backend.error().message), backend.error().code);
+  Status ready;
+  if (backend) {
+    ready = (*backend)->reserve(config.queues, config.queue_size,
+                                config.notify == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu
+                                                                   : QueueSharing::kLoopOnly);
+  } else {
+    ready = forward(backend);
   }
+  if (!ready) return fail(fmt::format("--disk: {}", ready.error().message), ready.error().code);
   const BlkOptions options{.id = config.id,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),

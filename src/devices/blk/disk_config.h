@@ -2,8 +2,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 
+#include "base/file_roles.h"
 #include "base/result.h"
 #include "block/block_source.h"
 #include "devices/device_config.h"
@@ -20,7 +20,7 @@ struct DiskConfig : DeviceConfig {
 
   static const DeviceOption kOption;
   static Result<DiskConfig> parse(const PropertyList& properties);
-  Status check_together(std::span<const DiskConfig> others) const;
+  [[nodiscard]] Status check_files(FileRoles& roles) const;
 };
 
 /// Errors: the source cannot be opened as asked.

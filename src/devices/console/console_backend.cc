@@ -140,12 +140,11 @@ class StdioConsole final : public ConsoleBackend {
 
 std::unique_ptr<ConsoleBackend> make_null_console() { return std::make_unique<NullConsole>(); }
 
-Result<std::unique_ptr<ConsoleBackend>> make_file_console(const std::string& path) {
-  UniqueFd file(::open(path.c_str(),
-                       O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-                       0644));
-  if (!file.valid()) return fail_errno(fmt::format("--console: cannot write {}", path));
-  return std::make_unique<FileConsole>(path, std::move(file));
+Result<std::unique_ptr<ConsoleBackend>> make_file_console(const std::string& path,
+                                                          OutputFiles& outputs) {
+  auto file = outputs.open("--console", path);
+  if (!file) return forward(file);
+  return std::make_unique<FileConsole>(path, std::move(*file));
 }
 
 Result<std::unique_ptr<ConsoleBackend>> make_stdio_console(int input, int output) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "base/output_files.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -56,8 +57,9 @@ std::unique_ptr<ConsoleBackend> make_null_console();
 /// Standard input and output, or any other two descriptors, which stay the caller's. A terminal is
 /// left in the mode it is in. Errors: a descriptor that is not open.
 Result<std::unique_ptr<ConsoleBackend>> make_stdio_console(int input, int output);
-/// A file, made or emptied, that gets everything. Errors: it cannot be opened for writing.
-Result<std::unique_ptr<ConsoleBackend>> make_file_console(const std::string& path);
+/// A file that gets everything, emptied when `outputs` begin. Errors: OutputFiles::open().
+Result<std::unique_ptr<ConsoleBackend>> make_file_console(const std::string& path,
+                                                          OutputFiles& outputs);
 /// A Unix socket that listens at `path`: one client at a time, others wait. A socket that is left
 /// there by a program that died is replaced. Errors: the path is too long, something else's, or
 /// another process listens there.

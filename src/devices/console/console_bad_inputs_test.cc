@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "devices/console/console_device_fixture.h"
+#include "testing/console_fixture.h"
 
 namespace bellhop {
 namespace {

@@ -10,13 +10,24 @@ namespace bellhop {
 
 namespace {
 
+Result<std::unique_ptr<ConsoleBackend>> make_file(const std::string& path, OutputFiles* outputs) {
+  if (outputs != nullptr) return make_file_console(path, *outputs);
+  // Nobody will say when the machine begins.
+  OutputFiles at_once;
+  auto console = make_file_console(path, at_once);
+  if (console) {
+    if (auto begun = at_once.begin(); !begun) return forward(begun);
+  }
+  return console;
+}
+
 Result<std::unique_ptr<ConsoleBackend>> make_backend(const ConsolePortConfig& port,
-                                                     int standard_input) {
+                                                     const DeviceHost& host) {
   switch (port.end) {
     case ConsolePortConfig::End::kStdio:
-      return make_stdio_console(standard_input, STDOUT_FILENO);
+      return make_stdio_console(host.standard_input, STDOUT_FILENO);
     case ConsolePortConfig::End::kFile:
-      return make_file_console(port.path);
+      return make_file(port.path, host.outputs);
     case ConsolePortConfig::End::kSocket:
       return make_socket_console(port.path);
     case ConsolePortConfig::End::kPty:
@@ -33,7 +44,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const ConsoleConfig& config,
                                                   const DeviceHost& host) {
   std::vector<ConsolePortOptions> ports;
   for (const ConsolePortConfig& port : config.ports) {
-    auto backend = make_backend(port, host.standard_input);
+    auto backend = make_backend(port, host);
     if (!backend) {
       return fail(named_at(port.place, backend.error().message), backend.error().code);
     }

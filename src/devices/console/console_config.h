@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_roles.h"
 #include "base/result.h"
 #include "devices/device_config.h"
 #include "devices/device_option.h"
@@ -29,6 +30,7 @@ struct ConsoleConfig : DeviceConfig {
   static const DeviceOption kOption;
   /// All ports.
   static Result<ConsoleConfig> parse(std::span<const PropertyList> ports);
+  [[nodiscard]] Status check_files(FileRoles& roles) const;
 };
 
 /// Prints where the pseudo terminals are. Errors: a back end that cannot be had as asked.

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "devices/console/console_device_fixture.h"
+#include "testing/console_fixture.h"
 
 namespace bellhop {
 namespace {

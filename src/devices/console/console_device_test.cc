@@ -11,7 +11,7 @@
 #include <future>
 #include <sstream>
 
-#include "devices/console/console_device_fixture.h"
+#include "testing/console_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -23,7 +23,9 @@ using Peer = ConsolePeer;
 
 TEST_P(ConsoleDeviceTest, AFileGetsWhatTheGuestPrints) {
   std::ofstream(path("f")) << "of another time";
-  add_port(must(make_file_console(path("f"))));
+  OutputFiles outputs;
+  add_port(must(make_file_console(path("f"), outputs)));
+  ASSERT_TRUE(outputs.begin());
   serve();
   start_simple();
   print("hello ");
@@ -280,7 +282,9 @@ TEST(ConsoleBackendTest, SaysWhatIsWrong) {
   const auto message = [](const auto& result) {
     return result ? std::string() : result.error().message;
   };
-  EXPECT_NE(message(make_file_console(folder)).find("cannot write " + folder), std::string::npos);
+  OutputFiles outputs;
+  EXPECT_NE(message(make_file_console(folder, outputs)).find("cannot write " + folder),
+            std::string::npos);
   EXPECT_NE(message(make_socket_console(std::string(200, 'x'))).find("1 to 107 characters"),
             std::string::npos);
   EXPECT_NE(message(make_socket_console(folder + "/no/s")).find("cannot be made"),

@@ -110,4 +110,14 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   return console;
 }
 
+Status ConsoleConfig::check_files(FileRoles& roles) const {
+  for (const ConsolePortConfig& port : ports) {
+    if (port.end != End::kFile) continue;
+    if (auto added = roles.add("--console", port.path, FileUse::kOutput); !added) {
+      return fail(named_at(port.place, added.error().message));
+    }
+  }
+  return {};
+}
+
 }  // namespace bellhop

@@ -55,6 +55,10 @@ Result<RngConfig> RngConfig::parse(const PropertyList& properties) {
   return rng;
 }
 
+Status RngConfig::check_files(FileRoles& roles) const {
+  return roles.add("--rng", source, FileUse::kRead);
+}
+
 Result<std::unique_ptr<VirtioDevice>> make_device(const RngConfig& config,
                                                   const DeviceHost& /*host*/) {
   // Not blocking: a source that has nothing yet must not keep an I/O thread.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_roles.h"
 #include "base/log_limiter.h"
 #include "base/relaxed_counter.h"
 #include "base/shared_counter.h"
@@ -26,6 +27,7 @@ struct RngConfig : DeviceConfig {
 
   static const DeviceOption kOption;
   static Result<RngConfig> parse(const PropertyList& properties);
+  [[nodiscard]] Status check_files(FileRoles& roles) const;
 };
 
 /// Errors: the source cannot be opened, or is nothing that can be read.

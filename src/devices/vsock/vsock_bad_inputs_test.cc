@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "devices/vsock/vsock_device.h"
-#include "devices/vsock/vsock_device_fixture.h"
 #include "testing/eventually.h"
+#include "testing/vsock_device_fixture.h"
 
 namespace bellhop {
 namespace {

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "devices/vsock/vsock_device_fixture.h"
 #include "testing/eventually.h"
+#include "testing/vsock_device_fixture.h"
 
 namespace bellhop {
 namespace {

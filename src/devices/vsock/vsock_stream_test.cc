@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "devices/vsock/vsock_device.h"
-#include "devices/vsock/vsock_device_fixture.h"
 #include "testing/allocation_counter.h"
 #include "testing/eventually.h"
+#include "testing/vsock_device_fixture.h"
 
 namespace bellhop {
 namespace {

@@ -1,4 +1,4 @@
-#include "block/file_lock.h"
+#include "base/file_lock.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -22,11 +22,50 @@ struct CloseDirectory {
 };
 using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
-struct flock whole_file(short type) noexcept {
+constexpr off_t kHas = 100;        // plus a permission
+constexpr off_t kKeepsFrom = 200;  // plus a permission
+constexpr off_t kRead = 0;
+constexpr off_t kWrite = 1;
+
+/// `length` 0: to the end.
+struct flock bytes(short type, off_t start, off_t length) noexcept {
   struct flock range {};
   range.l_type = type;
   range.l_whence = SEEK_SET;
+  range.l_start = start;
+  range.l_len = length;
   return range;
+}
+
+/// 0 or an errno: EAGAIN where another's lock is against it.
+int lock_byte(int fd, off_t byte) noexcept {
+  struct flock range = bytes(F_RDLCK, byte, 1);
+  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return 0;
+  return errno == EACCES ? EAGAIN : errno;
+}
+
+/// The same if another has a lock there, of whatever kind.
+int find_lock(int fd, off_t start, off_t length) noexcept {
+  struct flock range = bytes(F_WRLCK, start, length);
+  if (::fcntl(fd, F_OFD_GETLK, &range) != 0) return errno;
+  return range.l_type == F_UNLCK ? 0 : EAGAIN;
+}
+
+void unlock(int fd) noexcept {
+  struct flock range = bytes(F_UNLCK, 0, 0);
+  (void)::fcntl(fd, F_OFD_SETLK, &range);
+}
+
+/// Locks first and looks afterwards: of two that come together, one at least sees the other.
+int lock(int fd, LockKind kind) noexcept {
+  const bool writes = kind == LockKind::kExclusive;
+  int error = lock_byte(fd, kHas + kRead);
+  if (error == 0 && writes) error = lock_byte(fd, kHas + kWrite);
+  if (error == 0) error = lock_byte(fd, kKeepsFrom + kWrite);
+  if (error == 0) error = find_lock(fd, kKeepsFrom + kRead, 1);
+  if (error == 0 && writes) error = find_lock(fd, kKeepsFrom + kWrite, 1);
+  if (error == 0) error = find_lock(fd, kHas + kWrite, 1);
+  return error;
 }
 
 int to_pid(std::string_view name) noexcept {
@@ -73,8 +112,8 @@ int find_holder(int fd) {
   return 0;
 }
 
-std::string name_holder(int fd, short type) {
-  struct flock range = whole_file(type);
+std::string name_holder(int fd) {
+  struct flock range = bytes(F_WRLCK, 0, 0);
   int pid = 0;
   // Tells the process of a lock of the older, per-process kind.
   if (::fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK && range.l_pid > 0) {
@@ -91,27 +130,32 @@ std::string name_holder(int fd, short type) {
 }  // namespace
 
 FileLock::~FileLock() {
-  if (fd_ < 0) return;
-  struct flock range = whole_file(F_UNLCK);
-  (void)::fcntl(fd_, F_OFD_SETLK, &range);
+  if (fd_ >= 0) unlock(fd_);
 }
 
-Result<FileLock> FileLock::take(int fd, const std::string& path, LockKind kind) {
-  const short type = kind == LockKind::kExclusive ? F_WRLCK : F_RDLCK;
-  struct flock range = whole_file(type);
-  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return FileLock(fd);
-  const int error = errno;
-  if (error == EAGAIN || error == EACCES) {
-    return fail(fmt::format("{} is in use by {}{}", path, name_holder(fd, type),
+Result<FileLock> FileLock::take(int fd, const std::string& path, LockKind kind, LockNeed need) {
+  const int error = lock(fd, kind);
+  if (error == 0) return FileLock(fd);
+  unlock(fd);  // before a holder is looked for
+  if (error == EAGAIN) {
+    return fail(fmt::format("{} is in use by {}{}", path, name_holder(fd),
                             kind == LockKind::kExclusive
                                 ? ": one machine at a time may open an image for writing"
                                 : ", which writes to it"),
                 error);
   }
+  if (need == LockNeed::kMust) {
+    return fail_errno(fmt::format("{} cannot be locked (locking=on)", path), error);
+  }
   // log: at start
   log::warn("{} cannot be locked ({}): make sure that no other machine writes to it", path,
             std::generic_category().message(error));
   return FileLock();
+}
+
+Status FileLock::check_free(int fd, const std::string& path) {
+  if (find_lock(fd, 0, 0) != EAGAIN) return {};
+  return fail(fmt::format("{} is in use by {}", path, name_holder(fd)), EAGAIN);
 }
 
 }  // namespace bellhop

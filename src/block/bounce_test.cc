@@ -1,0 +1,71 @@
+// More requests that need a bounce buffer than there are buffers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "block/block_fixture.h"
+#include "block/transfer.h"
+
+namespace bellhop {
+namespace {
+
+TEST(BouncePool, LendsNoMoreThanItsBound) {
+  BouncePool pool;
+  std::vector<void*> lent;
+  while (void* const buffer = pool.take()) {
+    lent.push_back(buffer);
+    ASSERT_LE(lent.size(), BouncePool::kMaxBuffers);
+  }
+  EXPECT_EQ(lent.size(), BouncePool::kMaxBuffers);
+  EXPECT_EQ(pool.lent(), BouncePool::kMaxBuffers);
+  pool.give_back(lent.back());
+  EXPECT_EQ(pool.take(), lent.back());
+  for (void* const buffer : lent) pool.give_back(buffer);
+  EXPECT_EQ(pool.lent(), 0U);
+}
+
+struct Engine {
+  Aio aio;
+  QueueSharing sharing;
+};
+
+class BounceTest : public testing::TestWithParam<Engine> {};
+
+TEST_P(BounceTest, WhoGetsNoBufferWaitsForOne) {
+  if (in_memory(kDiskFolder)) GTEST_SKIP() << "files in memory need no buffers";
+  constexpr unsigned kRequests = 5 * BouncePool::kMaxBuffers;
+  constexpr std::size_t kBytes = 4096;
+  const ScratchFile file(kDiskFolder, kRequests * kBytes);
+  const auto backend = open_raw_file(
+      {.path = file.path(), .read_only = false, .cache = Cache::kNone, .aio = GetParam().aio});
+  if (!backend) GTEST_SKIP() << backend.error().message;
+  QueueFixture fixture(**backend, LoopKind::kEpoll, GetParam().sharing, kRequests);
+  const Pages memory((kRequests + 1) * kBytes);
+  std::vector<TestIo> ios(kRequests);
+  for (const BlockOp op : {BlockOp::kWrite, BlockOp::kRead}) {
+    for (std::size_t i = 0; i < kRequests; ++i) {
+      const auto value = static_cast<std::byte>(op == BlockOp::kWrite ? i : 0xff);
+      const GuestSpan where = memory.span(i * kBytes + 8, kBytes);
+      where.fill(value);
+      ios[i].set(op, i * kBytes, {where});
+      fixture.queue().enqueue(ios[i]);
+    }
+    fixture.queue().submit();
+    EXPECT_TRUE(fixture.run_until(
+        [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+    for (std::size_t i = 0; i < kRequests; ++i) {
+      EXPECT_EQ(ios[i].error, 0) << i;
+      EXPECT_EQ(memory.bytes()[i * kBytes + 8], static_cast<std::byte>(i));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, BounceTest,
+                         testing::Values(Engine{Aio::kIoUring, QueueSharing::kLoopOnly},
+                                         Engine{Aio::kIoUring, QueueSharing::kSharedWithVcpu},
+                                         Engine{Aio::kNative, QueueSharing::kLoopOnly},
+                                         Engine{Aio::kThreads, QueueSharing::kLoopOnly}));
+
+}  // namespace
+}  // namespace bellhop
