@@ -27,7 +27,7 @@ std::string find_program(const std::string& name) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string place = (std::filesystem::path(folder) / name).string();
+    std::string place = (std::filesystem::path(folder) / name).string();
     if (::access(place.c_str(), X_OK) == 0) return place;
   }
   return "";

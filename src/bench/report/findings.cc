@@ -56,6 +56,7 @@ std::string best_ways(const std::vector<const WaysOfCell*>& cells, Metric metric
   std::vector<std::string> open;
   for (const WaysOfCell* cell : cells) {
     std::vector<const WaysOfCell::Way*> order;
+    order.reserve(cell->ways.size());
     for (const auto& way : cell->ways) order.push_back(&way);
     std::ranges::stable_sort(order, std::ranges::greater(),
                              [metric](const auto* way) { return (way->*metric).median; });
