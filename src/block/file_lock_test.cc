@@ -255,9 +255,9 @@ TEST(FileLock, GoesWithTheBackEndAtOnce) {
       config.aio = Aio::kIoUring;
       const auto backend = open_raw_file(config);
       ASSERT_TRUE(backend) << backend.error().message;
-      auto loop = EventLoop::create_best();
-      ASSERT_TRUE(loop);
-      QueueFixture fixture(**backend, (*loop)->kind(), sharing);
+      const auto kind =
+          EventLoop::create(LoopKind::kIoUring) ? LoopKind::kIoUring : LoopKind::kEpoll;
+      QueueFixture fixture(**backend, kind, sharing);
       const Pages memory(4096);
       TestIo io;
       io.set(BlockOp::kWrite, 0, {memory.span(0, 4096)});

@@ -280,6 +280,7 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   reader.text("name", thread.name);
   reader.cpus("cpus", thread.cpus);
   reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
+  thread.need_uring = reader.has("loop") && !thread.prefer_epoll;
   reader.duration("poll-max", thread.poll_max, kLongestPoll);
   if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
     reader.refuse("name",

@@ -366,6 +366,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   EXPECT_EQ(disk.notify, NotifyMode::kSync);
   EXPECT_EQ(disk.iothread, "right");
   EXPECT_TRUE(config->iothreads[1].prefer_epoll);
+  EXPECT_FALSE(config->iothreads[1].need_uring);
   EXPECT_EQ(config->iothreads[1].poll_max, std::chrono::microseconds(20));
 }
 

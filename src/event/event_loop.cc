@@ -37,11 +37,6 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
   return EpollLoop::create();
 }
 
-Result<std::unique_ptr<EventLoop>> EventLoop::create_best() {
-  auto loop = create(LoopKind::kIoUring);
-  return loop ? std::move(loop) : create(LoopKind::kEpoll);
-}
-
 bool EventLoop::stay_awake() noexcept {
   if (pollers_.empty()) return false;
   if (poll_max_ > std::chrono::nanoseconds(0)) {

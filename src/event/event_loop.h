@@ -118,8 +118,6 @@ class EventLoop {
  public:
   /// Errors: the kernel lacks or forbids what this kind needs.
   static Result<std::unique_ptr<EventLoop>> create(LoopKind kind);
-  /// io_uring, or epoll where it is missing or forbidden.
-  static Result<std::unique_ptr<EventLoop>> create_best();
 
   virtual ~EventLoop() = default;
   EventLoop(const EventLoop&) = delete;

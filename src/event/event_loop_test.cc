@@ -296,7 +296,5 @@ INSTANTIATE_TEST_SUITE_P(Kinds, EventLoopTest,
                            return kind.param == LoopKind::kIoUring ? "io_uring" : "epoll";
                          });
 
-TEST(EventLoop, TheBestIsToBeHadEverywhere) { EXPECT_TRUE(EventLoop::create_best()); }
-
 }  // namespace
 }  // namespace bellhop

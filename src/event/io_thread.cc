@@ -15,6 +15,22 @@ namespace {
 
 constexpr std::size_t kNameLimit = 15;  // TASK_COMM_LEN without the terminator
 
+/// A loop that belongs to this thread.
+Result<std::unique_ptr<EventLoop>> make_loop(const IoThreadConfig& config) {
+  if (!config.prefer_epoll) {
+    auto loop = EventLoop::create(LoopKind::kIoUring);
+    // What the host refuses only now, to this thread, is no better than what it refuses at once.
+    Status had = loop ? (*loop)->claim() : Status(forward(loop));
+    if (had) return loop;
+    if (config.need_uring) {
+      return fail(fmt::format("loop=io_uring is not to be had here: {} (loop=epoll, or no loop=)",
+                              had.error().message),
+                  had.error().code);
+    }
+  }
+  return EventLoop::create(LoopKind::kEpoll);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<IoThread>> IoThread::start(IoThreadConfig config) {
@@ -40,9 +56,7 @@ void IoThread::main(std::promise<Status>& started) {
         fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
              pinned.error().code));
   }
-  auto loop = config_.prefer_epoll ? EventLoop::create(LoopKind::kEpoll) : EventLoop::create_best();
-  // What the host refuses only now, to this thread, is no better than what it refuses at once.
-  if (loop && !(*loop)->claim()) loop = EventLoop::create(LoopKind::kEpoll);
+  auto loop = make_loop(config_);
   if (!loop) {
     return started.set_value(fail(
         fmt::format("I/O thread {}: {}", config_.name, loop.error().message), loop.error().code));

@@ -17,6 +17,7 @@ struct IoThreadConfig {
   std::string name = "io0";   ///< at most 15 bytes reach the kernel
   CpuList cpus;               ///< empty: wherever the scheduler likes
   bool prefer_epoll = false;  ///< io_uring switched off
+  bool need_uring = false;    ///< do not start with epoll instead
   /// How long it may look for work before it sleeps, at most (EventLoop::set_poll_max).
   std::chrono::nanoseconds poll_max = std::chrono::microseconds(64);
   std::string place = {};  ///< of the file that asks for it: "machine.toml:5"; empty: none does

@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/syscall.h>
 
 #include <atomic>
+#include <cerrno>
 #include <fstream>
+
+#include "testing/refused_call.h"
 
 namespace bellhop {
 namespace {
@@ -110,6 +114,19 @@ TEST_P(IoThreadTest, StopsWithAWatchLeftOver) {
   event->signal();
   EXPECT_EQ(handler.calls, 0);
   EXPECT_EQ(event->consume(), 1U);
+}
+
+TEST(IoThreadLoop, EpollTakesThePlaceOfAnIoUringThatIsRefusedUnlessItIsNamed) {
+  with_refused_call(SYS_io_uring_setup, EPERM, [] {
+    const auto any = IoThread::start({.name = "any", .cpus = {}});
+    ASSERT_TRUE(any) << any.error().message;
+    EXPECT_EQ((*any)->loop().kind(), LoopKind::kEpoll);
+    const auto named = IoThread::start({.name = "disks", .cpus = {}, .need_uring = true});
+    ASSERT_FALSE(named);
+    EXPECT_THAT(named.error().message,
+                testing::StartsWith("I/O thread disks: loop=io_uring is not to be had here: "));
+    EXPECT_EQ(named.error().code, EPERM);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, IoThreadTest, testing::Bool(),
