@@ -406,7 +406,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
   for (const auto& [text, expected] : cases) {
     options_.disks.clear();
     disk(text);
-    EXPECT_THAT(fault(), testing::StartsWith("--disk: "));
+    EXPECT_THAT(fault(), testing::ContainsRegex("^--disk( disk0)?: ")) << text;
     EXPECT_THAT(fault(), HasSubstr(expected)) << text;
   }
 }
@@ -534,7 +534,7 @@ TEST_F(MachineOptionsTest, EveryFaultOfAFileHasTheLineAndTheKeyThatAreWrong) {
       {"disk = [\n'null=1G',\n'null=1G,notify=loud']", "f:4: disk: notify=loud"},
       {"disk = ['null=1G',\n'null=1G,']", "f:3: disk: an item is empty"},
       {"[[disk]]\nnull = '1G'\n[[disk]]\nid = 'b'", "f:4: disk: one of path=FILE"},
-      {"[[disk]]\nnull = '1G'\n[[disk]]\npath = '/nonexistent'", "f:4: disk: cannot open"},
+      {"[[disk]]\nnull = '1G'\n[[disk]]\npath = '/nonexistent'", "f:4: disk disk1: cannot open"},
       {"[[disk]]\nnull = '1G'\niothread = 'b'", "f:2: disk: iothread=b is not there"},
       {"[[disk]]\nnull = '1G'\nid = 'a'\n[[rng]]\nid = 'a'", "f:5: rng: id=a is given to two"},
       {"[[net]]\nuser = true\n[[net]]\nuser = true\nhostfwd = [\n'x']", "f:7: net: "},
@@ -593,7 +593,7 @@ TEST_F(MachineOptionsTest, BooleansMeanWhatTheySay) {
         "[[disk]]\nqueues = false", "[[console]]\nfile = false", "[[iothread]]\ncpus = false"}) {
     EXPECT_THAT(fault_of_file(text), testing::ContainsRegex("f:3: .*=false is wrong")) << text;
   }
-  const std::string disk = "[[disk]]\npath = '" + options_.kernel->text + "'\n";
+  const std::string disk = "[[disk]]\npath = '" + file("disk") + "'\n";
   EXPECT_EQ(fault_of_file(disk + "readonly = false"), "");
   EXPECT_THAT(fault_of_file(disk + "cache = false"), HasSubstr("f:4: disk: cache=false is wrong"));
   EXPECT_THAT(fault_of_file("[[net]]\nuser = false"), HasSubstr("is needed"));
