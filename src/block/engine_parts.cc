@@ -89,7 +89,7 @@ Status EngineReserve::fill(unsigned queues, unsigned depth, bool own_rings) {
   return {};
 }
 
-Result<EngineReserve::Lent> EngineReserve::take(unsigned depth, bool own_ring) {
+Result<EngineReserve::Lease> EngineReserve::take(unsigned depth, bool own_ring) {
   EngineParts parts;
   {
     const std::lock_guard lock(mutex_);
@@ -111,7 +111,7 @@ Result<EngineReserve::Lent> EngineReserve::take(unsigned depth, bool own_ring) {
       log::warn("{}; this disk does with threads", done.error().message);
     }
   }
-  return Lent(*this, std::move(parts));
+  return Lease(*this, std::move(parts));
 }
 
 void EngineReserve::give_back(EngineParts parts) {

@@ -77,14 +77,14 @@ class EngineReserve {
   EngineReserve(Aio engine, int file) noexcept : engine_(engine), file_(file) {}
 
   /// Parts that go back to where they are from.
-  class Lent {
+  class Lease {
    public:
-    Lent(EngineReserve& home, EngineParts parts) noexcept
+    Lease(EngineReserve& home, EngineParts parts) noexcept
         : home_(&home), parts_(std::move(parts)) {}
-    Lent(Lent&& other) noexcept
+    Lease(Lease&& other) noexcept
         : home_(std::exchange(other.home_, nullptr)), parts_(std::move(other.parts_)) {}
-    Lent& operator=(Lent&&) = delete;
-    ~Lent() {
+    Lease& operator=(Lease&&) = delete;
+    ~Lease() {
       if (home_ != nullptr) home_->give_back(std::move(parts_));
     }
     [[nodiscard]] EngineParts& operator*() noexcept { return parts_; }
@@ -102,7 +102,7 @@ class EngineReserve {
   Status fill(unsigned queues, unsigned depth, bool own_rings);
   /// Of the reserve, or made. Where the host has no more for the engine, only the event is there: a
   /// line says so once, and the queue does with threads. Errors: not even an event.
-  Result<Lent> take(unsigned depth, bool own_ring);
+  Result<Lease> take(unsigned depth, bool own_ring);
 
  private:
   Status complete(EngineParts& parts, unsigned depth, bool own_ring) const;

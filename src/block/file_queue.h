@@ -20,7 +20,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
     WorkerPool& workers;
     EventLoop& loop;
     QueueSharing sharing;
-    EngineReserve::Lent parts;
+    EngineReserve::Lease parts;
   };
 
   ~FileQueue() override;
@@ -82,7 +82,7 @@ class FileQueue : public BlockQueue, protected EventHandler {
   WorkerPool& workers_;
   EventLoop& loop_;
   const QueueSharing sharing_;
-  EngineReserve::Lent parts_;  // goes back when no worker signals its event any more
+  EngineReserve::Lease parts_;  // goes back when no worker signals its event any more
   bool watched_ = false;
   bool busy_ = false;  // in submit() or reap(): what is enqueued meanwhile is taken along
   unsigned outstanding_ = 0;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kColumns = 100;
 /// So many cells are named where Bellhop is behind; the tables have the others.
-constexpr std::size_t kMostNamed = 6;
+constexpr std::size_t kMaxNamed = 6;
 
 bool apart(const Figure& more, const Figure& less) { return more.least > less.most; }
 
@@ -109,11 +109,11 @@ std::string ahead_and_behind(const std::vector<PairOfCells>& pairs, Figure PairO
     std::ranges::sort(behind);
     std::vector<std::string> named;
     for (const auto& [times, cell] : behind) {
-      if (named.size() == kMostNamed) break;
+      if (named.size() == kMaxNamed) break;
       named.push_back(fmt::format("{} ({:.2f})", cell, times));
     }
     std::string list = joined(named);
-    if (behind.size() > kMostNamed) list += fmt::format(" and {} more", behind.size() - kMostNamed);
+    if (behind.size() > kMaxNamed) list += fmt::format(" and {} more", behind.size() - kMaxNamed);
     parts.push_back(fmt::format("behind{}: {}", share(behind.size(), pairs.size()), list));
   }
   if (open > 0) parts.push_back("within the spread" + share(open, pairs.size()));
