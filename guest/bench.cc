@@ -27,7 +27,7 @@ bool all_finished(const Team& team) {
   return true;
 }
 
-/// Rings for everybody's queue, in vain or not, until all have done their work.
+/// Rings for everybody's queue, spurious or not, until all have done their work.
 std::uint64_t storm(const Team& team) {
   std::uint64_t kicks = 0;
   while (!all_finished(team)) {

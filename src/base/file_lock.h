@@ -33,7 +33,7 @@ class FileLock {
   /// keep it open for a while after that.
   ~FileLock();
 
-  /// `fd` must outlive the lock; it can be read. Errors: somebody else's lock is against it, named
+  /// `fd` must outlive the lock; it can be read. Errors: another lock is against it, named
   /// with process id where that can be found out; a file system without locks that must have them.
   static Result<FileLock> take(int fd, const std::string& path, LockKind kind, LockNeed need);
   /// Whether nobody has any lock on a file that is to be emptied. Errors: as above.

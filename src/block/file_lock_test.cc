@@ -100,7 +100,7 @@ class OtherProgram {
       EXPECT_EQ(::fcntl(fd_.get(), F_OFD_SETLK, &range), 0);
     }
   }
-  /// Whether somebody else has a lock on the byte.
+  /// Whether another process has a lock on the byte.
   [[nodiscard]] bool sees(off_t byte) const {
     struct flock range {};
     range.l_type = F_WRLCK;

@@ -211,8 +211,8 @@ TEST_P(MachineTest, MoreQueuesThanIoeventfdsFallBackAndWork) {
   expect_verified();
 }
 
-// Row 17: three vCPUs ring two queues, one of them without a pause and mostly in vain, while the
-// host pauses, resumes and resets the machine.
+// Row 17: three vCPUs ring two queues, one of them without a pause and mostly for nothing, while
+// the host pauses, resumes and resets the machine.
 TEST_P(MachineTest, KickStormsOfSeveralVcpusDuringPausesAndResets) {
   config.cpus = 3;
   config.disks[0].queues = 2;

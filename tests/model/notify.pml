@@ -326,7 +326,7 @@ active proctype Driver() {
      reap()
   od
   /* Here every request was added, served once, published and seen. What may still come is kicks
-   * and interrupts in vain. */
+   * and spurious interrupts. */
 }
 
 #ifdef LIFE

@@ -450,7 +450,7 @@ TEST(BalloonHugePagesTest, OnlyWholePagesOfTheHostGo) {
   if (free_pages < 3) GTEST_SKIP() << "the host has no huge pages to spare";
   constexpr std::uint64_t kHuge = 2 * kMiB;
   constexpr std::uint32_t kPages = kHuge / kBalloonPageBytes;
-  // Of somebody else's file: pages that the machine set aside for itself stay.
+  // Of a file that was given: pages that the machine set aside for itself stay.
   UniqueFd file(::memfd_create("given", MFD_CLOEXEC | MFD_HUGETLB));
   ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(3 * kHuge)), 0);
   std::vector<GuestMemory::GivenRegion> regions;

@@ -128,13 +128,13 @@ void ConsolePort::detach() noexcept {
   wait_for_peer(false);
 }
 
-/// Lock held. `somebody_waits`: one is at the door, but there is another inside.
-void ConsolePort::wait_for_peer(bool somebody_waits) noexcept {
+/// Lock held. `another_waits`: a client has connected while one is served.
+void ConsolePort::wait_for_peer(bool another_waits) noexcept {
   switch (backend_->arrival()) {
     case ConsoleBackend::Arrival::kNever:
       return;
     case ConsoleBackend::Arrival::kListener:
-      if (!somebody_waits) return arm(arrival_watch_);
+      if (!another_waits) return arm(arrival_watch_);
       [[fallthrough]];
     case ConsoleBackend::Arrival::kUnseen:
       thread_->loop().start_timer(*this, kLookAgain);

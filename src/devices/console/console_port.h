@@ -98,7 +98,7 @@ class ConsolePort final : private TimerHandler {
   void on_trouble() noexcept;
   void attach() noexcept;
   void detach() noexcept;
-  void wait_for_peer(bool somebody_waits) noexcept;
+  void wait_for_peer(bool another_waits) noexcept;
   void wake_queues() noexcept;
   void flush_backlog() noexcept;
 

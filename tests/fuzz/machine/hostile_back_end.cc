@@ -34,7 +34,7 @@ void HostileBackEnd::hang_up() {
   memory_.clear();
 }
 
-void HostileBackEnd::misbehave(std::vector<std::uint8_t> how) {
+void HostileBackEnd::be_hostile(std::vector<std::uint8_t> how) {
   const std::lock_guard<std::mutex> hold(mutex_);
   script_ = std::move(how);
 }

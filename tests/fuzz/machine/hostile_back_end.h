@@ -23,7 +23,7 @@ class HostileBackEnd {
   Result<vhost_user::Channel> connect(vhost_user::Channel::Patience patience);
   void hang_up();
   /// The next messages are answered as these bytes say; see Misdeed. Any thread.
-  void misbehave(std::vector<std::uint8_t> how);
+  void be_hostile(std::vector<std::uint8_t> how);
   /// Signals an eventfd that it was given, if there is one. Any thread.
   void signal(unsigned which);
 

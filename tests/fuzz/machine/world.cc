@@ -347,7 +347,7 @@ void World::happen(Input& input) {
       return;
     case 9: {
       const auto bytes = input.bytes(input.below(32));
-      return back_end_.misbehave({bytes.begin(), bytes.end()});
+      return back_end_.be_hostile({bytes.begin(), bytes.end()});
     }
     case 10:
       if (input.chance(4)) return back_end_.hang_up();
@@ -411,7 +411,7 @@ void World::calm() {
     if (vhost_net_) vhost_net_->refuse(call, 0);
     if (vhost_vsock_) vhost_vsock_->refuse(call, 0);
   }
-  back_end_.misbehave({});
+  back_end_.be_hostile({});
 }
 
 }  // namespace bellhop::fuzz
