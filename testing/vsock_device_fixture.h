@@ -13,6 +13,9 @@ namespace bellhop {
 /// A driver of a vsock device, and the host's end of its connections.
 class VsockDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
+  static constexpr std::uint32_t kBoth = virtio::kVsockShutdownReceive | virtio::kVsockShutdownSend;
+  static constexpr std::uint32_t kRoom = VsockConnection::kBufferBytes;
+
   void start(unsigned buffers = 32) {
     fixture.start();
     fixture.give_buffers(buffers);

@@ -68,6 +68,12 @@ class DeviceSlots {
   DeviceSlots() = default;
   /// For what every transport does alike.
   [[nodiscard]] virtual std::vector<DeviceLife*> lives() const = 0;
+  template <class Devices>
+  static std::vector<DeviceLife*> lives_of(const Devices& devices) {
+    std::vector<DeviceLife*> lives;
+    for (const auto& device : devices) lives.push_back(&device->life());
+    return lives;
+  }
 };
 
 /// virtio-pci devices behind a PCI root with ports and an ECAM window.

@@ -56,12 +56,7 @@ class MmioSlots final : public DeviceSlots {
   }
 
  protected:
-  [[nodiscard]] std::vector<DeviceLife*> lives() const override {
-    std::vector<DeviceLife*> lives;
-    lives.reserve(devices_.size());
-    for (const auto& device : devices_) lives.push_back(&device->life());
-    return lives;
-  }
+  [[nodiscard]] std::vector<DeviceLife*> lives() const override { return lives_of(devices_); }
 
  private:
   SlotWiring wiring_;

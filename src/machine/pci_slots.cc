@@ -39,12 +39,7 @@ class PciSlots final : public DeviceSlots {
   void reset() override { root_.reset(); }
 
  protected:
-  [[nodiscard]] std::vector<DeviceLife*> lives() const override {
-    std::vector<DeviceLife*> lives;
-    lives.reserve(devices_.size());
-    for (const auto& device : devices_) lives.push_back(&device->life());
-    return lives;
-  }
+  [[nodiscard]] std::vector<DeviceLife*> lives() const override { return lives_of(devices_); }
 
  private:
   SlotWiring wiring_;

@@ -14,9 +14,6 @@ using namespace std::chrono_literals;
 using testing::eventually;
 using testing::VsockFixture;
 
-constexpr std::uint32_t kBoth = kVsockShutdownReceive | kVsockShutdownSend;
-constexpr std::uint32_t kRoom = VsockConnection::kBufferBytes;
-
 // ---- bad input: row 30 ----
 
 TEST_P(VsockDeviceTest, Row30HeaderLengthMismatch) {

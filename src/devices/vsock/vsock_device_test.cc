@@ -18,9 +18,6 @@ using testing::eventually;
 using ::testing::HasSubstr;
 using testing::VsockFixture;
 
-constexpr std::uint32_t kBoth = kVsockShutdownReceive | kVsockShutdownSend;
-constexpr std::uint32_t kRoom = VsockConnection::kBufferBytes;
-
 INSTANTIATE_TEST_SUITE_P(Modes, VsockDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
                          [](const auto& mode) {
