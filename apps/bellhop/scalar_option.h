@@ -16,7 +16,7 @@ void add_scalar(CLI::App& command, const std::string& name, const std::string& h
 template <class Text>
 void add_scalar(CLI::App& command, const std::string& name, Text& value, const std::string& help,
                 const std::string& type) {
-  add_scalar(command, name, help, type, [&value](std::string text) { value = std::move(text); });
+  add_scalar(command, name, help, type, [&value](const std::string& text) { value = text; });
 }
 
 }  // namespace bellhop

@@ -89,7 +89,7 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--iothread", "io0,cpus=999"}, "--iothread: cpus: CPU 999");
   expect_run_refused({"--max-ioeventfds", "-1"}, "--max-ioeventfds");
   expect_run_refused({"--config", "/nonexistent"}, "--config: cannot read /nonexistent");
-  expect_run_refused({"--disk", "path=/nonexistent"}, "--disk: cannot open /nonexistent");
+  expect_run_refused({"--disk", "path=/nonexistent"}, "--disk disk0: cannot open /nonexistent");
   expect_run_refused({"--disk", "path="}, "--disk: path needs a value");
   expect_run_refused({"--disk", "path=" + image_ + ",colour=red"}, "--disk: unknown key 'colour'");
   expect_run_refused({"--disk", "path=" + image_ + ",queues=1000"}, "--disk: queues=1000 is wrong");

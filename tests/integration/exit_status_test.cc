@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -76,7 +77,7 @@ TEST_F(ExitStatusTest, WhatIsNotThereIsUsedWrongly) {
                                               {"--stats", absent},
                                               {"--serial", "file=" + absent},
                                               {"--disk", "path=" + absent}}) {
-    expect_one_line(run + more, 2, more[0] + ": ");
+    expect_one_line(run + more, 2, more[0] + (more[0] == "--disk" ? " disk0: " : ": "));
   }
   for (Words command : commands()) {
     if (command[0] == "run") continue;
@@ -99,7 +100,7 @@ TEST_F(ExitStatusTest, WhatIsOfAnotherKindIsUsedWrongly) {
                                               {"--stats", folder},
                                               {"--serial", "file=" + folder},
                                               {"--disk", "path=" + folder}}) {
-    expect_one_line(run + more, 2, more[0] + ": ");
+    expect_one_line(run + more, 2, more[0] + (more[0] == "--disk" ? " disk0: " : ": "));
   }
   expect_one_line({"probe", "--json", folder}, 2, "--json: ");
   expect_one_line({"bench", "notify", "--csv", folder}, 2, "--csv: ");
@@ -108,6 +109,7 @@ TEST_F(ExitStatusTest, WhatIsOfAnotherKindIsUsedWrongly) {
 
 TEST_F(ExitStatusTest, WhatTheHostRefusesIsAFailure) {
   const auto few_descriptors = [] {
+    ::close_range(3, ~0U, 0);                        // whatever a test is started with
     const rlimit low{.rlim_cur = 4, .rlim_max = 4};  // one more than the standard ones
     (void)::setrlimit(RLIMIT_NOFILE, &low);
   };
@@ -127,8 +129,10 @@ TEST_F(ExitStatusTest, ASweepWhoseCellFailsSaysSoInOneLine) {
   bool began = false;
   for (rlim_t most = 5; most < 20; ++most) {
     const rlimit low{.rlim_cur = most, .rlim_max = most};
-    const Outcome outcome =
-        finish(start(sweep, [&low] { (void)::setrlimit(RLIMIT_NOFILE, &low); }));
+    const Outcome outcome = finish(start(sweep, [&low] {
+      ::close_range(3, ~0U, 0);
+      (void)::setrlimit(RLIMIT_NOFILE, &low);
+    }));
     if (outcome.status == 0) break;
     EXPECT_EQ(outcome.status, 1) << outcome.err;
     // Progress and the device's own log lines aside.

@@ -47,13 +47,12 @@ class View {
   }
   [[nodiscard]] std::string caption(Vmm vmm) const {
     const BlkSetting& setting = report_.setting;
-    const char* kInprocess =
+    const char* without_vm =
         "Bellhop's engine IN PROCESS, without a VM (a driver in this process, plain eventfds)";
     return fmt::format(
         "{}: virtio-blk over {}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
-        "{}; "
-        "median of {} x {:g} s",
-        vmm == Vmm::kInprocess ? kInprocess : setting.programs.name(vmm), transport(), group_.vcpus,
+        "{}; median of {} x {:g} s",
+        vmm == Vmm::kInprocess ? without_vm : setting.programs.name(vmm), transport(), group_.vcpus,
         group_.vcpus == 1 ? "" : "s", to_string(group_.placement), to_string(setting.cache),
         to_string(setting.aio), setting.block_bytes, setting.medium, setting.repeats,
         setting.seconds);

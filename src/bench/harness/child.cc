@@ -78,6 +78,7 @@ Result<Child> Child::spawn(const std::vector<std::string>& arguments,
   UniqueFd complaints(::memfd_create("stderr", MFD_CLOEXEC));
   if (!complaints.valid()) return fail_errno("cannot make a memory file");
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
