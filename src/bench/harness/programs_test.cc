@@ -24,7 +24,7 @@ class FindQemu : public testing::Test {
   ~FindQemu() override { std::filesystem::remove_all(folder_); }
 
   std::string write(const char* name, const char* body, mode_t mode = 0755) const {
-    const std::string path = (folder_ / name).string();
+    std::string path = (folder_ / name).string();
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     EXPECT_EQ(::chmod(path.c_str(), mode), 0);
     return path;
