@@ -74,6 +74,7 @@ TEST(BestWays, AreOfAKindAndNeedTwo) {
 
 std::string beside(const std::vector<std::pair<Figure, Figure>>& figures) {
   std::vector<PairOfCells> pairs;
+  pairs.reserve(figures.size());
   for (const auto& [own, peer] : figures) {
     pairs.push_back({"c" + std::to_string(pairs.size()), own, peer, figure(10), figure(20)});
   }
@@ -105,6 +106,7 @@ TEST(AheadAndBehind, SaysShortlyWhatThereIsToSay) {
 
 TEST(AheadAndBehind, NamesTheWorstOfMany) {
   std::vector<std::pair<Figure, Figure>> figures;
+  figures.reserve(8);
   for (int i = 0; i < 8; ++i) figures.emplace_back(figure(50 + i), figure(100));
   EXPECT_THAT(beside(figures), AllOf(HasSubstr("behind in all 8 cells: c0 (0.50), "),
                                      HasSubstr("c5 (0.55) and 2 more.")));
