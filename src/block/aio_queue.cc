@@ -58,7 +58,7 @@ Result<std::unique_ptr<BlockQueue>> AioQueue::create(Setup setup) {
 
 AioQueue::AioQueue(Setup setup) : FileQueue(std::move(setup)), room_(parts().aio.depth()) {
   batch_.reserve(room_);
-  auto* const ring = reinterpret_cast<Ring*>(parts().aio.id());
+  auto* const ring = reinterpret_cast<Ring*>(parts().aio.id());  // NOLINT: a mapping's address
   if (ring->magic == Ring::kMagic && ring->compatible_features == Ring::kCompatible &&
       ring->incompatible_features == 0 && ring->header_bytes == sizeof(Ring)) {
     ring_ = ring;
@@ -114,7 +114,7 @@ bool AioQueue::submit_pending() noexcept {
       continue;
     }
     // The first of the rest is refused. The kernel stops there, so the others are tried again.
-    auto& io = *reinterpret_cast<BlockIo*>(batch_[next++]->aio_data);
+    auto& io = *reinterpret_cast<BlockIo*>(batch_[next++]->aio_data);  // NOLINT: our own pointer
     refused(io, taken == 0 ? -EAGAIN : static_cast<int>(taken));
     progress = true;
   }
@@ -134,7 +134,8 @@ void AioQueue::refused(BlockIo& io, int error) noexcept {
 
 void AioQueue::finished(const ::io_event& event) noexcept {
   --in_flight_;
-  stepped(*reinterpret_cast<BlockIo*>(event.data), static_cast<int>(event.res));
+  auto& io = *reinterpret_cast<BlockIo*>(event.data);  // NOLINT: our own pointer
+  stepped(io, static_cast<int>(event.res));
 }
 
 void AioQueue::reap_engine() noexcept {
