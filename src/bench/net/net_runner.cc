@@ -204,6 +204,7 @@ Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting
   report.setting = setting;
   const CpuList available = allowed_cpus();
   std::vector<bool> qemu_has_uso;
+  qemu_has_uso.reserve(setting.programs.qemus.size());
   for (const Qemu& qemu : setting.programs.qemus) {
     qemu_has_uso.push_back(!qemu.version.empty() && knows_uso(qemu.path, interrupt));
   }
