@@ -71,6 +71,7 @@ class DeviceSlots {
   template <class Devices>
   static std::vector<DeviceLife*> lives_of(const Devices& devices) {
     std::vector<DeviceLife*> lives;
+    lives.reserve(devices.size());
     for (const auto& device : devices) lives.push_back(&device->life());
     return lives;
   }

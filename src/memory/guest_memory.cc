@@ -114,6 +114,7 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, Memor
 
 Result<GuestMemory> GuestMemory::map(std::vector<GivenRegion> regions) {
   std::vector<RegionSpec> specs;
+  specs.reserve(regions.size());
   for (const auto& region : regions) specs.push_back(region.spec);
   if (auto good = check_regions(specs, kPage); !good) return forward(good);
 

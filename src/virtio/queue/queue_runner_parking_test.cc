@@ -10,8 +10,6 @@ namespace bellhop {
 namespace {
 
 using testing::eventually;
-using testing::FakeDriver;
-using testing::must;
 using testing::ParkingHandler;
 using testing::QueueRunnerTest;
 

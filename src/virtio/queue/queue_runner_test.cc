@@ -12,7 +12,6 @@ namespace {
 
 using testing::eventually;
 using testing::FakeDriver;
-using testing::must;
 using testing::QueueRunnerTest;
 using Mode = testing::RunnerMode;
 
