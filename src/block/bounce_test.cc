@@ -12,17 +12,17 @@ namespace {
 
 TEST(BouncePool, LendsNoMoreThanItsBound) {
   BouncePool pool;
-  std::vector<void*> lent;
+  std::vector<void*> taken;
   while (void* const buffer = pool.take()) {
-    lent.push_back(buffer);
-    ASSERT_LE(lent.size(), BouncePool::kMaxBuffers);
+    taken.push_back(buffer);
+    ASSERT_LE(taken.size(), BouncePool::kMaxBuffers);
   }
-  EXPECT_EQ(lent.size(), BouncePool::kMaxBuffers);
-  EXPECT_EQ(pool.lent(), BouncePool::kMaxBuffers);
-  pool.give_back(lent.back());
-  EXPECT_EQ(pool.take(), lent.back());
-  for (void* const buffer : lent) pool.give_back(buffer);
-  EXPECT_EQ(pool.lent(), 0U);
+  EXPECT_EQ(taken.size(), BouncePool::kMaxBuffers);
+  EXPECT_EQ(pool.in_use(), BouncePool::kMaxBuffers);
+  pool.give_back(taken.back());
+  EXPECT_EQ(pool.take(), taken.back());
+  for (void* const buffer : taken) pool.give_back(buffer);
+  EXPECT_EQ(pool.in_use(), 0U);
 }
 
 struct Engine {

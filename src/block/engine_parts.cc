@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/log.h"
-
 namespace bellhop {
 
 namespace {
@@ -105,11 +103,7 @@ Result<EngineReserve::Lease> EngineReserve::take(unsigned depth, bool own_ring) 
   }
   if (parts.aio.valid() && parts.aio.depth() < depth) parts.aio = {};
   if (auto done = complete(parts, depth, own_ring); !done) {
-    const std::lock_guard lock(mutex_);
-    if (!std::exchange(told_, true)) {
-      // log: at start
-      log::warn("{}; this disk does with threads", done.error().message);
-    }
+    log_.warn("{}; this disk does with threads", done.error().message);
   }
   return Lease(*this, std::move(parts));
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log_limiter.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "block/block_backend.h"
@@ -101,7 +102,7 @@ class EngineReserve {
   /// Parts for `queues` queues of `depth` requests. Errors: the host refuses some.
   Status fill(unsigned queues, unsigned depth, bool own_rings);
   /// Of the reserve, or made. Where the host has no more for the engine, only the event is there: a
-  /// line says so once, and the queue does with threads. Errors: not even an event.
+  /// line says so, and the queue does with threads. Errors: not even an event.
   Result<Lease> take(unsigned depth, bool own_ring);
 
  private:
@@ -112,7 +113,7 @@ class EngineReserve {
   const int file_;
   std::mutex mutex_;
   std::vector<EngineParts> free_;
-  bool told_ = false;
+  log::Limiter log_;  ///< a driver can start a queue again and again
 };
 
 }  // namespace bellhop

@@ -41,7 +41,7 @@ void FileQueue::enqueue(BlockIo& io) noexcept {
 void FileQueue::give_buffers() noexcept {
   while (BlockIo* const io = for_buffers_.front()) {
     io->scratch.bounce = bounce_.take();
-    if (io->scratch.bounce == nullptr && bounce_.lent() != 0) return;
+    if (io->scratch.bounce == nullptr && bounce_.in_use() != 0) return;
     (void)for_buffers_.pop();
     if (io->scratch.bounce != nullptr) {
       hand_on(*io);

@@ -51,15 +51,15 @@ BouncePool::~BouncePool() {
 }
 
 void* BouncePool::take() noexcept {
-  if (lent_ == kMaxBuffers) return nullptr;
+  if (in_use_ == kMaxBuffers) return nullptr;
   void* const buffer = first_ != nullptr ? std::exchange(first_, first_->next)
                                          : std::aligned_alloc(kBufferAlign, kBufferBytes);
-  if (buffer != nullptr) ++lent_;
+  if (buffer != nullptr) ++in_use_;
   return buffer;
 }
 
 void BouncePool::give_back(void* buffer) noexcept {
-  --lent_;
+  --in_use_;
   first_ = ::new (buffer) Free{first_};
 }
 

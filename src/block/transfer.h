@@ -11,8 +11,8 @@ namespace bellhop {
 
 /// Buffers for guest memory that does not lie as O_DIRECT demands. Pooled, of one size: a longer
 /// request goes through its buffer piece by piece. A driver decides how many requests need one, so
-/// their number is bounded: who gets none waits for one that is given back. Used by one thread at a
-/// time.
+/// their number is bounded: a request that gets none waits until one is given back. Used by one
+/// thread at a time.
 class BouncePool {
  public:
   static constexpr std::size_t kBufferBytes = std::size_t{256} << 10;
@@ -23,17 +23,17 @@ class BouncePool {
   BouncePool(const BouncePool&) = delete;
   BouncePool& operator=(const BouncePool&) = delete;
 
-  /// Null if all are lent, or the host has no memory left.
+  /// Null if all are in use, or the host has no memory left.
   [[nodiscard]] void* take() noexcept;
   void give_back(void* buffer) noexcept;
-  [[nodiscard]] unsigned lent() const noexcept { return lent_; }
+  [[nodiscard]] unsigned in_use() const noexcept { return in_use_; }
 
  private:
   struct Free {
     Free* next;
   };
   Free* first_ = nullptr;
-  unsigned lent_ = 0;
+  unsigned in_use_ = 0;
 };
 
 /// What to ask the kernel for next: one piece (`single`) or, if `count` is not 0, a vector.

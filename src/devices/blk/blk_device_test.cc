@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "block/raw_file.h"
@@ -513,6 +514,24 @@ TEST_P(BlkDeviceTest, AFileThatHasGrownIsALargerDisk) {
   EXPECT_EQ(sectors(), kSectors / 2);
   EXPECT_EQ(request(kBlkTypeIn, kSectors / 2, 512), kBlkStatusIoError);
   EXPECT_EQ(request(kBlkTypeIn, kSectors / 2 - 1, 512), kBlkStatusOk);
+}
+
+std::uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t all = 0;
+  std::uint64_t resident = 0;
+  statm >> all >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// A queue may have 32768 entries of some 4.6 KiB each; this driver has one in flight.
+TEST_P(BlkDeviceTest, RequestsTakeMemoryWhenSoManyAreFirstInFlight) {
+  const std::uint64_t before = resident_bytes();
+  BlkOptions options;
+  options.queue_size = 32768;
+  serve(std::make_unique<BlkDevice>(make_null_backend(kDiskBytes), options));
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusOk);
+  EXPECT_LT(resident_bytes(), before + (std::uint64_t{64} << 20));
 }
 
 TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {

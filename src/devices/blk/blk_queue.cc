@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <memory>
+#include <new>
 #include <utility>
 
 #include "virtio/abi/ring.h"
@@ -39,14 +41,8 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
     if (const EventFd* event = queue->io_->completion_event()) made = loop.watch(*event, *queue);
   });
   if (!made) return forward(made);
-  // Untouched pages of the pool cost nothing: the free list hands out the same few again and again.
-  queue->pool_ = std::make_unique_for_overwrite<BlkRequest[]>(depth);
-  for (std::size_t i = depth; i-- > 0;) {
-    BlkRequest& request = queue->pool_[i];
-    request.owner = queue.get();
-    request.completed = &BlkQueue::on_completed;
-    request.next_free = std::exchange(queue->free_, &request);
-  }
+  queue->pool_ = std::make_unique_for_overwrite<Slot[]>(depth);
+  queue->depth_ = depth;
   return queue;
 }
 
@@ -58,15 +54,27 @@ BlkQueue::~BlkQueue() {
     }
     io_.reset();
   });
+  for (std::size_t i = 0; i < made_; ++i) {
+    std::destroy_at(std::launder(reinterpret_cast<BlkRequest*>(pool_[i].bytes)));
+  }
+}
+
+/// One more request than was ever in flight, free. Null: there is one for each entry of the ring.
+BlkRequest* BlkQueue::make_request() noexcept {
+  if (made_ == depth_) return nullptr;
+  auto* const request = ::new (pool_[made_++].bytes) BlkRequest;  // its buffers as they are
+  request->owner = this;
+  request->completed = &BlkQueue::on_completed;
+  free_ = request;
+  return request;
 }
 
 void BlkQueue::drain() noexcept {
   // A request for each head of the ring: the pool cannot run dry before the ring does.
-  while (free_ != nullptr) {
-    BlkRequest& request = *free_;
-    if (runner_.pop(request.chain) != Pop::kChain) return;
-    if (!begin(request)) {
-      [[maybe_unused]] const bool back = runner_.rewind(request.chain);
+  while (BlkRequest* const request = free_ != nullptr ? free_ : make_request()) {
+    if (runner_.pop(request->chain) != Pop::kChain) return;
+    if (!begin(*request)) {
+      [[maybe_unused]] const bool back = runner_.rewind(request->chain);
       assert(back);
       long_waiting_ = true;
       runner_.park();

@@ -29,6 +29,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   static void on_completed(BlockIo& io, int error) noexcept;
 
   void count_system_calls() noexcept;
+  [[gnu::noinline]] BlkRequest* make_request() noexcept;
   /// False: it has to wait, in the ring, until another one is done.
   [[nodiscard]] bool begin(BlkRequest& request) noexcept;
   void end_long(BlkRequest& request) noexcept;
@@ -43,7 +44,14 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   BlkRules rules_;
   bool can_flush_;
   std::unique_ptr<BlockQueue> io_;
-  std::unique_ptr<BlkRequest[]> pool_;
+  /// Room for a request of each entry of the ring. Each is made when so many are first in flight:
+  /// memory that none has needed yet is not taken from the host.
+  struct Slot {
+    alignas(BlkRequest) std::byte bytes[sizeof(BlkRequest)];
+  };
+  std::unique_ptr<Slot[]> pool_;
+  std::size_t depth_ = 0;
+  std::size_t made_ = 0;
   BlkRequest* free_ = nullptr;
   std::uint32_t long_ = 0;     ///< of kBlkMaxLongRequests
   bool long_waiting_ = false;  ///< one is in the ring, and the queue parked
