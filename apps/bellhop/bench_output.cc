@@ -17,7 +17,7 @@ void add_output_options(CLI::App& command, BenchOutput& output) {
   const auto file = [&command](const char* name, std::string& value, const char* help) {
     add_scalar(command, name, value, help, "FILE");
   };
-  file("--json", output.json, "Write all figures as JSON (-: standard output)");
+  file("--json", output.json, "Write all results as JSON (-: standard output)");
   file("--csv", output.csv, "Write them as CSV, one line a run (-: standard output)");
   file("--html", output.html, "Write a page with tables and plots, complete in itself");
 }
@@ -71,7 +71,7 @@ Error what_failed(const bench::ReportBase& report_data) {
 
 int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
                  const OpenOutput& output) {
-  // Figures on standard output stand alone there: the tables make room.
+  // Results on standard output stand alone there: the tables make room.
   const bool machine_readable =
       output.json.path == "-" || output.csv.path == "-" || output.html.path == "-";
   std::FILE* people = machine_readable ? stderr : stdout;

@@ -26,13 +26,13 @@ namespace {
 
 constexpr const char* kExamples = R"(Examples:
   bellhop bench blk --quick                      a first look: one repeat of one second a cell
-  bellhop bench blk --medium /dev/shm --json figures.json --html report.html
+  bellhop bench blk --medium /dev/shm --json results.json --html report.html
   bellhop bench blk --workload randread --threads 16 --placement same-core,other-core,free
   bellhop bench blk --peer qemu --repeat 5 --seconds 5
   bellhop bench blk --peer qemu,qemu=/opt/qemu-10/bin/qemu-system-x86_64
 
 Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, which checks
-every byte that it reads; a wrong one and the cell gives no figure. Compared cells take turns
+every byte that it reads; a wrong one and the cell gives no result. Compared cells take turns
 (A B C A B C ...) and each figure is the median of its repeats.
 MB are 10^6 bytes; host CPU seconds are all that the VMM's process spent, guest included.
 Files: the images have no names and vanish with the command, however it ends.)";
@@ -206,7 +206,8 @@ int run_blk(const BlkArguments& arguments) {
 
 void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   CLI::App* blk = bench.add_subcommand(
-      "blk", "The mail's virtio-blk table, sync against ioeventfd, with MB per host CPU second");
+      "blk",
+      "The 2010 patch's virtio-blk table, sync against ioeventfd, with MB per host CPU second");
   auto arguments = std::make_shared<BlkArguments>();
   const auto text = [blk](const char* name, std::string& value, const char* help,
                           const char* type) { add_scalar(*blk, name, value, help, type); };

@@ -24,7 +24,7 @@ namespace {
 
 constexpr const char* kExamples = R"(Examples:
   bellhop bench net --quick                      a first look: one repeat of one second a cell
-  bellhop bench net --json figures.json --html report.html
+  bellhop bench net --json results.json --html report.html
   bellhop bench net --workload stream --direction host-to-guest --message-bytes 4096
   bellhop bench net --peer qemu --framing gso,mtu,jumbo --repeat 5
   bellhop bench net --guest linux --linux linux-guest    TCP, between iperf3 in Linux and on the host
@@ -221,7 +221,8 @@ int run_net(const NetArguments& arguments) {
 
 void add_bench_net_command(CLI::App& bench, int& exit_status) {
   CLI::App* net = bench.add_subcommand(
-      "net", "The mail's virtio-net table, sync against ioeventfd, with MB per host CPU second");
+      "net",
+      "The 2010 patch's virtio-net table, sync against ioeventfd, with MB per host CPU second");
   auto arguments = std::make_shared<NetArguments>();
   const auto text = [net](const char* name, std::string& value, const char* help,
                           const char* type) { add_scalar(*net, name, value, help, type); };

@@ -49,14 +49,14 @@ void add_probe_command(CLI::App& app, int& exit_status) {
   CLI::App* command = app.add_subcommand(
       "probe", "What this host offers: KVM, ioeventfds, irqfd, io_uring, and what a kick costs");
   add_scalar(*command, "--json", arguments->json,
-             "Write the figures to FILE, - for standard output", "FILE");
+             "Write the results to FILE, - for standard output", "FILE");
   add_scalar(*command, "--cpus", arguments->cpus, "Measure on these CPUs, as 0,2-3 (default: all)",
              "LIST");
   command->add_flag("--quick", arguments->quick, "Look, but measure nothing");
   command->footer(
       "Examples:\n"
       "  bellhop probe                 a table\n"
-      "  bellhop probe --json -        the same figures for a program\n"
+      "  bellhop probe --json -        the same for a program\n"
       "  bellhop probe --cpus 2,3      measured on two CPUs that are kept free\n"
       "What the host lacks is part of the answer: the exit status is 0 all the same.");
   command->callback([arguments, &exit_status] { exit_status = probe(*arguments); });

@@ -94,7 +94,6 @@ Result<GuestMemory> GuestMemory::create(std::span<const RegionSpec> specs, Memor
   if (auto good = check_regions(specs, page); !good) return forward(good);
 
   GuestMemory memory;
-  memory.keeps_pages_ = backing == MemoryBacking::kHugePages;
   int fd = -1;
   if (backing != MemoryBacking::kPrivate) {
     std::uint64_t total = 0;
@@ -147,14 +146,13 @@ Status GuestMemory::add(const RegionSpec& spec, int fd, std::uint64_t offset, st
   (void)::madvise(begin, size, MADV_HUGEPAGE);  // a hint: small pages do as well
   regions_.push_back({spec.base, spec.size, begin + before, fd, offset});
   mappings_.push_back({begin, size});
-  page_bytes_ = std::max(page_bytes_, page);
+  keeps_pages_ = keeps_pages_ || page != kPage;
   return {};
 }
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
     : files_(std::exchange(other.files_, {})),
       keeps_pages_(other.keeps_pages_),
-      page_bytes_(other.page_bytes_),
       regions_(std::exchange(other.regions_, {})),
       mappings_(std::exchange(other.mappings_, {})) {}
 
@@ -163,7 +161,6 @@ GuestMemory& GuestMemory::operator=(GuestMemory&& other) noexcept {
     unmap();
     files_ = std::exchange(other.files_, {});
     keeps_pages_ = other.keeps_pages_;
-    page_bytes_ = other.page_bytes_;
     regions_ = std::exchange(other.regions_, {});
     mappings_ = std::exchange(other.mappings_, {});
   }
@@ -218,15 +215,11 @@ std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const n
   for (const Region& region : regions_) {
     if (host < region.host || host >= region.host + region.size) continue;
     const auto offset = static_cast<std::uint64_t>(host - region.host);
-    // Pages are the file's, which a region may begin in the middle of.
-    const std::uint64_t first = region.file_offset + offset;
-    const std::uint64_t last = first + std::min<std::uint64_t>(span.size(), region.size - offset);
-    const std::uint64_t begin = (first + page_bytes_ - 1) / page_bytes_ * page_bytes_;
-    const std::uint64_t end = last / page_bytes_ * page_bytes_;
+    const std::uint64_t begin = (offset + kPage - 1) / kPage * kPage;
+    const std::uint64_t end =
+        (offset + std::min<std::uint64_t>(span.size(), region.size - offset)) / kPage * kPage;
     if (begin >= end) return 0;
-    if (!give_back(region, begin - region.file_offset, end - region.file_offset)) {
-      return std::nullopt;
-    }
+    if (!give_back(region, begin, end)) return std::nullopt;
     return end - begin;
   }
   return 0;

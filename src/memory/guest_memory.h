@@ -81,14 +81,13 @@ class GuestMemory {
   [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> bytes) const noexcept;
   [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> bytes) const noexcept;
 
-  /// Everything reads zero, as after power-on. Pages go back to the host, but for kHugePages.
+  /// Everything reads zero, as after power-on. Pages go back to the host, but for huge ones of a
+  /// file: another process could take them, and our next touch would be a SIGBUS.
   void clear() const noexcept;
   /// Gives the host the pages that lie wholly within `span`, which must be of this memory: they
   /// read zero from now on, and are taken from the host anew when they are next touched. Returns
-  /// how many bytes that was, 0 with kHugePages; nothing if the host refused.
+  /// how many bytes that was, 0 with huge pages of a file; nothing if the host refused.
   [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
-  /// Size of the pages in which the host takes memory back: of the largest, if regions differ.
-  [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
 
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
@@ -110,7 +109,6 @@ class GuestMemory {
 
   std::vector<UniqueFd> files_;
   bool keeps_pages_ = false;  ///< no page goes back to the host
-  std::uint64_t page_bytes_ = 0;
   std::vector<Region> regions_;
   std::vector<Mapping> mappings_;  // of the regions, in their order
 };

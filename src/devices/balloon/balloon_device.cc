@@ -121,8 +121,6 @@ void BalloonDevice::reset() noexcept {
   stats_queue_.reset();
   report_.reset();
   idle_.clear();
-  // A driver that starts anew has all pages.
-  pages_.reset();
   guest_stats_.clear();
   actual_pages_ = 0;
   poison_ = 0;

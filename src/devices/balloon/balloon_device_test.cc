@@ -442,55 +442,6 @@ TEST_P(BalloonDeviceTest, RequestsAllocateNothing) {
   EXPECT_EQ(allocations.load(), before);
 }
 
-// ---- huge pages of the host ----
-
-TEST(BalloonHugePagesTest, OnlyWholePagesOfTheHostGo) {
-  std::uint64_t free_pages = 0;
-  std::ifstream("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") >> free_pages;
-  if (free_pages < 3) GTEST_SKIP() << "the host has no huge pages to spare";
-  constexpr std::uint64_t kHuge = 2 * kMiB;
-  constexpr std::uint32_t kPages = kHuge / kBalloonPageBytes;
-  // Of a file that was given: pages that the machine set aside for itself stay.
-  UniqueFd file(::memfd_create("given", MFD_CLOEXEC | MFD_HUGETLB));
-  ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(3 * kHuge)), 0);
-  std::vector<GuestMemory::GivenRegion> regions;
-  regions.push_back({{GuestAddress(0), 3 * kHuge}, std::move(file), 0});
-  DeviceFixture fixture(NotifyMode::kIoEventFd, must(GuestMemory::map(std::move(regions))));
-  fixture.serve(
-      std::make_unique<BalloonDevice>(fixture.memory, BalloonOptions{.free_page_reporting = true}));
-  fixture.start();
-  const auto list = [&](unsigned queue, const std::vector<std::uint32_t>& numbers) {
-    ASSERT_TRUE(fixture.memory.write(kList, std::as_bytes(std::span(numbers))));
-    fixture.give(queue, {{kList, static_cast<std::uint32_t>(4 * numbers.size()), false}});
-    ASSERT_TRUE(fixture.wait_used(queue));
-  };
-  const auto second = fixture.memory.span(GuestAddress(kHuge), kHuge);
-  second->fill(std::byte{1});
-  std::vector<std::uint32_t> all_but_one(kPages - 1);
-  std::iota(all_but_one.begin(), all_but_one.end(), kPages + 1);
-  list(kInflate, all_but_one);
-  list(kInflate, all_but_one);
-  EXPECT_EQ(fixture.stat("released_bytes"), 0U);
-  std::byte byte{};
-  EXPECT_TRUE(second->load(kHuge - 1, byte));
-  EXPECT_EQ(byte, std::byte{1});
-  list(kInflate, {kPages});
-  EXPECT_EQ(fixture.stat("released_bytes"), kHuge);
-  EXPECT_TRUE(second->load(kHuge - 1, byte));
-  EXPECT_EQ(byte, std::byte{0});
-  // A page out of it and in again.
-  second->fill(std::byte{1});
-  list(kDeflate, {kPages + 7});
-  list(kInflate, {kPages + 8});
-  EXPECT_EQ(fixture.stat("released_bytes"), kHuge);
-  list(kInflate, {kPages + 7});
-  EXPECT_EQ(fixture.stat("released_bytes"), 2 * kHuge);
-  // Reports: what is whole of it.
-  fixture.give(kBalloonReportingQueue, {{GuestAddress(kHuge + 4096), 2 * kHuge - 4096, true}});
-  ASSERT_TRUE(fixture.wait_used(kBalloonReportingQueue));
-  EXPECT_EQ(fixture.stat("released_bytes"), 3 * kHuge);
-}
-
 INSTANTIATE_TEST_SUITE_P(Modes, BalloonDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
                          [](const auto& which) { return to_string(which.param); });

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
-#include <vector>
 
 #include "base/shared_counter.h"
 #include "memory/guest_memory.h"
@@ -20,13 +18,11 @@ struct BalloonCounters {
   SharedCounter guest_faults;  ///< pages outside of RAM, requests of a wrong size, writes
 };
 
-/// Gives guest pages back to the host, and knows which ones are in the balloon where that matters:
-/// a huge page of the host can go only when all that is in it has gone into the balloon.
-///
-/// Any thread.
+/// Gives guest pages back to the host. Any thread.
 class BalloonPages {
  public:
-  BalloonPages(const GuestMemory& memory, BalloonCounters& counters);
+  BalloonPages(const GuestMemory& memory, BalloonCounters& counters) noexcept
+      : memory_(memory), counters_(counters) {}
 
   /// Whether `count` pages from `number` on are RAM, and next to each other in it.
   [[nodiscard]] bool is_ram(std::uint32_t number, std::uint64_t count = 1) const noexcept;
@@ -36,20 +32,10 @@ class BalloonPages {
   void deflate(std::uint32_t number) noexcept;
   /// Free pages, wherever they are.
   void release(const GuestSpan& span) noexcept;
-  /// Nothing is in the balloon.
-  void reset() noexcept;
-
-  [[nodiscard]] const GuestMemory& memory() const noexcept { return memory_; }
-  [[nodiscard]] bool huge() const noexcept { return !in_balloon_.empty(); }
 
  private:
-  void inflate_huge(const GuestSpan& span) noexcept;
-  [[nodiscard]] std::uint64_t index_of(const GuestSpan& span) const noexcept;
-
   const GuestMemory& memory_;
   BalloonCounters& counters_;
-  std::mutex lock_;                        ///< guards in_balloon_
-  std::vector<std::uint64_t> in_balloon_;  ///< a bit for each page; empty without huge pages
 };
 
 }  // namespace bellhop

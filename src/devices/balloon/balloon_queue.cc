@@ -119,7 +119,6 @@ void BalloonReportQueue::drain() noexcept {
 
 /// From byte done_ of the report on. True if that is all of it.
 bool BalloonReportQueue::release_some() noexcept {
-  const std::uint64_t page = pages_.memory().page_bytes();
   const bool keep = device_.contents_matter();
   std::size_t skip = done_;
   for (const GuestSpan& buffer : chain_.writable()) {
@@ -132,13 +131,14 @@ bool BalloonReportQueue::release_some() noexcept {
     skip = 0;
     GuestSpan part = rest;
     if (rest.size() > bytes_left_) {
-      // Cut between two pages of the host, or the one in the middle would never go.
+      // Cut between two pages, or the one in the middle would never go.
       const auto begin = reinterpret_cast<std::uintptr_t>(rest.as_iovec().iov_base);
-      const std::size_t most = std::max<std::size_t>(bytes_left_, page);
-      part = rest.part(0, most - (begin + most) % page);
+      const std::size_t most = std::max<std::size_t>(bytes_left_, virtio::kBalloonPageBytes);
+      part = rest.part(0, most - (begin + most) % virtio::kBalloonPageBytes);
     }
     done_ += part.size();
-    bytes_left_ -= std::min(bytes_left_, std::max<std::size_t>(part.size(), page));
+    bytes_left_ -=
+        std::min(bytes_left_, std::max<std::size_t>(part.size(), virtio::kBalloonPageBytes));
     --buffers_left_;
     counters_.reported_bytes.add(part.size());
     if (!keep) pages_.release(part);
