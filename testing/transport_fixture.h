@@ -80,6 +80,7 @@ class TransportFixture {
 
   [[nodiscard]] std::vector<QueueConfig> configs() const {
     std::vector<QueueConfig> all;
+    all.reserve(rings.size());
     for (const FakeDriver& ring : rings) all.push_back(ring.config());
     return all;
   }

@@ -346,7 +346,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
   }
   if (auto checked = check_iothreads(config); !checked) return forward(checked);
 
-  unsigned carried = 0;
+  unsigned offloaded = 0;
   std::size_t next_thread = 0;
 #define BELLHOP_DEVICE(Config, list)                                                        \
   if (auto parsed = parse_devices(options.list, config.list); !parsed) {                    \
@@ -358,14 +358,14 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
   if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) {    \
     return forward(given);                                                                  \
   }                                                                                         \
-  carried += offloaded_queues(config.list);
+  offloaded += offloaded_queues(config.list);
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
   if (auto checked = check_ids(config); !checked) return forward(checked);
 
   // Where those queues cannot all have one anyway, others need not go without.
-  const bool enough = config.max_ioeventfds == 0 || carried <= config.max_ioeventfds;
-  config.reserved_ioeventfds = enough ? carried : 0;
+  const bool enough = config.max_ioeventfds == 0 || offloaded <= config.max_ioeventfds;
+  config.reserved_ioeventfds = enough ? offloaded : 0;
   if (auto parsed = parse_number("--reserve-ioeventfds", options.reserve_ioeventfds,
                                  config.reserved_ioeventfds, 0, kMaxIoEventFds);
       !parsed) {

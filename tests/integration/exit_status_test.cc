@@ -79,7 +79,7 @@ TEST_F(ExitStatusTest, WhatIsNotThereIsUsedWrongly) {
                                               {"--disk", "path=" + absent}}) {
     expect_one_line(run + more, 2, more[0] + (more[0] == "--disk" ? " disk0: " : ": "));
   }
-  for (Words command : commands()) {
+  for (const Words& command : commands()) {
     if (command[0] == "run") continue;
     expect_one_line(command + Words{"--json", absent}, 2, "--json: cannot write");
   }

@@ -94,7 +94,7 @@ class MachineTest : public ::testing::TestWithParam<Variant> {
     std::size_t at = 0;
     while (at < output.size()) {
       const std::size_t end = std::min(output.find('\n', at), output.size());
-      const json parsed = json::parse(output.substr(at, end - at), nullptr, false);
+      json parsed = json::parse(output.substr(at, end - at), nullptr, false);
       if (parsed.is_object() && parsed.value("event", "") == event) return parsed;
       at = end + 1;
     }

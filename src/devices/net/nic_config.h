@@ -20,7 +20,7 @@ enum class Vhost : std::uint8_t {
   kForce,  ///< or the machine does not start
 };
 
-/// `--net tap=...`, `--net user`. `iothread` may be several, joined by ':', which carry the pairs
+/// `--net tap=...`, `--net user`. `iothread` may be several, joined by ':', which serve the pairs
 /// in turn.
 struct NicConfig : DeviceConfig {
   NetSource source;
