@@ -11,6 +11,7 @@
  *   SYNC                 kicks are vCPU exits that drain the queue themselves
  *   SYNC, VCPUS          the same, with the exit on one vCPU while the driver runs on another
  *   LIFE                 a doorbell that is armed, then disarmed and followed by SYNC
+ *   AWAKE                an I/O thread that may ask for kicks while it is awake
  *   REQUESTS, SPURIOUS    how many requests; how many spurious kicks are allowed
  *   WITHOUT_...          one part of the protocol left out: each must be found wrong
  */
@@ -123,6 +124,17 @@ inline drain(p) {
      fi
   :: else -> break
   od;
+#ifdef AWAKE
+  if
+  :: !sync_mode -> /* no fence, no second look: the thread looks at the ring all the same */
+#ifdef EVENT_IDX
+     STORE(p, KICK_WISH, next_avail)
+#else
+     STORE(p, KICK_WISH, 0)
+#endif
+  :: skip
+  fi;
+#endif
   publish(p);
   atomic {
     if

@@ -31,6 +31,7 @@ void QueueRunner::start(SplitRing ring) {
     ring_.emplace(std::move(ring));
     stopping_ = false;
     parked_ = false;
+    choice_.start(counters_);
     // A handler may have work without chains: bytes that its back end took before it stopped.
     woken_ = true;
   }
@@ -167,11 +168,12 @@ void QueueRunner::wake() noexcept {
 }
 
 bool QueueRunner::drain_once(Signal signal) noexcept {
-  ring_->suppress_kicks();
+  if (!choice_.asks()) ring_->suppress_kicks();
   serving_ = true;
   yielded_ = false;
   const std::uint16_t before = ring_->taken();
   handler_->drain();
+  if (choice_.asks()) ask_while_awake();
   const bool some = ring_->taken() != before;
   if (some) handler_->submit();
   serving_ = false;
@@ -190,17 +192,29 @@ void QueueRunner::serve(bool kicked) noexcept {
     return;
   }
   suppressed_ = true;
+  const bool expected = kicked && was_asked_for();
   begin_turn();
   for (unsigned round = 0; round < kRoundsInOneDrain; ++round) {
     if (!drain_once(Signal::kWithNextSubmission)) {
-      if (kicked && round == 0) counters_.spurious_kicks.add();
+      if (kicked && !expected && round == 0) counters_.spurious_kicks.add();
       break;
     }
     if (parked_ || yielded_ || turn_over() || !ring_->has_available()) break;
   }
+  choice_.weigh(counters_, ring_->in_flight() == 0);
   settle();
   // Other queues first; the loop does not sleep before it has come back here.
   if (!parked_ && ring_->has_available()) thread_->loop().defer(*this);
+}
+
+void QueueRunner::ask_while_awake() noexcept {
+  // A parked queue has no use for them.
+  parked_ ? ring_->suppress_kicks() : ring_->ask_for_kicks();
+}
+
+bool QueueRunner::was_asked_for() noexcept {
+  const std::uint16_t taken = ring_->taken();
+  return std::exchange(kick_seen_, taken) != taken && choice_.asks();
 }
 
 bool QueueRunner::poll() noexcept {

@@ -10,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "event/io_thread.h"
 #include "virtio/queue/interrupt.h"
+#include "virtio/queue/kick_choice.h"
 #include "virtio/queue/queue_fault_sink.h"
 #include "virtio/queue/server.h"
 #include "virtio/ring/queue_counters.h"
@@ -153,6 +154,11 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   void serve_sync(bool kicked) noexcept;
   /// One pass of either: false if the ring had nothing, or is broken.
   bool drain_once(Signal signal) noexcept;
+  /// Kicks while the I/O thread is awake, where they pay (KickChoice).
+  void ask_while_awake() noexcept;
+  /// Whether a kick that comes now was of use, if it finds nothing: it was asked for while awake,
+  /// and a request has been taken since the kick before it.
+  [[nodiscard]] bool was_asked_for() noexcept;
   void publish(Signal signal) noexcept;
   void settle() noexcept;
   void begin_turn() noexcept {
@@ -169,16 +175,18 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   const EventFd* doorbell_;
   EventFd own_doorbell_;
   QueueCounters counters_;
+  KickChoice choice_;  ///< whether to ask for kicks while awake
 
   std::optional<SplitRing> ring_;
-  bool serving_ = false;        ///< inside drain(), submit() or with_queue_lock()
-  bool stopping_ = false;       ///< nothing more is taken
-  bool kicked_ = false;         ///< a kick waits for this round's end
-  bool suppressed_ = false;     ///< the driver was asked not to kick
-  bool parked_ = false;         ///< the handler waits for something else than chains
-  bool woken_ = false;          ///< it is to be called all the same
-  bool yielded_ = false;        ///< the handler lets others go first
-  std::uint16_t turn_end_ = 0;  ///< SplitRing::taken() where this turn ends
+  bool serving_ = false;         ///< inside drain(), submit() or with_queue_lock()
+  bool stopping_ = false;        ///< nothing more is taken
+  bool kicked_ = false;          ///< a kick waits for this round's end
+  bool suppressed_ = false;      ///< the driver was asked not to kick
+  bool parked_ = false;          ///< the handler waits for something else than chains
+  bool woken_ = false;           ///< it is to be called all the same
+  bool yielded_ = false;         ///< the handler lets others go first
+  std::uint16_t kick_seen_ = 0;  ///< SplitRing::taken() when the last kick came
+  std::uint16_t turn_end_ = 0;   ///< SplitRing::taken() where this turn ends
   std::atomic<bool> running_{false};
   std::atomic<bool> kick_posted_{false};  ///< a message of kick_once() is on its way
 

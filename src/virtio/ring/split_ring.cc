@@ -228,12 +228,16 @@ RingAreas SplitRing::areas() const noexcept {
       .memory = memory_, .desc = at(desc_), .avail = at(avail_), .used = at(used_), .size = size_};
 }
 
-bool SplitRing::enable_kicks() noexcept {
+void SplitRing::ask_for_kicks() noexcept {
   if (features_.event_idx) {
     used_.atomic16(avail_event_offset(size_)).store(next_avail_, std::memory_order_relaxed);
   } else {
     used_.atomic16(kUsedFlagsOffset).store(0, std::memory_order_relaxed);
   }
+}
+
+bool SplitRing::enable_kicks() noexcept {
+  ask_for_kicks();
   // Full fence between our suppression state and our last look; pairs with the driver's between
   // avail.idx and its look at our suppression state. Without it both may miss the other: the lost
   // kick.

@@ -66,6 +66,9 @@ class SplitRing {
 
   /// Asks the driver not to kick. A hint: kicks may still come.
   void suppress_kicks() noexcept;
+  /// Asks for them, by who looks at the ring all the same: without a last look, so that one may be
+  /// missed. Holds until the next chain is taken.
+  void ask_for_kicks() noexcept;
   /// Asks for kicks again, and looks once more: true if requests slipped in before the driver could
   /// see that, so that the caller must drain again.
   [[nodiscard]] bool enable_kicks() noexcept;

@@ -1,0 +1,144 @@
+// Whether kicks are asked for while the I/O thread is awake: see KickChoice.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "testing/queue_runner_fixture.h"
+
+namespace bellhop {
+namespace {
+
+using testing::eventually;
+using testing::QueueRunnerTest;
+using Mode = testing::RunnerMode;
+
+/// Looks at the queue in each round, and keeps the loop from ever sleeping.
+class Watchman final : public Task {
+ public:
+  Watchman(EventLoop& loop, QueueRunner& runner) : loop_(loop), runner_(runner) {}
+  void run() noexcept override {
+    loop_.defer(runner_);
+    loop_.defer(*this);
+  }
+
+ private:
+  EventLoop& loop_;
+  QueueRunner& runner_;
+};
+
+/// Gives each request back once the driver kicks or sleeps, so that the order is always the same.
+/// If told so, parks when it has taken what there is.
+class PatientHandler final : public QueueHandler {
+ public:
+  explicit PatientHandler(QueueRunner& runner) : runner_(runner) {}
+  void drain() noexcept override {
+    while (runner_.pop(chain_) == Pop::kChain) {
+      if (!eventually([this] { return driver_waits.exchange(false); })) std::abort();
+      runner_.complete(chain_, 1);
+    }
+    if (!parks) return;
+    runner_.park();
+    ++parked;
+  }
+  void submit() noexcept override {}
+
+  std::atomic<bool> driver_waits{false};
+  bool parks = false;  ///< I/O thread
+  std::atomic<int> parked{0};
+
+ private:
+  QueueRunner& runner_;
+  DescriptorChain chain_;
+};
+
+class AwakeQueueTest : public QueueRunnerTest {
+ protected:
+  static constexpr int kWindow = KickChoice::kWindow;
+
+  AwakeQueueTest() : patient(*runner), watchman_(thread->loop(), *runner) {
+    runner->set_handler(&patient);
+    thread->run_sync([this] { thread->loop().defer(watchman_); });
+  }
+  ~AwakeQueueTest() override {
+    runner->stop();
+    thread->run_sync([this] { thread->loop().cancel_deferred(watchman_); });
+  }
+  /// A driver with one request outstanding. While it kicks, the request is done; without a kick it
+  /// sleeps at once. Whether it kicked.
+  bool one_request() {
+    EXPECT_TRUE(driver.add({{kData, 8, true}}));
+    const bool kicks = driver.offer();
+    EXPECT_TRUE(kicks || !driver.enable_interrupts());
+    patient.driver_waits = true;
+    kicks ? ring() : wait_for_call();
+    EXPECT_TRUE(eventually([this] { return driver.reap().has_value(); })) << "lost";
+    driver.suppress_interrupts();
+    return kicks;
+  }
+  int kicks_in(int requests) {
+    int kicks = 0;
+    for (int i = 0; i < requests && !HasFailure(); ++i) kicks += one_request() ? 1 : 0;
+    return kicks;
+  }
+
+  PatientHandler patient;
+
+ private:
+  Watchman watchman_;
+};
+
+TEST_P(AwakeQueueTest, KicksTakeThePlaceOfInterruptsWhereTheDriverWouldSleep) {
+  start();
+  EXPECT_LE(kicks_in(kWindow), 2);
+  // Now and then there is a window without, to see what it costs.
+  EXPECT_GE(kicks_in(40 * kWindow), 32 * kWindow);
+  const QueueCounters& counters = runner->counters();
+  EXPECT_EQ(counters.completions.get(), 41U * kWindow);
+  EXPECT_LE(counters.interrupts.get(), 10U * kWindow);
+  // They find the ring empty, and are not for nothing all the same.
+  EXPECT_LE(counters.spurious_kicks.get(), 10U);
+  ring();
+  ring();
+  EXPECT_TRUE(eventually([&] { return counters.spurious_kicks.get() != 0; })) << "these are";
+}
+
+TEST_P(AwakeQueueTest, ARingStartedAnewIsNotAskedAtOnce) {
+  start();
+  kicks_in(2 * kWindow);
+  const auto state = runner->stop();
+  ASSERT_TRUE(state.has_value());
+  start(*state);
+  runner->kick_once();
+  EXPECT_LE(kicks_in(kWindow), 2);
+  EXPECT_GE(kicks_in(kWindow), kWindow - 2);
+}
+
+TEST_P(AwakeQueueTest, AParkedQueueIsNotAsked) {
+  start();
+  EXPECT_GE(kicks_in(2 * kWindow), kWindow - 2);
+  thread->run_sync([this] { patient.parks = true; });
+  one_request();
+  EXPECT_TRUE(eventually([&] { return patient.parked != 0; }));
+  ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  EXPECT_FALSE(driver.offer()) << "a kick would be spurious";
+  patient.driver_waits = true;
+  thread->run_sync([&] {
+    patient.parks = false;
+    runner->wake();
+  });
+  EXPECT_TRUE(eventually([this] { return driver.reap().has_value(); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, AwakeQueueTest,
+                         ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
+                                           Mode{NotifyMode::kIoEventFd, true, true},
+                                           Mode{NotifyMode::kIoEventFd, false, false}),
+                         [](const auto& which) {
+                           return std::string(which.param.epoll ? "epoll" : "io_uring") +
+                                  (which.param.event_idx ? "_event_idx" : "_flags");
+                         });
+
+}  // namespace
+}  // namespace bellhop
