@@ -116,8 +116,11 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
   ~QueueRunnerTest() override { runner->stop(); }
 
   void make_runner() {
-    runner = must(QueueRunner::create(
-        {.thread = thread.get(), .drain = drain(), .interrupt = &interrupt, .faults = &sink}));
+    runner = must(QueueRunner::create({.thread = thread.get(),
+                                       .drain = drain(),
+                                       .polled = GetParam().notify == NotifyMode::kPoll,
+                                       .interrupt = &interrupt,
+                                       .faults = &sink}));
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
   }
@@ -128,7 +131,8 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
     runner->start(
         must(SplitRing::activate(memory, driver.config(), features, runner->counters(), state)));
   }
-  /// As KVM does it: an armed doorbell is signalled, an exit calls kick().
+  /// As KVM does it: an armed doorbell is signalled, an exit calls kick(). With kPoll there is
+  /// none.
   void ring() {
     if (GetParam().notify == NotifyMode::kIoEventFd) {
       runner->doorbell().signal();

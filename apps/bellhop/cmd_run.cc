@@ -43,7 +43,8 @@ constexpr const char* kExamples = R"(Examples:
 )";
 
 constexpr const char* kLastWords = R"(
-Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never)
+Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never),
+poll-idle=TIME (10ms: how long it looks on after the last request of a device with notify=poll)
 In a value, write a comma twice.
 
 The serial port is the terminal, in raw mode: Ctrl-A x ends the machine, Ctrl-A p presses its power

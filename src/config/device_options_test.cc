@@ -72,7 +72,7 @@ TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAnRng) {
   EXPECT_THAT(fault_of("max-bytes=1,period=0"), HasSubstr("--rng: period=0"));
   EXPECT_THAT(fault_of("period=10"), HasSubstr("needs max-bytes"));
   EXPECT_THAT(fault_of("source=x"), HasSubstr("unknown key 'source'"));
-  EXPECT_THAT(fault_of("notify=poll"), HasSubstr("sync or ioeventfd"));
+  EXPECT_THAT(fault_of("notify=adaptive"), HasSubstr("sync, ioeventfd or poll"));
   EXPECT_THAT(fault_of("iothread=none"), HasSubstr("--rng: iothread=none"));
   options_.rngs = {list("id=a")};
   options_.disks = {list("null=1G,id=a")};

@@ -13,6 +13,7 @@ namespace bellhop {
 namespace {
 
 constexpr std::chrono::milliseconds kLongestPoll{10};
+constexpr std::chrono::seconds kLongestPollIdle{10};
 constexpr unsigned kMaxCpus = 64;
 constexpr unsigned kMaxIoEventFds = 65536;
 constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
@@ -282,6 +283,7 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   reader.choice<bool>("loop", thread.prefer_epoll, {{"io_uring", false}, {"epoll", true}});
   thread.need_uring = reader.has("loop") && !thread.prefer_epoll;
   reader.duration("poll-max", thread.poll_max, kLongestPoll);
+  reader.duration("poll-idle", thread.poll_idle, kLongestPollIdle);
   if (thread.name.empty() || thread.name.size() > kMaxThreadName || thread.name == "auto") {
     reader.refuse("name",
                   fmt::format("'{}' is no name; it must have 1 to 15 characters and not be 'auto'",

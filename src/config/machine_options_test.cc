@@ -220,7 +220,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   EXPECT_THAT(fault_of("tap=a,queues=0"), HasSubstr("queues"));
   EXPECT_THAT(fault_of("tap=a,queue-size=100"), HasSubstr("power of two"));
   EXPECT_THAT(fault_of("tap=a,vhost=yes"), HasSubstr("off, on, force"));
-  EXPECT_THAT(fault_of("tap=a,notify=poll"), HasSubstr("sync or ioeventfd"));
+  EXPECT_THAT(fault_of("tap=a,notify=adaptive"), HasSubstr("sync, ioeventfd or poll"));
   EXPECT_THAT(fault_of("tap=a,iothread=none"), HasSubstr("--net: iothread=none"));
   EXPECT_THAT(fault_of("tap=a,iothread=io0:io7"), HasSubstr("--net: iothread=io7"));
   EXPECT_THAT(fault_of("tap=a,iothread=:"), HasSubstr("--net: iothread="));
@@ -327,7 +327,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
       {"cid=x,uds=v", "cid=x is wrong"},
       {"cid=3,uds=v,vhost=on", "uds=PATH goes with vhost=off"},
       {"cid=3,uds=v,vhost=yes", "off, on, force"},
-      {"cid=3,uds=v,notify=poll", "sync or ioeventfd"},
+      {"cid=3,uds=v,notify=adaptive", "sync, ioeventfd or poll"},
       {"cid=3,uds=v,iothread=io9", "--vsock: iothread=io9 is not there"},
       {"cid=3,uds=v,path=v", "unknown key 'path'"},
       {"cid=3,uds=v,id=abcdefghijklmnopqrstu", "at most 20 characters"},
@@ -350,7 +350,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
 
 TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   iothread("left");
-  iothread("right,loop=epoll,poll-max=20us");
+  iothread("right,loop=epoll,poll-max=20us,poll-idle=1ms");
   disk("path=" + file("a") +
        ",id=root,readonly,cache=none,aio=native,queues=4,queue-size=1024,notify=sync,iothread="
        "right");
@@ -368,6 +368,7 @@ TEST_F(MachineOptionsTest, TakesEveryKeyOfADisk) {
   EXPECT_TRUE(config->iothreads[1].prefer_epoll);
   EXPECT_FALSE(config->iothreads[1].need_uring);
   EXPECT_EQ(config->iothreads[1].poll_max, std::chrono::microseconds(20));
+  EXPECT_EQ(config->iothreads[1].poll_idle, std::chrono::milliseconds(1));
 }
 
 TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {
@@ -394,8 +395,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
       {"path=" + path + ",queues=0", "queues=0 is wrong; it must be a number from 1 to 64"},
       {"path=" + path + ",queue-size=100", "queue-size=100 is wrong; it must be a power of two"},
       {"path=" + path + ",queue-size=65536", "from 2 to 32768"},
-      {"path=" + path + ",notify=poll", "it must be sync or ioeventfd"},
-      {"path=" + path + ",notify=adaptive", "it must be sync or ioeventfd"},
+      {"path=" + path + ",notify=adaptive", "it must be sync, ioeventfd or poll"},
       {"path=" + path + ",cache=writethrough", "it must be one of none, writeback"},
       {"path=" + path + ",iothread=io9", "iothread=io9 is not there"},
       {"path=" + path + ",colour=red", "unknown key 'colour'"},

@@ -48,12 +48,14 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   config.place = properties.place();
   reader.text("id", config.id);
   const Property* notify = properties.find("notify");
-  if (notify != nullptr && (notify->value == "poll" || notify->value == "adaptive")) {
+  if (notify != nullptr && notify->value == "adaptive") {
     reader.wrong("notify", *notify->value,
-                 "sync or ioeventfd: this version has no polling of queues");
+                 "sync, ioeventfd or poll: this version does not choose by itself");
   }
   reader.choice<NotifyMode>("notify", config.notify,
-                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"sync", NotifyMode::kSync}});
+                            {{"ioeventfd", NotifyMode::kIoEventFd},
+                             {"sync", NotifyMode::kSync},
+                             {"poll", NotifyMode::kPoll}});
   reader.text("iothread", config.iothread);
   if (config.iothread == "auto") config.iothread.clear();
   const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };

@@ -1,6 +1,7 @@
 #include "event/epoll_loop.h"
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <limits>
@@ -132,7 +133,7 @@ void EpollLoop::run() {
 
 void EpollLoop::run_once(std::chrono::nanoseconds timeout) {
   timeout = has_deferred() ? std::chrono::nanoseconds(0) : timers_.wait(timeout);
-  const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake();
+  const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake(timeout);
   // Asked again: a poller may have started a timer instead of asking to be told.
   wait(sleep ? timers_.wait(timeout) : std::chrono::nanoseconds(0));
   if (sleep) slept();
@@ -151,6 +152,12 @@ void EpollLoop::wait(std::chrono::nanoseconds timeout) noexcept {
   }
   ready_next_ = 0;
   ready_end_ = count > 0 ? static_cast<std::size_t>(count) : 0;
+}
+
+bool EpollLoop::ask_for_news() noexcept {
+  system_calls_.add();
+  pollfd self{.fd = epoll_.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&self, 1, 0) > 0;
 }
 
 void EpollLoop::dispatch() noexcept {

@@ -36,6 +36,7 @@ class EpollLoop final : public EventLoop {
  private:
   void flush() noexcept override {}
   [[nodiscard]] bool has_news() const noexcept override { return false; }
+  [[nodiscard]] bool ask_for_news() noexcept override;
   /// What an epoll event points at: an eventfd's watch, or an FdWatch.
   struct Watch {
     const EventFd* event = nullptr;

@@ -37,14 +37,15 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
   return EpollLoop::create();
 }
 
-bool EventLoop::stay_awake() noexcept {
+bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   if (pollers_.empty()) return false;
-  if (poll_max_ > std::chrono::nanoseconds(0)) {
+  if (poll_max_ > std::chrono::nanoseconds(0) || poll_idle_ > std::chrono::nanoseconds(0)) {
     idle_since_ = std::chrono::steady_clock::now();
     poll_kind_ = std::ranges::any_of(
         pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
     int& credit = poll_credit_[poll_kind_];
-    if (credit > 0 && look_around()) {
+    const std::chrono::nanoseconds look = std::min(time_to_look(credit), limit);
+    if (look > std::chrono::nanoseconds(0) && look_around(look)) {
       credit = std::min(kMaxCredit, credit + kFound);
       return true;
     }
@@ -54,7 +55,25 @@ bool EventLoop::stay_awake() noexcept {
   return work;
 }
 
-bool EventLoop::look_around() noexcept {
+std::chrono::nanoseconds EventLoop::time_to_look(int credit) noexcept {
+  const auto look = credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
+  if (poll_idle_ == std::chrono::nanoseconds(0)) return look;
+  bool polled = false;
+  std::uint64_t work = 0;
+  for (const Poller* poller : pollers_) {
+    if (!poller->polled()) continue;
+    polled = true;
+    work += poller->work_done();
+  }
+  if (!polled) return look;
+  if (work != polled_work_) {
+    polled_work_ = work;
+    polled_since_ = idle_since_;
+  }
+  return std::max(look, polled_since_ + poll_idle_ - idle_since_);
+}
+
+bool EventLoop::look_around(std::chrono::nanoseconds until) noexcept {
   flush();
   do {
     for (int look = 0; look < kLooksPerReading; ++look) {
@@ -64,9 +83,10 @@ bool EventLoop::look_around() noexcept {
       if (has_news()) return true;
       relax();
     }
+    if (ask_for_news()) return true;
     // Who shares the CPU may be the very vCPU whose kick is looked for.
     ::sched_yield();
-  } while (std::chrono::steady_clock::now() - idle_since_ < poll_max_);
+  } while (std::chrono::steady_clock::now() - idle_since_ < until);
   return false;
 }
 

@@ -91,6 +91,11 @@ class Poller {
   /// Whether the next thing to happen is the end of something that this side has under way, rather
   /// than new work. The two come at different intervals, and the loop learns them apart.
   [[nodiscard]] virtual bool has_work_under_way() const noexcept = 0;
+  /// Whether its work is to be looked for as long as there is traffic, whatever that costs: see
+  /// EventLoop::set_poll_idle().
+  [[nodiscard]] virtual bool polled() const noexcept = 0;
+  /// Goes up with each piece of work that is done.
+  [[nodiscard]] virtual std::uint64_t work_done() const noexcept = 0;
 
  protected:
   ~Poller() = default;
@@ -149,12 +154,17 @@ class EventLoop {
   void cancel_deferred(Task& task) noexcept;
 
   /// From now on `poller` is asked before the loop sleeps.
-  void add_poller(Poller& poller) { pollers_.push_back(&poller); }
+  void add_poller(Poller& poller) {
+    pollers_.push_back(&poller);
+    polled_work_ = kUnknown;
+  }
   void remove_poller(Poller& poller) noexcept { std::erase(pollers_, &poller); }
   /// How long the loop may look for work before it sleeps; 0: not at all. It looks only as long as
   /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by
   /// longer ones, so that a loop with little to do sleeps at once.
   void set_poll_max(std::chrono::nanoseconds max) noexcept { poll_max_ = max; }
+  /// How long after the last work of a Poller that is polled() the loop looks on without a sleep.
+  void set_poll_idle(std::chrono::nanoseconds idle) noexcept { poll_idle_ = idle; }
 
   /// Calls `handler` once at or after `delay` from now; starting it again moves it.
   virtual void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) = 0;
@@ -192,25 +202,32 @@ class EventLoop {
   void run_deferred() noexcept;
   [[nodiscard]] bool has_deferred() const noexcept { return first_task_ != nullptr; }
 
-  /// To be called when the loop is about to wait for longer than nothing. True: do not.
-  bool stay_awake() noexcept;
+  /// To be called when the loop is about to wait, for up to `limit`. True: do not.
+  bool stay_awake(std::chrono::nanoseconds limit) noexcept;
   /// To be called after a wait, if stay_awake() was called before it.
   void slept() noexcept;
   /// Hands what is queued to the kernel, without waiting.
   virtual void flush() noexcept = 0;
   /// Whether the kernel has something for the loop, as far as that can be seen without asking it.
   [[nodiscard]] virtual bool has_news() const noexcept = 0;
+  /// The same by asking, where it cannot be seen. A system call.
+  [[nodiscard]] virtual bool ask_for_news() noexcept { return false; }
 
   ::io_uring* uring_ = nullptr;
   RelaxedCounter system_calls_;  ///< the loop's thread writes
 
  private:
-  bool look_around() noexcept;
+  [[nodiscard]] std::chrono::nanoseconds time_to_look(int credit) noexcept;
+  bool look_around(std::chrono::nanoseconds until) noexcept;
 
   std::vector<Poller*> pollers_;
   std::chrono::nanoseconds poll_max_{0};
-  std::array<int, 2> poll_credit_{};  ///< without and with work under way
-  std::size_t poll_kind_ = 0;         ///< which of them the last idle time belongs to
+  std::chrono::nanoseconds poll_idle_{0};
+  static constexpr std::uint64_t kUnknown = UINT64_MAX;
+  std::uint64_t polled_work_ = kUnknown;  ///< of those that are polled, when last looked at
+  std::chrono::steady_clock::time_point polled_since_{};  ///< when it had changed
+  std::array<int, 2> poll_credit_{};                      ///< without and with work under way
+  std::size_t poll_kind_ = 0;  ///< which of them the last idle time belongs to
   std::chrono::steady_clock::time_point idle_since_{};
   Task* first_task_ = nullptr;
   Task* last_task_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <thread>
 
 #include "testing/event_loop_fixture.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 using testing::EventLoopTest;
 using testing::FunctionTask;
+using testing::Recorder;
 using namespace std::chrono_literals;
 
 /// Has work after so many looks.
@@ -30,6 +32,8 @@ struct CountingPoller final : Poller {
     return true;
   }
   [[nodiscard]] bool has_work_under_way() const noexcept override { return under_way; }
+  [[nodiscard]] bool polled() const noexcept override { return is_polled; }
+  [[nodiscard]] std::uint64_t work_done() const noexcept override { return done; }
   EventLoop& loop;
   FunctionTask task;
   std::size_t looks = 0;
@@ -38,6 +42,8 @@ struct CountingPoller final : Poller {
   int served = 0;
   bool slipped_in = false;
   bool under_way = false;
+  bool is_polled = false;
+  std::uint64_t done = 0;
 };
 
 TEST_P(EventLoopTest, AsksPollersBeforeItSleepsAndStaysAwakeForWhatSlippedIn) {
@@ -86,6 +92,68 @@ TEST_P(EventLoopTest, StopsLookingWhenItDoesNotPay) {
   poller.looks = 0;
   loop->run_once(3ms);
   EXPECT_EQ(poller.looks, 0U);
+  loop->remove_poller(poller);
+}
+
+TEST_P(EventLoopTest, LooksForWhatIsPolledWithoutAnyExperience) {
+  CountingPoller poller(*loop);
+  poller.is_polled = true;
+  loop->add_poller(poller);
+  loop->set_poll_idle(10s);
+  poller.found_at = 1000;
+  loop->run_once(10s);
+  EXPECT_EQ(poller.looks, 1000U);
+  EXPECT_EQ(poller.served, 1);
+  EXPECT_EQ(poller.asked, 0) << "nobody has to ring";
+  loop->remove_poller(poller);
+}
+
+TEST_P(EventLoopTest, SleepsWhenWhatIsPolledHasBeenIdleForAWhile) {
+  CountingPoller poller(*loop);
+  poller.is_polled = true;
+  loop->add_poller(poller);
+  loop->set_poll_idle(2ms);
+  loop->run_once(10ms);
+  EXPECT_GT(poller.looks, 0U);
+  EXPECT_EQ(poller.asked, 1);
+  // What wakes the loop besides does not count.
+  poller.looks = 0;
+  loop->run_once(1ms);
+  EXPECT_EQ(poller.looks, 0U);
+  EXPECT_EQ(poller.asked, 2);
+  ++poller.done;
+  loop->run_once(10ms);
+  EXPECT_GT(poller.looks, 0U) << "there is traffic again";
+  loop->remove_poller(poller);
+}
+
+TEST_P(EventLoopTest, LookingLongKeepsNobodyElseWaiting) {
+  CountingPoller poller(*loop);
+  poller.is_polled = true;
+  loop->add_poller(poller);
+  loop->set_poll_idle(100s);
+  Recorder heard;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto rounds_until = [&](auto condition) {
+    while (!condition() && std::chrono::steady_clock::now() - begin < 50s) loop->run_once(100s);
+    EXPECT_TRUE(condition());
+  };
+  loop->start_timer(heard, 1ms);
+  rounds_until([&] { return heard.timers != 0; });
+  const EventFd event = make_event();
+  ASSERT_TRUE(loop->watch(event, heard).has_value());
+  std::thread signaller([&] {
+    std::this_thread::sleep_for(2ms);
+    event.signal();
+  });
+  rounds_until([&] { return heard.events != 0; });
+  signaller.join();
+  bool posted = false;
+  std::thread sender([&] { loop->post([&] { posted = true; }); });
+  rounds_until([&] { return posted; });
+  sender.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 50s) << "it looked for all its time first";
+  loop->unwatch(event);
   loop->remove_poller(poller);
 }
 

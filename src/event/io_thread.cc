@@ -63,6 +63,7 @@ void IoThread::main(std::promise<Status>& started) {
   }
   loop_ = std::move(*loop);
   loop_->set_poll_max(config_.poll_max);
+  loop_->set_poll_idle(config_.poll_idle);
   started.set_value({});
   loop_->run();
 }

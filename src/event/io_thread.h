@@ -20,6 +20,8 @@ struct IoThreadConfig {
   bool need_uring = false;    ///< do not start with epoll instead
   /// How long it may look for work before it sleeps, at most (EventLoop::set_poll_max).
   std::chrono::nanoseconds poll_max = std::chrono::microseconds(64);
+  /// How long after the last request of a queue that is polled it looks on without a sleep.
+  std::chrono::nanoseconds poll_idle = std::chrono::milliseconds(10);
   std::string place = {};  ///< of the file that asks for it: "machine.toml:5"; empty: none does
 };
 

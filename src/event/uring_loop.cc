@@ -294,7 +294,7 @@ void UringLoop::round(std::chrono::nanoseconds timeout) noexcept {
   // be submitted.
   if (!found || ::io_uring_sq_ready(&ring_) != 0) {
     timeout = timers_.wait(timeout);
-    const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake();
+    const bool sleep = timeout > std::chrono::nanoseconds(0) && !stay_awake(timeout);
     // Asked again: a poller may have started a timer instead of asking to be told.
     submit_and_wait(sleep ? timers_.wait(timeout) : std::chrono::nanoseconds(0));
     if (sleep) slept();

@@ -93,7 +93,7 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--disk", "path="}, "--disk: path needs a value");
   expect_run_refused({"--disk", "path=" + image_ + ",colour=red"}, "--disk: unknown key 'colour'");
   expect_run_refused({"--disk", "path=" + image_ + ",queues=1000"}, "--disk: queues=1000 is wrong");
-  expect_run_refused({"--disk", "path=" + image_ + ",notify=poll"}, "sync or ioeventfd");
+  expect_run_refused({"--disk", "path=" + image_ + ",notify=adaptive"}, "sync, ioeventfd or poll");
   expect_run_refused({"--disk", "path=" + image_, "--disk", "path=" + image_},
                      "is the file of --disk disk0, too");
 }

@@ -16,6 +16,9 @@ class Sweep {
 
   Result<CpuPlan> prepare(const BlkCell& cell) const {
     if (!programs_.has(cell.vmm)) return fail("QEMU is not installed here");
+    if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kPoll) {
+      return fail("QEMU has no such mode: its I/O thread looks for up to 32 us in every mode");
+    }
     return plan_cpus(cell.placement, cell.vcpus, available_);
   }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "bench/harness/cell_text.h"
@@ -38,6 +39,9 @@ class View {
   [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
   [[nodiscard]] const std::set<Vmm>& vmms() const { return vmms_; }
   [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
+  [[nodiscard]] bool has(Vmm vmm, NotifyMode notify) const {
+    return std::ranges::any_of(rows_, [&](Row row) { return find(row, vmm, notify) != nullptr; });
+  }
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
     return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
   }
@@ -100,11 +104,23 @@ Table bellhop_table(const View& view, Vmm vmm) {
   Table table;
   table.caption = view.caption(vmm);
   table.columns = own_columns("today, MB/s");
+  const bool polled = view.has(vmm, NotifyMode::kPoll);
+  if (polled) {
+    for (const char* name : {"MB/s", "gain", "spread", "MB per CPU s", "ratio"}) {
+      table.columns.push_back({"poll, beside sync", name});
+    }
+  }
   for (const char* name : {"unmodified", "patched", "gain"}) {
     table.columns.push_back({"the 2010 patch, MB/s", name});
   }
   for (const Row row : view.rows()) {
     auto cells = own_row(view, row, vmm);
+    if (polled) {
+      const Run* sync = view.find(row, vmm, NotifyMode::kSync);
+      const Run* poll = view.find(row, vmm, NotifyMode::kPoll);
+      cells.insert(cells.end(), {throughput(poll), gain(sync, poll), spread(poll), efficiency(poll),
+                                 efficiency_ratio(poll, sync)});
+    }
     const Patch2010Blk* mail = find_patch_2010(row.workload, row.threads);
     cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->unmodified) : kNone);
     cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->patched) : kNone);

@@ -560,7 +560,8 @@ TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkDeviceTest,
-                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
+                                           NotifyMode::kPoll),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

@@ -318,7 +318,8 @@ TEST(ConsoleConfigTest, MakesADeviceOfAllPorts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, ConsoleDeviceTest,
-                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
+                                           NotifyMode::kPoll),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

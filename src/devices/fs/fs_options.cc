@@ -30,8 +30,8 @@ Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
   reader.number("num-queues", share.num_queues, 1, kMaxQueues);
   read_queue_size(reader, share.queue_size);
   read_common_keys(reader, properties, share);
-  if (share.notify == NotifyMode::kSync) {
-    reader.wrong("notify", "sync", "ioeventfd: virtiofsd serves the queues");
+  if (share.notify != NotifyMode::kIoEventFd) {
+    reader.wrong("notify", to_string(share.notify), "ioeventfd: virtiofsd serves the queues");
   }
   if (share.tag.size() > virtio::kFsTagBytes || share.tag.find('\0') != std::string::npos) {
     reader.wrong("tag", share.tag, "1 to 36 bytes");

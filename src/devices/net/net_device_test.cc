@@ -451,7 +451,8 @@ TEST_P(NetDeviceTest, Row28TheWireHasAnEnd) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, NetDeviceTest,
-                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync),
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
+                                           NotifyMode::kPoll),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

@@ -12,6 +12,12 @@ namespace bellhop {
 
 using namespace virtio;
 
+namespace {
+
+constexpr std::string_view kByExits = "is notified by exits of its vCPUs";
+
+}  // namespace
+
 bool DeviceLife::Queue::running() const noexcept {
   return is_offloaded() ? offloaded->running() : runner->running();
 }
@@ -35,6 +41,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
     auto runner = QueueRunner::create({
         .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
+        .polled = life->wiring_.notify == NotifyMode::kPoll,
         .interrupt = &queue.interrupt,
         .faults = life.get(),
         .doorbell = nullptr,
@@ -225,17 +232,22 @@ Status DeviceLife::arm_offloaded() {
   return {};
 }
 
-/// Before activation: a queue that gets no doorbell is drained by the vCPU that kicks it.
+/// Before activation: a queue that gets no doorbell is drained by the vCPU that kicks it; unless it
+/// is to be polled, when its few kicks are passed on.
 void DeviceLife::arm_and_choose_drains() {
   if (!doorbells_->doorbells_reachable()) return;
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.config.ready || queue.armed || queue.is_offloaded()) continue;
     if (queue.runner->drain() == Drain::kByVcpu) continue;
-    if (auto armed = arm(i); !armed) {
-      tell_refusal(i, "is notified synchronously", armed.error().message);
-      queue.runner->set_drain(Drain::kByVcpu);
+    const auto armed = arm(i);
+    if (armed) continue;
+    if (wiring_.notify == NotifyMode::kPoll) {
+      tell_refusal(i, kByExits, armed.error().message);
+      continue;
     }
+    tell_refusal(i, "is notified synchronously", armed.error().message);
+    queue.runner->set_drain(Drain::kByVcpu);
   }
 }
 
@@ -249,7 +261,7 @@ void DeviceLife::rearm_all() noexcept {
       if (!queue.config.ready || queue.armed || queue.is_offloaded() != offloaded) continue;
       if (!offloaded && queue.runner->drain() == Drain::kByVcpu) continue;
       if (auto armed = arm(i); !armed) {
-        tell_refusal(i, "is notified by exits of its vCPUs", armed.error().message);
+        tell_refusal(i, kByExits, armed.error().message);
       }
     }
   }

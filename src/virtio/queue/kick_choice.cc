@@ -7,6 +7,7 @@ namespace bellhop {
 namespace {
 
 constexpr std::uint64_t kKickCost = 1;
+constexpr std::uint64_t kExitCost = 3;  // more, if user space passes it on
 constexpr std::uint64_t kInterruptCost = 2;
 constexpr std::uint64_t kScale = 1024;  // costs are for so many requests
 /// An interrupt for more than 32 requests: there is nothing to be had.
@@ -17,12 +18,14 @@ constexpr std::uint64_t kWorthATry = kInterruptCost * kScale / 32;
 void KickChoice::begin_window(const QueueCounters& counters) noexcept {
   chains_ = counters.chains.get();
   kicks_ = counters.kicks.get();
+  exits_ = counters.kicks_by_exit.get();
   interrupts_ = counters.interrupts.get();
 }
 
 void KickChoice::end_window(const QueueCounters& counters, bool answered) noexcept {
   const std::uint64_t chains = counters.chains.get() - chains_;
   const std::uint64_t cost = (kKickCost * (counters.kicks.get() - kicks_) +
+                              kExitCost * (counters.kicks_by_exit.get() - exits_) +
                               kInterruptCost * (counters.interrupts.get() - interrupts_)) *
                              kScale / chains;
   begin_window(counters);

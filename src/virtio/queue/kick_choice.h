@@ -18,8 +18,8 @@ namespace bellhop {
 ///
 /// So both are tried, in windows of kWindow requests, and kicks are asked for as long as they and
 /// the interrupts that are left cost less than the interrupts without them. A kick is taken for
-/// half of an interrupt. The other way is tried again after a pause that doubles each time that it
-/// proves to be the worse one.
+/// half of an interrupt, one that comes as an exit to user space for two. The other way is tried
+/// again after a pause that doubles each time that it proves to be the worse one.
 ///
 /// Belongs to whoever drains the queue.
 class KickChoice {
@@ -51,6 +51,7 @@ class KickChoice {
   std::array<std::uint64_t, 2> cost_{};  ///< of the last window without kicks, and with them
   std::uint64_t chains_ = 0;             ///< the counters when this window began
   std::uint64_t kicks_ = 0;
+  std::uint64_t exits_ = 0;
   std::uint64_t interrupts_ = 0;
 };
 

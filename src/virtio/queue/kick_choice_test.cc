@@ -36,6 +36,7 @@ class KickChoiceTest : public ::testing::Test {
       const bool asks = choice.asks();
       asked += asks ? 1 : 0;
       counters.kicks.add(asks ? load.asked_kicks : 0);
+      counters.kicks_by_exit.add(asks && by_exit ? load.asked_kicks : 0);
       counters.interrupts.add(asks ? load.asked_interrupts : load.quiet_interrupts);
       counters.chains.add(KickChoice::kWindow);
       choice.weigh(counters, load.answered);
@@ -43,6 +44,7 @@ class KickChoiceTest : public ::testing::Test {
     return asked;
   }
 
+  bool by_exit = false;
   QueueCounters counters;
   KickChoice choice;
 };
@@ -74,6 +76,11 @@ TEST_F(KickChoiceTest, TriesLessAndLessWhatDoesNotHelp) {
 }
 
 TEST_F(KickChoiceTest, WhatCostsTheSameIsNotAskedFor) { EXPECT_LE(run(kEven, 1000), 25U); }
+
+TEST_F(KickChoiceTest, AKickThatUserSpacePassesOnCostsMoreThanAnInterrupt) {
+  by_exit = true;
+  EXPECT_LE(run(kSleepsOnMemory, 1000), 25U);
+}
 
 TEST_F(KickChoiceTest, StopsAskingADriverThatHasComeToBeBusy) {
   run(kSleepsOnMemory, 1000);

@@ -8,11 +8,20 @@ namespace bellhop {
 enum class NotifyMode : std::uint8_t {
   kSync,       ///< as an exit: the vCPU thread drains the queue before the guest goes on
   kIoEventFd,  ///< KVM signals an eventfd, the I/O thread drains
+  kPoll,       ///< the same, and the I/O thread looks at the ring as long as there is traffic
 };
 
 /// As the option notify= takes it.
 constexpr const char* to_string(NotifyMode mode) noexcept {
-  return mode == NotifyMode::kSync ? "sync" : "ioeventfd";
+  switch (mode) {
+    case NotifyMode::kSync:
+      return "sync";
+    case NotifyMode::kIoEventFd:
+      return "ioeventfd";
+    case NotifyMode::kPoll:
+      return "poll";
+  }
+  return "";
 }
 
 }  // namespace bellhop

@@ -59,6 +59,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   struct Setup {
     IoThread* thread = nullptr;
     Drain drain = Drain::kByIoThread;
+    bool polled = false;  ///< Poller::polled(), where the I/O thread drains
     GuestInterrupt* interrupt = nullptr;
     QueueFaultSink* faults = nullptr;
     /// What signals kicks: an eventfd made elsewhere, which outlives the runner. Null: one is
@@ -135,6 +136,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   explicit QueueRunner(const Setup& setup) noexcept
       : thread_(setup.thread),
         drain_(setup.drain),
+        polled_(setup.polled),
         interrupt_(setup.interrupt),
         faults_(setup.faults),
         doorbell_(setup.doorbell) {}
@@ -147,6 +149,10 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool prepare_sleep() noexcept override;
   [[nodiscard]] bool has_work_under_way() const noexcept override {
     return ring_ && ring_->in_flight() != 0;
+  }
+  [[nodiscard]] bool polled() const noexcept override { return polled_; }
+  [[nodiscard]] std::uint64_t work_done() const noexcept override {
+    return counters_.completions.get();
   }
   /// The draining loop of the I/O thread; kicks stay suppressed until the loop is about to sleep.
   void serve(bool kicked) noexcept;
@@ -169,6 +175,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   IoThread* thread_;
   std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
+  const bool polled_;
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;

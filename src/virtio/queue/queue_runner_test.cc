@@ -152,6 +152,11 @@ TEST_P(QueueRunnerTest, CountsTheKicksThatCameAsExits) {
   start();
   run_requests(10);
   const QueueCounters& counters = runner->counters();
+  if (GetParam().notify == NotifyMode::kPoll) {
+    // None is needed while the thread looks, and one that came may not have arrived.
+    EXPECT_LE(counters.kicks.get(), counters.kicks_by_exit.get());
+    return;
+  }
   EXPECT_GT(counters.kicks.get(), 0U);
   const bool sync = GetParam().notify == NotifyMode::kSync;
   EXPECT_EQ(counters.kicks_by_exit.get(), sync ? counters.kicks.get() : 0U);
@@ -189,6 +194,8 @@ INSTANTIATE_TEST_SUITE_P(Modes, QueueRunnerTest,
                          ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
                                            Mode{NotifyMode::kIoEventFd, true, true},
                                            Mode{NotifyMode::kIoEventFd, false, false},
+                                           Mode{NotifyMode::kPoll, false, true},
+                                           Mode{NotifyMode::kPoll, true, false},
                                            Mode{NotifyMode::kSync, false, true},
                                            Mode{NotifyMode::kSync, true, false}),
                          [](const auto& which) {

@@ -133,11 +133,14 @@ void World::configure(Input& input) {
     thread.name = i == 0 ? "io0" : "io1";
     thread.prefer_epoll = (host & 2) != 0;
     if ((host & 4) != 0) thread.poll_max = {};
+    thread.poll_idle = std::chrono::microseconds(200);
     config_.iothreads.push_back(thread);
   }
   static constexpr unsigned kIoEventFds[] = {0, 0, 0, 1, 2, 3, 4, 6};
   config_.max_ioeventfds = kIoEventFds[host >> 3 & 7];
-  const NotifyMode notify = (host & 0x40) != 0 ? NotifyMode::kSync : NotifyMode::kIoEventFd;
+  const NotifyMode notify = (host & 0x40) != 0   ? NotifyMode::kSync
+                            : (host & 0x80) != 0 ? NotifyMode::kPoll
+                                                 : NotifyMode::kIoEventFd;
   const std::string last = config_.iothreads.back().name;
 
   const std::uint16_t which = input.u16();
