@@ -324,7 +324,7 @@ TEST_F(CliMachineTest, AtTheLimitOfFileSizesADiskFails) {
   constexpr rlim_t kLimit = 1 << 20;
   const std::string image = make_file("large.img", 16 << 20);
   for (const char* engine : {"aio=threads", "aio=io_uring", "aio=native,cache=none"}) {
-    for (const char* notify : {"notify=sync", "notify=ioeventfd"}) {
+    for (const char* notify : {"notify=sync", "notify=ioeventfd", "notify=poll"}) {
       const pid_t pid = start(
           {"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
            "workload=randwrite seconds=1", "--disk", "path=" + image + "," + engine + "," + notify},

@@ -202,7 +202,7 @@ TEST_P(MachineTest, MoreQueuesThanIoeventfdsFallBackAndWork) {
   EXPECT_EQ(machine->wait().code, 0U) << output;
   expect_verified();
 
-  config.max_ioeventfds = 2;  // none left: every queue is served synchronously
+  config.max_ioeventfds = 2;  // none left: every queue is served synchronously, or polled
   output.clear();
   machine.reset();
   machine = make("workload=randwrite threads=8 seconds=0.3 queues=1");
@@ -284,6 +284,7 @@ TEST_P(MachineTest, ABystanderIsServedWhileADriverIsHostile) {
 INSTANTIATE_TEST_SUITE_P(Kvm, MachineTest,
                          ::testing::Values(Variant{NotifyMode::kIoEventFd, TransportKind::kPci},
                                            Variant{NotifyMode::kSync, TransportKind::kPci},
+                                           Variant{NotifyMode::kPoll, TransportKind::kPci},
                                            Variant{NotifyMode::kIoEventFd, TransportKind::kMmio},
                                            Variant{NotifyMode::kSync, TransportKind::kMmio}),
                          [](const auto& which) {
