@@ -82,6 +82,7 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
     print(people, bench::to_text(table) + "\n");
   }
   print(people, bench::not_run_text(report_data));
+  print(people, report_data.disturbed);
   int status = kDone;
   if (forms.empty || report_data.has_failures()) status = report(what_failed(report_data), kFailed);
   const auto write = [&status](const OpenOutput::File& file, const std::string& text) {

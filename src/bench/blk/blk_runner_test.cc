@@ -131,6 +131,22 @@ TEST(CpuAccount, WhatNoVcpuUsedIsTheIoThreads) {
   EXPECT_DOUBLE_EQ(used_between(begin, end, {1}).io_s, 0);
 }
 
+TEST(CpuAccount, TellsWhatOthersTook) {
+  CpuSample begin;
+  begin.threads[1].run_delay_ns = 1'000'000'000;
+  begin.steal_ns = 500'000'000;
+  CpuSample end;
+  end.threads[1].run_delay_ns = 3'000'000'000;
+  end.threads[2].run_delay_ns = 250'000'000;
+  end.steal_ns = 750'000'000;
+  const CpuUse use = used_between(begin, end, {1});
+  EXPECT_DOUBLE_EQ(use.run_delay_s, 2.25);
+  EXPECT_DOUBLE_EQ(use.steal_s, 0.25);
+  EXPECT_EQ(find_steal_ticks("cpu  1 2 3 4 5 6 7 88 9 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"), 88U);
+  EXPECT_EQ(find_steal_ticks("cpu  1 2 3"), 0U);
+  EXPECT_EQ(find_steal_ticks(""), 0U);
+}
+
 TEST(CpuAccount, CountsVhostsThreads) {
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);

@@ -21,6 +21,13 @@ std::uint64_t read_cpu_ns(const std::filesystem::path& task) {
   return cpu_ns;
 }
 
+std::uint64_t read_run_delay_ns(const std::filesystem::path& task) {
+  std::uint64_t cpu_ns = 0;
+  std::uint64_t delay_ns = 0;
+  std::ifstream(task / "schedstat") >> cpu_ns >> delay_ns;
+  return delay_ns;
+}
+
 std::uint64_t read_context_switches(const std::filesystem::path& task) {
   std::ifstream file(task / "status");
   std::string line;
@@ -60,9 +67,9 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-std::uint64_t read_system_ns(const std::filesystem::path& task) {
+std::uint64_t ticks_to_ns(std::uint64_t ticks) {
   static const auto ticks_per_s = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
-  return find_system_ticks(read_text(task / "stat")) * 1'000'000'000 / ticks_per_s;
+  return ticks * 1'000'000'000 / ticks_per_s;
 }
 
 }  // namespace
@@ -74,6 +81,19 @@ std::uint64_t find_system_ticks(const std::string& stat) {
   if (name == std::string::npos) return 0;
   std::istringstream fields(stat.substr(name + 1));
   std::string skipped;
+  for (int i = 0; i < kFieldsBefore; ++i) fields >> skipped;
+  std::uint64_t ticks = 0;
+  fields >> ticks;
+  return fields ? ticks : 0;
+}
+
+std::uint64_t find_steal_ticks(const std::string& stat) {
+  // "cpu  user nice system idle iowait irq softirq steal ...": all CPUs, the first line.
+  constexpr int kFieldsBefore = 7;
+  std::istringstream fields(stat);
+  std::string skipped;
+  fields >> skipped;
+  if (skipped != "cpu") return 0;
   for (int i = 0; i < kFieldsBefore; ++i) fields >> skipped;
   std::uint64_t ticks = 0;
   fields >> ticks;
@@ -121,8 +141,10 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
     sample.threads[tid] = {
         read_cpu_ns(task.path()), read_context_switches(task.path()),
         wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt,
-        read_system_ns(task.path())};
+        ticks_to_ns(find_system_ticks(read_text(task.path() / "stat"))),
+        read_run_delay_ns(task.path())};
   }
+  sample.steal_ns = ticks_to_ns(find_steal_ticks(read_text("/proc/stat")));
   sample.process_ns += read_vhost_ns(sample.threads);
   return sample;
 }
@@ -134,6 +156,7 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
     const auto before = begin.threads.find(tid);
     const CpuSample::Thread start =
         before == begin.threads.end() ? CpuSample::Thread{} : before->second;
+    use.run_delay_s += static_cast<double>(now.run_delay_ns - start.run_delay_ns) * 1e-9;
     use.context_switches += now.context_switches - start.context_switches;
     if (now.remote_wakeups) {
       use.remote_wakeups =
@@ -145,6 +168,7 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
       use.io_system_s += static_cast<double>(now.system_ns - start.system_ns) * 1e-9;
     }
   }
+  use.steal_s = static_cast<double>(end.steal_ns - begin.steal_ns) * 1e-9;
   use.io_s = std::max(0.0, use.total_s - use.vcpu_s);
   return use;
 }

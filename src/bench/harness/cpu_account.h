@@ -24,9 +24,12 @@ struct CpuSample {
     std::optional<std::uint64_t> remote_wakeups;
     /// Of cpu_ns, in the kernel: its tick's estimate, in hundredths of a second.
     std::uint64_t system_ns = 0;
+    /// Ready to run, while its CPU ran others.
+    std::uint64_t run_delay_ns = 0;
   };
   std::uint64_t process_ns = 0;  ///< with threads that have ended, and with vhost's
   std::map<int, Thread> threads;
+  std::uint64_t steal_ns = 0;  ///< of all CPUs: this host was ready, its own host ran others
 
   /// Errors: no such process.
   static Result<CpuSample> take(pid_t pid);
@@ -40,11 +43,15 @@ struct CpuUse {
   double io_system_s = 0;              ///< of these, in the kernel (threads that lived at the end)
   std::uint64_t context_switches = 0;  ///< of all threads that lived at both ends
   std::optional<std::uint64_t> remote_wakeups;  ///< of the same; nothing where not counted
+  double run_delay_s = 0;                       ///< of all threads
+  double steal_s = 0;
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);
 
 /// The system time, in clock ticks, of a /proc/PID/task/TID/stat; 0 if it is not in there.
 std::uint64_t find_system_ticks(const std::string& stat);
+/// The time that a hypervisor kept from all CPUs, in clock ticks, of /proc/stat.
+std::uint64_t find_steal_ticks(const std::string& stat);
 /// nr_wakeups_remote of a /proc/PID/task/TID/sched; nothing if it is not in there.
 std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched);
 /// Whether the kernel counts wake-ups now (kernel.sched_schedstats=1, and built with them).

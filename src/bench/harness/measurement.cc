@@ -9,6 +9,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kSchema = 1;
+constexpr const char* kAllRepeats = "all_repeats";
 
 double ratio(double above, double below) noexcept { return below > 0 ? above / below : 0; }
 
@@ -22,6 +23,7 @@ void flatten(const Json& json, const std::string& name,
              std::vector<std::pair<std::string, Json>>& out) {
   if (json.is_object()) {
     for (const auto& [key, value] : json.items()) {
+      if (key == kAllRepeats) continue;
       flatten(value, name.empty() ? key : fmt::format("{}.{}", name, key), out);
     }
   } else if (json.is_array()) {  // the spread
@@ -76,6 +78,8 @@ void add_measurement(Json& run, const Measurement& m, unsigned repeats, double l
   run["vcpu_cpu_s"] = m.vcpu_cpu_s;
   run["io_cpu_s"] = m.io_cpu_s;
   run["io_system_s"] = or_null(m.io_system_s);
+  run["run_delay_s"] = or_null(m.run_delay_s);
+  run["steal_s"] = or_null(m.steal_s);
   run["bytes_per_host_cpu_s"] = m.bytes_per_host_cpu_s();
   run["latency_us"] = {{"p50", m.latency.p50},
                        {"p99", m.latency.p99},
@@ -88,6 +92,14 @@ void add_measurement(Json& run, const Measurement& m, unsigned repeats, double l
                      {"context_switches", or_null(m.counters.context_switches)},
                      {"wakeups_other_core", or_null(m.counters.wakeups_other_core)},
                      {"system_calls", or_null(m.counters.system_calls)}};
+}
+
+void add_repeat(Json& run, const Measurement& repeat) {
+  run[kAllRepeats].push_back({{"mb_per_s", repeat.mb_per_s()},
+                              {"bytes_per_host_cpu_s", repeat.bytes_per_host_cpu_s()},
+                              {"run_delay_s", or_null(repeat.run_delay_s)},
+                              {"steal_s", or_null(repeat.steal_s)},
+                              {"disturbed", repeat.disturbed}});
 }
 
 Json report_to_json(const ReportBase& report, std::vector<Json> runs) {

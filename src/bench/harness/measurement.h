@@ -41,6 +41,11 @@ struct Measurement {
   double vcpu_cpu_s = 0;
   double io_cpu_s = 0;
   std::optional<double> io_system_s;  ///< of io_cpu_s, in the kernel
+  /// Its threads were ready while their CPU ran others; nothing if not known.
+  std::optional<double> run_delay_s;
+  /// All CPUs of this host were kept from it by its own host.
+  std::optional<double> steal_s;
+  bool disturbed = false;  ///< by more than a comparison bears, and so at each try
   Latency latency;
   Counters counters;
 
@@ -61,12 +66,18 @@ struct RunOf {
   double most_mb_per_s = 0;
   double least_bytes_per_host_cpu_s = 0;
   double most_bytes_per_host_cpu_s = 0;
+  std::vector<M> all = {};  ///< in the order in which they were measured
+
+  [[nodiscard]] std::size_t disturbed() const noexcept {
+    return static_cast<std::size_t>(std::ranges::count_if(all, &M::disturbed));
+  }
 };
 
 /// The repeat with the median mb_per_s (the lower one of two in the middle), and the spread.
 /// `measurements` is not empty.
 template <class Cell, class M>
 RunOf<Cell, M> summarise(const Cell& cell, std::vector<M> measurements) {
+  std::vector<M> all = measurements;
   std::ranges::sort(measurements, {}, [](const M& m) { return m.mb_per_s(); });
   const auto efficiency = [](const M& m) { return m.bytes_per_host_cpu_s(); };
   const auto [least, most] = std::ranges::minmax_element(measurements, {}, efficiency);
@@ -76,7 +87,8 @@ RunOf<Cell, M> summarise(const Cell& cell, std::vector<M> measurements) {
           measurements.front().mb_per_s(),
           measurements.back().mb_per_s(),
           efficiency(*least),
-          efficiency(*most)};
+          efficiency(*most),
+          std::move(all)};
 }
 
 struct NotRun {
@@ -90,6 +102,7 @@ struct ReportBase {
   nlohmann::ordered_json host;
   nlohmann::ordered_json floors;
   std::vector<NotRun> not_run;
+  std::string disturbed;  ///< disturbed_text() of its runs
 
   /// Whether a cell was tried without a result; cells that this host cannot run do not count.
   [[nodiscard]] bool has_failures() const;
@@ -97,10 +110,24 @@ struct ReportBase {
 
 /// The cells that were not run, one line each, with the reason; empty if all were.
 std::string not_run_text(const ReportBase& report);
+/// The cells with repeats that stayed disturbed, one line each; empty if there are none.
+template <class Run>
+std::string disturbed_text(const std::vector<Run>& runs) {
+  std::string text;
+  for (const Run& run : runs) {
+    if (run.disturbed() == 0) continue;
+    text += "  " + describe(run.cell) + ": " + std::to_string(run.disturbed()) + " of " +
+            std::to_string(run.repeats) + "\n";
+  }
+  return text.empty() ? text
+                      : "Disturbed repeats (other load on this host, or its host's):\n" + text;
+}
 
 /// Appends the fields of a measurement, from "repeat" to "counters". A single repeat has no spread.
 void add_measurement(nlohmann::ordered_json& run, const Measurement& median, unsigned repeats,
                      double least_mb_per_s, double most_mb_per_s);
+/// Appends what each repeat had: "all_repeats" (not in CSV).
+void add_repeat(nlohmann::ordered_json& run, const Measurement& repeat);
 /// The report with its runs, which are JSON already.
 nlohmann::ordered_json report_to_json(const ReportBase& report,
                                       std::vector<nlohmann::ordered_json> runs);

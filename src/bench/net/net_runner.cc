@@ -217,10 +217,13 @@ Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting
         }
         return plan_cpus(cell.placement, 1, available);
       },
-      [&](const NetCell& cell, const CpuPlan& plan) { return machines.run(cell, plan); }};
+      [&](const NetCell& cell, const CpuPlan& plan) { return machines.run(cell, plan); },
+      // Its threads wait for the process at the other end as well.
+      [](const NetCell&, const NetMeasurement& m) { return m.steal_s.value_or(0); }};
   auto done = run_interleaved(compared_sets(sweep), setting.repeats, runner, progress, report.runs,
                               report.not_run);
   if (!done) return forward(done);
+  report.disturbed = disturbed_text(report.runs);
   return report;
 }
 

@@ -53,6 +53,7 @@ std::string to_html(const Page& page, const ReportBase& report) {
     }
     html += "</ul>\n";
   }
+  if (!report.disturbed.empty()) html += "<pre>" + escape_html(report.disturbed) + "</pre>\n";
   html += facts("Host", report.host) + facts("Floors, microseconds", report.floors);
   return html + "</body>\n</html>\n";
 }

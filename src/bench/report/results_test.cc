@@ -49,6 +49,7 @@ BlkReport fixed_report() {
       summary(cell(Vmm::kQemu, NotifyMode::kIoEventFd), {measured(100, 2.5)}),
   };
   report.not_run = {{"bellhop create x1", "no <room>", true}};
+  report.disturbed = "disturbed: <one>";
   return report;
 }
 
@@ -91,7 +92,7 @@ TEST(Json, HasTheSharedSchema) {
                            "operations",    "bytes",       "mb_per_s",    "iops",
                            "host_cpu_s",    "vcpu_cpu_s",  "io_cpu_s",    "bytes_per_host_cpu_s",
                            "latency_us",    "counters",    "verified",    "spread",
-                           "io_system_s"}) {
+                           "io_system_s",   "run_delay_s", "steal_s",     "all_repeats"}) {
     EXPECT_TRUE(run.contains(name)) << name;
   }
   EXPECT_EQ(run["notify"], "ioeventfd");
@@ -99,6 +100,8 @@ TEST(Json, HasTheSharedSchema) {
   EXPECT_EQ(run["mb_per_s"], 150);
   EXPECT_EQ(run["spread"][0], 140);
   EXPECT_EQ(run["spread"][1], 180);
+  ASSERT_EQ(run["all_repeats"].size(), 3U);
+  EXPECT_EQ(run["all_repeats"][0]["mb_per_s"], 180) << "in the order in which they came";
   EXPECT_EQ(run["counters"]["kicks"], 7);
   EXPECT_TRUE(run["counters"]["userspace_exits"].is_null());
   EXPECT_TRUE(run["counters"]["wakeups_other_core"].is_null());
@@ -184,7 +187,8 @@ TEST(Tables, AreAlignedWhateverCharactersTheyHold) {
 TEST(Html, IsOnePageWithTablesAndWithoutMarkupFromOutside) {
   const std::string html = to_html(make_page(fixed_report()), fixed_report());
   EXPECT_THAT(html, AllOf(HasSubstr("<!DOCTYPE html>"), HasSubstr("<table>"), HasSubstr("43.3"),
-                          HasSubstr("no &lt;room&gt;"), HasSubstr("</html>")));
+                          HasSubstr("no &lt;room&gt;"), HasSubstr("disturbed: &lt;one&gt;"),
+                          HasSubstr("</html>")));
   EXPECT_THAT(html, Not(HasSubstr("no <room>")));
   EXPECT_THAT(html, Not(HasSubstr("src=")));
   EXPECT_TRUE(html.find("<svg") != std::string::npos || html.find("No plots") != std::string::npos);
