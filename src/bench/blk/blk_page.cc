@@ -61,7 +61,7 @@ std::vector<BarChart> make_charts(const BlkReport& report) {
       std::optional<double> cost;
       if (run != nullptr) {
         speed = run->median.mb_per_s();
-        cost = run->median.bytes_per_host_cpu_s() * 1e-6;
+        cost = run->bytes_per_host_cpu_s * 1e-6;
       }
       throughput.rows.back().values.push_back(speed);
       efficiency.rows.back().values.push_back(cost);

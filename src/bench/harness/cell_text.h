@@ -28,7 +28,7 @@ std::string throughput(const R* run) {
 /// MB per host CPU second.
 template <class R>
 std::string efficiency(const R* run) {
-  return run == nullptr ? kNone : fmt::format("{:.0f}", run->median.bytes_per_host_cpu_s() * 1e-6);
+  return run == nullptr ? kNone : fmt::format("{:.0f}", run->bytes_per_host_cpu_s * 1e-6);
 }
 
 template <class R>
@@ -46,7 +46,7 @@ std::string throughput_ratio(const R* above, const R* below) {
 template <class R>
 std::string efficiency_ratio(const R* above, const R* below) {
   if (above == nullptr || below == nullptr) return kNone;
-  return quotient(above->median.bytes_per_host_cpu_s(), below->median.bytes_per_host_cpu_s());
+  return quotient(above->bytes_per_host_cpu_s, below->bytes_per_host_cpu_s);
 }
 
 /// How far the repeats lie apart, of the median; of a single one nothing is known.

@@ -66,7 +66,7 @@ std::string not_run_text(const ReportBase& report) {
 }
 
 void add_measurement(Json& run, const Measurement& m, unsigned repeats, double least_mb_per_s,
-                     double most_mb_per_s) {
+                     double most_mb_per_s, double bytes_per_host_cpu_s) {
   run["repeat"] = repeats;
   run["seconds"] = m.seconds;
   run["operations"] = m.operations;
@@ -80,7 +80,7 @@ void add_measurement(Json& run, const Measurement& m, unsigned repeats, double l
   run["io_system_s"] = or_null(m.io_system_s);
   run["run_delay_s"] = or_null(m.run_delay_s);
   run["steal_s"] = or_null(m.steal_s);
-  run["bytes_per_host_cpu_s"] = m.bytes_per_host_cpu_s();
+  run["bytes_per_host_cpu_s"] = bytes_per_host_cpu_s;
   run["latency_us"] = {{"p50", m.latency.p50},
                        {"p99", m.latency.p99},
                        {"p999", m.latency.p999},

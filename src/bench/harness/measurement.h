@@ -64,6 +64,7 @@ struct RunOf {
   M median;
   double least_mb_per_s = 0;
   double most_mb_per_s = 0;
+  double bytes_per_host_cpu_s = 0;  ///< the median of all repeats, by itself
   double least_bytes_per_host_cpu_s = 0;
   double most_bytes_per_host_cpu_s = 0;
   std::vector<M> all = {};  ///< in the order in which they were measured
@@ -79,15 +80,17 @@ template <class Cell, class M>
 RunOf<Cell, M> summarise(const Cell& cell, std::vector<M> measurements) {
   std::vector<M> all = measurements;
   std::ranges::sort(measurements, {}, [](const M& m) { return m.mb_per_s(); });
-  const auto efficiency = [](const M& m) { return m.bytes_per_host_cpu_s(); };
-  const auto [least, most] = std::ranges::minmax_element(measurements, {}, efficiency);
+  std::vector<double> efficiency;
+  for (const M& m : measurements) efficiency.push_back(m.bytes_per_host_cpu_s());
+  std::ranges::sort(efficiency);
   return {cell,
           static_cast<unsigned>(measurements.size()),
           measurements[(measurements.size() - 1) / 2],
           measurements.front().mb_per_s(),
           measurements.back().mb_per_s(),
-          efficiency(*least),
-          efficiency(*most),
+          efficiency[(efficiency.size() - 1) / 2],
+          efficiency.front(),
+          efficiency.back(),
           std::move(all)};
 }
 
@@ -123,11 +126,19 @@ std::string disturbed_text(const std::vector<Run>& runs) {
                       : "Disturbed repeats (other load on this host, or its host's):\n" + text;
 }
 
-/// Appends the fields of a measurement, from "repeat" to "counters". A single repeat has no spread.
-void add_measurement(nlohmann::ordered_json& run, const Measurement& median, unsigned repeats,
-                     double least_mb_per_s, double most_mb_per_s);
-/// Appends what each repeat had: "all_repeats" (not in CSV).
-void add_repeat(nlohmann::ordered_json& run, const Measurement& repeat);
+/// Appends the fields of a measurement, from "repeat" to "counters", with the medians and the
+/// spread of all repeats. A single repeat has no spread.
+void add_measurement(nlohmann::ordered_json& json, const Measurement& median, unsigned repeats,
+                     double least_mb_per_s, double most_mb_per_s, double bytes_per_host_cpu_s);
+/// Appends what one repeat had: "all_repeats" (not in CSV).
+void add_repeat(nlohmann::ordered_json& json, const Measurement& repeat);
+
+template <class Run>
+void add_run(nlohmann::ordered_json& json, const Run& run) {
+  add_measurement(json, run.median, run.repeats, run.least_mb_per_s, run.most_mb_per_s,
+                  run.bytes_per_host_cpu_s);
+  for (const auto& repeat : run.all) add_repeat(json, repeat);
+}
 /// The report with its runs, which are JSON already.
 nlohmann::ordered_json report_to_json(const ReportBase& report,
                                       std::vector<nlohmann::ordered_json> runs);

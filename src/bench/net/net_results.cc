@@ -35,8 +35,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"notify", to_string(cell.notify)},
       {"placement", to_string(cell.placement)},
   });
-  add_measurement(json, m, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
-  for (const NetMeasurement& repeat : run.all) add_repeat(json, repeat);
+  add_run(json, run);
   const Json end_cpus =
       setting.end_cpus.empty() ? Json(nullptr) : Json(format_cpu_list(setting.end_cpus));
   if (is_tcp) {

@@ -24,8 +24,7 @@ Figure throughput_figure(const RunOf<Cell, M>& run) {
 }
 template <class Cell, class M>
 Figure efficiency_figure(const RunOf<Cell, M>& run) {
-  return {run.median.bytes_per_host_cpu_s(), run.least_bytes_per_host_cpu_s,
-          run.most_bytes_per_host_cpu_s};
+  return {run.bytes_per_host_cpu_s, run.least_bytes_per_host_cpu_s, run.most_bytes_per_host_cpu_s};
 }
 
 /// A cell that was measured with one VMM in several ways to notify.

@@ -31,8 +31,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"notify", bellhop::to_string(cell.notify)},
       {"placement", to_string(cell.placement)},
   });
-  add_measurement(json, run.median, run.repeats, run.least_mb_per_s, run.most_mb_per_s);
-  for (const Measurement& repeat : run.all) add_repeat(json, repeat);
+  add_run(json, run);
   json["verified"] = true;
   return json;
 }

@@ -63,6 +63,15 @@ TEST(Summarise, TakesTheRepeatInTheMiddleAndTheSpread) {
   EXPECT_DOUBLE_EQ(run.most_mb_per_s, 30);
 }
 
+TEST(Summarise, TheMedianOfEfficiencyIsItsOwn) {
+  const bench::Run run = summary(cell(Vmm::kBellhop, NotifyMode::kSync),
+                                 {measured(30, 6), measured(10, 1), measured(20, 1)});
+  EXPECT_DOUBLE_EQ(run.median.mb_per_s(), 20);
+  EXPECT_DOUBLE_EQ(run.bytes_per_host_cpu_s, 20e6) << "of the repeat with 10 MB/s";
+  EXPECT_DOUBLE_EQ(run.least_bytes_per_host_cpu_s, 10e6);
+  EXPECT_DOUBLE_EQ(run.most_bytes_per_host_cpu_s, 40e6);
+}
+
 TEST(Summarise, TakesTheLowerOfTwoInTheMiddle) {
   const bench::Run run =
       summary(cell(Vmm::kBellhop, NotifyMode::kSync),
