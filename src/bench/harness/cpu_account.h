@@ -28,7 +28,8 @@ struct CpuSample {
   std::uint64_t process_ns = 0;  ///< with threads that have ended, and with vhost's
   std::map<int, Thread> threads;
 
-  /// Errors: no such process.
+  /// Errors: no such process, or a file in /proc that cannot be read: a figure without it would be
+  /// wrong. What another user hides there is not looked at.
   static Result<CpuSample> take(pid_t pid);
 };
 
