@@ -34,6 +34,13 @@
 #include <set>
 #include <string>
 
+// Linux 6.6 and later: who asks and who answers take turns on one CPU, which is several times as
+// fast.
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
 namespace {
 
 struct Plan {
@@ -261,6 +268,7 @@ class Ours {
 int supervise(int listener, pid_t child, const Plan& plan) {
   std::FILE* list = plan.list != nullptr ? std::fopen(plan.list, "we") : nullptr;
   if (plan.list != nullptr && list == nullptr) std::perror(plan.list);
+  (void)::ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   Ours ours(child);
   std::map<std::string, unsigned long> counts;
   bool begun = false;
