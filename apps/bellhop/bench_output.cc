@@ -76,7 +76,7 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
       output.json.path == "-" || output.csv.path == "-" || output.html.path == "-";
   std::FILE* people = machine_readable ? stderr : stdout;
   if (!forms.page.findings.empty()) {
-    fmt::print(people, "{}\n", bench::to_text(forms.page.findings));
+    print(people, bench::to_text(forms.page.findings) + "\n");
   }
   for (const bench::Table& table : forms.page.tables) {
     print(people, bench::to_text(table) + "\n");

@@ -88,7 +88,8 @@ void Negotiation::write_legacy_status(std::uint8_t value) {
 
 void Negotiation::set_status(std::uint8_t added) {
   status_.fetch_or(added, std::memory_order_acq_rel);
-  if ((added & kStatusDriverOk) != 0 && !life_->start(driver_features_)) needs_reset();
+  if ((added & kStatusDriverOk) == 0) return;
+  if (!life_->start(driver_features_, HostFaults::kLogged)) needs_reset();
 }
 
 std::uint32_t Negotiation::unseen_interrupts() const noexcept {

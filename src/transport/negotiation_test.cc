@@ -1,12 +1,15 @@
 #include "transport/negotiation.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "testing/eventually.h"
 #include "testing/transport_fixture.h"
+#include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/config.h"
 
 namespace bellhop {
@@ -210,6 +213,38 @@ TEST_P(NegotiationTest, ADeviceThatCannotStartNeedsAReset) {
   fixture_.driver->kick(0);
   fixture_.echo->refuse_to_start = false;
   EXPECT_TRUE(fixture_.works_after_reset());
+}
+
+TEST_P(NegotiationTest, WhatTheHostRefusesIsToldOnceAndIsNoFaultOfTheDriver) {
+  fixture_.echo->refuse_to_start = true;
+  ::testing::internal::CaptureStderr();
+  EXPECT_FALSE(fixture_.bring_up());
+  const std::uint64_t before = fixture_.life->guest_faults();
+  fixture_.driver->kick(0);
+  EXPECT_EQ(fixture_.life->guest_faults(), before);
+  const std::string told = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::ranges::count(told, '\n'), 1) << told;
+  EXPECT_THAT(told, ::testing::HasSubstr("the echo is out of order"));
+  // Nothing is refused any more: a kick at a wrong time is the driver's fault again.
+  fixture_.driver->set_status(0);
+  fixture_.driver->kick(0);
+  EXPECT_GT(fixture_.life->guest_faults(), before);
+}
+
+TEST(InProcessDevice, HandsOnWhatTheHostRefusesAndLogsNothing) {
+  testing::TransportFixture fixture(testing::TransportFixture::Kind::kMmio);
+  auto echo = std::make_unique<testing::EchoDevice>(1);
+  echo->refuse_to_start = true;
+  auto device = InProcessDevice::create(std::move(echo), {.memory = &fixture.memory,
+                                                          .threads = {fixture.thread.get()},
+                                                          .notify = NotifyMode::kIoEventFd});
+  ASSERT_TRUE(device.has_value());
+  const QueueConfig config = fixture.rings[0].config();
+  ::testing::internal::CaptureStderr();
+  const auto started = (*device)->start(testing::TransportFixture::kFeatures, {&config, 1});
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error().message, "the echo is out of order");
 }
 
 // Row 15.

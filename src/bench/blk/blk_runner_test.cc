@@ -1,10 +1,12 @@
 #include "bench/blk/blk_runner.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -221,6 +223,29 @@ TEST(CpuAccount, WakeUpsAreKnownWhereTheHostCountsThem) {
   ASSERT_TRUE(sample.has_value());
   ASSERT_FALSE(sample->threads.empty());
   EXPECT_EQ(sample->threads.begin()->second.remote_wakeups.has_value(), wakeups_are_counted());
+}
+
+TEST(CpuAccount, WhatOnlyOneSampleHasIsNotCounted) {
+  CpuSample begin;
+  begin.threads = {{1, {10, 5, {}, 0}}, {2, {10, 5, 7, 0}}};
+  CpuSample end;
+  end.threads = {{1, {20, 6, 130, 0}}, {2, {20, 6, 9, 0}}};
+  EXPECT_EQ(used_between(begin, end, {}).remote_wakeups, 2U);
+}
+
+TEST(CpuAccount, GivesNoFigureWithoutAFileThatCannotBeRead) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(next, 0);
+  ::close(next);
+  const rlimit none{.rlim_cur = static_cast<rlim_t>(next), .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto sample = CpuSample::take(::getpid());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(sample.has_value());
+  EXPECT_EQ(sample.error().code, EMFILE);
+  EXPECT_THAT(sample.error().message, HasSubstr(fmt::format("/proc/{}/task", ::getpid())));
 }
 
 TEST(BenchImage, HoldsThePatternAndHasNoName) {

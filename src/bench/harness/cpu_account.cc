@@ -1,75 +1,142 @@
 #include "bench/harness/cpu_account.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
-#include <filesystem>
-#include <fstream>
+#include <memory>
 #include <sstream>
 #include <string_view>
+#include <system_error>
+
+#include "base/unique_fd.h"
 
 namespace bellhop::bench {
 
 namespace {
 
-std::uint64_t read_cpu_ns(const std::filesystem::path& task) {
-  std::uint64_t cpu_ns = 0;
-  std::ifstream(task / "schedstat") >> cpu_ns;
-  return cpu_ns;
+struct CloseDirectory {
+  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
+/// A process or thread that ended since it was listed, or a file that this kernel does not have.
+bool is_gone(int error) { return error == ENOENT || error == ESRCH; }
+
+/// A file in /proc.
+Result<std::string> read_text(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return fail_errno("cannot read " + path);
+  std::string text;
+  char piece[4096];
+  while (true) {
+    const ssize_t n = ::read(file.get(), piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("cannot read " + path);
+    if (n == 0) return text;
+    text.append(piece, static_cast<std::size_t>(n));
+  }
 }
 
-std::uint64_t read_run_delay_ns(const std::filesystem::path& task) {
-  std::uint64_t cpu_ns = 0;
-  std::uint64_t delay_ns = 0;
-  std::ifstream(task / "schedstat") >> cpu_ns >> delay_ns;
-  return delay_ns;
+/// The same, and nothing where it is gone.
+Result<std::string> read_if_there(const std::string& path) {
+  auto text = read_text(path);
+  if (!text && is_gone(text.error().code)) return std::string();
+  return text;
 }
 
-std::uint64_t read_context_switches(const std::filesystem::path& task) {
-  std::ifstream file(task / "status");
-  std::string line;
+/// The entries of a folder of /proc that are processes or threads.
+Result<std::vector<int>> list_numbers(const std::string& path) {
+  const Directory folder(::opendir(path.c_str()));
+  if (!folder) return fail_errno("cannot read " + path);
+  std::vector<int> numbers;
+  while (true) {
+    errno = 0;
+    const dirent* const entry = ::readdir(folder.get());
+    if (entry == nullptr && is_gone(errno)) errno = 0;  // it ended meanwhile
+    if (entry == nullptr && errno != 0) return fail_errno("cannot read " + path);
+    if (entry == nullptr) return numbers;
+    const std::string_view name = entry->d_name;
+    int number = 0;
+    const auto [stop, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (problem == std::errc{} && stop == name.data() + name.size()) numbers.push_back(number);
+  }
+}
+
+/// The first number in `text` from `at` on; 0 if there is none.
+std::uint64_t number_in(std::string_view text, std::size_t at = 0) {
+  at = text.find_first_of("0123456789", at);
+  std::uint64_t value = 0;
+  if (at != std::string_view::npos) {
+    std::from_chars(text.data() + at, text.data() + text.size(), value);
+  }
+  return value;
+}
+
+/// The second number of a schedstat.
+std::uint64_t find_run_delay_ns(std::string_view schedstat) {
+  const auto gap = schedstat.find(' ');
+  return gap == std::string_view::npos ? 0 : number_in(schedstat, gap);
+}
+
+std::uint64_t sum_context_switches(std::string_view status) {
+  constexpr std::string_view kName = "ctxt_switches:";  // voluntary and not
   std::uint64_t sum = 0;
-  while (std::getline(file, line)) {
-    if (line.find("ctxt_switches:") == std::string::npos) continue;
-    const auto number = line.find_first_of("0123456789");
-    std::uint64_t value = 0;
-    if (number != std::string::npos) {
-      std::from_chars(line.data() + number, line.data() + line.size(), value);
-    }
-    sum += value;
+  for (auto at = status.find(kName); at != std::string_view::npos;
+       at = status.find(kName, at + kName.size())) {
+    sum += number_in(status, at + kName.size());
   }
   return sum;
 }
 
 /// Of the kernel's threads that serve vhost devices: each is called "vhost-" and the number of the
 /// thread that made the device. Where they are threads of the process they are no entries here.
-std::uint64_t read_vhost_ns(const std::map<int, CpuSample::Thread>& threads) {
+Result<std::uint64_t> read_vhost_ns(const std::map<int, CpuSample::Thread>& threads) {
   constexpr std::string_view kName = "vhost-";
+  const auto processes = list_numbers("/proc");
+  if (!processes) return forward(processes);
   std::uint64_t sum = 0;
-  std::error_code error;
-  for (const auto& process : std::filesystem::directory_iterator("/proc", error)) {
-    std::string name;
-    std::ifstream(process.path() / "comm") >> name;
-    if (!name.starts_with(kName)) continue;
+  for (const int process : *processes) {
+    const std::string folder = fmt::format("/proc/{}", process);
+    const auto name = read_if_there(folder + "/comm");
+    if (!name && (name.error().code == EACCES || name.error().code == EPERM)) continue;  // hidepid
+    if (!name) return forward(name);
+    if (!name->starts_with(kName)) continue;
     int maker = 0;
-    std::from_chars(name.data() + kName.size(), name.data() + name.size(), maker);
-    if (threads.contains(maker)) sum += read_cpu_ns(process.path());
+    std::from_chars(name->data() + kName.size(), name->data() + name->size(), maker);
+    if (!threads.contains(maker)) continue;
+    const auto used = read_if_there(folder + "/schedstat");
+    if (!used) return forward(used);
+    sum += number_in(*used);
   }
   return sum;
-}
-
-std::string read_text(const std::filesystem::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
 }
 
 std::uint64_t ticks_to_ns(std::uint64_t ticks) {
   static const auto ticks_per_s = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   return ticks * 1'000'000'000 / ticks_per_s;
+}
+
+/// Nothing where it has ended.
+Result<std::optional<CpuSample::Thread>> read_thread(const std::string& task, bool wakeups) {
+  const auto schedstat = read_if_there(task + "/schedstat");
+  if (!schedstat) return forward(schedstat);
+  const auto sched = wakeups ? read_if_there(task + "/sched") : std::string();
+  if (!sched) return forward(sched);
+  const auto stat = read_if_there(task + "/stat");
+  if (!stat) return forward(stat);
+  // The last: it is there on every kernel, so that the thread was there for all of them.
+  const auto status = read_text(task + "/status");
+  if (!status && is_gone(status.error().code)) return std::nullopt;
+  if (!status) return forward(status);
+  return CpuSample::Thread{number_in(*schedstat), sum_context_switches(*status),
+                           wakeups ? find_remote_wakeups(*sched) : std::nullopt,
+                           ticks_to_ns(find_system_ticks(*stat)), find_run_delay_ns(*schedstat)};
 }
 
 }  // namespace
@@ -115,9 +182,8 @@ std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched) {
 }
 
 bool wakeups_are_counted() {
-  int on = 0;
-  std::ifstream("/proc/sys/kernel/sched_schedstats") >> on;
-  return on == 1;
+  const auto on = read_text("/proc/sys/kernel/sched_schedstats");
+  return on && number_in(*on) == 1;
 }
 
 Result<CpuSample> CpuSample::take(pid_t pid) {
@@ -132,20 +198,20 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
                       static_cast<std::uint64_t>(time.tv_nsec);
   // Switched off, the counters are there and stand still.
   const bool wakeups = wakeups_are_counted();
-  std::error_code error;
-  const std::filesystem::path tasks = fmt::format("/proc/{}/task", pid);
-  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
-    const std::string name = task.path().filename().string();
-    int tid = 0;
-    std::from_chars(name.data(), name.data() + name.size(), tid);
-    sample.threads[tid] = {
-        read_cpu_ns(task.path()), read_context_switches(task.path()),
-        wakeups ? find_remote_wakeups(read_text(task.path() / "sched")) : std::nullopt,
-        ticks_to_ns(find_system_ticks(read_text(task.path() / "stat"))),
-        read_run_delay_ns(task.path())};
+  const std::string tasks = fmt::format("/proc/{}/task", pid);
+  const auto tids = list_numbers(tasks);
+  if (!tids) return forward(tids);
+  for (const int tid : *tids) {
+    const auto thread = read_thread(fmt::format("{}/{}", tasks, tid), wakeups);
+    if (!thread) return forward(thread);
+    if (*thread) sample.threads[tid] = **thread;
   }
-  sample.steal_ns = ticks_to_ns(find_steal_ticks(read_text("/proc/stat")));
-  sample.process_ns += read_vhost_ns(sample.threads);
+  const auto stat = read_text("/proc/stat");
+  if (!stat) return forward(stat);
+  sample.steal_ns = ticks_to_ns(find_steal_ticks(*stat));
+  const auto vhost_ns = read_vhost_ns(sample.threads);
+  if (!vhost_ns) return forward(vhost_ns);
+  sample.process_ns += *vhost_ns;
   return sample;
 }
 
@@ -158,7 +224,9 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
         before == begin.threads.end() ? CpuSample::Thread{} : before->second;
     use.run_delay_s += static_cast<double>(now.run_delay_ns - start.run_delay_ns) * 1e-9;
     use.context_switches += now.context_switches - start.context_switches;
-    if (now.remote_wakeups) {
+    // Where one sample has them and the other not, there is nothing to tell.
+    const bool is_new = before == begin.threads.end();
+    if (now.remote_wakeups && (is_new || start.remote_wakeups)) {
       use.remote_wakeups =
           use.remote_wakeups.value_or(0) + *now.remote_wakeups - start.remote_wakeups.value_or(0);
     }

@@ -31,7 +31,8 @@ struct CpuSample {
   std::map<int, Thread> threads;
   std::uint64_t steal_ns = 0;  ///< of all CPUs: this host was ready, its own host ran others
 
-  /// Errors: no such process.
+  /// Errors: no such process, or a file in /proc that cannot be read: a figure without it would be
+  /// wrong. What another user hides there is not looked at.
   static Result<CpuSample> take(pid_t pid);
 };
 

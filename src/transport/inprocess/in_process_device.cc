@@ -38,7 +38,7 @@ Status InProcessDevice::start(std::uint64_t features, std::span<const QueueConfi
   for (unsigned i = 0; i < queues.size(); ++i) {
     life_->change_queue(i, [&](QueueConfig& config) { config = queues[i]; });
   }
-  auto started = life_->start(features);
+  auto started = life_->start(features, HostFaults::kReturned);
   if (!started) life_->reset();
   return started;
 }

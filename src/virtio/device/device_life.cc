@@ -71,13 +71,14 @@ bool DeviceLife::started() const noexcept {
 
 // ---- start ----
 
-Status DeviceLife::start(std::uint64_t features) {
+Status DeviceLife::start(std::uint64_t features, HostFaults host_faults) {
   const std::lock_guard<std::mutex> hold(lock_);
   features_ = features;
   started_ = true;
   if (auto sound = check_rings(); !sound) return sound;
   auto done = start_with(Offload::kAsChosen);
-  if (!done) tell_host_fault(done.error().message);
+  if (!done && host_faults == HostFaults::kLogged) tell_host_fault(done.error().message);
+  refused_.store(!done, std::memory_order_relaxed);
   return done;
 }
 
@@ -290,6 +291,7 @@ void DeviceLife::resume_all() {
   for (Queue& queue : queues_) {
     if (!queue.quiet) continue;
     if (auto resumed = start_queue(queue, *queue.quiet); !resumed) {
+      refused_.store(true, std::memory_order_relaxed);
       tell_host_fault("it cannot be served any more: " + resumed.error().message);
       listener_->needs_reset();
       continue;
@@ -345,6 +347,7 @@ void DeviceLife::reset_locked() {
     (void)queue.runner->doorbell().consume();
   }
   features_ = 0;
+  refused_.store(false, std::memory_order_relaxed);
   started_ = false;
   paused_ = false;
 }
@@ -389,6 +392,8 @@ void DeviceLife::set_memory_access(MemoryAccess access) {
 
 void DeviceLife::notify(std::uint32_t index) noexcept {
   if (index >= queues_.size() || !queues_[index].running()) {
+    // What the host has refused is told once. The driver that has not seen it yet does no wrong.
+    if (index < queues_.size() && refused_.load(std::memory_order_relaxed)) return;
     guest_fault("kicks a queue that does not run");
     return;
   }

@@ -52,6 +52,9 @@ struct DeviceWiring {
   NotifyMode notify = NotifyMode::kIoEventFd;
 };
 
+/// Who tells the user what the host has refused: the log, where there is nobody to hand it to.
+enum class HostFaults : std::uint8_t { kLogged, kReturned };
+
 /// Whether the device may read and write guest memory (bus mastering, for a PCI function).
 enum class MemoryAccess : std::uint8_t { kForbidden, kAllowed };
 
@@ -136,9 +139,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   // ---- life ----
 
   /// The driver is ready and has acknowledged `features`: starts the queues that it has enabled.
-  /// Errors, which are logged: a ring that does not lie where it may (the driver's fault); the
+  /// Errors: a ring that does not lie where it may, which is the driver's fault and is logged; the
   /// host refuses. Nothing runs then before a reset and another start.
-  Status start(std::uint64_t features);
+  Status start(std::uint64_t features, HostFaults host_faults);
   [[nodiscard]] bool started() const noexcept;
   /// All as it was made; returns when no request is in flight.
   void reset();
@@ -240,7 +243,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   bool active_ = false;   ///< device_->activate() was called
   bool paused_ = false;
   MemoryAccess access_ = MemoryAccess::kAllowed;
-  log::Limiter log_;  ///< a driver can cause every line, again and again
+  log::Limiter log_;                  ///< a driver can cause every line, again and again
+  std::atomic<bool> refused_{false};  ///< by the host, from start() or resume() to reset()
   std::atomic<std::uint8_t> config_generation_{0};
   std::atomic<std::uint64_t> guest_faults_{0};
 };
