@@ -105,6 +105,7 @@ TEST_F(ChannelTest, WholeMessagesGoBothWaysWithTheirDescriptors) {
 }
 
 TEST_F(ChannelTest, MessagesInPieces) {
+  channel = Channel(UniqueFd(::fcntl(channel.fd(), F_DUPFD_CLOEXEC, 0)), 20s);
   const auto bytes = answer(40);
   std::thread peer([&] {
     for (const std::byte one : bytes) {
