@@ -147,7 +147,7 @@ TEST_F(VhostNetTest, WhatWasOfferedWithoutALinkIsServedWithIt) {
   FakeDriver driver(memory, GuestAddress(0x10000), 16);
   const auto ring = must(SplitRing::activate(memory, driver.config(), {}, counters));
   must(net->ring(1).start({ring.areas(), 0, &kick, &call, &fault}));
-  ASSERT_TRUE(driver.add({{GuestAddress(0x20000), kNetHeaderBytes + 60, false}}));
+  ASSERT_TRUE(driver.add({{GuestAddress(0x20000), 100, false}}));
   (void)driver.offer();
   must(net->set_link(true));
   EXPECT_TRUE(eventually([&] { return driver.reap().has_value(); }));
