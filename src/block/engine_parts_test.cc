@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -131,6 +132,42 @@ TEST_F(EnginePartsTest, WhatWasHadAtTheStartIsKept) {
       EXPECT_EQ(disk_workers(), 1U) << (*backend)->kind();
     });
   }
+}
+
+TEST_F(EnginePartsTest, WhatTheKernelHasNoRoomForIsDoneByAWorker) {
+  for (const int error : {EAGAIN, ENOMEM}) {
+    with_refused_call(SYS_io_submit, error, [&] {
+      const auto backend = open_raw_file(source(Aio::kNative));
+      if (!backend) return;  // this host has none of it
+      QueueFixture fixture(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
+      EXPECT_EQ(disk_workers(), 0U);
+      expect_works(fixture);
+      EXPECT_EQ(disk_workers(), 1U);
+    });
+  }
+}
+
+// A file system without holes: what a discard asks for is a hint, zeroes are not.
+TEST_F(EnginePartsTest, AFileWithoutHolesKeepsItsDataOrIsWrittenOver) {
+  with_refused_call(SYS_fallocate, EOPNOTSUPP, [&] {
+    const auto backend = open_raw_file(source(Aio::kThreads));
+    ASSERT_TRUE(backend) << backend.error().message;
+    QueueFixture fixture(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly);
+    const Pages memory(8192);
+    TestIo io;
+    std::ranges::fill(memory.bytes(), std::byte{0x5a});
+    io.set(BlockOp::kWrite, 0, {memory.span(0, 8192)});
+    ASSERT_EQ(fixture.run(io), 0);
+    io.set_range(BlockOp::kDiscard, 0, 8192);
+    EXPECT_EQ(fixture.run(io), 0);
+    io.set_range(BlockOp::kWriteZeroes, 4096, 4096);
+    io.may_unmap = true;
+    EXPECT_EQ(fixture.run(io), 0);
+    io.set(BlockOp::kRead, 0, {memory.span(0, 8192)});
+    ASSERT_EQ(fixture.run(io), 0);
+    EXPECT_EQ(memory.bytes()[4095], std::byte{0x5a});
+    EXPECT_EQ(memory.bytes()[4096], std::byte{0});
+  });
 }
 
 TEST_F(EnginePartsTest, WhatCannotBeHadForAllQueuesIsToldAtTheStart) {

@@ -162,6 +162,26 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
   EXPECT_TRUE(image() == disk);
 }
 
+// Each piece lies well, none is as long as a block.
+TEST_P(RawFileTest, PiecesMayBeShorterThanABlock) {
+  const std::size_t block = backend_->limits().logical_block;
+  const Pages memory(std::size_t{4096} * 4);
+  const auto part = [&](std::size_t page, std::size_t bytes) {
+    return memory.span(page * 4096, bytes);
+  };
+  part(0, block / 2).fill(std::byte{0xa1});
+  part(1, block / 2).fill(std::byte{0xa2});
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {part(0, block / 2), part(1, block / 2)});
+  ASSERT_EQ(fixture_->run(io), 0);
+  io.set(BlockOp::kRead, 0, {part(2, block / 4), part(3, block - block / 4)});
+  ASSERT_EQ(fixture_->run(io), 0);
+  EXPECT_EQ(memory.bytes()[std::size_t{2} * 4096 + block / 4 - 1], std::byte{0xa1});
+  EXPECT_EQ(memory.bytes()[std::size_t{3} * 4096 + block / 4 - 1], std::byte{0xa1});
+  EXPECT_EQ(memory.bytes()[std::size_t{3} * 4096 + block / 4], std::byte{0xa2});
+  EXPECT_EQ(memory.bytes()[std::size_t{3} * 4096 + block - block / 4 - 1], std::byte{0xa2});
+}
+
 // Longer than a bounce buffer, and more pieces than a system call takes.
 TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   std::mt19937 random(8);
@@ -370,6 +390,25 @@ TEST_P(RawFileTest, DiscardGivesBlocksBack) {
   ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
   EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
   EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
+}
+
+TEST_P(RawFileTest, ZeroesThatMayUnmapGiveBlocksBack) {
+  const Pages memory(kImage);
+  std::ranges::fill(memory.bytes(), std::byte{0x5a});
+  TestIo io;
+  io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
+  ASSERT_EQ(fixture_->run(io), 0);
+  TestIo flush;
+  flush.set_range(BlockOp::kFlush, 0, 0);
+  ASSERT_EQ(fixture_->run(flush), 0);
+  struct stat before {};
+  struct stat after {};
+  ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
+  io.set_range(BlockOp::kWriteZeroes, 1 << 20, 2 << 20);
+  io.may_unmap = true;
+  EXPECT_EQ(fixture_->run(io), 0);
+  ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
+  EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
 }
 
 TEST_P(RawFileTest, TakesAsManyAsItsDepth) {

@@ -167,25 +167,29 @@ TEST(BusTest, LookupsSeeEitherPlaceWhileARangeMoves) {
   RecordingDevice moving(2);
   ASSERT_TRUE(bus.insert(0x8000, 0x100, fixed));
   ASSERT_TRUE(bus.insert(0x1000, 0x100, moving));
-  // From one end of the table to the other: each of the others moves up or down with it, and a
-  // lookup very often comes in between.
-  std::vector<std::unique_ptr<RecordingDevice>> others;
-  for (std::uint64_t i = 0; i < 200; ++i) {
-    others.push_back(std::make_unique<RecordingDevice>(3));
-    ASSERT_TRUE(bus.insert(0x2000 + i * 0x40, 0x40, *others.back()));
-    if (0x2000 + (i + 2) * 0x40 > 0x8000) break;
-  }
+  // From one end of the table to the other: each of the others moves up or down with it, and is for
+  // a moment in no place.
+  constexpr std::uint64_t kOthers = 200;
+  RecordingDevice other(3);
+  const auto place = [](std::uint64_t i) { return 0x2000 + i * 0x40; };
+  static_assert(0x2000 + kOthers * 0x40 < 0x8000);
+  for (std::uint64_t i = 0; i < kOthers; ++i) ASSERT_TRUE(bus.insert(place(i), 0x40, other));
   std::atomic<bool> stop = false;
   std::atomic<int> wrong = 0;
+  std::atomic<int> rounds = 0;
   std::thread reader([&] {
     std::array<std::byte, 4> data{};
-    while (!stop.load(std::memory_order_relaxed)) {
+    for (; !stop.load(std::memory_order_relaxed); ++rounds) {
       if (!bus.read(0x8000, data) || data[0] != std::byte{1}) ++wrong;
       if (bus.read(0x1000, data) && data[0] != std::byte{2}) ++wrong;
       if (bus.read(0x9000, data) && data[3] != std::byte{2}) ++wrong;
+      for (std::uint64_t i = 0; i < kOthers; ++i) {
+        if (!bus.read(place(i) + 0x3c, data) || data[0] != std::byte{3}) ++wrong;
+      }
     }
   });
-  for (int i = 0; i < 20000; ++i) {
+  // So many that it shows on a single CPU too, where only a change of threads comes between.
+  for (int i = 0; (i < 20'000 || rounds < 4'000) && wrong == 0; ++i) {
     ASSERT_TRUE(bus.remove(i % 2 == 0 ? 0x1000 : 0x9000));
     ASSERT_TRUE(bus.insert(i % 2 == 0 ? 0x9000 : 0x1000, 0x100, moving));
   }

@@ -62,6 +62,10 @@ TEST_P(NegotiationTest, ForgetsEverythingAtReset) {
   EXPECT_EQ(fixture_.echo->resets, 1U);
   EXPECT_FALSE(fixture_.driver->queue_enabled(0));
   EXPECT_TRUE(fixture_.vm.ioeventfds().empty());
+  // A driver that acknowledges nothing now is not one of version 1.
+  fixture_.driver->set_status(kStatusAcknowledge | kStatusDriver);
+  fixture_.driver->set_status(kUpToFeatures);
+  EXPECT_EQ(fixture_.driver->status() & kStatusFeaturesOk, 0);
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 

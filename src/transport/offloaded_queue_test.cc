@@ -72,6 +72,17 @@ TEST_P(OffloadedQueueTest, PausesAndResumesWithNothingLost) {
   }
 }
 
+TEST_P(OffloadedQueueTest, AQueueThatIsTakenBackSaysHowFarItHasCome) {
+  ASSERT_TRUE(fixture_.bring_up());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(works(0, static_cast<std::uint8_t>(i)));
+  const auto state = fixture_.life->quiesce_queue(0);
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->next_avail, 5U);
+  EXPECT_EQ(state->next_used, 5U);
+  ASSERT_TRUE(fixture_.life->resume_queue(0, *state));
+  EXPECT_TRUE(both_work(6));
+}
+
 TEST_P(OffloadedQueueTest, ADoorbellThatIsRefusedBringsAllOfItToUserSpace) {
   fixture_.vm.set_max_ioeventfds(1);
   ASSERT_TRUE(fixture_.bring_up());

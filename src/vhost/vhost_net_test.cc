@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <filesystem>
 
+#include "testing/eventually.h"
+#include "testing/fake_driver.h"
 #include "testing/fake_vhost.h"
 #include "testing/test_memory.h"
 #include "vhost/vhost_abi.h"
@@ -16,12 +19,20 @@ namespace bellhop {
 namespace {
 
 using namespace virtio;
+using testing::eventually;
+using testing::FakeDriver;
 using testing::FakeVhost;
 using ::testing::HasSubstr;
 using testing::make_memory;
 using testing::must;
 
 constexpr std::uint64_t kAll = ~std::uint64_t{0};
+
+/// The fake kernel's are among them.
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
 
 /// A NIC of one pair, its rings not yet given to the kernel. The driver does nothing.
 struct VhostNetTest : ::testing::Test {
@@ -94,8 +105,10 @@ TEST_F(VhostNetTest, EachRefusalNamesWhatWasRefused) {
     const auto net = must(create());
     must(net->begin(kAll));
     kernel.refuse(request, ENOMEM);
+    const std::size_t before = open_descriptors();
     const auto started = net->ring(0).start(handed(0));
     ASSERT_FALSE(started) << words;
+    EXPECT_EQ(open_descriptors(), before) << words << ": the kernel keeps an event of ours";
     EXPECT_THAT(started.error().message, HasSubstr(std::string("refuses ") + words));
     EXPECT_EQ(started.error().code, ENOMEM);
     kernel.refuse(request, 0);
@@ -112,6 +125,35 @@ TEST_F(VhostNetTest, EachRefusalNamesWhatWasRefused) {
   }
   EXPECT_EQ(kernel.open_handles(), 0U);
   EXPECT_EQ(kernel.wrong_calls(), 0U);
+}
+
+TEST_F(VhostNetTest, ARefusedRingIsNotServedLater) {
+  const auto net = must(create());
+  must(net->begin(kAll));
+  kernel.refuse(VHOST_NET_SET_BACKEND, EBUSY);
+  ASSERT_FALSE(net->ring(0).start(handed(0)));
+  kernel.refuse(VHOST_NET_SET_BACKEND, 0);
+  must(net->set_link(false));
+  must(net->set_link(true));
+  EXPECT_EQ(net->served(), 0U);
+  EXPECT_EQ(kernel.serving(), 0U);
+}
+
+// The driver kicked when nobody listened, or had been told not to.
+TEST_F(VhostNetTest, WhatWasOfferedWithoutALinkIsServedWithIt) {
+  const auto net = must(create());
+  must(net->begin(feature_mask(kFeatureVersion1)));
+  must(net->set_link(false));
+  FakeDriver driver(memory, GuestAddress(0x10000), 16);
+  const auto ring = must(SplitRing::activate(memory, driver.config(), {}, counters));
+  must(net->ring(1).start({ring.areas(), 0, &kick, &call, &fault}));
+  ASSERT_TRUE(driver.add({{GuestAddress(0x20000), 100, false}}));
+  (void)driver.offer();
+  must(net->set_link(true));
+  EXPECT_TRUE(eventually([&] { return driver.reap().has_value(); }));
+  EXPECT_EQ(kernel.served(), 1U);
+  EXPECT_EQ(net->starts(), 1U);
+  EXPECT_EQ(net->ring(1).stop(), 1U);
 }
 
 TEST_F(VhostNetTest, GoesOnWhereItWas) {

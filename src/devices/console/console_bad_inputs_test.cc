@@ -1,8 +1,11 @@
 // Ports that nobody reads, and storms of changes: row 31 of docs/bad-inputs.md.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <array>
 #include <string>
 
 #include "testing/console_fixture.h"
@@ -13,6 +16,13 @@ namespace {
 using testing::eventually;
 using namespace virtio;
 using Peer = ConsolePeer;
+
+/// No byte is like its neighbours, so that one in the wrong place shows.
+std::string pattern(std::size_t from, std::size_t bytes) {
+  std::string text(bytes, '\0');
+  for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>((from + i) % 251);
+  return text;
+}
 
 // ---- row 31 ----
 
@@ -39,7 +49,6 @@ TEST_P(ConsoleDeviceTest, Row31AConsoleThatNobodyReadsDropsWhatIsTooMuch) {
   EXPECT_TRUE(client.hears("and goes on"));
 }
 
-// No byte is like its neighbours, so that one in the wrong place shows.
 TEST_P(ConsoleDeviceTest, Row31TheBacklogHoldsItsBytesInOrderAndNotOneMore) {
   add_socket("s");
   serve();
@@ -48,11 +57,6 @@ TEST_P(ConsoleDeviceTest, Row31TheBacklogHoldsItsBytesInOrderAndNotOneMore) {
   give_input_buffer();
   client.say("x");
   EXPECT_EQ(read_in(), "x");
-  const auto pattern = [](std::size_t from, std::size_t bytes) {
-    std::string text(bytes, '\0');
-    for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>((from + i) % 251);
-    return text;
-  };
   constexpr std::size_t kLine = 4093;
   std::size_t printed = 0;
   const auto print_lines_until = [&](auto done) {
@@ -77,6 +81,35 @@ TEST_P(ConsoleDeviceTest, Row31TheBacklogHoldsItsBytesInOrderAndNotOneMore) {
     EXPECT_EQ(kept, ConsolePort::kBacklog + static_cast<std::size_t>(in_socket));
     EXPECT_TRUE(client.hears(pattern(first, kept))) << "round " << round;
   }
+}
+
+// A pipe of one page takes the backlog in many pieces: each begins where the one before has ended.
+TEST_P(ConsoleDeviceTest, Row31TheBacklogLeavesInPieces) {
+  std::array<int, 2> in{};
+  std::array<int, 2> out{};
+  ASSERT_EQ(::pipe2(in.data(), O_CLOEXEC), 0);
+  ASSERT_EQ(::pipe2(out.data(), O_CLOEXEC | O_NONBLOCK), 0);
+  const UniqueFd in_end(in[0]);
+  const UniqueFd typing(in[1]);
+  const UniqueFd out_end(out[1]);
+  Peer reader;
+  reader.fd = UniqueFd(out[0]);
+  constexpr int kPipe = 4096;
+  ASSERT_EQ(::fcntl(out_end.get(), F_SETPIPE_SZ, kPipe), kPipe);
+  add_port(testing::must(make_stdio_console(in_end.get(), out_end.get())));
+  serve();
+  start_simple();
+  constexpr std::size_t kLine = 4093;
+  constexpr std::size_t kLines = 12;
+  static_assert(kLines * kLine < ConsolePort::kBacklog);
+  // The third time it goes past the end of its memory.
+  for (std::size_t round = 0; round < 3; ++round) {
+    const std::size_t first = round * kLines * kLine;
+    for (std::size_t i = 0; i < kLines; ++i) print(pattern(first + i * kLine, kLine));
+    EXPECT_TRUE(reader.hears(pattern(first, kLines * kLine))) << "round " << round;
+  }
+  EXPECT_GE(device().counters().tx_blocked.get(), 3U);
+  EXPECT_EQ(device().counters().tx_dropped_bytes.get(), 0U);
 }
 
 TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {

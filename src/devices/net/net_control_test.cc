@@ -162,6 +162,11 @@ TEST_P(NetControlTest, QueuePairs) {
   EXPECT_EQ(raw(kNetControlMq, kNetControlMqPairsSet, {4, 0}), kNetControlOk);
   fixture.restart(fixture.device->traits().features);
   EXPECT_EQ(fixture.nic->pairs_in_use(), 1U);
+  // Nor does the device keep the pairs of the driver before.
+  const std::uint64_t faults = fixture.device->totals().guest_faults;
+  EXPECT_TRUE(fixture.send(frame, 2));
+  EXPECT_EQ(fixture.device->totals().guest_faults, faults + 1);
+  EXPECT_TRUE(fixture.works());
 }
 
 TEST_P(NetControlTest, OffloadsAtRunTime) {

@@ -63,6 +63,28 @@ TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
   runner->stop();
 }
 
+// Its forerunner had asked the driver not to kick, and nobody kicks in the driver's place.
+TEST_P(QueueRunnerTest, ANewRunnerAsksForKicksBeforeItSleeps) {
+  if (GetParam().notify == NotifyMode::kSync) return;  // a vCPU thread does not look by itself
+  ParkingHandler parker(*runner);
+  runner->set_handler(&parker);
+  start();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  (void)driver.offer();
+  ring();
+  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
+  const auto state = runner->stop();
+  ASSERT_TRUE(state.has_value());
+  make_runner();
+  start(*state);
+  EXPECT_TRUE(eventually([&] { return handler->drained == 10; })) << "what was there already";
+  for (std::uint64_t more = 11; more < 20; ++more) {
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    if (driver.offer()) ring();
+    EXPECT_TRUE(eventually([&] { return handler->drained == more; })) << "a kick was lost";
+  }
+}
+
 TEST_P(QueueRunnerTest, AHandlerReleasesWhatItHoldsWhenItStops) {
   struct Holder final : QueueHandler {
     explicit Holder(QueueRunner& of) : runner(of), chains(kSize) {}

@@ -148,6 +148,23 @@ TEST_P(QueueRunnerTest, ADeferredRoundGoesWithTheRunner) {
   run_requests(10);
 }
 
+// A kick that was heard, and whose round never came, belongs to the life that has ended.
+TEST_P(QueueRunnerTest, AKickIsForgottenWhenTheQueueStops) {
+  if (GetParam().notify == NotifyMode::kSync) return;  // no round is put off there
+  start();
+  thread->run_sync([&] {
+    static_cast<EventHandler&>(*runner).on_event(1);
+    const auto ring = runner->stop();
+    ASSERT_TRUE(ring.has_value());
+    start(*ring);
+    thread->loop().defer(*runner);
+  });
+  thread->run_sync([] {});
+  EXPECT_EQ(runner->counters().kicks.get(), 1U);
+  EXPECT_EQ(runner->counters().spurious_kicks.get(), 0U);
+  run_requests(10);
+}
+
 TEST_P(QueueRunnerTest, CountsTheKicksThatCameAsExits) {
   start();
   run_requests(10);

@@ -339,24 +339,26 @@ struct IndirectCase {
   Desc desc;
 };
 
+constexpr GuestAddress kTable{kData.value() + 0x1000};
+
 class VirtqueueBadIndirect : public ::testing::TestWithParam<IndirectCase> {};
 
 TEST_P(VirtqueueBadIndirect, Row6IsRefused) {
   Fixture f(8, {.indirect = true});
-  // The table at kData nests.
+  // The table at kData nests; there is nothing wrong with the one at kTable.
   ASSERT_TRUE(f.memory.span(kData, 16)->store(0, Desc{kData.value(), 16, kDescIndirect, 0}));
+  ASSERT_TRUE(f.memory.span(kTable, 16)->store(0, Desc{kData.value(), 16, 0, 0}));
   f.offer_raw(GetParam().desc);
   f.expect_bad_chain();
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Tables, VirtqueueBadIndirect,
-    ::testing::Values(IndirectCase{"empty", {kData.value(), 0, kDescIndirect, 0}},
-                      IndirectCase{"ragged", {kData.value(), 24, kDescIndirect, 0}},
+    ::testing::Values(IndirectCase{"empty", {kTable.value(), 0, kDescIndirect, 0}},
+                      IndirectCase{"ragged", {kTable.value(), 24, kDescIndirect, 0}},
                       IndirectCase{"huge", {kData.value(), 0xfffffff0U, kDescIndirect, 0}},
                       IndirectCase{"nested", {kData.value(), 16, kDescIndirect, 0}},
-                      IndirectCase{"with_next",
-                                   {kData.value() + 16, 16, kDescIndirect | kDescNext, 1}},
+                      IndirectCase{"with_next", {kTable.value(), 16, kDescIndirect | kDescNext, 1}},
                       IndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, kDescIndirect, 0}},
                       IndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, kDescIndirect, 0}}),
     [](const auto& which) { return which.param.name; });
