@@ -534,7 +534,7 @@ TEST_F(MachineOptionsTest, EveryFaultOfAFileHasTheLineAndTheKeyThatAreWrong) {
       {"disk = [\n'null=1G',\n'null=1G,notify=loud']", "f:4: disk: notify=loud"},
       {"disk = ['null=1G',\n'null=1G,']", "f:3: disk: an item is empty"},
       {"[[disk]]\nnull = '1G'\n[[disk]]\nid = 'b'", "f:4: disk: one of path=FILE"},
-      {"[[disk]]\nnull = '1G'\n[[disk]]\npath = '/nonexistent'", "f:4: disk disk1: cannot open"},
+      {"[[disk]]\nnull = '1G'\n[[disk]]\npath = '/nonexistent'", "f:5: disk disk1: cannot open"},
       {"[[disk]]\nnull = '1G'\niothread = 'b'", "f:2: disk: iothread=b is not there"},
       {"[[disk]]\nnull = '1G'\nid = 'a'\n[[rng]]\nid = 'a'", "f:5: rng: id=a is given to two"},
       {"[[net]]\nuser = true\n[[net]]\nuser = true\nhostfwd = [\n'x']", "f:7: net: "},

@@ -42,10 +42,20 @@ struct DeviceOption {
 
 inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest
 
+/// Where a device's fault lies that is found when it is opened: at the key that names what the host
+/// has for it, if there is one, else at the device.
+inline const std::string& place_of_source(const PropertyList& properties) {
+  for (const std::string_view key : {"path", "tap", "socket", "uds", "file", "src"}) {
+    const Property* const source = properties.find(key);
+    if (source != nullptr && !source->place.empty()) return source->place;
+  }
+  return properties.place();
+}
+
 /// The keys of every device: id, notify, iothread.
 inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
                              DeviceConfig& config) {
-  config.place = properties.place();
+  config.place = place_of_source(properties);
   reader.text("id", config.id);
   const Property* notify = properties.find("notify");
   if (notify != nullptr && notify->value == "adaptive") {

@@ -187,13 +187,13 @@ TEST_F(ExitStatusMachineTest, WhatIsFoundLateHasItsLine) {
       {"initrd = '" + make_file("empty", 0) + "'", "machine.toml:2: initrd: "},
       {"serial = 'file=/nonexistent/x'", "machine.toml:2: serial: "},
       {"stats = '/nonexistent/x'", "machine.toml:2: stats: "},
-      {"[[rng]]\nsrc = '/nonexistent/x'", "machine.toml:2: rng: cannot open /nonexistent/x"},
+      {"[[rng]]\nsrc = '/nonexistent/x'", "machine.toml:3: rng: cannot open /nonexistent/x"},
       {"[[console]]\nnull = true\n[[console]]\nname = 'a'\nfile = '/nonexistent/x'",
-       "machine.toml:4: console: cannot write /nonexistent/x"},
-      {"[[fs]]\ntag = 'a'\nsocket = '/nonexistent/x'", "machine.toml:2: fs: socket="},
-      {"[vsock]\ncid = 3\nuds = '/nonexistent/x'", "machine.toml:2: vsock: uds="},
+       "machine.toml:6: console: cannot write /nonexistent/x"},
+      {"[[fs]]\ntag = 'a'\nsocket = '/nonexistent/x'", "machine.toml:4: fs: socket="},
+      {"[vsock]\ncid = 3\nuds = '/nonexistent/x'", "machine.toml:4: vsock: uds="},
       {"[[disk]]\nnull = '1G'\n[[disk]]\npath = '" + make_file("none", 0) + "'",
-       "machine.toml:4: disk: "},
+       "machine.toml:5: disk: "},
   };
   for (const auto& [text, complaint] : cases) {
     std::ofstream(folder_ / "machine.toml") << "kernel = '" << BELLHOP_BENCH_GUEST << "'\n"
