@@ -179,7 +179,7 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench"}, "subcommand");
   expect_refused({"bench", "blk", "--workload", "reads"}, "--workload: 'reads' is unknown");
   expect_refused({"bench", "blk", "--threads", "1,,2"}, "--threads: '' is wrong");
-  expect_refused({"bench", "blk", "--notify", "poll"}, "--notify: 'poll' is unknown");
+  expect_refused({"bench", "blk", "--notify", "adaptive"}, "--notify: 'adaptive' is unknown");
   expect_refused({"bench", "blk", "--placement", "moon"}, "--placement: 'moon' is unknown");
   expect_refused({"bench", "blk", "--peer", "xen"}, "--peer: 'xen' is unknown");
   expect_refused({"bench", "blk", "--peer", "qemu=/nonexistent"},
