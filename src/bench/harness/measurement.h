@@ -81,6 +81,7 @@ RunOf<Cell, M> summarise(const Cell& cell, std::vector<M> measurements) {
   std::vector<M> all = measurements;
   std::ranges::sort(measurements, {}, [](const M& m) { return m.mb_per_s(); });
   std::vector<double> efficiency;
+  efficiency.reserve(measurements.size());
   for (const M& m : measurements) efficiency.push_back(m.bytes_per_host_cpu_s());
   std::ranges::sort(efficiency);
   return {cell,
