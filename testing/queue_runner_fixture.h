@@ -140,6 +140,15 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
       runner->kick();
     }
   }
+  /// The queue runs with ten requests in it, and its handler has parked.
+  void park_with_ten(ParkingHandler& parker) {
+    runner->set_handler(&parker);
+    start();
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    (void)driver.offer();
+    ring();
+    EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
+  }
   /// Everything that the driver does for `count` requests, as a good driver.
   void run_requests(int count) {
     int offered = 0;

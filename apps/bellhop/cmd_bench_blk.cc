@@ -32,8 +32,8 @@ constexpr const char* kExamples = R"(Examples:
   bellhop bench blk --peer qemu,qemu=/opt/qemu-10/bin/qemu-system-x86_64
 
 Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, which checks
-every byte that it reads; a wrong one and the cell gives no result. Compared cells take turns
-(A B C A B C ...) and each figure is the median of its repeats.
+every byte that it reads; a wrong one and the cell gives no result. Compared cells take turns,
+each round in another order, and each figure is the median of its repeats.
 MB are 10^6 bytes; host CPU seconds are all that the VMM's process spent, guest included.
 Files: the images have no names and vanish with the command, however it ends.)";
 

@@ -86,6 +86,26 @@ class RawFileTest : public testing::TestWithParam<Engine> {
     EXPECT_EQ(::pread(fd.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kImage));
     return bytes;
   }
+  /// `op` over 2 MiB of an image that was written gives their blocks to the file system.
+  void expect_blocks_back(BlockOp op, bool may_unmap) {
+    const Pages memory(kImage);
+    std::ranges::fill(memory.bytes(), std::byte{0x5a});
+    TestIo io;
+    io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
+    ASSERT_EQ(fixture_->run(io), 0);
+    TestIo flush;
+    flush.set_range(BlockOp::kFlush, 0, 0);
+    ASSERT_EQ(fixture_->run(flush), 0);
+    struct stat before {};
+    struct stat after {};
+    ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
+    io.set_range(op, 1 << 20, 2 << 20);
+    io.may_unmap = may_unmap;
+    EXPECT_EQ(fixture_->run(io), 0);
+    ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
+    EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
+    EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
+  }
 
   std::unique_ptr<ScratchFile> file_;
   std::unique_ptr<BlockBackend> backend_;
@@ -373,42 +393,10 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
   expect_zero(1 << 20, 2 << 20);
 }
 
-TEST_P(RawFileTest, DiscardGivesBlocksBack) {
-  const Pages memory(kImage);
-  std::ranges::fill(memory.bytes(), std::byte{0x5a});
-  TestIo io;
-  io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(fixture_->run(io), 0);
-  TestIo flush;
-  flush.set_range(BlockOp::kFlush, 0, 0);
-  ASSERT_EQ(fixture_->run(flush), 0);
-  struct stat before {};
-  struct stat after {};
-  ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
-  io.set_range(BlockOp::kDiscard, 1 << 20, 2 << 20);
-  EXPECT_EQ(fixture_->run(io), 0);
-  ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
-  EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
-  EXPECT_EQ(after.st_size, static_cast<off_t>(kImage));
-}
+TEST_P(RawFileTest, DiscardGivesBlocksBack) { expect_blocks_back(BlockOp::kDiscard, false); }
 
 TEST_P(RawFileTest, ZeroesThatMayUnmapGiveBlocksBack) {
-  const Pages memory(kImage);
-  std::ranges::fill(memory.bytes(), std::byte{0x5a});
-  TestIo io;
-  io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
-  ASSERT_EQ(fixture_->run(io), 0);
-  TestIo flush;
-  flush.set_range(BlockOp::kFlush, 0, 0);
-  ASSERT_EQ(fixture_->run(flush), 0);
-  struct stat before {};
-  struct stat after {};
-  ASSERT_EQ(::stat(file_->path().c_str(), &before), 0);
-  io.set_range(BlockOp::kWriteZeroes, 1 << 20, 2 << 20);
-  io.may_unmap = true;
-  EXPECT_EQ(fixture_->run(io), 0);
-  ASSERT_EQ(::stat(file_->path().c_str(), &after), 0);
-  EXPECT_LE(after.st_blocks, before.st_blocks - (2 << 20) / 512);
+  expect_blocks_back(BlockOp::kWriteZeroes, true);
 }
 
 TEST_P(RawFileTest, TakesAsManyAsItsDepth) {

@@ -37,14 +37,28 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
   return EpollLoop::create();
 }
 
+void EventLoop::add_poller(Poller& poller) {
+  pollers_.push_back(&poller);
+  if (!poller.polled()) return;
+  polled_.push_back(&poller);
+  polled_work_ = kUnknown;
+}
+
+void EventLoop::remove_poller(Poller& poller) noexcept {
+  std::erase(pollers_, &poller);
+  std::erase(polled_, &poller);
+}
+
 bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   if (pollers_.empty()) return false;
-  if (poll_max_ > std::chrono::nanoseconds(0) || poll_idle_ > std::chrono::nanoseconds(0)) {
+  if (poll_max_ > std::chrono::nanoseconds(0) || !polled_.empty()) {
     idle_since_ = std::chrono::steady_clock::now();
     poll_kind_ = std::ranges::any_of(
         pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
     int& credit = poll_credit_[poll_kind_];
-    const std::chrono::nanoseconds look = std::min(time_to_look(credit), limit);
+    auto look = credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
+    if (!polled_.empty()) look = std::max(look, time_for_polled());
+    look = std::min(look, limit);
     if (look > std::chrono::nanoseconds(0) && look_around(look)) {
       credit = std::min(kMaxCredit, credit + kFound);
       return true;
@@ -55,22 +69,14 @@ bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   return work;
 }
 
-std::chrono::nanoseconds EventLoop::time_to_look(int credit) noexcept {
-  const auto look = credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
-  if (poll_idle_ == std::chrono::nanoseconds(0)) return look;
-  bool polled = false;
+std::chrono::nanoseconds EventLoop::time_for_polled() noexcept {
   std::uint64_t work = 0;
-  for (const Poller* poller : pollers_) {
-    if (!poller->polled()) continue;
-    polled = true;
-    work += poller->work_done();
-  }
-  if (!polled) return look;
+  for (const Poller* poller : polled_) work += poller->work_done();
   if (work != polled_work_) {
     polled_work_ = work;
     polled_since_ = idle_since_;
   }
-  return std::max(look, polled_since_ + poll_idle_ - idle_since_);
+  return polled_since_ + poll_idle_ - idle_since_;
 }
 
 bool EventLoop::look_around(std::chrono::nanoseconds until) noexcept {

@@ -92,7 +92,7 @@ class Poller {
   /// than new work. The two come at different intervals, and the loop learns them apart.
   [[nodiscard]] virtual bool has_work_under_way() const noexcept = 0;
   /// Whether its work is to be looked for as long as there is traffic, whatever that costs: see
-  /// EventLoop::set_poll_idle().
+  /// EventLoop::set_poll_idle(). Always the same.
   [[nodiscard]] virtual bool polled() const noexcept = 0;
   /// Goes up with each piece of work that is done.
   [[nodiscard]] virtual std::uint64_t work_done() const noexcept = 0;
@@ -154,11 +154,8 @@ class EventLoop {
   void cancel_deferred(Task& task) noexcept;
 
   /// From now on `poller` is asked before the loop sleeps.
-  void add_poller(Poller& poller) {
-    pollers_.push_back(&poller);
-    polled_work_ = kUnknown;
-  }
-  void remove_poller(Poller& poller) noexcept { std::erase(pollers_, &poller); }
+  void add_poller(Poller& poller);
+  void remove_poller(Poller& poller) noexcept;
   /// How long the loop may look for work before it sleeps; 0: not at all. It looks only as long as
   /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by
   /// longer ones, so that a loop with little to do sleeps at once.
@@ -217,14 +214,15 @@ class EventLoop {
   RelaxedCounter system_calls_;  ///< the loop's thread writes
 
  private:
-  [[nodiscard]] std::chrono::nanoseconds time_to_look(int credit) noexcept;
+  [[nodiscard]] std::chrono::nanoseconds time_for_polled() noexcept;
   bool look_around(std::chrono::nanoseconds until) noexcept;
 
   std::vector<Poller*> pollers_;
+  std::vector<Poller*> polled_;  ///< those of them that are
   std::chrono::nanoseconds poll_max_{0};
   std::chrono::nanoseconds poll_idle_{0};
   static constexpr std::uint64_t kUnknown = UINT64_MAX;
-  std::uint64_t polled_work_ = kUnknown;  ///< of those that are polled, when last looked at
+  std::uint64_t polled_work_ = kUnknown;                  ///< of polled_, when last looked at
   std::chrono::steady_clock::time_point polled_since_{};  ///< when it had changed
   std::array<int, 2> poll_credit_{};                      ///< without and with work under way
   std::size_t poll_kind_ = 0;  ///< which of them the last idle time belongs to

@@ -19,7 +19,7 @@ struct BlkImages {
 /// One repeat of one cell on an open image.
 using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;
 
-/// Runs every cell of `sweep`, the repeats of each compared set interleaved (A B C A B C ...).
+/// Runs every cell of `sweep`, the repeats of each compared set interleaved.
 /// Cells that cannot be run, or fail, are listed in the report with the reason. Errors: the images
 /// cannot be made; EINTR where `measure` says so, which ends the sweep.
 Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,

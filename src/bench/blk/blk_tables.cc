@@ -121,10 +121,10 @@ Table bellhop_table(const View& view, Vmm vmm) {
       cells.insert(cells.end(), {throughput(poll), gain(sync, poll), spread(poll), efficiency(poll),
                                  efficiency_ratio(poll, sync)});
     }
-    const Patch2010Blk* mail = find_patch_2010(row.workload, row.threads);
-    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->unmodified) : kNone);
-    cells.push_back(mail != nullptr ? fmt::format("{:.1f}", mail->patched) : kNone);
-    cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
+    const Patch2010Blk* patch = find_patch_2010(row.workload, row.threads);
+    cells.push_back(patch != nullptr ? fmt::format("{:.1f}", patch->unmodified) : kNone);
+    cells.push_back(patch != nullptr ? fmt::format("{:.1f}", patch->patched) : kNone);
+    cells.push_back(patch != nullptr ? gain(patch->unmodified, patch->patched) : kNone);
     table.rows.push_back(std::move(cells));
   }
   return table;

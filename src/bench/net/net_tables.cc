@@ -171,14 +171,14 @@ Table stream_table(const View& view, Vmm vmm) {
     }
     cells.push_back(efficiency_ratio(event, sync));
     if (own) {
-      const Patch2010Net* mail = find_patch_2010(row.direction, row.message_bytes);
-      const auto figure = [mail](double Patch2010Net::*member) {
-        return mail != nullptr ? fmt::format("{:.0f}", mail->*member) : kNone;
+      const Patch2010Net* patch = find_patch_2010(row.direction, row.message_bytes);
+      const auto figure = [patch](double Patch2010Net::*member) {
+        return patch != nullptr ? fmt::format("{:.0f}", patch->*member) : kNone;
       };
       cells.push_back(figure(&Patch2010Net::unmodified));
       cells.push_back(figure(&Patch2010Net::patched));
       cells.push_back(figure(&Patch2010Net::vhost));
-      cells.push_back(mail != nullptr ? gain(mail->unmodified, mail->patched) : kNone);
+      cells.push_back(patch != nullptr ? gain(patch->unmodified, patch->patched) : kNone);
     }
     if (ratios) add_ratios(cells, view, row, vmm);
     table.rows.push_back(std::move(cells));

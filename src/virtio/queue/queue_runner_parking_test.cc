@@ -15,12 +15,7 @@ using testing::QueueRunnerTest;
 
 TEST_P(QueueRunnerTest, AHandlerThatParksIsLeftAloneUntilItIsWoken) {
   ParkingHandler parker(*runner);
-  runner->set_handler(&parker);
-  start();
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
-  (void)driver.offer();
-  ring();
-  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
+  park_with_ten(parker);
   ring();
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(parker.drains, 1U) << "the loop does not spin on a ring that has chains";
@@ -44,12 +39,7 @@ TEST_P(QueueRunnerTest, AHandlerThatParksIsLeftAloneUntilItIsWoken) {
 
 TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
   ParkingHandler parker(*runner);
-  runner->set_handler(&parker);
-  start();
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
-  (void)driver.offer();
-  ring();
-  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
+  park_with_ten(parker);
   for (int i = 0; i < 1000; ++i) {
     const auto ring = runner->stop();
     ASSERT_TRUE(ring.has_value());
@@ -67,12 +57,7 @@ TEST_P(QueueRunnerTest, AQueueThatParksStopsAndStarts) {
 TEST_P(QueueRunnerTest, ANewRunnerAsksForKicksBeforeItSleeps) {
   if (GetParam().notify == NotifyMode::kSync) return;  // a vCPU thread does not look by itself
   ParkingHandler parker(*runner);
-  runner->set_handler(&parker);
-  start();
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
-  (void)driver.offer();
-  ring();
-  EXPECT_TRUE(eventually([&] { return parker.drains != 0; }));
+  park_with_ten(parker);
   const auto state = runner->stop();
   ASSERT_TRUE(state.has_value());
   make_runner();
