@@ -18,7 +18,6 @@ namespace bellhop {
 namespace {
 
 using testing::EventLoopTest;
-using testing::FunctionTask;
 using testing::Recorder;
 using namespace std::chrono_literals;
 
