@@ -27,6 +27,8 @@ class Case:
     status  the exit statuses of the machines, in their order
     check   check(run) asserts what else must hold, and may return a note; run is a Run
     limit   seconds for all of it, on a busy host
+    tries   how often it is tried where the guest ends by a triple fault or stands still; for those
+            whose guest is known to end so under the emulation, whichever VMM runs it
     short   one of the group that scripts/test.sh runs
     needs   an option that bellhop must have; without it the case is left out, and that is said
     beside  programs built beside bellhop that it runs; left out without them, as above
@@ -42,6 +44,7 @@ class Case:
     status: typing.Sequence[int] = (RESET,)
     check: typing.Callable | None = None
     limit: int = 240
+    tries: int = 1
     short: bool = False
     needs: str = ""
     beside: typing.Sequence[str] = ()
@@ -88,6 +91,11 @@ class Run:
         assert figures["kicks"] > 0, f"{name}: no kick at all"
         assert figures["kicks_by_exit"] == 0, (
             f"{name}: {figures['kicks_by_exit']} of {figures['kicks']} kicks came as exits")
+
+
+def triple_fault(case, lines):
+    """Whether a guest ended by one that was to end otherwise."""
+    return TRIPLE_FAULT in Run(lines).statuses and TRIPLE_FAULT not in case.status
 
 
 def judge(case, lines):

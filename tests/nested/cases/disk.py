@@ -34,7 +34,9 @@ def combination(transport, notify, aio, cache, queues):
         "disk a.img\n"
         f"machine randwrite,fs --cpus {queues} --transport {transport} --disk "
         f"path=a.img,notify={notify},aio={aio},cache={cache},queues={queues}",
-        [r"job randwrite ok", r"job fs ok"], check=check, limit=300)
+        [r"job randwrite ok", r"job fs ok"], check=check, limit=300,
+        # One in four or five of such guests ends early here, under QEMU as well: docs/testing.md.
+        tries=4 if (notify, queues) == ("sync", 2) else 1)
 
 
 CASES = [
