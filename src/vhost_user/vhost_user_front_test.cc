@@ -481,6 +481,11 @@ TEST_F(VhostUserFrontTest, AnEndIsToldToEveryRingThatIsServed) {
   EXPECT_EQ(faults[0].consume(), 1U);
   EXPECT_EQ(faults[1].consume(), 0U) << "not served";
   EXPECT_EQ(front->served(), 0U);
+  // Who looks at it again is told nothing new.
+  ASSERT_TRUE(front->watch(*thread));
+  for (int i = 0; i < 3; ++i) thread->run_sync([] {});
+  EXPECT_EQ(front->losses(), 1U);
+  EXPECT_EQ(faults[0].consume(), 0U);
   // The rest of that life goes on without a back end.
   set_used_index(0, 5);
   EXPECT_EQ(front->ring(0).stop(), 5U);
