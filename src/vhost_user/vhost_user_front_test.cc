@@ -115,6 +115,7 @@ class VhostUserFrontTest : public ::testing::Test {
   }
   static std::vector<Request> requests(const std::vector<Seen>& all) {
     std::vector<Request> list;
+    list.reserve(all.size());
     for (const Seen& one : all) list.push_back(one.request);
     return list;
   }
@@ -125,7 +126,7 @@ class VhostUserFrontTest : public ::testing::Test {
     });
   }
   /// Message `which` is answered by `bytes`, as they are; with an empty answer by nothing.
-  void answer(Request which, std::vector<std::byte> bytes, bool hang_up = false) {
+  void answer(Request which, const std::vector<std::byte>& bytes, bool hang_up = false) {
     back_end.set_hook([=](const Message& message, Channel& channel) {
       if (message.request() != which) return false;
       (void)::send(channel.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
