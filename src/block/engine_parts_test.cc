@@ -147,6 +147,26 @@ TEST_F(EnginePartsTest, WhatTheKernelHasNoRoomForIsDoneByAWorker) {
   }
 }
 
+// More than it has asked the kernel for may be refused, and makes room where requests are kept.
+TEST_F(EnginePartsTest, NativeHasNoMoreUnderWayThanItsDepth) {
+  const auto backend = open_raw_file(source(Aio::kNative));
+  if (!backend) GTEST_SKIP() << backend.error().message;
+  for (const unsigned depth : {1U, 2U, 5U}) {
+    QueueFixture fixture(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, depth);
+    const Pages memory(std::size_t{4096} * 10);
+    std::vector<TestIo> ios(10);
+    for (std::size_t i = 0; i < ios.size(); ++i) {
+      // No neighbours, which would go as one.
+      ios[i].set(BlockOp::kRead, 8192 * i, {memory.span(4096 * i, 4096)});
+      fixture.queue().enqueue(ios[i]);
+    }
+    fixture.queue().submit();
+    ASSERT_TRUE(fixture.run_until(
+        [&] { return std::ranges::all_of(ios, [](const TestIo& io) { return io.finished; }); }));
+    EXPECT_GE(fixture.queue().system_calls(), ios.size() / depth) << depth;
+  }
+}
+
 // A file system without holes: what a discard asks for is a hint, zeroes are not.
 TEST_F(EnginePartsTest, AFileWithoutHolesKeepsItsDataOrIsWrittenOver) {
   with_refused_call(SYS_fallocate, EOPNOTSUPP, [&] {

@@ -312,8 +312,6 @@ TEST_P(RawFileTest, SignalsDisturbNoRequest) {
   ASSERT_EQ(::sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
-// The machine goes on with the file that it opened, and keeps its lock; the new file of that name
-// is none of its business.
 // One request at a time, each done by another thread of the kernel's: it ends while we switch its
 // signal off, look at the completions, switch it on again and look once more. One that ends
 // unheard waits for ever. On a busy machine fewer end at that very moment; none may be lost.
@@ -332,6 +330,8 @@ TEST_P(RawFileTest, NoCompletionGoesUnheard) {
   }
 }
 
+// The machine goes on with the file that it opened, and keeps its lock; the new file of that name
+// is none of its business.
 TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
   const Pages memory(8192);
   std::ranges::fill(memory.bytes(), std::byte{0xa1});

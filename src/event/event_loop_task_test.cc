@@ -158,9 +158,12 @@ TEST_P(EventLoopTest, ATimerMayStartItselfAgain) {
 
 TEST_P(EventLoopTest, RunOnceReturnsAfterItsTimeout) {
   const auto begin = std::chrono::steady_clock::now();
-  loop->run_once(5ms);
-  loop->run_once(5ms);  // the first one may end early, as it sets things up
-  EXPECT_GE(std::chrono::steady_clock::now() - begin, 5ms);
+  // Some end early: the first sets things up, and what the kernel still does for the ring of
+  // another loop of this thread interrupts a sleep. One that does not sleep makes thousands of
+  // rounds.
+  int rounds = 0;
+  for (; std::chrono::steady_clock::now() - begin < 5ms; ++rounds) loop->run_once(5ms);
+  EXPECT_LT(rounds, 100);
 }
 
 }  // namespace

@@ -19,10 +19,16 @@ using Reason = VcpuExit::Reason;
 
 constexpr std::uint16_t kPort = 0x80;
 
-/// Counts what the guest writes.
+/// Counts what the guest writes; on demand a write lasts.
 struct CountingPort final : BusDevice {
   void read(std::uint64_t, std::span<std::byte>) noexcept override {}
-  void write(std::uint64_t, std::span<const std::byte>) noexcept override { ++writes; }
+  void write(std::uint64_t, std::span<const std::byte>) noexcept override {
+    ++begun;
+    while (hold) std::this_thread::yield();
+    ++writes;
+  }
+  std::atomic<bool> hold{false};
+  std::atomic<unsigned> begun{0};
   std::atomic<unsigned> writes{0};
 };
 
@@ -77,6 +83,24 @@ TEST_F(VcpuThreadTest, WhoHasWaitedFindsItStandingStill) {
     std::this_thread::sleep_for(std::chrono::microseconds(100));
     ASSERT_EQ(port.writes, then) << "round " << round;
   }
+}
+
+// It has stood still before, which is no answer to who asks now.
+TEST_F(VcpuThreadTest, APauseWaitsForTheAccessThatIsUnderWay) {
+  port.hold = true;
+  write_port();
+  thread->resume();
+  ASSERT_TRUE(eventually([&] { return port.begun == 1; }));
+  thread->request_pause();
+  std::atomic<bool> stands_still{false};
+  std::thread waiter([&] {
+    thread->wait_paused();
+    stands_still = true;
+  });
+  EXPECT_FALSE(eventually([&] { return stands_still.load(); }, std::chrono::milliseconds(20)));
+  port.hold = false;
+  waiter.join();
+  EXPECT_EQ(port.writes, 1U);
 }
 
 // Back to back: two who ask for a pause, and a kick from elsewhere, while it comes to a stop.

@@ -104,6 +104,15 @@ TEST_F(StreamPairTest, CutsTheStreamIntoFrames) {
   EXPECT_EQ(receive(), "next");
 }
 
+TEST_F(StreamPairTest, AFrameThatHasOnlyBegunIsWaitedFor) {
+  const std::string all = wire("one, of some length");
+  for (std::size_t there = 0; there < all.size(); ++there) {
+    ASSERT_EQ(receive(), kNone) << there;
+    put(all.substr(there, 1));
+  }
+  EXPECT_EQ(receive(), "one, of some length");
+}
+
 TEST_F(StreamPairTest, FramesComeInPieces) {
   const std::string all = wire("one") + wire(frame(3000, 1)) + wire("x");
   std::string got;

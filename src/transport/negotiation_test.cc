@@ -407,6 +407,37 @@ TEST_P(NegotiationTest, PausesAndResumesWithNothingLost) {
   EXPECT_TRUE(fixture_.echoes(1, 5));
 }
 
+// The vCPU stood still between its offer and its kick, which may have been for nobody.
+TEST_P(NegotiationTest, WhatWasOfferedDuringAPauseIsServedWithoutAKick) {
+  ASSERT_TRUE(fixture_.bring_up());
+  for (int round = 0; round < 10; ++round) {
+    fixture_.life->pause();
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      fixture_.add(queue, static_cast<std::uint8_t>(round));
+      static_cast<void>(fixture_.rings[queue].offer());
+    }
+    fixture_.life->resume();
+    for (std::uint16_t queue = 0; queue < TransportFixture::kQueues; ++queue) {
+      ASSERT_TRUE(fixture_.reap(queue)) << "queue " << queue << ", round " << round;
+      EXPECT_EQ(fixture_.answer(queue), round);
+    }
+  }
+}
+
+// The doorbell rang when nobody looked at it any more, and there is another driver now.
+TEST_P(NegotiationTest, AResetForgetsAKickThatNobodyHasHeard) {
+  ASSERT_TRUE(fixture_.bring_up());
+  fixture_.life->pause();
+  const auto kicks = [&] { return fixture_.life->counters(0).kicks.get(); };
+  const std::uint64_t before = kicks();
+  fixture_.life->doorbell(0).signal();
+  ASSERT_TRUE(fixture_.bring_up());
+  fixture_.driver->kick(0);
+  EXPECT_TRUE(eventually([&] { return kicks() != before; }));
+  fixture_.settle();
+  EXPECT_EQ(kicks(), before + 1);
+}
+
 // Ring faults stop the device, and only until the reset (rows 1 and 3, seen from the registers).
 TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(fixture_.bring_up());

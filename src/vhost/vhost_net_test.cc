@@ -156,6 +156,15 @@ TEST_F(VhostNetTest, WhatWasOfferedWithoutALinkIsServedWithIt) {
   EXPECT_EQ(net->ring(1).stop(), 1U);
 }
 
+// The kernel offers more than rings and frames need: a log of pages, headers of its own making.
+TEST_F(VhostNetTest, TheKernelIsGivenNoFeatureOfOthers) {
+  const auto net = must(create());
+  must(net->begin(kAll));
+  EXPECT_EQ(kernel.acked_features(), kRingFeatures | feature_mask(kNetFeatureMrgRxbuf));
+  must(net->begin(feature_mask(kFeatureVersion1)));
+  EXPECT_EQ(kernel.acked_features(), feature_mask(kFeatureVersion1));
+}
+
 TEST_F(VhostNetTest, GoesOnWhereItWas) {
   const auto net = must(create());
   must(net->begin(kAll));
@@ -193,9 +202,15 @@ TEST_F(VhostNetTest, LinkAndPairsDecideWhatIsServed) {
   EXPECT_EQ(net->served(), 0U);
   must(net->use_pairs(1));
   EXPECT_EQ(kernel.serving(), 2U);
+  must(net->use_pairs(0));
   (void)net->ring(0).stop();
   (void)net->ring(1).stop();
   EXPECT_EQ(kernel.serving(), 0U);
+  // The next driver has one pair until it asks for more, whatever the last one had.
+  must(net->begin(kAll));
+  must(net->ring(0).start(handed(0)));
+  EXPECT_EQ(kernel.serving(), 1U);
+  (void)net->ring(0).stop();
   EXPECT_EQ(kernel.wrong_calls(), 0U);
 }
 

@@ -115,6 +115,7 @@ class VhostUserFrontTest : public ::testing::Test {
   }
   static std::vector<Request> requests(const std::vector<Seen>& all) {
     std::vector<Request> list;
+    list.reserve(all.size());
     for (const Seen& one : all) list.push_back(one.request);
     return list;
   }
@@ -125,7 +126,7 @@ class VhostUserFrontTest : public ::testing::Test {
     });
   }
   /// Message `which` is answered by `bytes`, as they are; with an empty answer by nothing.
-  void answer(Request which, std::vector<std::byte> bytes, bool hang_up = false) {
+  void answer(Request which, const std::vector<std::byte>& bytes, bool hang_up = false) {
     back_end.set_hook([=](const Message& message, Channel& channel) {
       if (message.request() != which) return false;
       (void)::send(channel.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -481,6 +482,11 @@ TEST_F(VhostUserFrontTest, AnEndIsToldToEveryRingThatIsServed) {
   EXPECT_EQ(faults[0].consume(), 1U);
   EXPECT_EQ(faults[1].consume(), 0U) << "not served";
   EXPECT_EQ(front->served(), 0U);
+  // Who looks at it again is told nothing new.
+  ASSERT_TRUE(front->watch(*thread));
+  for (int i = 0; i < 3; ++i) thread->run_sync([] {});
+  EXPECT_EQ(front->losses(), 1U);
+  EXPECT_EQ(faults[0].consume(), 0U);
   // The rest of that life goes on without a back end.
   set_used_index(0, 5);
   EXPECT_EQ(front->ring(0).stop(), 5U);

@@ -205,11 +205,37 @@ TEST_P(VsockDeviceTest, Row30PacketsThatBelongNowhere) {
   fixture.send(head);
   fixture.send_op(kVsockOpRst, 1, 80);
   EXPECT_TRUE(fixture.quiet());
-  // Data after its end.
-  const UniqueFd ended = fixture.connect_to_host(listener, 1, 81);
-  fixture.send_op(kVsockOpShutdown, 1, 81, kVsockShutdownSend);
-  fixture.send_data(1, 81, "more");
-  EXPECT_EQ(fixture.receive().header.op, kVsockOpRst);
+  EXPECT_TRUE(fixture.works());
+}
+
+// Whether the host's program has what was sent before, or some of it is kept for it.
+TEST_P(VsockDeviceTest, Row30DataAfterItsEnd) {
+  start();
+  const UniqueFd listener = fixture.listen_on(1);
+  std::uint64_t faults = 0;
+  for (const bool keeps : {false, true}) {
+    SCOPED_TRACE(keeps);
+    const UniqueFd ended = fixture.connect_to_host(listener, 1, 81);
+    const std::string part = VsockFixture::pattern(8192);
+    std::uint32_t sent = 0;
+    std::uint32_t forwarded = 0;
+    while (keeps && sent == forwarded) {
+      ASSERT_LT(sent, 8U << 20) << "nothing is kept";
+      fixture.send_data(1, 81, part);
+      sent += static_cast<std::uint32_t>(part.size());
+      fixture.send_op(kVsockOpCreditRequest, 1, 81);
+      fixture.settle();
+      while (const auto used = fixture.driver(0).reap()) {
+        forwarded = fixture.packet_of(*used).header.fwd_cnt;
+        fixture.give_buffers(1);
+      }
+    }
+    fixture.send_op(kVsockOpShutdown, 1, 81, kVsockShutdownSend);
+    fixture.send_data(1, 81, "more");
+    fixture.settle();
+    ASSERT_EQ(fixture.vsock->counters().guest_faults.get(), ++faults);
+    EXPECT_EQ(fixture.receive().header.op, kVsockOpRst);
+  }
   EXPECT_TRUE(fixture.works());
 }
 

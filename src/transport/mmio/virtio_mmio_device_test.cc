@@ -84,6 +84,27 @@ TEST_P(VirtioMmioDeviceTest, OneQueueCanBeTakenBack) {
   EXPECT_TRUE(fixture_.works_after_reset());
 }
 
+// What boots next finds the selectors as after power-on.
+TEST_P(VirtioMmioDeviceTest, AMachineResetTakesBackTheSelectors) {
+  ASSERT_TRUE(fixture_.bring_up());
+  mmio_.set_reg(kMmioDeviceFeaturesSel, 0);
+  const std::uint32_t low = mmio_.reg(kMmioDeviceFeatures);
+  mmio_.set_reg(kMmioDeviceFeaturesSel, 1);
+  EXPECT_NE(mmio_.reg(kMmioDeviceFeatures), low);
+  mmio_.set_reg(kMmioQueueSel, TransportFixture::kQueues);
+  EXPECT_EQ(mmio_.reg(kMmioQueueSizeMax), 0U);
+  fixture_.mmio_device->reset();
+  EXPECT_EQ(mmio_.reg(kMmioDeviceFeatures), low);
+  EXPECT_EQ(mmio_.reg(kMmioQueueSizeMax), fixture_.life->queue_max_size());
+  // Of the driver's features what was written is seen, by the register that was not selected.
+  mmio_.set_reg(kMmioDriverFeaturesSel, 1);
+  fixture_.mmio_device->reset();
+  mmio_.set_status(kStatusAcknowledge | kStatusDriver);
+  mmio_.set_reg(kMmioDriverFeatures, testing::EchoDevice::kFeature);
+  EXPECT_EQ(fixture_.negotiation->driver_features(0), testing::EchoDevice::kFeature);
+  EXPECT_TRUE(fixture_.works_after_reset());
+}
+
 // A queue that was taken back stays so when the machine pauses.
 TEST_P(VirtioMmioDeviceTest, AQueueTakenBackStaysBackAfterAPause) {
   ASSERT_TRUE(fixture_.bring_up());

@@ -10,6 +10,7 @@ namespace bellhop {
 namespace {
 
 using testing::eventually;
+using testing::must;
 using testing::ParkingHandler;
 using testing::QueueRunnerTest;
 
@@ -67,6 +68,29 @@ TEST_P(QueueRunnerTest, ANewRunnerAsksForKicksBeforeItSleeps) {
     ASSERT_TRUE(driver.add({{kData, 8, true}}));
     if (driver.offer()) ring();
     EXPECT_TRUE(eventually([&] { return handler->drained == more; })) << "a kick was lost";
+  }
+}
+
+// There is nothing to do that would bring it to look at the ring.
+TEST_P(QueueRunnerTest, ANewRunnerOfAnEmptyRingAsksForKicksBeforeItSleeps) {
+  if (GetParam().notify == NotifyMode::kSync) return;
+  SplitRing before =
+      must(SplitRing::activate(memory, driver.config(), features, runner->counters()));
+  before.suppress_kicks();
+  DescriptorChain chain;
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    (void)driver.offer();
+    ASSERT_EQ(before.pop(chain), Pop::kChain);
+    before.complete(chain, 1);
+    (void)before.publish();
+    ASSERT_TRUE(driver.reap());
+  }
+  start(before.state());
+  for (std::uint64_t more = 1; more < 10; ++more) {
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    if (driver.offer()) ring();
+    ASSERT_TRUE(eventually([&] { return handler->drained == more; })) << "a kick was lost";
   }
 }
 
