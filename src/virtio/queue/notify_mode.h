@@ -9,6 +9,7 @@ enum class NotifyMode : std::uint8_t {
   kSync,       ///< as an exit: the vCPU thread drains the queue before the guest goes on
   kIoEventFd,  ///< KVM signals an eventfd, the I/O thread drains
   kPoll,       ///< the same, and the I/O thread looks at the ring as long as there is traffic
+  kAdaptive,   ///< of a device: for each queue the best of these, by measurement, while it runs
 };
 
 /// As the option notify= takes it.
@@ -20,6 +21,8 @@ constexpr const char* to_string(NotifyMode mode) noexcept {
       return "ioeventfd";
     case NotifyMode::kPoll:
       return "poll";
+    case NotifyMode::kAdaptive:
+      return "adaptive";
   }
   return "";
 }

@@ -1,0 +1,218 @@
+#include "virtio/queue/notify_choice.h"
+
+#include <algorithm>
+
+namespace bellhop {
+
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::nanoseconds;
+
+constexpr std::array kAllModes = {NotifyMode::kSync, NotifyMode::kIoEventFd, NotifyMode::kPoll};
+
+constexpr nanoseconds kTrialSlot = 25ms;
+constexpr nanoseconds kHoldSlot = 100ms;
+constexpr nanoseconds kIdleSlot = 50ms;
+/// A slot of a trial with fewer requests goes on, up to this.
+constexpr std::uint64_t kEnough = 64;
+constexpr nanoseconds kLongestSlot = 200ms;
+
+constexpr double kBusy = 500;  // requests a second: with fewer there is nothing to be had
+constexpr nanoseconds kFirstDwell = 1s;
+constexpr nanoseconds kLongestDwell = 30s;
+constexpr unsigned kMostRounds = 3;
+
+/// What must lie between two modes before one of them is the better one.
+constexpr double kMargin = 1.05;
+constexpr double kMarginOfSecond = 1.10;
+/// So far apart that their spread does not matter.
+constexpr double kClearly = 1.25;
+/// A mode that is so much behind is left out of the next trials.
+constexpr double kFarBehind = 2;
+constexpr unsigned kTrialsWithout = 3;
+/// Another workload.
+constexpr double kOtherRate = 1.6;
+constexpr unsigned kSlotsOff = 2;
+
+double per_second(std::uint64_t count, nanoseconds time) noexcept {
+  return static_cast<double>(count) * 1e9 /
+         static_cast<double>(std::max<nanoseconds::rep>(time.count(), 1));
+}
+
+constexpr Optimize other_of(Optimize optimize) noexcept {
+  return optimize == Optimize::kThroughput ? Optimize::kEfficiency : Optimize::kThroughput;
+}
+
+}  // namespace
+
+nanoseconds NotifyChoice::slot() const noexcept {
+  if (phase_ == Phase::kTrial) return kTrialSlot;
+  return phase_ == Phase::kIdle ? kIdleSlot : std::min(kHoldSlot, dwell_);
+}
+
+double NotifyChoice::value(std::uint64_t requests, nanoseconds wall, nanoseconds cpu,
+                           Optimize optimize) const noexcept {
+  return per_second(requests, optimize == Optimize::kThroughput ? wall : cpu);
+}
+
+NotifyMode NotifyChoice::take(const NotifySample& sample, bool may_try) noexcept {
+  if (phase_ == Phase::kTrial) {
+    add_slot(sample);
+    return mode_;
+  }
+  const bool busy = per_second(sample.requests, sample.wall) >= kBusy;
+  if (!busy) {
+    phase_ = Phase::kIdle;
+    return mode_;
+  }
+  if (phase_ == Phase::kIdle) {
+    // What was found before the pause is taken for true until the next trial is due.
+    phase_ = Phase::kHold;
+    rate_ = 0;
+    off_ = 0;
+  }
+  held_ += sample.wall;
+  const bool changed = rate_has_changed(sample);
+  if (changed) {
+    dwell_ = 0ns;
+    for (Arm& one : arms_) one.left_out = 0;
+  }
+  if (may_try && held_ >= dwell_) begin_trial();
+  return mode_;
+}
+
+NotifyMode NotifyChoice::refused(NotifyMode mode) noexcept {
+  mode_ = mode;
+  if (phase_ == Phase::kTrial) {
+    // The rest of the trial would measure the wrong way.
+    hold(mode);
+    dwell_ = kFirstDwell;
+  }
+  return mode_;
+}
+
+bool NotifyChoice::rate_has_changed(const NotifySample& sample) noexcept {
+  const double now = per_second(sample.requests, sample.wall);
+  if (rate_ == 0) rate_ = now;
+  const bool off = now > rate_ * kOtherRate || now * kOtherRate < rate_;
+  off_ = off ? off_ + 1 : 0;
+  if (off_ < kSlotsOff) return false;
+  off_ = 0;
+  rate_ = now;
+  return true;
+}
+
+// ---- a trial ----
+
+void NotifyChoice::begin_trial() noexcept {
+  phase_ = Phase::kTrial;
+  rounds_ = 0;
+  for (Arm& one : arms_) one = {.left_out = one.left_out};
+  plan_round();
+}
+
+/// There and back, beginning with what holds: no change is needed for that one, nor between the
+/// slots in the middle.
+void NotifyChoice::plan_round() noexcept {
+  at_ = 0;
+  planned_ = 0;
+  plan_[planned_++] = best_;
+  for (const NotifyMode mode : kAllModes) {
+    if (mode == best_) continue;
+    if (arm(mode).left_out > 0) {
+      if (rounds_ == 0) --arm(mode).left_out;
+      continue;
+    }
+    // From the second round on only what could still win.
+    if (rounds_ > 0 && (arm(mode).slots == 0 || !better(arm(mode), arm(best_)))) continue;
+    plan_[planned_++] = mode;
+  }
+  for (std::size_t i = planned_; i > 0; --i) plan_[planned_++] = plan_[i - 1];
+  pending_ = {};
+  mode_ = plan_[0];
+}
+
+void NotifyChoice::add_slot(const NotifySample& sample) noexcept {
+  pending_.requests += sample.requests;
+  pending_.wall += sample.wall;
+  pending_.cpu += sample.cpu;
+  if (pending_.requests < kEnough && pending_.wall < kLongestSlot) return;
+  Arm& one = arm(mode_);
+  const double worth = value(pending_.requests, pending_.wall, pending_.cpu, optimize_);
+  one.least = one.slots == 0 ? worth : std::min(one.least, worth);
+  one.most = one.slots == 0 ? worth : std::max(one.most, worth);
+  one.requests += pending_.requests;
+  one.wall += pending_.wall;
+  one.cpu += pending_.cpu;
+  ++one.slots;
+  const bool stopped = pending_.requests == 0;
+  pending_ = {};
+  if (stopped) {
+    // The guest has nothing more to do; what was measured says nothing.
+    hold(best_);
+    phase_ = Phase::kIdle;
+    dwell_ = 0ns;
+  } else if (++at_ < planned_) {
+    mode_ = plan_[at_];
+  } else {
+    end_round();
+  }
+}
+
+/// By the objective; where that leaves the two equal, by the other one.
+bool NotifyChoice::better(const Arm& one, const Arm& other) const noexcept {
+  const double first = value(one, optimize_);
+  const double second = value(other, optimize_);
+  if (first > second * kMargin) return true;
+  if (first * kMargin < second) return false;
+  const Optimize tie = other_of(optimize_);
+  return value(one, tie) > value(other, tie) * kMarginOfSecond;
+}
+
+/// Whether the slots of two leave no doubt which is better.
+bool NotifyChoice::apart(const Arm& one, const Arm& other) const noexcept {
+  const double first = value(one, optimize_);
+  const double second = value(other, optimize_);
+  return first > second * kClearly || second > first * kClearly || one.least > other.most ||
+         other.least > one.most;
+}
+
+void NotifyChoice::end_round() noexcept {
+  ++rounds_;
+  NotifyMode winner = best_;
+  bool sure = true;
+  for (const NotifyMode mode : kAllModes) {
+    if (mode == winner || arm(mode).slots == 0) continue;
+    if (!better(arm(mode), arm(winner))) continue;
+    sure = apart(arm(mode), arm(winner));
+    winner = mode;
+  }
+  if (!sure && rounds_ < kMostRounds) {
+    plan_round();
+    return;
+  }
+  for (const NotifyMode mode : kAllModes) {
+    Arm& one = arm(mode);
+    if (one.slots != 0 && value(one, optimize_) * kFarBehind < value(arm(winner), optimize_)) {
+      one.left_out = kTrialsWithout;
+    }
+  }
+  const bool by_little = value(arm(winner), optimize_) < value(arm(best_), optimize_) * kClearly;
+  const nanoseconds before = std::max(dwell_, kFirstDwell);
+  hold(winner);
+  // Between two that are much the same it does not matter which; the next trial has time.
+  if (by_little) dwell_ = std::max(dwell_, before);
+}
+
+void NotifyChoice::hold(NotifyMode mode) noexcept {
+  const bool again = mode == best_ && dwell_ > 0ns;
+  phase_ = Phase::kHold;
+  mode_ = best_ = mode;
+  held_ = 0ns;
+  dwell_ = again ? std::min(2 * dwell_, kLongestDwell) : kFirstDwell;
+  rate_ = 0;
+  off_ = 0;
+}
+
+}  // namespace bellhop

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "virtio/queue/notify_mode.h"
+
+namespace bellhop {
+
+/// What the user wants most of the host.
+enum class Optimize : std::uint8_t {
+  kThroughput,  ///< requests a second; between equals, requests for each CPU second
+  kEfficiency,  ///< requests for each CPU second; between equals, requests a second
+};
+
+/// What a queue did in a slot of time.
+struct NotifySample {
+  std::uint64_t requests = 0;
+  std::chrono::nanoseconds wall{0};
+  std::chrono::nanoseconds cpu{0};  ///< of the whole process: vCPUs, I/O threads, workers
+};
+
+/// Which way of notification one queue is to have: chosen among sync, ioeventfd and poll by trying
+/// them. What a way costs depends on what the guest does meanwhile, where the threads run and who
+/// else wants the CPUs, so there is no model here, only measured slots.
+///
+/// A trial gives each way two slots, in an order that reads the same from both ends, so that a
+/// drift hits all alike; if the best two lie too close together for their spread, it goes on. Its
+/// winner is held for a second, and for twice as long each time that a trial finds it best again.
+/// A rate that changes by half is a new workload: a trial at once. A queue with little to do is
+/// left as it is.
+///
+/// A value of one thread. It knows no clock: its user measures slots of slot(), the first of each
+/// mode after a pause of kSettle, and hands them to take().
+class NotifyChoice {
+ public:
+  static constexpr std::chrono::milliseconds kSettle{5};
+
+  NotifyChoice(Optimize optimize, NotifyMode first) noexcept
+      : optimize_(optimize), mode_(first), best_(first) {}
+
+  /// How the queue is to be notified now.
+  [[nodiscard]] NotifyMode mode() const noexcept { return mode_; }
+  /// How long the next sample is to be.
+  [[nodiscard]] std::chrono::nanoseconds slot() const noexcept;
+  /// Whether a trial is under way.
+  [[nodiscard]] bool trying() const noexcept { return phase_ == Phase::kTrial; }
+
+  /// What came of a slot in mode(). Returns the mode of the next one. Without `may_try` no trial
+  /// begins: another queue has one, which would measure ours.
+  NotifyMode take(const NotifySample& sample, bool may_try) noexcept;
+  /// The mode that take() returned cannot be had now; the queue is still in `mode`.
+  NotifyMode refused(NotifyMode mode) noexcept;
+
+ private:
+  enum class Phase : std::uint8_t { kIdle, kTrial, kHold };
+  static constexpr std::size_t kModes = 3;
+  static constexpr std::size_t kSlots = 2 * kModes;
+
+  /// All slots of one mode in the present trial.
+  struct Arm {
+    std::uint64_t requests = 0;
+    std::chrono::nanoseconds wall{0};
+    std::chrono::nanoseconds cpu{0};
+    double least = 0;  ///< of the slots, by the objective
+    double most = 0;
+    unsigned slots = 0;
+    unsigned left_out = 0;  ///< trials without it, since it was far behind
+  };
+
+  [[nodiscard]] double value(std::uint64_t requests, std::chrono::nanoseconds wall,
+                             std::chrono::nanoseconds cpu, Optimize optimize) const noexcept;
+  [[nodiscard]] double value(const Arm& arm, Optimize optimize) const noexcept {
+    return value(arm.requests, arm.wall, arm.cpu, optimize);
+  }
+  [[nodiscard]] Arm& arm(NotifyMode mode) noexcept { return arms_[static_cast<std::size_t>(mode)]; }
+  [[nodiscard]] bool better(const Arm& one, const Arm& other) const noexcept;
+  [[nodiscard]] bool apart(const Arm& one, const Arm& other) const noexcept;
+  void begin_trial() noexcept;
+  void plan_round() noexcept;
+  void add_slot(const NotifySample& sample) noexcept;
+  void end_round() noexcept;
+  void hold(NotifyMode mode) noexcept;
+  [[nodiscard]] bool rate_has_changed(const NotifySample& sample) noexcept;
+
+  Optimize optimize_;
+  Phase phase_ = Phase::kIdle;
+  NotifyMode mode_;
+  NotifyMode best_;
+  std::array<Arm, kModes> arms_{};
+  std::array<NotifyMode, kSlots> plan_{};
+  std::size_t planned_ = 0;
+  std::size_t at_ = 0;
+  unsigned rounds_ = 0;
+  NotifySample pending_;               ///< a slot of the trial that had too few requests so far
+  std::chrono::nanoseconds held_{0};   ///< since the last trial
+  std::chrono::nanoseconds dwell_{0};  ///< how long to hold
+  double rate_ = 0;                    ///< requests a second when the hold began
+  unsigned off_ = 0;                   ///< samples in a row with another rate
+};
+
+}  // namespace bellhop
