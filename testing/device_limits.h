@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "event/io_thread.h"
 #include "testing/limits_driver.h"
+#include "testing/mode_changer.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
@@ -65,8 +67,7 @@ inline void expect_kept(DeviceLimits& limits, LimitsHost& host, const RingSetup&
   SCOPED_TRACE(fmt::format("queues of {}, driver's of {}, {}{}, {}, seed {}", setup.device_size,
                            setup.driver_size,
                            setup.layout == Layout::kDirect ? "direct" : "indirect",
-                           setup.event_idx ? ", event index" : "",
-                           mode == NotifyMode::kSync ? "sync" : "ioeventfd", seed));
+                           setup.event_idx ? ", event index" : "", to_string(mode), seed));
   auto device = must(InProcessDevice::create(
       limits.make(host.memory, setup.device_size),
       {.memory = &host.memory, .threads = {host.thread.get()}, .notify = mode}));
@@ -76,6 +77,8 @@ inline void expect_kept(DeviceLimits& limits, LimitsHost& host, const RingSetup&
     features &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
   if (!setup.event_idx) features &= ~virtio::feature_mask(virtio::kFeatureEventIdx);
   must(device->start(features, driver.queue_configs()));
+  std::optional<ModeChanger> changer;
+  if (mode == NotifyMode::kAdaptive) changer.emplace(device->life());
   ASSERT_NO_FATAL_FAILURE(limits.use(driver));
   ASSERT_NO_FATAL_FAILURE(expect_refusals_are_told(limits, driver));
   if (!limits.answers().empty()) {
@@ -89,8 +92,8 @@ inline void expect_kept(DeviceLimits& limits, LimitsHost& host, const RingSetup&
 }
 
 /// What the device promises, it accepts: for each size that its queues may have, rings of that size
-/// and smaller, direct and indirect chains, both ways of notification. A request that is refused is
-/// told so, where there is a place for it.
+/// and smaller, direct and indirect chains, notified in one way or in changing ones. A request that
+/// is refused is told so, where there is a place for it.
 inline void expect_limits_are_kept(DeviceLimits& limits) {
   LimitsHost host;
   unsigned seed = 1;
@@ -102,7 +105,9 @@ inline void expect_limits_are_kept(DeviceLimits& limits) {
       for (const Layout layout : {Layout::kDirect, Layout::kIndirect}) {
         if (layout == Layout::kIndirect && !limits.knows_indirect()) continue;
         ++seed;
-        const NotifyMode mode = seed % 2 == 0 ? NotifyMode::kIoEventFd : NotifyMode::kSync;
+        const NotifyMode mode = seed % 5 == 0   ? NotifyMode::kAdaptive
+                                : seed % 2 == 0 ? NotifyMode::kIoEventFd
+                                                : NotifyMode::kSync;
         expect_kept(limits, host,
                     {.device_size = size,
                      .driver_size = driver_size,

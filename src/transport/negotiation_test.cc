@@ -495,6 +495,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Setup{TransportFixture::Kind::kPci, NotifyMode::kIoEventFd},
                       Setup{TransportFixture::Kind::kPci, NotifyMode::kSync},
                       Setup{TransportFixture::Kind::kPci, NotifyMode::kPoll},
+                      Setup{TransportFixture::Kind::kPci, NotifyMode::kAdaptive},
                       Setup{TransportFixture::Kind::kMmio, NotifyMode::kIoEventFd},
                       Setup{TransportFixture::Kind::kMmio, NotifyMode::kSync}),
     [](const ::testing::TestParamInfo<Setup>& p) {

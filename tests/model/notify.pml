@@ -11,6 +11,7 @@
  *   SYNC                 kicks are vCPU exits that drain the queue themselves
  *   SYNC, VCPUS          the same, with the exit on one vCPU while the driver runs on another
  *   LIFE                 a doorbell that is armed, then disarmed and followed by SYNC
+ *   CHANGE               a queue that runs on an ioeventfd, is stopped, goes on as SYNC, and back
  *   AWAKE                an I/O thread that may ask for kicks while it is awake
  *   REQUESTS, SPURIOUS    how many requests; how many spurious kicks are allowed
  *   WITHOUT_...          one part of the protocol left out: each must be found wrong
@@ -73,7 +74,7 @@ bool armed = false, sync_mode = false; /* the queue runs, but nobody listens to 
 bool armed = true, sync_mode = false;
 #endif
 
-#if defined(SYNC) || defined(LIFE)
+#if defined(SYNC) || defined(LIFE) || defined(CHANGE)
 #define TWO_DRAINERS
 #endif
 #if defined(TWO_DRAINERS) && !defined(WITHOUT_QUEUE_LOCK)
@@ -83,6 +84,34 @@ bool armed = true, sync_mode = false;
 #else
 #define TAKE_QUEUE_LOCK(p) FENCE(p)
 #define GIVE_QUEUE_LOCK(p) FENCE(p)
+#endif
+
+#ifdef CHANGE
+/* The I/O thread takes the lock only where a vCPU drains, and does one thing at a time: what the
+ * control thread has it do (run_sync) comes between two of its own. */
+bool ring = true; /* there is one, and it is not about to stop */
+bool io_busy;
+#define IO_IDLE (!io_busy)
+#define IO_BEGIN io_busy = true
+#define IO_END atomic { io_busy = false; io_took = false }
+#define TAKE_IO_LOCK \
+  if \
+  :: atomic { sync_mode -> io_took = true } TAKE_QUEUE_LOCK(1) \
+  :: else \
+  fi
+#define GIVE_IO_LOCK \
+  if \
+  :: io_took -> GIVE_QUEUE_LOCK(1) \
+  :: else \
+  fi
+#define RING ring
+#else
+#define IO_IDLE true
+#define IO_BEGIN skip
+#define IO_END skip
+#define TAKE_IO_LOCK TAKE_QUEUE_LOCK(1)
+#define GIVE_IO_LOCK GIVE_QUEUE_LOCK(1)
+#define RING true
 #endif
 
 inline publish(p) {
@@ -204,37 +233,49 @@ bool suppressed = true; /* the I/O thread is awake, and told the driver not to k
 active proctype IoThread() {
   byte old, now, index, round;
   bool again, first, took;
+#ifdef CHANGE
+  bool io_took;
+#endif
 end:
   do
-  :: atomic { watched && event && empty(buffer[1]) -> event = false }
-     TAKE_QUEUE_LOCK(1);
-     serve(1, true);
-     GIVE_QUEUE_LOCK(1)
-  :: atomic { message && empty(buffer[1]) -> message = false }
-     TAKE_QUEUE_LOCK(1);
+  :: atomic { IO_IDLE && watched && event && empty(buffer[1]) -> event = false; IO_BEGIN }
+     TAKE_IO_LOCK;
      if
-     :: sync_mode -> serve_sync(1, false)
-     :: else -> serve(1, false)
+     :: RING -> serve(1, true)
+     :: else
      fi;
-     GIVE_QUEUE_LOCK(1)
-  :: in_host > 0 ->
-     TAKE_QUEUE_LOCK(1);
+     GIVE_IO_LOCK;
+     IO_END
+  :: atomic { IO_IDLE && message && empty(buffer[1]) -> message = false; IO_BEGIN }
+     TAKE_IO_LOCK;
+     if
+     :: !RING
+     :: RING && sync_mode -> serve_sync(1, false)
+     :: RING && !sync_mode -> serve(1, false)
+     fi;
+     GIVE_IO_LOCK;
+     IO_END
+  :: atomic { IO_IDLE && in_host > 0 -> IO_BEGIN }
+     TAKE_IO_LOCK;
      atomic { in_host--; completed++ }
      publish(1);
-     GIVE_QUEUE_LOCK(1)
-  :: watched && !sync_mode && suppressed && memory[AVAIL_IDX] != next_avail ->
+     GIVE_IO_LOCK;
+     IO_END
+  :: atomic { IO_IDLE && watched && !sync_mode && suppressed && memory[AVAIL_IDX] != next_avail ->
+              IO_BEGIN }
      /* It looks before it sleeps, for a while. */
-     TAKE_QUEUE_LOCK(1);
+     TAKE_IO_LOCK;
      if
-     :: sync_mode
+     :: sync_mode || !RING
      :: else -> serve(1, false)
      fi;
-     GIVE_QUEUE_LOCK(1)
-  :: watched && !sync_mode && suppressed ->
+     GIVE_IO_LOCK;
+     IO_END
+  :: atomic { IO_IDLE && watched && !sync_mode && suppressed -> IO_BEGIN }
      /* It means to sleep. */
-     TAKE_QUEUE_LOCK(1);
+     TAKE_IO_LOCK;
      if
-     :: sync_mode
+     :: sync_mode || !RING
      :: else ->
         suppressed = false;
         enable_kicks(1);
@@ -243,7 +284,8 @@ end:
         :: else
         fi
      fi;
-     GIVE_QUEUE_LOCK(1)
+     GIVE_IO_LOCK;
+     IO_END
   od
 }
 
@@ -274,10 +316,27 @@ inline kick() {
 #else
   :: atomic { !armed && sync_mode -> skip }
      TAKE_QUEUE_LOCK(0);
+#if defined(CHANGE) && !defined(WITHOUT_LOOK_UNDER_LOCK)
+     if
+     :: ring && sync_mode -> serve_sync(0, true)
+     :: else /* it has changed meanwhile: who changes it looks at the ring */
+     fi;
+#elif defined(CHANGE)
+     if
+     :: ring -> serve_sync(0, true)
+     :: else
+     fi;
+#else
      serve_sync(0, true);
+#endif
      GIVE_QUEUE_LOCK(0)
 #endif
+#ifdef CHANGE
+  :: atomic { !armed && !sync_mode -> skip }
+     event = true /* passed on, maybe to nobody any more */
+#else
   :: atomic { !armed && !sync_mode -> skip } /* nobody listens yet */
+#endif
   fi
 }
 
@@ -366,6 +425,61 @@ active proctype Control() {
 #if !defined(WITHOUT_LAST_KICK) && !defined(LOOK_BEFORE_DEASSIGN)
     message = true
 #endif
+  fi
+}
+#endif
+
+#ifdef CHANGE
+#ifdef WITHOUT_LAST_LOOK
+#define LOOK_AT_THE_RING skip
+#else
+#define LOOK_AT_THE_RING message = true
+#endif
+
+/* On the I/O thread: nothing more is taken. Then what is under way is waited for. */
+inline stop_ring() {
+  atomic { !io_busy && empty(buffer[1]) -> io_busy = true }
+  TAKE_QUEUE_LOCK(1);
+  watched = false;
+  ring = false;
+  GIVE_QUEUE_LOCK(1);
+  io_busy = false;
+#ifndef WITHOUT_WAIT
+  in_host == 0 && !io_busy && completed == published
+#endif
+}
+
+active proctype Control() {
+  if
+  :: skip /* it stays as it is */
+  :: skip ->
+     stop_ring();
+#ifndef DISARM_AFTER_LOOK
+     armed = false;
+#endif
+     event = false;
+     sync_mode = true;
+     ring = true;
+     LOOK_AT_THE_RING;
+#ifdef DISARM_AFTER_LOOK
+     armed = false;
+#endif
+     if
+     :: skip /* for good */
+     :: skip ->
+        armed = true;
+        stop_ring();
+#ifndef CONSUME_AFTER_LOOK
+        event = false;
+#endif
+        atomic { sync_mode = false; suppressed = true }
+        atomic { ring = true; watched = true }
+        LOOK_AT_THE_RING
+#ifdef CONSUME_AFTER_LOOK
+        ;
+        event = false
+#endif
+     fi
   fi
 }
 #endif

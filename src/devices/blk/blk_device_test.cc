@@ -561,7 +561,7 @@ TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
-                                           NotifyMode::kPoll),
+                                           NotifyMode::kPoll, NotifyMode::kAdaptive),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

@@ -27,7 +27,7 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
   std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, features));
   const std::uint16_t depth = device.traits().queue_max_size;
   const QueueSharing sharing =
-      runner.drain() == Drain::kByVcpu ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
+      runner.shares_with_vcpu() ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
   // The back end and the loop are told on the thread to which they belong.
   Status made;
   runner.thread().run_sync([&] {

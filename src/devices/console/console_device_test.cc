@@ -319,7 +319,7 @@ TEST(ConsoleConfigTest, MakesADeviceOfAllPorts) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, ConsoleDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
-                                           NotifyMode::kPoll),
+                                           NotifyMode::kPoll, NotifyMode::kAdaptive),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

@@ -452,7 +452,7 @@ TEST_P(NetDeviceTest, Row28TheWireHasAnEnd) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, NetDeviceTest,
                          ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
-                                           NotifyMode::kPoll),
+                                           NotifyMode::kPoll, NotifyMode::kAdaptive),
                          [](const auto& which) { return to_string(which.param); });
 
 }  // namespace

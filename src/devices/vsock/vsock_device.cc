@@ -37,9 +37,8 @@ Status VsockDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* 
   QueueRunner* const rx = queues[kVsockQueueRx];
   QueueRunner* const tx = queues[kVsockQueueTx];
   QueueRunner* const events = queues[kVsockQueueEvent];
-  const bool locked = std::ranges::any_of(queues, [](const auto* queue) {
-    return queue != nullptr && queue->drain() == Drain::kByVcpu;
-  });
+  const bool locked = std::ranges::any_of(
+      queues, [](const auto* queue) { return queue != nullptr && queue->shares_with_vcpu(); });
   board_ = std::make_unique<VsockMuxer>(VsockMuxer::Setup{.thread = thread_,
                                                           .rx = rx,
                                                           .tx = tx,

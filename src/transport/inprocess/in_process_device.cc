@@ -44,11 +44,15 @@ Status InProcessDevice::start(std::uint64_t features, std::span<const QueueConfi
 }
 
 void InProcessDevice::kick(unsigned queue) noexcept {
-  if (life_->server(queue) == Server::kDevice && life_->drain(queue) == Drain::kByVcpu) {
-    life_->notify(queue);
-  } else {
+  const auto drained_here = [this, queue] {
+    return life_->server(queue) == Server::kDevice && life_->drain(queue) == Drain::kByVcpu;
+  };
+  if (!drained_here()) {
     life_->doorbell(queue).signal();
+    // If the way has changed meanwhile, nobody listens there.
+    if (!drained_here()) return;
   }
+  life_->notify(queue);
 }
 
 }  // namespace bellhop

@@ -42,6 +42,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
         .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
         .polled = life->wiring_.notify == NotifyMode::kPoll,
+        .may_change = life->adaptive(),
         .interrupt = &queue.interrupt,
         .faults = life.get(),
         .doorbell = nullptr,
@@ -115,8 +116,7 @@ Status DeviceLife::start_with(Offload offload) {
         offload == Offload::kAsChosen ? device_->server(i, features_) : ServerChoice{};
     offloaded |= choice.server != Server::kDevice;
     required |= choice.server != Server::kDevice && choice.required;
-    queues_[i].runner->set_drain(wiring_.notify == NotifyMode::kSync ? Drain::kByVcpu
-                                                                     : Drain::kByIoThread);
+    set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
     chosen = choose_server(queues_[i], choice.server);
   }
   auto started = chosen ? activate() : chosen;
@@ -243,12 +243,12 @@ void DeviceLife::arm_and_choose_drains() {
     if (queue.runner->drain() == Drain::kByVcpu) continue;
     const auto armed = arm(i);
     if (armed) continue;
-    if (wiring_.notify == NotifyMode::kPoll) {
+    if (queue.mode == NotifyMode::kPoll) {
       tell_refusal(i, kByExits, armed.error().message);
       continue;
     }
     tell_refusal(i, "is notified synchronously", armed.error().message);
-    queue.runner->set_drain(Drain::kByVcpu);
+    set_mode(queue, NotifyMode::kSync);
   }
 }
 
@@ -268,12 +268,47 @@ void DeviceLife::rearm_all() noexcept {
   }
 }
 
+void DeviceLife::disarm(std::size_t index) noexcept {
+  if (!std::exchange(queues_[index].armed, false)) return;
+  doorbells_->disarm_doorbell(static_cast<unsigned>(index), queues_[index].runner->doorbell());
+}
+
 void DeviceLife::disarm_all() noexcept {
-  for (std::size_t i = 0; i < queues_.size(); ++i) {
-    Queue& queue = queues_[i];
-    if (!std::exchange(queue.armed, false)) continue;
-    doorbells_->disarm_doorbell(static_cast<unsigned>(i), queue.runner->doorbell());
+  for (std::size_t i = 0; i < queues_.size(); ++i) disarm(i);
+}
+
+// ---- how a queue is notified ----
+
+/// Of a queue that does not run.
+void DeviceLife::set_mode(Queue& queue, NotifyMode mode) noexcept {
+  queue.runner->set_drain(mode == NotifyMode::kSync ? Drain::kByVcpu : Drain::kByIoThread);
+  queue.runner->set_polled(mode == NotifyMode::kPoll);
+  queue.mode.store(mode, std::memory_order_relaxed);
+}
+
+bool DeviceLife::change_notify(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!adaptive() || quiet() || index >= queues_.size()) return false;
+  Queue& queue = queues_[index];
+  if (queue.is_offloaded() || !queue.runner->running()) return false;
+  if (queue.mode == mode) return true;
+  // Before the ring stops: what is refused must have changed nothing.
+  const bool arms = mode != NotifyMode::kSync && !queue.armed && doorbells_->doorbells_reachable();
+  if (arms && !arm(index) && mode != NotifyMode::kPoll) return false;
+  queue.changing = true;
+  const auto state = queue.runner->try_stop(patience);
+  if (state) {
+    if (mode == NotifyMode::kSync) disarm(index);
+    // A kick on its way to who drained until now is made good by kick_once().
+    (void)queue.runner->doorbell().consume();
+    set_mode(queue, mode);
+    go_on(queue, *state);
+  } else if (arms) {
+    disarm(index);
+    queue.kick_once();  // for what the doorbell has heard meanwhile
   }
+  queue.changing = false;
+  return state.has_value();
 }
 
 // ---- quiesce, resume, reset ----
@@ -289,27 +324,31 @@ void DeviceLife::resume_all() {
   if (!active_) return;
   rearm_all();
   for (Queue& queue : queues_) {
-    if (!queue.quiet) continue;
-    if (auto resumed = start_queue(queue, *queue.quiet); !resumed) {
-      refused_.store(true, std::memory_order_relaxed);
-      tell_host_fault("it cannot be served any more: " + resumed.error().message);
-      listener_->needs_reset();
-      continue;
-    }
+    if (!queue.quiet || !go_on(queue, *queue.quiet)) continue;
     queue.quiet.reset();
-    // The driver may have kicked, or missed our interrupt, while nobody was there.
-    queue.kick_once();
+    // The driver may have missed our interrupt while nobody was there.
     queue.interrupt.raise();
   }
+}
+
+/// Serves a ring again from where it stands, with what was offered while nobody was there. False:
+/// the host refuses, or the ring has gone.
+bool DeviceLife::go_on(Queue& queue, RingState state) {
+  if (auto resumed = start_queue(queue, state); !resumed) {
+    refused_.store(true, std::memory_order_relaxed);
+    tell_host_fault("it cannot be served any more: " + resumed.error().message);
+    listener_->needs_reset();
+    return false;
+  }
+  queue.kick_once();
+  return true;
 }
 
 std::optional<RingState> DeviceLife::quiesce_queue(std::uint32_t index) {
   const std::lock_guard<std::mutex> hold(lock_);
   if (index >= queues_.size()) return std::nullopt;
   Queue& queue = queues_[index];
-  if (std::exchange(queue.armed, false)) {
-    doorbells_->disarm_doorbell(index, queue.runner->doorbell());
-  }
+  disarm(index);
   if (queue.quiet) return std::exchange(queue.quiet, std::nullopt);
   return queue.stop();
 }
@@ -394,6 +433,8 @@ void DeviceLife::notify(std::uint32_t index) noexcept {
   if (index >= queues_.size() || !queues_[index].running()) {
     // What the host has refused is told once. The driver that has not seen it yet does no wrong.
     if (index < queues_.size() && refused_.load(std::memory_order_relaxed)) return;
+    // Stopped for a moment only: whoever changes it kicks it once when it runs again.
+    if (index < queues_.size() && (queues_[index].changing || queues_[index].running())) return;
     guest_fault("kicks a queue that does not run");
     return;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include "base/result.h"
 #include "memory/guest_memory.h"
 #include "virtio/device/virtio_device.h"
+#include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
 
 namespace bellhop {
@@ -50,6 +52,7 @@ struct DeviceWiring {
   const GuestMemory* memory = nullptr;
   std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
   NotifyMode notify = NotifyMode::kIoEventFd;
+  Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
 };
 
 /// Who tells the user what the host has refused: the log, where there is nobody to hand it to.
@@ -62,8 +65,9 @@ enum class MemoryAccess : std::uint8_t { kForbidden, kAllowed };
 /// in this process. It has the queues; it starts, quiesces, resumes and resets them, and arms their
 /// doorbells.
 ///
-/// Who serves a queue, and who drains it, is decided by start() and holds until reset(): a doorbell
-/// that the host refuses later leaves both as they are, and kicks that come as exits are passed on.
+/// Who serves a queue, and who drains it, is decided by start() and holds until reset(), unless
+/// change_notify() is called: a doorbell that the host refuses later leaves both as they are, and
+/// kicks that come as exits are passed on.
 ///
 /// Any thread may call: vCPU threads for registers, the main thread for pause and resume.
 class DeviceLife final : private QueueFaultSink, private ConfigListener {
@@ -132,6 +136,17 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   [[nodiscard]] Drain drain(unsigned queue) const noexcept {
     return queues_[queue].runner->drain();
   }
+  /// How a queue is notified now: never kAdaptive.
+  [[nodiscard]] NotifyMode notify_mode(unsigned queue) const noexcept {
+    return queues_[queue].mode.load(std::memory_order_relaxed);
+  }
+  /// Whether it is left to a NotifyTuner how the queues are notified, and what that is to look at.
+  [[nodiscard]] bool adaptive() const noexcept { return wiring_.notify == NotifyMode::kAdaptive; }
+  [[nodiscard]] Optimize optimize() const noexcept { return wiring_.optimize; }
+  /// Has a queue notified in another way from now on, if the device is wired as kAdaptive. Nothing
+  /// that it holds is lost. False, and all as it was: it does not run or is not the device's own to
+  /// serve, requests are still in flight after `patience`, or the host has no doorbell for it.
+  bool change_notify(unsigned queue, NotifyMode mode, std::chrono::nanoseconds patience);
   /// A notification that came as a vCPU exit: through the register itself, of another width, or
   /// through the PCI configuration window. Wrong indices and wrong times are ignored.
   void notify(std::uint32_t index) noexcept;
@@ -186,7 +201,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     std::unique_ptr<OffloadedQueue> offloaded;  ///< made when a back end first serves it
     /// From start() to reset(); notify() reads it without the lock.
     std::atomic<Server> server{Server::kDevice};
-    std::optional<RingState> quiet;  ///< where the ring stands while it is not served
+    std::atomic<NotifyMode> mode{NotifyMode::kIoEventFd};
+    std::atomic<bool> changing{false};  ///< change_notify() has stopped it, and starts it again
+    std::optional<RingState> quiet;     ///< where the ring stands while it is not served
     bool armed = false;
 
     [[nodiscard]] bool running() const noexcept;
@@ -227,8 +244,11 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   void disarm_all() noexcept;
   void quiesce_all();
   void resume_all();
+  bool go_on(Queue& queue, RingState state);
   void reset_locked();
   Status arm(std::size_t queue);
+  void disarm(std::size_t queue) noexcept;
+  void set_mode(Queue& queue, NotifyMode mode) noexcept;
   void tell_refusal(std::size_t queue, std::string_view so, std::string_view why);
   void tell_host_fault(const std::string& why);
 

@@ -37,19 +37,55 @@ void QueueRunner::start(SplitRing ring) {
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
-  if (drain() == Drain::kByIoThread) {
-    thread_->run_sync([this] {
-      [[maybe_unused]] const bool watched = thread_->loop().watch(*doorbell_, *this).has_value();
-      assert(watched);
-      // Wherever the ring comes from, the driver may still be asked not to kick.
-      suppressed_ = true;
-      thread_->loop().add_poller(*this);
-    });
-  }
+  if (drain() == Drain::kByIoThread) thread_->run_sync([this] { listen(); });
+}
+
+void QueueRunner::listen() {
+  [[maybe_unused]] const bool watched = thread_->loop().watch(*doorbell_, *this).has_value();
+  assert(watched);
+  // Wherever the ring comes from, the driver may still be asked not to kick.
+  suppressed_ = true;
+  thread_->loop().add_poller(*this);
 }
 
 std::optional<RingState> QueueRunner::stop() {
   if (!running()) return std::nullopt;
+  begin_stop();
+  {
+    std::unique_lock<std::mutex> hold(rest_mutex_);
+    rest_changed_.wait(hold, [this] { return at_rest_; });
+  }
+  return end_stop();
+}
+
+std::optional<RingState> QueueRunner::try_stop(std::chrono::nanoseconds patience) {
+  if (!running()) return std::nullopt;
+  begin_stop();
+  {
+    std::unique_lock<std::mutex> hold(rest_mutex_);
+    (void)rest_changed_.wait_for(hold, patience, [this] { return at_rest_; });
+  }
+  bool goes_on = false;
+  thread_->run_sync([this, &goes_on] {
+    {
+      const std::lock_guard<std::mutex> hold(queue_lock_);
+      const std::lock_guard<std::mutex> rest(rest_mutex_);
+      goes_on = !at_rest_;
+      if (!goes_on) return;
+      stopping_ = false;
+      // As after a start: release() has given chains back that are to be taken again.
+      parked_ = false;
+      woken_ = true;
+    }
+    if (drain() == Drain::kByIoThread) listen();
+  });
+  if (!goes_on) return end_stop();
+  kick_once();
+  return std::nullopt;
+}
+
+/// Nothing more is taken from here on.
+void QueueRunner::begin_stop() {
   thread_->run_sync([this] {
     if (drain() == Drain::kByIoThread) {
       thread_->loop().unwatch(*doorbell_);
@@ -61,11 +97,10 @@ std::optional<RingState> QueueRunner::stop() {
     publish(Signal::kNow);
     settle();
   });
-  {
-    std::unique_lock<std::mutex> hold(rest_mutex_);
-    rest_changed_.wait(hold, [this] { return at_rest_; });
-  }
-  std::optional<RingState> state;
+}
+
+RingState QueueRunner::end_stop() {
+  RingState state;
   // The round that completed the last request may still be on its way out of run().
   thread_->run_sync([this, &state] {
     const std::lock_guard<std::mutex> hold(queue_lock_);
@@ -89,6 +124,7 @@ void QueueRunner::kick_once() noexcept {
   thread_->loop().post([this] {
     // Before the look at the ring: who finds it set has offered before that.
     kick_posted_.exchange(false, std::memory_order_acq_rel);
+    if (!running()) return;  // who starts it kicks it once
     if (drain() == Drain::kByVcpu) {
       const std::lock_guard<std::mutex> hold(queue_lock_);
       if (ring_) serve_sync(false);
@@ -105,7 +141,8 @@ void QueueRunner::kick() noexcept {
     return;
   }
   const std::lock_guard<std::mutex> hold(queue_lock_);
-  if (!ring_) return;
+  // If the other drains it by now, then it was started since this kick, and kicked once for it.
+  if (!ring_ || drain() != Drain::kByVcpu) return;
   counters_.kicks.add();
   counters_.kicks_by_exit.add();
   serve_sync(true);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -60,6 +61,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     IoThread* thread = nullptr;
     Drain drain = Drain::kByIoThread;
     bool polled = false;  ///< Poller::polled(), where the I/O thread drains
+    /// The other may come to drain it, between a stop and a start: see shares_with_vcpu().
+    bool may_change = false;
     GuestInterrupt* interrupt = nullptr;
     QueueFaultSink* faults = nullptr;
     /// What signals kicks: an eventfd made elsewhere, which outlives the runner. Null: one is
@@ -80,14 +83,25 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Requests in flight are waited for, nothing more is taken. Returns where the ring stands, with
   /// every completion published; nothing if it was not running.
   std::optional<RingState> stop();
+  /// The same, unless requests are still in flight after `patience`: then the queue goes on, and
+  /// this returns nothing.
+  std::optional<RingState> try_stop(std::chrono::nanoseconds patience);
   /// Serves what was offered while nobody listened: after start, after arming, after resume.
   void kick_once() noexcept;
 
   void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
   [[nodiscard]] Drain drain() const noexcept { return drain_.load(std::memory_order_relaxed); }
-  /// Before the device is activated: its back end is made for one of the two.
+  /// Before the device is activated, whose back end is made for one of the two; where it may
+  /// change, also between a stop and a start.
   void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
+  /// As set_drain().
+  void set_polled(bool polled) noexcept { polled_ = polled; }
+  /// Whether what the handler uses is used by a vCPU thread as well, now or later: one at a time,
+  /// under the queue lock.
+  [[nodiscard]] bool shares_with_vcpu() const noexcept {
+    return may_change_ || drain() == Drain::kByVcpu;
+  }
   [[nodiscard]] IoThread& thread() noexcept { return *thread_; }
   /// The eventfd that an ioeventfd (or a vhost-user peer) signals.
   [[nodiscard]] const EventFd& doorbell() const noexcept { return *doorbell_; }
@@ -136,6 +150,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   explicit QueueRunner(const Setup& setup) noexcept
       : thread_(setup.thread),
         drain_(setup.drain),
+        may_change_(setup.may_change),
         polled_(setup.polled),
         interrupt_(setup.interrupt),
         faults_(setup.faults),
@@ -167,6 +182,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[nodiscard]] bool was_asked_for() noexcept;
   void publish(Signal signal) noexcept;
   void settle() noexcept;
+  void listen();
+  void begin_stop();
+  RingState end_stop();
   void begin_turn() noexcept {
     turn_end_ = static_cast<std::uint16_t>(ring_->taken() + kMaxChainsInOneTurn);
   }
@@ -175,7 +193,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   IoThread* thread_;
   std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
-  const bool polled_;
+  const bool may_change_;
+  bool polled_;
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;

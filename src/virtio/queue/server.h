@@ -18,8 +18,8 @@ struct ServerChoice {
   bool required = false;
 };
 
-/// Who touches the ring when a kick comes, from the device's activation to its reset: back ends are
-/// made for one of the two.
+/// Who touches the ring when a kick comes. From the device's activation to its reset, and back ends
+/// are made for one of the two; unless QueueRunner::Setup::may_change.
 enum class Drain : std::uint8_t {
   kByIoThread,  ///< nobody else does; kicks that come as vCPU exits are passed on
   kByVcpu,      ///< a vCPU thread for the length of a kick, under the queue lock
