@@ -81,7 +81,8 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
   lists.choices<NotifyMode>("--notify", arguments.notify, sweep.notify,
                             {{"sync", NotifyMode::kSync},
                              {"ioeventfd", NotifyMode::kIoEventFd},
-                             {"poll", NotifyMode::kPoll}});
+                             {"poll", NotifyMode::kPoll},
+                             {"adaptive", NotifyMode::kAdaptive}});
   read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
@@ -215,7 +216,7 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
                           const char* type) { add_scalar(*blk, name, value, help, type); };
   text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
   text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
-  text("--notify", arguments->notify, "sync,ioeventfd,poll (the first two)", "LIST");
+  text("--notify", arguments->notify, "sync,ioeventfd,poll,adaptive (the first two)", "LIST");
   add_machine_options(*blk, arguments->machines);
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--host", arguments->host,

@@ -72,7 +72,9 @@ TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAnRng) {
   EXPECT_THAT(fault_of("max-bytes=1,period=0"), HasSubstr("--rng: period=0"));
   EXPECT_THAT(fault_of("period=10"), HasSubstr("needs max-bytes"));
   EXPECT_THAT(fault_of("source=x"), HasSubstr("unknown key 'source'"));
-  EXPECT_THAT(fault_of("notify=adaptive"), HasSubstr("sync, ioeventfd or poll"));
+  EXPECT_THAT(fault_of("notify=off"), HasSubstr("one of ioeventfd, sync, poll, adaptive"));
+  EXPECT_THAT(fault_of("notify=adaptive,optimize=cost"), HasSubstr("throughput, efficiency"));
+  EXPECT_THAT(fault_of("notify=poll,optimize=efficiency"), HasSubstr("notify=adaptive"));
   EXPECT_THAT(fault_of("iothread=none"), HasSubstr("--rng: iothread=none"));
   options_.rngs = {list("id=a")};
   options_.disks = {list("null=1G,id=a")};

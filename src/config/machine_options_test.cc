@@ -211,7 +211,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
   EXPECT_THAT(fault_of("tap=a,queues=0"), HasSubstr("queues"));
   EXPECT_THAT(fault_of("tap=a,queue-size=100"), HasSubstr("power of two"));
   EXPECT_THAT(fault_of("tap=a,vhost=yes"), HasSubstr("off, on, force"));
-  EXPECT_THAT(fault_of("tap=a,notify=adaptive"), HasSubstr("sync, ioeventfd or poll"));
+  EXPECT_THAT(fault_of("tap=a,notify=off"), HasSubstr("ioeventfd, sync, poll, adaptive"));
   EXPECT_THAT(fault_of("tap=a,iothread=none"), HasSubstr("--net: iothread=none"));
   EXPECT_THAT(fault_of("tap=a,iothread=io0:io7"), HasSubstr("--net: iothread=io7"));
   EXPECT_THAT(fault_of("tap=a,iothread=:"), HasSubstr("--net: iothread="));
@@ -318,7 +318,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
       {"cid=x,uds=v", "cid=x is wrong"},
       {"cid=3,uds=v,vhost=on", "uds=PATH goes with vhost=off"},
       {"cid=3,uds=v,vhost=yes", "off, on, force"},
-      {"cid=3,uds=v,notify=adaptive", "sync, ioeventfd or poll"},
+      {"cid=3,uds=v,notify=off", "one of ioeventfd, sync, poll, adaptive"},
       {"cid=3,uds=v,iothread=io9", "--vsock: iothread=io9 is not there"},
       {"cid=3,uds=v,path=v", "unknown key 'path'"},
       {"cid=3,uds=v,id=abcdefghijklmnopqrstu", "at most 20 characters"},
@@ -386,7 +386,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
       {"path=" + path + ",queues=0", "queues=0 is wrong; it must be a number from 1 to 64"},
       {"path=" + path + ",queue-size=100", "queue-size=100 is wrong; it must be a power of two"},
       {"path=" + path + ",queue-size=65536", "from 2 to 32768"},
-      {"path=" + path + ",notify=adaptive", "it must be sync, ioeventfd or poll"},
+      {"path=" + path + ",notify=off", "it must be one of ioeventfd, sync, poll, adaptive"},
       {"path=" + path + ",cache=writethrough", "it must be one of none, writeback"},
       {"path=" + path + ",iothread=io9", "iothread=io9 is not there"},
       {"path=" + path + ",colour=red", "unknown key 'colour'"},

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
 
 namespace bellhop {
@@ -15,8 +16,9 @@ class OutputFiles;
 struct DeviceConfig {
   std::string id;  ///< "disk0", ... where not given
   NotifyMode notify = NotifyMode::kIoEventFd;
-  std::string iothread;  ///< a name from the machine's; empty: the first
-  std::string place;     ///< of the file that asks for it: "machine.toml:5"; empty: no file does
+  Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
+  std::string iothread;                       ///< a name from the machine's; empty: the first
+  std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
 
 /// What devices need of the process around them: live things, from where the machine is made.

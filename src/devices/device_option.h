@@ -52,20 +52,22 @@ inline const std::string& place_of_source(const PropertyList& properties) {
   return properties.place();
 }
 
-/// The keys of every device: id, notify, iothread.
+/// The keys of every device: id, notify, optimize, iothread.
 inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
                              DeviceConfig& config) {
   config.place = place_of_source(properties);
   reader.text("id", config.id);
-  const Property* notify = properties.find("notify");
-  if (notify != nullptr && notify->value == "adaptive") {
-    reader.wrong("notify", *notify->value,
-                 "sync, ioeventfd or poll: this version does not choose by itself");
-  }
   reader.choice<NotifyMode>("notify", config.notify,
                             {{"ioeventfd", NotifyMode::kIoEventFd},
                              {"sync", NotifyMode::kSync},
-                             {"poll", NotifyMode::kPoll}});
+                             {"poll", NotifyMode::kPoll},
+                             {"adaptive", NotifyMode::kAdaptive}});
+  reader.choice<Optimize>(
+      "optimize", config.optimize,
+      {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
+  if (properties.find("optimize") != nullptr && config.notify != NotifyMode::kAdaptive) {
+    reader.refuse("optimize", "it says what notify=adaptive is to look at");
+  }
   reader.text("iothread", config.iothread);
   if (config.iothread == "auto") config.iothread.clear();
   const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <string_view>
 
@@ -45,11 +46,26 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring,
   if (!device) {
     return fail(named_at(config.place, device.error().message), device.error().code);
   }
-  DeviceWiring placed{.memory = &wiring.memory, .threads = {}, .notify = config.notify};
+  DeviceWiring placed{.memory = &wiring.memory,
+                      .threads = {},
+                      .notify = config.notify,
+                      .optimize = config.optimize};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }
   return PreparedDevice{std::move(*device), std::move(placed)};
+}
+
+/// How many of an adaptive device's queues are notified in each way now.
+std::array<DeviceStat, 3> notified_by(const DeviceLife& life) {
+  std::array<DeviceStat, 3> stats = {
+      {{"queues_ioeventfd", 0, true}, {"queues_sync", 0, true}, {"queues_poll", 0, true}}};
+  for (unsigned queue = 0; queue < life.queue_count(); ++queue) {
+    if (!life.running(queue)) continue;
+    const NotifyMode mode = life.notify_mode(queue);
+    ++stats[mode == NotifyMode::kIoEventFd ? 0 : mode == NotifyMode::kSync ? 1 : 2].value;
+  }
+  return stats;
 }
 
 }  // namespace
@@ -105,6 +121,7 @@ MachineCounters DeviceSlots::counters() const {
                                      {"kicks_by_exit", by_exit},
                                      {"chains", chains},
                                      {"interrupts", interrupts}};
+    if (life->adaptive()) std::ranges::copy(notified_by(*life), std::back_inserter(stats));
     std::ranges::copy(life->stats(), std::back_inserter(stats));
     sum.devices.push_back({life->traits().id, std::move(stats)});
   }

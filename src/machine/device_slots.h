@@ -63,11 +63,11 @@ class DeviceSlots {
   virtual void reset() = 0;
 
   [[nodiscard]] MachineCounters counters() const;
+  /// All devices, in their order.
+  [[nodiscard]] virtual std::vector<DeviceLife*> lives() const = 0;
 
  protected:
   DeviceSlots() = default;
-  /// For what every transport does alike.
-  [[nodiscard]] virtual std::vector<DeviceLife*> lives() const = 0;
   template <class Devices>
   static std::vector<DeviceLife*> lives_of(const Devices& devices) {
     std::vector<DeviceLife*> lives;

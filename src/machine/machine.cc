@@ -17,6 +17,7 @@
 #include "machine/vcpu_thread.h"
 #include "machine/vm_binder.h"
 #include "memory/guest_memory.h"
+#include "virtio/device/notify_tuner.h"
 
 namespace bellhop {
 
@@ -46,6 +47,7 @@ class Machine::Impl {
   Status make_iothreads();
   Status make_platform();
   Status make_devices();
+  Status make_tuner();
   Status make_vcpus(Hypervisor& hypervisor);
   Status load_guest();
   void vcpu_ended(VcpuExit::Reason reason, std::string text);
@@ -60,6 +62,7 @@ class Machine::Impl {
   std::unique_ptr<VmBinder> binder_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<DeviceSlots> devices_;
+  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   mutable std::mutex mutex_;
@@ -76,6 +79,7 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   if (auto made = make_iothreads(); !made) return made;
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;
+  if (auto made = make_tuner(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
   return load_guest();
 }
@@ -142,6 +146,21 @@ Status Machine::Impl::make_devices() {
   }
   for (PreparedDevice& device : *devices) {
     if (auto added = devices_->add(std::move(device)); !added) return added;
+  }
+  return {};
+}
+
+Status Machine::Impl::make_tuner() {
+  for (DeviceLife* const life : devices_->lives()) {
+    if (!life->adaptive()) continue;
+    if (!tuner_) {
+      auto made = NotifyTuner::create();
+      if (!made) {
+        return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
+      }
+      tuner_ = std::move(*made);
+    }
+    tuner_->add(*life);
   }
   return {};
 }

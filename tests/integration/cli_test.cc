@@ -93,7 +93,8 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--disk", "path="}, "--disk: path needs a value");
   expect_run_refused({"--disk", "path=" + image_ + ",colour=red"}, "--disk: unknown key 'colour'");
   expect_run_refused({"--disk", "path=" + image_ + ",queues=1000"}, "--disk: queues=1000 is wrong");
-  expect_run_refused({"--disk", "path=" + image_ + ",notify=adaptive"}, "sync, ioeventfd or poll");
+  expect_run_refused({"--disk", "path=" + image_ + ",notify=off"},
+                     "one of ioeventfd, sync, poll, adaptive");
   expect_run_refused({"--disk", "path=" + image_, "--disk", "path=" + image_},
                      "is the file of --disk disk0, too");
 }
@@ -179,7 +180,7 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench"}, "subcommand");
   expect_refused({"bench", "blk", "--workload", "reads"}, "--workload: 'reads' is unknown");
   expect_refused({"bench", "blk", "--threads", "1,,2"}, "--threads: '' is wrong");
-  expect_refused({"bench", "blk", "--notify", "adaptive"}, "--notify: 'adaptive' is unknown");
+  expect_refused({"bench", "blk", "--notify", "off"}, "--notify: 'off' is unknown");
   expect_refused({"bench", "blk", "--placement", "moon"}, "--placement: 'moon' is unknown");
   expect_refused({"bench", "blk", "--peer", "xen"}, "--peer: 'xen' is unknown");
   expect_refused({"bench", "blk", "--peer", "qemu=/nonexistent"},

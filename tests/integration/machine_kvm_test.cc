@@ -285,6 +285,7 @@ INSTANTIATE_TEST_SUITE_P(Kvm, MachineTest,
                          ::testing::Values(Variant{NotifyMode::kIoEventFd, TransportKind::kPci},
                                            Variant{NotifyMode::kSync, TransportKind::kPci},
                                            Variant{NotifyMode::kPoll, TransportKind::kPci},
+                                           Variant{NotifyMode::kAdaptive, TransportKind::kPci},
                                            Variant{NotifyMode::kIoEventFd, TransportKind::kMmio},
                                            Variant{NotifyMode::kSync, TransportKind::kMmio}),
                          [](const auto& which) {

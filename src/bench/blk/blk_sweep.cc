@@ -19,6 +19,9 @@ class Sweep {
     if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kPoll) {
       return fail("QEMU has no such mode: its I/O thread looks for up to 32 us in every mode");
     }
+    if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kAdaptive) {
+      return fail("QEMU does not choose by itself");
+    }
     return plan_cpus(cell.placement, cell.vcpus, available_);
   }
 

@@ -104,10 +104,13 @@ Table bellhop_table(const View& view, Vmm vmm) {
   Table table;
   table.caption = view.caption(vmm);
   table.columns = own_columns("today, MB/s");
-  const bool polled = view.has(vmm, NotifyMode::kPoll);
-  if (polled) {
+  std::vector<NotifyMode> more;
+  for (const NotifyMode mode : {NotifyMode::kPoll, NotifyMode::kAdaptive}) {
+    if (view.has(vmm, mode)) more.push_back(mode);
+  }
+  for (const NotifyMode mode : more) {
     for (const char* name : {"MB/s", "gain", "spread", "MB per CPU s", "ratio"}) {
-      table.columns.push_back({"poll, beside sync", name});
+      table.columns.push_back({fmt::format("{}, beside sync", to_string(mode)), name});
     }
   }
   for (const char* name : {"unmodified", "patched", "gain"}) {
@@ -115,11 +118,11 @@ Table bellhop_table(const View& view, Vmm vmm) {
   }
   for (const Row row : view.rows()) {
     auto cells = own_row(view, row, vmm);
-    if (polled) {
+    for (const NotifyMode mode : more) {
       const Run* sync = view.find(row, vmm, NotifyMode::kSync);
-      const Run* poll = view.find(row, vmm, NotifyMode::kPoll);
-      cells.insert(cells.end(), {throughput(poll), gain(sync, poll), spread(poll), efficiency(poll),
-                                 efficiency_ratio(poll, sync)});
+      const Run* run = view.find(row, vmm, mode);
+      cells.insert(cells.end(), {throughput(run), gain(sync, run), spread(run), efficiency(run),
+                                 efficiency_ratio(run, sync)});
     }
     const Patch2010Blk* patch = find_patch_2010(row.workload, row.threads);
     cells.push_back(patch != nullptr ? fmt::format("{:.1f}", patch->unmodified) : kNone);

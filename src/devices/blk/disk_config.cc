@@ -24,7 +24,9 @@ const DeviceOption DiskConfig::kOption = {
     .keys = Source::help(R"(
   id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
   queues=N  queue-size=N   1 and 256 by default
-  notify=ioeventfd|sync    sync: the vCPU waits while its kick is served
+  notify=WAY               ioeventfd (default), sync: the vCPU waits while its kick is served,
+                           poll: the I/O thread does not sleep, or adaptive: what measures best
+  optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
   iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
 };
 
@@ -49,9 +51,11 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
   auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
   Status ready;
   if (backend) {
-    ready = (*backend)->reserve(config.queues, config.queue_size,
-                                config.notify == NotifyMode::kSync ? QueueSharing::kSharedWithVcpu
-                                                                   : QueueSharing::kLoopOnly);
+    ready = (*backend)->reserve(
+        config.queues, config.queue_size,
+        config.notify == NotifyMode::kSync || config.notify == NotifyMode::kAdaptive
+            ? QueueSharing::kSharedWithVcpu
+            : QueueSharing::kLoopOnly);
   } else {
     ready = forward(backend);
   }

@@ -86,6 +86,7 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   ConsoleConfig console;
   bool id_given = false;
   bool notify_given = false;
+  bool optimize_given = false;
   bool iothread_given = false;
   for (const PropertyList& properties : ports) {
     PropertyReader reader("--console", properties);
@@ -98,6 +99,7 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
     port.place = std::move(keys.place);
     take(reader, "id", keys.id, id_given, console.id);
     take(reader, "notify", keys.notify, notify_given, console.notify);
+    take(reader, "optimize", keys.optimize, optimize_given, console.optimize);
     take(reader, "iothread", keys.iothread, iothread_given, console.iothread);
     check_beside(reader, port, console.ports);
     if (auto status = reader.finish(); !status) return forward(status);

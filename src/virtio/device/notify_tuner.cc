@@ -1,0 +1,91 @@
+#include "virtio/device/notify_tuner.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace bellhop {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// How long a change may wait for requests that are under way.
+constexpr std::chrono::nanoseconds kPatience = 20ms;
+
+std::chrono::nanoseconds cpu_time_of_process() noexcept {
+  ::timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NotifyTuner>> NotifyTuner::create() {
+  std::unique_ptr<NotifyTuner> tuner(new NotifyTuner());
+  auto thread = IoThread::start({.name = "notify", .cpus = {}, .prefer_epoll = true});
+  if (!thread) return forward(thread);
+  tuner->thread_ = std::move(*thread);
+  return tuner;
+}
+
+NotifyTuner::~NotifyTuner() {
+  if (thread_ == nullptr) return;
+  thread_->run_sync([this] { thread_->loop().stop_timer(*this); });
+}
+
+void NotifyTuner::add(DeviceLife& life) {
+  thread_->run_sync([this, &life] {
+    for (unsigned queue = 0; queue < life.queue_count(); ++queue) {
+      tuned_.push_back({.life = &life,
+                        .queue = queue,
+                        .choice = NotifyChoice(life.optimize(), life.notify_mode(queue))});
+      begin_slot(tuned_.back());
+    }
+    on_timer();
+  });
+}
+
+void NotifyTuner::on_timer() noexcept {
+  const Clock::time_point now = Clock::now();
+  Clock::time_point next = now + 1s;
+  for (Tuned& tuned : tuned_) {
+    if (tuned.due <= now) step(tuned, now);
+    next = std::min(next, tuned.due);
+  }
+  thread_->loop().start_timer(*this, std::max(next - Clock::now(), Clock::duration(0)));
+}
+
+void NotifyTuner::step(Tuned& tuned, Clock::time_point now) noexcept {
+  const NotifyMode mode = tuned.life->notify_mode(tuned.queue);
+  if (mode != tuned.choice.mode()) {  // the device has been started anew
+    tuned.choice = NotifyChoice(tuned.life->optimize(), mode);
+    tuned.settling = true;
+  }
+  if (std::exchange(tuned.settling, false)) return begin_slot(tuned);
+  const NotifySample sample{
+      .requests = tuned.life->counters(tuned.queue).completions.get() - tuned.completions,
+      .wall = now - tuned.since,
+      .cpu = cpu_time_of_process() - tuned.cpu};
+  const bool others_try = std::ranges::any_of(
+      tuned_, [&tuned](const Tuned& other) { return &other != &tuned && other.choice.trying(); });
+  const NotifyMode next = tuned.choice.take(sample, !others_try);
+  if (next == mode) return begin_slot(tuned);
+  if (tuned.life->change_notify(tuned.queue, next, kPatience)) {
+    tuned.settling = true;
+    tuned.due = Clock::now() + NotifyChoice::kSettle;
+  } else {
+    tuned.choice.refused(mode);
+    begin_slot(tuned);
+  }
+}
+
+void NotifyTuner::begin_slot(Tuned& tuned) noexcept {
+  tuned.since = Clock::now();
+  tuned.due = tuned.since + tuned.choice.slot();
+  tuned.completions = tuned.life->counters(tuned.queue).completions.get();
+  tuned.cpu = cpu_time_of_process();
+}
+
+}  // namespace bellhop

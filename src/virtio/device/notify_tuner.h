@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "event/io_thread.h"
+#include "virtio/device/device_life.h"
+#include "virtio/queue/notify_choice.h"
+
+namespace bellhop {
+
+/// Chooses how the queues of devices with notify=adaptive are notified while they run, each by
+/// itself: measures slots (NotifyChoice) by the queue's completions, the clock and the CPU time of
+/// the process, and has the device change over. One queue is tried at a time.
+///
+/// Has a thread of its own, since a change waits for the queue's I/O thread. It touches no ring and
+/// no counter but to read them.
+class NotifyTuner final : private TimerHandler {
+ public:
+  /// Errors: no thread or no loop to be had.
+  static Result<std::unique_ptr<NotifyTuner>> create();
+  /// Before the devices go.
+  ~NotifyTuner();
+  NotifyTuner(const NotifyTuner&) = delete;
+  NotifyTuner& operator=(const NotifyTuner&) = delete;
+
+  /// Takes on all queues of a device, which outlives the tuner.
+  void add(DeviceLife& life);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Tuned {
+    DeviceLife* life;
+    unsigned queue;
+    NotifyChoice choice;
+    bool settling = false;  ///< the mode has just changed
+    Clock::time_point due{};
+    // When the slot began:
+    std::uint64_t completions = 0;
+    Clock::time_point since{};
+    std::chrono::nanoseconds cpu{0};
+  };
+
+  NotifyTuner() = default;
+  void on_timer() noexcept override;
+  void step(Tuned& tuned, Clock::time_point now) noexcept;
+  void begin_slot(Tuned& tuned) noexcept;
+
+  std::unique_ptr<IoThread> thread_;
+  std::vector<Tuned> tuned_;  // the thread's
+};
+
+}  // namespace bellhop
