@@ -92,6 +92,7 @@ class NetFixture {
 
   void start(std::uint64_t features) {
     std::vector<QueueConfig> configs;
+    configs.reserve(queues.size());
     for (const auto& queue : queues) configs.push_back(queue->driver.config());
     must(host->start(features | virtio::kRingFeatures, configs));
   }
