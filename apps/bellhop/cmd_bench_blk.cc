@@ -54,6 +54,7 @@ struct BlkArguments {
   std::string aio = "native";
   std::string cache = "none";
   std::string transport = "pci";
+  std::string optimize = "throughput";
   std::string guest;
   std::string guest_words;
   bool quick = false;
@@ -100,6 +101,9 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
                               {{"pci", TransportKind::kPci},
                                {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
+  lists.choice<Optimize>(
+      "--optimize", arguments.optimize, job.setting.optimize,
+      {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
   read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
              job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
   std::uint64_t block_bytes = 0;
@@ -217,6 +221,8 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
   text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd,poll,adaptive (the first two)", "LIST");
+  text("--optimize", arguments->optimize,
+       "What adaptive looks at: throughput (default) or efficiency", "WHAT");
   add_machine_options(*blk, arguments->machines);
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--host", arguments->host,

@@ -85,7 +85,9 @@ Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep,
   lists.choices<NetNotify>("--notify", arguments.notify, sweep.notify,
                            {{"sync", NetNotify::kSync},
                             {"ioeventfd", NetNotify::kIoEventFd},
-                            {"vhost", NetNotify::kVhost}});
+                            {"vhost", NetNotify::kVhost},
+                            {"poll", NetNotify::kPoll},
+                            {"adaptive", NetNotify::kAdaptive}});
   read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   // A peer without segmentation offload is measured against Bellhop without it, too.
   if (!arguments.machines.peers.empty()) sweep.framings = {Framing::kGso, Framing::kMtu};
@@ -236,7 +238,8 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
        "gso,mtu,jumbo (gso; with --peer gso,mtu): what is one frame of the stream: a train of "
        "datagrams cut by offload, a datagram of 1472 bytes, a datagram of up to 64 KiB",
        "LIST");
-  text("--notify", arguments->notify, "sync,ioeventfd,vhost (all)", "LIST");
+  text("--notify", arguments->notify, "sync,ioeventfd,vhost,poll,adaptive (the first three)",
+       "LIST");
   add_machine_options(*net, arguments->machines);
   text("--gro", arguments->gro, "on (default) or off: bellhop run's --net gro=", "on|off");
   text("--end-cpus", arguments->end_cpus,

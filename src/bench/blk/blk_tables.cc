@@ -49,6 +49,10 @@ class View {
     if (has(Vmm::kInprocess)) return "eventfds";
     return to_string(report_.setting.transport);
   }
+  [[nodiscard]] std::string way(NotifyMode mode) const {
+    if (mode != NotifyMode::kAdaptive) return to_string(mode);
+    return fmt::format("adaptive ({})", bellhop::to_string(report_.setting.optimize));
+  }
   [[nodiscard]] std::string caption(Vmm vmm) const {
     const BlkSetting& setting = report_.setting;
     const char* without_vm =
@@ -110,7 +114,7 @@ Table bellhop_table(const View& view, Vmm vmm) {
   }
   for (const NotifyMode mode : more) {
     for (const char* name : {"MB/s", "gain", "spread", "MB per CPU s", "ratio"}) {
-      table.columns.push_back({fmt::format("{}, beside sync", to_string(mode)), name});
+      table.columns.push_back({view.way(mode) + ", beside sync", name});
     }
   }
   for (const char* name : {"unmodified", "patched", "gain"}) {

@@ -19,6 +19,7 @@
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/blk.h"
 #include "virtio/abi/ring.h"
+#include "virtio/device/notify_tuner.h"
 #include "virtio/ring/driver_ring.h"
 
 namespace bellhop::bench {
@@ -51,7 +52,8 @@ struct Engine {
   std::unique_ptr<IoThread> thread;
   std::unique_ptr<InProcessDevice> device;
   std::optional<DriverRing> driver;
-  std::uint64_t capacity = 0;  ///< bytes
+  std::unique_ptr<NotifyTuner> tuner;  ///< where the device is adaptive
+  std::uint64_t capacity = 0;          ///< bytes
 };
 
 Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, NotifyMode mode,
@@ -73,7 +75,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, Notify
   engine->capacity = (*file)->limits().capacity;
   auto device = InProcessDevice::create(
       std::make_unique<BlkDevice>(std::move(*file), BlkOptions{.queue_size = kQueueSize}),
-      {.memory = &*engine->memory, .threads = {engine->thread.get()}, .notify = mode});
+      {.memory = &*engine->memory,
+       .threads = {engine->thread.get()},
+       .notify = mode,
+       .optimize = setting.optimize});
   if (!device) return forward(device);
   engine->device = std::move(*device);
   constexpr std::uint64_t kFeatures = virtio::kRingFeatures;
@@ -84,6 +89,12 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, Notify
   const QueueConfig config = engine->driver->config();
   if (auto started = engine->device->start(kFeatures, {&config, 1}); !started) {
     return forward(started);
+  }
+  if (mode == NotifyMode::kAdaptive) {
+    auto tuner = NotifyTuner::create();
+    if (!tuner) return forward(tuner);
+    engine->tuner = std::move(*tuner);
+    engine->tuner->add(engine->device->life());
   }
   return engine;
 }

@@ -30,6 +30,9 @@ std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& pla
       fmt::format("path={},cache={},aio={},queues={},queue-size={},notify={},iothread=io0",
                   inherited_file(kImageFd), to_string(setting.cache), to_string(setting.aio),
                   cell.vcpus, kQueueSize, bellhop::to_string(cell.notify)));
+  if (cell.notify == NotifyMode::kAdaptive) {
+    command.back() += fmt::format(",optimize={}", bellhop::to_string(setting.optimize));
+  }
   return command;
 }
 

@@ -59,6 +59,10 @@ const char* to_string(NetNotify notify) noexcept {
       return "ioeventfd";
     case NetNotify::kVhost:
       return "vhost-net";
+    case NetNotify::kPoll:
+      return "poll";
+    case NetNotify::kAdaptive:
+      return "adaptive";
   }
   return "";
 }

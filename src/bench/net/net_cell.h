@@ -16,7 +16,7 @@ enum class NetWorkload : std::uint8_t {
 };
 enum class Direction : std::uint8_t { kGuestToHost, kHostToGuest };
 /// Who serves the queues, and where a kick goes.
-enum class NetNotify : std::uint8_t { kSync, kIoEventFd, kVhost };
+enum class NetNotify : std::uint8_t { kSync, kIoEventFd, kVhost, kPoll, kAdaptive };
 /// What crosses the link as one frame.
 enum class Framing : std::uint8_t {
   kGso,    ///< trains of up to 64 KiB, which offload cuts into datagrams of 1472 bytes

@@ -60,7 +60,7 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
   command.emplace_back("--net");
   command.push_back(fmt::format("fd={},mac={},queue-size={},iothread=io0,gro={},notify={},vhost={}",
                                 kTapFd, kGuestMac, kQueueSize, setting.gro ? "on" : "off",
-                                cell.notify == NetNotify::kSync ? "sync" : "ioeventfd",
+                                vhost ? "ioeventfd" : to_string(cell.notify),
                                 vhost ? "force" : "off"));
   return command;
 }

@@ -33,6 +33,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
       {"cache", nullptr},
       {"medium", nullptr},
       {"notify", to_string(cell.notify)},
+      {"optimize", cell.notify == NetNotify::kAdaptive ? Json("throughput") : Json(nullptr)},
       {"placement", to_string(cell.placement)},
   });
   add_run(json, run);

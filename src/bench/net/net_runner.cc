@@ -185,6 +185,9 @@ std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_ha
   if (qemu && setting.transport == TransportKind::kMmio) {
     return "QEMU's q35 machine has no virtio-mmio; compare with --transport pci";
   }
+  if (qemu && (cell.notify == NetNotify::kPoll || cell.notify == NetNotify::kAdaptive)) {
+    return "QEMU's network devices have no such mode";
+  }
   if (cell.notify == NetNotify::kVhost && ::access("/dev/vhost-net", F_OK) != 0) {
     return "/dev/vhost-net is missing on this host";
   }

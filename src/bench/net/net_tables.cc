@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <vector>
 
 #include "bench/harness/cell_text.h"
 #include "bench/report/patch_2010.h"
@@ -12,7 +13,6 @@ namespace bellhop::bench {
 
 namespace {
 
-constexpr NetNotify kAllNotify[] = {NetNotify::kSync, NetNotify::kIoEventFd, NetNotify::kVhost};
 constexpr NetNotify kUserNotify[] = {NetNotify::kSync, NetNotify::kIoEventFd};
 
 /// What stands together in one table.
@@ -42,11 +42,20 @@ class View {
       if (Group{cell.workload, cell.placement, cell.framing} != group) continue;
       rows_.insert({cell.direction, cell.message_bytes});
       vmms_.insert(cell.vmm);
+      if (cell.notify == NetNotify::kPoll || cell.notify == NetNotify::kAdaptive) {
+        more_.insert(cell.notify);
+      }
     }
   }
 
   [[nodiscard]] const std::set<Row>& rows() const { return rows_; }
   [[nodiscard]] const std::set<Vmm>& vmms() const { return vmms_; }
+  /// Which have a place in the tables: those of the 2010 patch, and what else was measured.
+  [[nodiscard]] std::vector<NetNotify> notifies() const {
+    std::vector<NetNotify> all = {NetNotify::kSync, NetNotify::kIoEventFd, NetNotify::kVhost};
+    all.insert(all.end(), more_.begin(), more_.end());
+    return all;
+  }
   [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
   [[nodiscard]] const NetRun* find(Row row, Vmm vmm, NetNotify notify) const {
     return report_.find({group_.workload, row.direction, row.message_bytes, group_.framing,
@@ -92,6 +101,7 @@ class View {
   Group group_;
   std::set<Row> rows_;
   std::set<Vmm> vmms_;
+  std::set<NetNotify> more_;
 };
 
 const char* title(Direction direction) {
@@ -140,13 +150,13 @@ Table stream_table(const View& view, Vmm vmm) {
                  : fmt::format("{}: UDP stream, {}; {}", view.name(vmm), view.framing(),
                                view.circumstances());
   table.columns = {{"", "Direction", true}, {"", "Message"}};
-  for (const NetNotify notify : kAllNotify) {
+  for (const NetNotify notify : view.notifies()) {
     table.columns.push_back({"today, Mb/s", to_string(notify)});
   }
   table.columns.push_back({"today, Mb/s", "gain"});
   table.columns.push_back({"today, Mb/s", "spread"});
   table.columns.push_back({"today, Mb/s", view.tcp() ? "sent again" : "lost"});
-  for (const NetNotify notify : kAllNotify) {
+  for (const NetNotify notify : view.notifies()) {
     table.columns.push_back({"MB per host CPU second", to_string(notify)});
   }
   table.columns.push_back({"MB per host CPU second", "ratio"});
@@ -160,13 +170,13 @@ Table stream_table(const View& view, Vmm vmm) {
     const NetRun* sync = view.find(row, vmm, NetNotify::kSync);
     const NetRun* event = view.find(row, vmm, NetNotify::kIoEventFd);
     std::vector<std::string> cells = {title(row.direction), fmt::format("{}", row.message_bytes)};
-    for (const NetNotify notify : kAllNotify)
+    for (const NetNotify notify : view.notifies())
       cells.push_back(megabits(view.find(row, vmm, notify)));
     cells.push_back(gain(sync, event));
     cells.push_back(spread(sync) + " / " + spread(event));
     cells.push_back(view.tcp() ? sent_again(sync) + " / " + sent_again(event)
                                : loss(sync) + " / " + loss(event));
-    for (const NetNotify notify : kAllNotify) {
+    for (const NetNotify notify : view.notifies()) {
       cells.push_back(efficiency(view.find(row, vmm, notify)));
     }
     cells.push_back(efficiency_ratio(event, sync));
@@ -202,7 +212,7 @@ Table ping_table(const View& view) {
                    {"host CPU us for each", "socket's end"}};
   for (const Row row : view.rows()) {
     for (const Vmm vmm : view.vmms()) {
-      for (const NetNotify notify : kAllNotify) {
+      for (const NetNotify notify : view.notifies()) {
         const NetRun* run = view.find(row, vmm, notify);
         if (run == nullptr) continue;
         const NetMeasurement& m = run->median;
@@ -241,7 +251,7 @@ Table packet_table(const View& view) {
   }
   for (const Row row : view.rows()) {
     for (const Vmm vmm : view.vmms()) {
-      for (const NetNotify notify : kAllNotify) {
+      for (const NetNotify notify : view.notifies()) {
         const NetRun* run = view.find(row, vmm, notify);
         if (run == nullptr) continue;
         const NetMeasurement& m = run->median;

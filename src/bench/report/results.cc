@@ -29,6 +29,8 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"cache", to_string(setting.cache)},
       {"medium", setting.medium},
       {"notify", bellhop::to_string(cell.notify)},
+      {"optimize", cell.notify == NotifyMode::kAdaptive ? Json(bellhop::to_string(setting.optimize))
+                                                        : Json(nullptr)},
       {"placement", to_string(cell.placement)},
   });
   add_run(json, run);

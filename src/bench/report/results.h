@@ -18,8 +18,9 @@ struct BlkSetting {
   Aio aio = Aio::kNative;
   Cache cache = Cache::kNone;
   TransportKind transport = TransportKind::kPci;
-  std::string medium;  ///< "tmpfs", "ext4", ...
-  double seconds = 3;  ///< measured, for each repeat
+  Optimize optimize = Optimize::kThroughput;  ///< of notify=adaptive
+  std::string medium;                         ///< "tmpfs", "ext4", ...
+  double seconds = 3;                         ///< measured, for each repeat
   unsigned repeats = 3;
   Programs programs;
 };

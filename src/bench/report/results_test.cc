@@ -101,10 +101,12 @@ TEST(Json, HasTheSharedSchema) {
                            "operations",    "bytes",       "mb_per_s",    "iops",
                            "host_cpu_s",    "vcpu_cpu_s",  "io_cpu_s",    "bytes_per_host_cpu_s",
                            "latency_us",    "counters",    "verified",    "spread",
-                           "io_system_s",   "run_delay_s", "steal_s",     "all_repeats"}) {
+                           "io_system_s",   "run_delay_s", "steal_s",     "all_repeats",
+                           "optimize"}) {
     EXPECT_TRUE(run.contains(name)) << name;
   }
   EXPECT_EQ(run["notify"], "ioeventfd");
+  EXPECT_TRUE(run["optimize"].is_null());
   EXPECT_EQ(run["placement"], "other-core");
   EXPECT_EQ(run["mb_per_s"], 150);
   EXPECT_EQ(run["spread"][0], 140);

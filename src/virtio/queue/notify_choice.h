@@ -16,6 +16,11 @@ enum class Optimize : std::uint8_t {
   kEfficiency,  ///< requests for each CPU second; between equals, requests a second
 };
 
+/// As optimize= takes it.
+constexpr const char* to_string(Optimize optimize) noexcept {
+  return optimize == Optimize::kThroughput ? "throughput" : "efficiency";
+}
+
 /// What a queue did in a slot of time.
 struct NotifySample {
   std::uint64_t requests = 0;
