@@ -116,11 +116,12 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
   ~QueueRunnerTest() override { runner->stop(); }
 
   void make_runner() {
-    runner = must(QueueRunner::create({.thread = thread.get(),
-                                       .drain = drain(),
-                                       .polled = GetParam().notify == NotifyMode::kPoll,
-                                       .interrupt = &interrupt,
-                                       .faults = &sink}));
+    runner = must(QueueRunner::create(
+        {.thread = thread.get(),
+         .drain = drain(),
+         .look = GetParam().notify == NotifyMode::kPoll ? Look::kAlways : Look::kWhileItPays,
+         .interrupt = &interrupt,
+         .faults = &sink}));
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
   }

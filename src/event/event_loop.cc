@@ -39,24 +39,26 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(LoopKind kind) {
 
 void EventLoop::add_poller(Poller& poller) {
   pollers_.push_back(&poller);
-  if (!poller.polled()) return;
+  if (poller.look() == Look::kWhileItPays) ++may_pay_;
+  if (poller.look() != Look::kAlways) return;
   polled_.push_back(&poller);
   polled_work_ = kUnknown;
 }
 
 void EventLoop::remove_poller(Poller& poller) noexcept {
-  std::erase(pollers_, &poller);
+  if (std::erase(pollers_, &poller) == 0) return;
+  if (poller.look() == Look::kWhileItPays) --may_pay_;
   std::erase(polled_, &poller);
 }
 
 bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   if (pollers_.empty()) return false;
-  if (poll_max_ > std::chrono::nanoseconds(0) || !polled_.empty()) {
+  if (may_pay() || !polled_.empty()) {
     idle_since_ = std::chrono::steady_clock::now();
     poll_kind_ = std::ranges::any_of(
         pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
     int& credit = poll_credit_[poll_kind_];
-    auto look = credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
+    auto look = may_pay() && credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
     if (!polled_.empty()) look = std::max(look, time_for_polled());
     look = std::min(look, limit);
     if (look > std::chrono::nanoseconds(0) && look_around(look)) {
@@ -97,7 +99,7 @@ bool EventLoop::look_around(std::chrono::nanoseconds until) noexcept {
 }
 
 void EventLoop::slept() noexcept {
-  if (pollers_.empty() || poll_max_ == std::chrono::nanoseconds(0)) return;
+  if (!may_pay()) return;
   const bool was_short = std::chrono::steady_clock::now() - idle_since_ <= poll_max_;
   int& credit = poll_credit_[poll_kind_];
   credit = std::clamp(credit + (was_short ? kShortSleep : kLongSleep), 0, kMaxCredit);

@@ -79,6 +79,14 @@ class FdWatch {
   FdWatch() = default;
 };
 
+/// Whether a loop that has nothing to do looks for somebody's work before it sleeps. It does what
+/// those of its pollers want who want the most.
+enum class Look : std::uint8_t {
+  kNever,
+  kWhileItPays,  ///< EventLoop::set_poll_max()
+  kAlways,       ///< as long as there is traffic, whatever that costs: EventLoop::set_poll_idle()
+};
+
 /// Something that can see its work without being told, and that is told only if it asks. Before the
 /// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once
 /// more: as long as the loop is awake anyway, nobody needs to ring.
@@ -91,9 +99,9 @@ class Poller {
   /// Whether the next thing to happen is the end of something that this side has under way, rather
   /// than new work. The two come at different intervals, and the loop learns them apart.
   [[nodiscard]] virtual bool has_work_under_way() const noexcept = 0;
-  /// Whether its work is to be looked for as long as there is traffic, whatever that costs: see
-  /// EventLoop::set_poll_idle(). Always the same.
-  [[nodiscard]] virtual bool polled() const noexcept = 0;
+  /// Whether its work is to be looked for before the loop sleeps. The same from add_poller() to
+  /// remove_poller().
+  [[nodiscard]] virtual Look look() const noexcept = 0;
   /// Goes up with each piece of work that is done.
   [[nodiscard]] virtual std::uint64_t work_done() const noexcept = 0;
 
@@ -160,7 +168,7 @@ class EventLoop {
   /// that pays: credit is earned by finding work and by sleeps shorter than this, and lost by
   /// longer ones, so that a loop with little to do sleeps at once.
   void set_poll_max(std::chrono::nanoseconds max) noexcept { poll_max_ = max; }
-  /// How long after the last work of a Poller that is polled() the loop looks on without a sleep.
+  /// How long after the last work of a poller of Look::kAlways the loop looks on without a sleep.
   void set_poll_idle(std::chrono::nanoseconds idle) noexcept { poll_idle_ = idle; }
 
   /// Calls `handler` once at or after `delay` from now; starting it again moves it.
@@ -214,11 +222,15 @@ class EventLoop {
   RelaxedCounter system_calls_;  ///< the loop's thread writes
 
  private:
+  [[nodiscard]] bool may_pay() const noexcept {
+    return may_pay_ != 0 && poll_max_ > std::chrono::nanoseconds(0);
+  }
   [[nodiscard]] std::chrono::nanoseconds time_for_polled() noexcept;
   bool look_around(std::chrono::nanoseconds until) noexcept;
 
   std::vector<Poller*> pollers_;
-  std::vector<Poller*> polled_;  ///< those of them that are
+  std::vector<Poller*> polled_;  ///< those of Look::kAlways
+  unsigned may_pay_ = 0;         ///< how many are of Look::kWhileItPays
   std::chrono::nanoseconds poll_max_{0};
   std::chrono::nanoseconds poll_idle_{0};
   static constexpr std::uint64_t kUnknown = UINT64_MAX;

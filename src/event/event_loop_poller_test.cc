@@ -32,7 +32,7 @@ struct CountingPoller final : Poller {
     return true;
   }
   [[nodiscard]] bool has_work_under_way() const noexcept override { return under_way; }
-  [[nodiscard]] bool polled() const noexcept override { return is_polled; }
+  [[nodiscard]] Look look() const noexcept override { return wants; }
   [[nodiscard]] std::uint64_t work_done() const noexcept override { return done; }
   EventLoop& loop;
   FunctionTask task;
@@ -42,7 +42,7 @@ struct CountingPoller final : Poller {
   int served = 0;
   bool slipped_in = false;
   bool under_way = false;
-  bool is_polled = false;
+  Look wants = Look::kWhileItPays;
   std::uint64_t done = 0;
 };
 
@@ -95,9 +95,29 @@ TEST_P(EventLoopTest, StopsLookingWhenItDoesNotPay) {
   loop->remove_poller(poller);
 }
 
+TEST_P(EventLoopTest, DoesNotLookForWhoDoesNotWantIt) {
+  CountingPoller never(*loop);
+  never.wants = Look::kNever;
+  loop->add_poller(never);
+  loop->set_poll_max(1ms);
+  for (int i = 0; i < 16; ++i) loop->run_once(100us);  // short sleeps, which others learn from
+  EXPECT_EQ(never.looks, 0U);
+  EXPECT_EQ(never.asked, 16);
+  // Whoever wants it has the loop look, for everybody; until it is gone.
+  CountingPoller often(*loop);
+  loop->add_poller(often);
+  for (int i = 0; i < 16; ++i) loop->run_once(100us);
+  EXPECT_GT(never.looks, 0U);
+  loop->remove_poller(often);
+  never.looks = 0;
+  for (int i = 0; i < 16; ++i) loop->run_once(100us);
+  EXPECT_EQ(never.looks, 0U);
+  loop->remove_poller(never);
+}
+
 TEST_P(EventLoopTest, LooksForWhatIsPolledWithoutAnyExperience) {
   CountingPoller poller(*loop);
-  poller.is_polled = true;
+  poller.wants = Look::kAlways;
   loop->add_poller(poller);
   loop->set_poll_idle(10s);
   poller.found_at = 1000;
@@ -110,7 +130,7 @@ TEST_P(EventLoopTest, LooksForWhatIsPolledWithoutAnyExperience) {
 
 TEST_P(EventLoopTest, SleepsWhenWhatIsPolledHasBeenIdleForAWhile) {
   CountingPoller poller(*loop);
-  poller.is_polled = true;
+  poller.wants = Look::kAlways;
   loop->add_poller(poller);
   loop->set_poll_idle(2ms);
   loop->run_once(10ms);
@@ -129,7 +149,7 @@ TEST_P(EventLoopTest, SleepsWhenWhatIsPolledHasBeenIdleForAWhile) {
 
 TEST_P(EventLoopTest, LookingLongKeepsNobodyElseWaiting) {
   CountingPoller poller(*loop);
-  poller.is_polled = true;
+  poller.wants = Look::kAlways;
   loop->add_poller(poller);
   // Who is not heard is heard when the loop has looked for all its time: after the end of patience.
   constexpr auto kLook = 8s;

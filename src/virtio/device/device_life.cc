@@ -41,7 +41,6 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
     auto runner = QueueRunner::create({
         .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
-        .polled = life->wiring_.notify == NotifyMode::kPoll,
         .may_change = life->adaptive(),
         .interrupt = &queue.interrupt,
         .faults = life.get(),
@@ -282,7 +281,10 @@ void DeviceLife::disarm_all() noexcept {
 /// Of a queue that does not run.
 void DeviceLife::set_mode(Queue& queue, NotifyMode mode) noexcept {
   queue.runner->set_drain(mode == NotifyMode::kSync ? Drain::kByVcpu : Drain::kByIoThread);
-  queue.runner->set_polled(mode == NotifyMode::kPoll);
+  // Of an adaptive queue's ways each is to be one thing: the one without looking, and the one with.
+  queue.runner->set_look(mode == NotifyMode::kPoll ? Look::kAlways
+                         : adaptive()              ? Look::kNever
+                                                   : Look::kWhileItPays);
   queue.mode.store(mode, std::memory_order_relaxed);
 }
 

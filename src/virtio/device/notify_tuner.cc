@@ -1,7 +1,5 @@
 #include "virtio/device/notify_tuner.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -13,12 +11,6 @@ using namespace std::chrono_literals;
 
 /// How long a change may wait for requests that are under way.
 constexpr std::chrono::nanoseconds kPatience = 20ms;
-
-std::chrono::nanoseconds cpu_time_of_process() noexcept {
-  ::timespec time{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-}
 
 }  // namespace
 
@@ -67,7 +59,7 @@ void NotifyTuner::step(Tuned& tuned, Clock::time_point now) noexcept {
   const NotifySample sample{
       .requests = tuned.life->counters(tuned.queue).completions.get() - tuned.completions,
       .wall = now - tuned.since,
-      .cpu = cpu_time_of_process() - tuned.cpu};
+      .cpu = tuned.choice.trying() ? tuned.cpu.used() : std::chrono::nanoseconds(0)};
   const bool others_try = std::ranges::any_of(
       tuned_, [&tuned](const Tuned& other) { return &other != &tuned && other.choice.trying(); });
   const NotifyMode next = tuned.choice.take(sample, !others_try);
@@ -85,7 +77,7 @@ void NotifyTuner::begin_slot(Tuned& tuned) noexcept {
   tuned.since = Clock::now();
   tuned.due = tuned.since + tuned.choice.slot();
   tuned.completions = tuned.life->counters(tuned.queue).completions.get();
-  tuned.cpu = cpu_time_of_process();
+  if (tuned.choice.trying()) tuned.cpu.begin();
 }
 
 }  // namespace bellhop

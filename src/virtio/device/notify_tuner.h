@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/cpu_meter.h"
 #include "base/result.h"
 #include "event/io_thread.h"
 #include "virtio/device/device_life.h"
@@ -42,7 +43,7 @@ class NotifyTuner final : private TimerHandler {
     // When the slot began:
     std::uint64_t completions = 0;
     Clock::time_point since{};
-    std::chrono::nanoseconds cpu{0};
+    CpuMeter cpu = {};
   };
 
   NotifyTuner() = default;

@@ -25,7 +25,7 @@ constexpr const char* to_string(Optimize optimize) noexcept {
 struct NotifySample {
   std::uint64_t requests = 0;
   std::chrono::nanoseconds wall{0};
-  std::chrono::nanoseconds cpu{0};  ///< of the whole process: vCPUs, I/O threads, workers
+  std::chrono::nanoseconds cpu{0};  ///< of all threads of the process; only looked at in a trial
 };
 
 /// Which way of notification one queue is to have: chosen among sync, ioeventfd and poll by trying

@@ -60,7 +60,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   struct Setup {
     IoThread* thread = nullptr;
     Drain drain = Drain::kByIoThread;
-    bool polled = false;  ///< Poller::polled(), where the I/O thread drains
+    Look look = Look::kWhileItPays;  ///< Poller::look(), where the I/O thread drains
     /// The other may come to drain it, between a stop and a start: see shares_with_vcpu().
     bool may_change = false;
     GuestInterrupt* interrupt = nullptr;
@@ -96,7 +96,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// change, also between a stop and a start.
   void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
   /// As set_drain().
-  void set_polled(bool polled) noexcept { polled_ = polled; }
+  void set_look(Look look) noexcept { look_ = look; }
   /// Whether what the handler uses is used by a vCPU thread as well, now or later: one at a time,
   /// under the queue lock.
   [[nodiscard]] bool shares_with_vcpu() const noexcept {
@@ -134,10 +134,15 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// In drain(), by a handler that has worked long enough while others wait: drain() comes again
   /// after them. No effect on a vCPU thread, for which nobody waits but its guest.
   void yield() noexcept { yielded_ = true; }
-  /// Runs `work` (reaping a shared back end) as the queue's only user, then publishes. I/O thread.
+  /// Runs `work` (reaping a shared back end) as the queue's only user, then publishes; at once
+  /// where a vCPU drains. I/O thread.
   template <class Work>
   void with_queue_lock(Work&& work) noexcept {
     const std::lock_guard<std::mutex> hold(queue_lock_);
+    if (drain() == Drain::kByIoThread) {
+      work();  // what completes is published at the end of this round, as one batch
+      return;
+    }
     serving_ = true;
     work();
     serving_ = false;
@@ -151,7 +156,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
       : thread_(setup.thread),
         drain_(setup.drain),
         may_change_(setup.may_change),
-        polled_(setup.polled),
+        look_(setup.look),
         interrupt_(setup.interrupt),
         faults_(setup.faults),
         doorbell_(setup.doorbell) {}
@@ -165,7 +170,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[nodiscard]] bool has_work_under_way() const noexcept override {
     return ring_ && ring_->in_flight() != 0;
   }
-  [[nodiscard]] bool polled() const noexcept override { return polled_; }
+  [[nodiscard]] Look look() const noexcept override { return look_; }
   [[nodiscard]] std::uint64_t work_done() const noexcept override {
     return counters_.completions.get();
   }
@@ -194,7 +199,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   IoThread* thread_;
   std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
   const bool may_change_;
-  bool polled_;
+  Look look_;
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;
