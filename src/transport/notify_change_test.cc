@@ -6,6 +6,7 @@
 
 #include "testing/eventually.h"
 #include "testing/transport_fixture.h"
+#include "virtio/device/notify_tuner.h"
 
 namespace bellhop {
 namespace {
@@ -114,6 +115,19 @@ TEST_P(NotifyChangeTest, WithoutAnIoEventFdItStaysSynchronous) {
   EXPECT_TRUE(kicks_by_exit(0));
   EXPECT_TRUE(change(NotifyMode::kSync));
   EXPECT_TRUE(fixture_.echoes(0, 3));
+}
+
+TEST_P(NotifyChangeTest, ATunerTriesWhatCanBeHad) {
+  fixture_.vm.set_max_ioeventfds(0);
+  ASSERT_TRUE(fixture_.bring_up());
+  const auto tuner = testing::must(NotifyTuner::create());
+  tuner->add(*fixture_.life);
+  std::uint8_t value = 0;
+  EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(fixture_.echoes(0, ++value));
+    EXPECT_NE(fixture_.life->notify_mode(0), NotifyMode::kIoEventFd);
+    return fixture_.life->notify_mode(0) == NotifyMode::kPoll || HasFailure();
+  }));
 }
 
 TEST_P(NotifyChangeTest, GivesItsIoEventFdBack) {

@@ -62,15 +62,16 @@ void NotifyTuner::step(Tuned& tuned, Clock::time_point now) noexcept {
       .cpu = tuned.choice.trying() ? tuned.cpu.used() : std::chrono::nanoseconds(0)};
   const bool others_try = std::ranges::any_of(
       tuned_, [&tuned](const Tuned& other) { return &other != &tuned && other.choice.trying(); });
-  const NotifyMode next = tuned.choice.take(sample, !others_try);
-  if (next == mode) return begin_slot(tuned);
-  if (tuned.life->change_notify(tuned.queue, next, kPatience)) {
-    tuned.settling = true;
-    tuned.due = Clock::now() + NotifyChoice::kSettle;
-  } else {
-    tuned.choice.refused(mode);
-    begin_slot(tuned);
+  NotifyMode next = tuned.choice.take(sample, !others_try);
+  while (next != mode) {
+    if (tuned.life->change_notify(tuned.queue, next, kPatience)) {
+      tuned.settling = true;
+      tuned.due = Clock::now() + NotifyChoice::kSettle;
+      return;
+    }
+    next = tuned.choice.refused(mode);
   }
+  begin_slot(tuned);
 }
 
 void NotifyTuner::begin_slot(Tuned& tuned) noexcept {

@@ -83,11 +83,13 @@ NotifyMode NotifyChoice::take(const NotifySample& sample, bool may_try) noexcept
 }
 
 NotifyMode NotifyChoice::refused(NotifyMode mode) noexcept {
-  mode_ = mode;
-  if (phase_ == Phase::kTrial) {
-    // The rest of the trial would measure the wrong way.
+  if (phase_ == Phase::kTrial && mode_ != best_) {
+    arm(mode_).left_out = kTrialsWithout + 1;  // this one among them
+    begin_trial();
+  } else {
+    best_ = mode;
+    dwell_ = 0ns;
     hold(mode);
-    dwell_ = kFirstDwell;
   }
   return mode_;
 }

@@ -57,7 +57,8 @@ class NotifyChoice {
   /// What came of a slot in mode(). Returns the mode of the next one. Without `may_try` no trial
   /// begins: another queue has one, which would measure ours.
   NotifyMode take(const NotifySample& sample, bool may_try) noexcept;
-  /// The mode that take() returned cannot be had now; the queue is still in `mode`.
+  /// The mode that take(), or this, has returned cannot be had now; the queue is still in `mode`. A
+  /// trial begins again without it. Returns the mode of the next slot.
   NotifyMode refused(NotifyMode mode) noexcept;
 
  private:

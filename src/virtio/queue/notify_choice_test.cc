@@ -182,17 +182,55 @@ TEST(NotifyChoice, FollowsAWorkloadThatFlipsEverySecond) {
   EXPECT_GT(simulation.requests / (9000 * seconds), 0.8);
 }
 
-TEST(NotifyChoice, AModeThatCannotBeHadEndsTheTrial) {
-  NotifyChoice choice(Optimize::kThroughput, kIoEventFd);
-  const auto sample = [&] {
-    return NotifySample{.requests = 1000, .wall = choice.slot(), .cpu = choice.slot()};
-  };
-  while (choice.take(sample(), true) == kIoEventFd) {
+NotifySample busy(const NotifyChoice& choice) {
+  return {.requests = 1000, .wall = choice.slot(), .cpu = choice.slot()};
+}
+
+TEST(NotifyChoice, AModeThatCannotBeHadIsLeftOut) {
+  // A host without ioeventfds: sync and poll are what there is, and poll is the better one.
+  NotifyChoice choice(Optimize::kThroughput, kSync);
+  NotifyMode mode = kSync;
+  unsigned refusals = 0;
+  for (int slot = 0; slot < 100; ++slot) {
+    NotifySample sample = busy(choice);
+    if (mode == kPoll) sample.requests *= 2;
+    NotifyMode next = choice.take(sample, true);
+    while (next == kIoEventFd) {
+      ++refusals;
+      next = choice.refused(mode);
+    }
+    mode = next;
   }
-  EXPECT_EQ(choice.refused(kIoEventFd), kIoEventFd);
+  EXPECT_EQ(mode, kPoll);
+  EXPECT_GT(refusals, 0U);
+  EXPECT_LT(refusals, 5U) << "asked for again in each trial";
+}
+
+TEST(NotifyChoice, WhereNothingElseCanBeHadTheTrialEnds) {
+  NotifyChoice choice(Optimize::kThroughput, kIoEventFd);
+  unsigned refusals = 0;
+  nanoseconds time{0};
+  while (time < 1s) {
+    time += choice.slot();
+    if (choice.take(busy(choice), true) == kIoEventFd) continue;
+    ++refusals;
+    EXPECT_EQ(choice.refused(kIoEventFd), kIoEventFd);
+  }
+  EXPECT_EQ(refusals, 2U) << "one for each of the others, and not at once again";
   EXPECT_FALSE(choice.trying());
-  // Not at once again: whoever asks each time would do nothing else.
-  for (int i = 0; i < 9; ++i) EXPECT_EQ(choice.take(sample(), true), kIoEventFd);
+}
+
+TEST(NotifyChoice, WhoCannotGoBackStaysWhereItIs) {
+  NotifyChoice choice(Optimize::kThroughput, kIoEventFd);
+  NotifyMode mode = kIoEventFd;
+  // Up to the last slot of the first trial, which is to be what the first was.
+  for (NotifyMode next = mode;; mode = next) {
+    next = choice.take(busy(choice), true);
+    if (mode != kIoEventFd && next == kIoEventFd) break;
+  }
+  EXPECT_EQ(choice.refused(mode), mode);
+  EXPECT_FALSE(choice.trying());
+  EXPECT_EQ(choice.mode(), mode);
 }
 
 TEST(NotifyChoice, WaitsWhileAnotherQueueIsTried) {
