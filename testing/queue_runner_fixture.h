@@ -117,11 +117,8 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
 
   void make_runner() {
     runner = must(QueueRunner::create(
-        {.thread = thread.get(),
-         .drain = drain(),
-         .look = GetParam().notify == NotifyMode::kPoll ? Look::kAlways : Look::kWhileItPays,
-         .interrupt = &interrupt,
-         .faults = &sink}));
+        {.thread = thread.get(), .drain = drain(), .interrupt = &interrupt, .faults = &sink}));
+    if (GetParam().notify == NotifyMode::kPoll) runner->set_look(Look::kAlways);
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
   }

@@ -7,7 +7,8 @@ namespace bellhop {
 
 /// What CPU time this process's threads use between two moments. The kernel's clock of a whole
 /// process lags by up to a tick for each of its threads that runs on another CPU; this asks each
-/// thread's own, which does not. Takes some microseconds for each thread. One thread.
+/// thread's own, which does not; the first where the host has no descriptor left to find them by.
+/// Takes some microseconds for each thread. One thread.
 class CpuMeter {
  public:
   /// From now on, of the threads that there are now.
@@ -20,7 +21,8 @@ class CpuMeter {
     int tid;
     std::chrono::nanoseconds before;
   };
-  std::vector<Thread> threads_;
+  std::vector<Thread> threads_;         // empty: the clock of the process counts
+  std::chrono::nanoseconds before_{0};  // of that clock
 };
 
 }  // namespace bellhop

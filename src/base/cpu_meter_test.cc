@@ -1,10 +1,14 @@
 #include "base/cpu_meter.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include <atomic>
+#include <cerrno>
 #include <thread>
+
+#include "testing/refused_call.h"
 
 namespace bellhop {
 namespace {
@@ -72,7 +76,14 @@ TEST(CpuMeter, AThreadThatHasEndedIsNotCounted) {
   EXPECT_GE(meter.used(), 0ns);
 }
 
-TEST(CpuMeter, HasCountedNothingBeforeItsBegin) { EXPECT_EQ(CpuMeter().used(), 0ns); }
+TEST(CpuMeter, WithoutADescriptorTheClockOfTheProcessCounts) {
+  with_refused_call(SYS_openat, EMFILE, [] {
+    CpuMeter meter;
+    meter.begin();
+    const nanoseconds burnt = burn(50ms);
+    EXPECT_GE(meter.used(), burnt / 2);
+  });
+}
 
 }  // namespace
 }  // namespace bellhop

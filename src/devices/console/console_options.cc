@@ -19,7 +19,7 @@ template <class T>
 void take(PropertyReader& reader, std::string_view key, const T& value, bool& given, T& all) {
   if (!reader.has(key)) return;
   if (std::exchange(given, true) && all != value) {
-    reader.refuse(key, "all ports are one device; id, notify and iothread must agree");
+    reader.refuse(key, "all ports are one device; id, notify, optimize and iothread must agree");
   }
   all = value;
 }
@@ -78,7 +78,8 @@ const DeviceOption ConsoleConfig::kOption = {
     .keys = R"(
   stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
   name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
-  id=, notify=, iothread=  as for --disk; the same for all, since all are ports of one device)",
+  id=, notify=, optimize=, iothread=   as for --disk; the same for all, since all are ports of
+                           one device)",
     .same_by = "name",
 };
 

@@ -70,7 +70,7 @@ const DeviceOption NicConfig::kOption = {
                            one frame where they come together (on)
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
-  notify=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
+  notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
 };
 
 Result<NicConfig> NicConfig::parse(const PropertyList& properties) {

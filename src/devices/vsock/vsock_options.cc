@@ -19,7 +19,7 @@ const DeviceOption VsockConfig::kOption = {
     .keys = R"(
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
-  id=NAME, notify=..., iothread=... as for --net)",
+  id=NAME, notify=..., optimize=..., iothread=... as for --net)",
     .same_by = {},  // a guest has one CID
 };
 

@@ -40,16 +40,16 @@ void NotifyTuner::add(DeviceLife& life) {
 }
 
 void NotifyTuner::on_timer() noexcept {
-  const Clock::time_point now = Clock::now();
-  Clock::time_point next = now + 1s;
+  Clock::time_point next = Clock::now() + 1s;
   for (Tuned& tuned : tuned_) {
-    if (tuned.due <= now) step(tuned, now);
+    if (tuned.due <= Clock::now()) step(tuned);
     next = std::min(next, tuned.due);
   }
   thread_->loop().start_timer(*this, std::max(next - Clock::now(), Clock::duration(0)));
 }
 
-void NotifyTuner::step(Tuned& tuned, Clock::time_point now) noexcept {
+/// Reads the clock itself: another queue's change may just have taken its time.
+void NotifyTuner::step(Tuned& tuned) noexcept {
   const NotifyMode mode = tuned.life->notify_mode(tuned.queue);
   if (mode != tuned.choice.mode()) {  // the device has been started anew
     tuned.choice = NotifyChoice(tuned.life->optimize(), mode);
@@ -58,7 +58,7 @@ void NotifyTuner::step(Tuned& tuned, Clock::time_point now) noexcept {
   if (std::exchange(tuned.settling, false)) return begin_slot(tuned);
   const NotifySample sample{
       .requests = tuned.life->counters(tuned.queue).completions.get() - tuned.completions,
-      .wall = now - tuned.since,
+      .wall = Clock::now() - tuned.since,
       .cpu = tuned.choice.trying() ? tuned.cpu.used() : std::chrono::nanoseconds(0)};
   const bool others_try = std::ranges::any_of(
       tuned_, [&tuned](const Tuned& other) { return &other != &tuned && other.choice.trying(); });

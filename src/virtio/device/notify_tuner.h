@@ -48,7 +48,7 @@ class NotifyTuner final : private TimerHandler {
 
   NotifyTuner() = default;
   void on_timer() noexcept override;
-  void step(Tuned& tuned, Clock::time_point now) noexcept;
+  void step(Tuned& tuned) noexcept;
   void begin_slot(Tuned& tuned) noexcept;
 
   std::unique_ptr<IoThread> thread_;

@@ -48,7 +48,7 @@ constexpr Optimize other_of(Optimize optimize) noexcept {
 
 nanoseconds NotifyChoice::slot() const noexcept {
   if (phase_ == Phase::kTrial) return kTrialSlot;
-  return phase_ == Phase::kIdle ? kIdleSlot : std::min(kHoldSlot, dwell_);
+  return phase_ == Phase::kIdle ? kIdleSlot : kHoldSlot;
 }
 
 double NotifyChoice::value(std::uint64_t requests, nanoseconds wall, nanoseconds cpu,

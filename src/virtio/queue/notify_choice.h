@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "virtio/queue/notify_mode.h"
 
@@ -35,11 +34,11 @@ struct NotifySample {
 /// A trial gives each way two slots, in an order that reads the same from both ends, so that a
 /// drift hits all alike; if the best two lie too close together for their spread, it goes on. Its
 /// winner is held for a second, and for twice as long each time that a trial finds it best again.
-/// A rate that changes by half is a new workload: a trial at once. A queue with little to do is
-/// left as it is.
+/// Quite another rate is another workload: a trial at once. A queue with little to do is left as it
+/// is.
 ///
-/// A value of one thread. It knows no clock: its user measures slots of slot(), the first of each
-/// mode after a pause of kSettle, and hands them to take().
+/// A value of one thread. It knows no clock: its user measures slots as long as slot(), after a
+/// pause of kSettle where the mode has just changed, and hands them to take().
 class NotifyChoice {
  public:
   static constexpr std::chrono::milliseconds kSettle{5};
@@ -74,7 +73,7 @@ class NotifyChoice {
     double least = 0;  ///< of the slots, by the objective
     double most = 0;
     unsigned slots = 0;
-    unsigned left_out = 0;  ///< trials without it, since it was far behind
+    unsigned left_out = 0;  ///< trials without it, since it was far behind, or refused
   };
 
   [[nodiscard]] double value(std::uint64_t requests, std::chrono::nanoseconds wall,

@@ -60,7 +60,6 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   struct Setup {
     IoThread* thread = nullptr;
     Drain drain = Drain::kByIoThread;
-    Look look = Look::kWhileItPays;  ///< Poller::look(), where the I/O thread drains
     /// The other may come to drain it, between a stop and a start: see shares_with_vcpu().
     bool may_change = false;
     GuestInterrupt* interrupt = nullptr;
@@ -95,7 +94,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Before the device is activated, whose back end is made for one of the two; where it may
   /// change, also between a stop and a start.
   void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
-  /// As set_drain().
+  /// Poller::look(), where the I/O thread drains. As set_drain().
   void set_look(Look look) noexcept { look_ = look; }
   /// Whether what the handler uses is used by a vCPU thread as well, now or later: one at a time,
   /// under the queue lock.
@@ -156,7 +155,6 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
       : thread_(setup.thread),
         drain_(setup.drain),
         may_change_(setup.may_change),
-        look_(setup.look),
         interrupt_(setup.interrupt),
         faults_(setup.faults),
         doorbell_(setup.doorbell) {}
@@ -199,7 +197,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   IoThread* thread_;
   std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
   const bool may_change_;
-  Look look_;
+  Look look_ = Look::kWhileItPays;
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
   QueueHandler* handler_ = nullptr;
