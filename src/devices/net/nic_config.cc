@@ -89,7 +89,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   reader.choice<Vhost>("vhost", nic.vhost,
                        {{"off", Vhost::kOff}, {"on", Vhost::kOn}, {"force", Vhost::kForce}});
   const bool may_serve =
-      std::visit([](const auto& source) { return source.kKernelMayServe; }, nic.source);
+      std::visit([](const auto& one) { return one.kKernelMayServe; }, nic.source);
   if (nic.vhost != Vhost::kOff && !may_serve) {
     reader.refuse("vhost", "vhost: the kernel carries a tap's frames, not those of user");
   }
