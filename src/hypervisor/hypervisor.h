@@ -92,6 +92,11 @@ class Vcpu {
   /// How often run() came back with something for user space to do; kicks are not counted. Any
   /// thread.
   [[nodiscard]] virtual std::uint64_t exits() const noexcept = 0;
+  /// How far its time-stamp counter is ahead of the host's, modulo 2^64. Errors: the host does not
+  /// say it.
+  [[nodiscard]] virtual Result<std::uint64_t> time_stamp_offset() {
+    return fail("this hypervisor does not say how a vCPU's time-stamp counter is set");
+  }
   /// Registers and instruction bytes, for a person to read.
   [[nodiscard]] virtual std::string dump() = 0;
 };

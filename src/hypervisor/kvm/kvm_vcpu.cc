@@ -279,6 +279,18 @@ Result<VcpuExit> KvmVcpu::decode() noexcept {
   return exit;
 }
 
+Result<std::uint64_t> KvmVcpu::time_stamp_offset() {
+  std::uint64_t offset = 0;
+  kvm_device_attr attribute{};
+  attribute.group = KVM_VCPU_TSC_CTRL;
+  attribute.attr = KVM_VCPU_TSC_OFFSET;
+  attribute.addr = reinterpret_cast<std::uint64_t>(&offset);
+  if (::ioctl(fd_.get(), KVM_GET_DEVICE_ATTR, &attribute) < 0) {
+    return fail_errno("KVM_GET_DEVICE_ATTR of the time-stamp counter");
+  }
+  return offset;
+}
+
 std::string KvmVcpu::dump() {
   kvm_regs r{};
   kvm_sregs s{};

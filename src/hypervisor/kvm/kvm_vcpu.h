@@ -32,6 +32,7 @@ class KvmVcpu final : public Vcpu {
   [[nodiscard]] std::uint64_t exits() const noexcept override {
     return exits_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] Result<std::uint64_t> time_stamp_offset() override;
   [[nodiscard]] std::string dump() override;
 
  private:

@@ -189,6 +189,7 @@ Status DeviceLife::start_queue(Queue& queue, RingState state) {
                                   queue.runner->counters(), state);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(*ring);
+  if (RequestTrace* const trace = queue.runner->trace()) trace->start(*wiring_.memory, queue.config);
   queue.runner->start(std::move(*ring));
   return {};
 }
@@ -311,6 +312,18 @@ bool DeviceLife::change_notify(unsigned index, NotifyMode mode, std::chrono::nan
   }
   queue.changing = false;
   return state.has_value();
+}
+
+void DeviceLife::trace_requests() {
+  for (Queue& queue : queues_) {
+    queue.runner->set_trace(std::make_unique<RequestTrace>(queue_max_size()));
+  }
+}
+
+void DeviceLife::set_driver_clock(std::uint64_t ahead) noexcept {
+  for (Queue& queue : queues_) {
+    if (RequestTrace* const trace = queue.runner->trace()) trace->set_driver_clock(ahead);
+  }
 }
 
 // ---- quiesce, resume, reset ----

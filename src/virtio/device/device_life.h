@@ -17,6 +17,7 @@
 #include "virtio/device/virtio_device.h"
 #include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
+#include "virtio/queue/request_times.h"
 
 namespace bellhop {
 
@@ -147,6 +148,15 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   /// that it holds is lost. False, and all as it was: it does not run or is not the device's own to
   /// serve, requests are still in flight after `patience`, or the host has no doorbell for it.
   bool change_notify(unsigned queue, NotifyMode mode, std::chrono::nanoseconds patience);
+  /// Has the requests of all queues that the device itself serves stamped on their way, for
+  /// take_request_times(). Before the first start().
+  void trace_requests();
+  /// The driver's time-stamp counter is ahead of this host's by this much: RequestTrace.
+  void set_driver_clock(std::uint64_t ahead) noexcept;
+  /// QueueRunner::take_request_times().
+  [[nodiscard]] std::optional<RequestTimes> take_request_times(unsigned queue) {
+    return queues_[queue].runner->take_request_times();
+  }
   /// A notification that came as a vCPU exit: through the register itself, of another width, or
   /// through the PCI configuration window. Wrong indices and wrong times are ignored.
   void notify(std::uint32_t index) noexcept;

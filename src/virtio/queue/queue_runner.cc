@@ -22,6 +22,10 @@ Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
   return runner;
 }
 
+void QueueRunner::set_handler(QueueHandler* handler) noexcept {
+  handler_ = trace_ != nullptr && handler != nullptr ? &trace_->stand_before(*handler) : handler;
+}
+
 QueueRunner::~QueueRunner() { assert(!running()); }
 
 void QueueRunner::start(SplitRing ring) {
@@ -38,6 +42,16 @@ void QueueRunner::start(SplitRing ring) {
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
   if (drain() == Drain::kByIoThread) thread_->run_sync([this] { listen(); });
+}
+
+std::optional<RequestTimes> QueueRunner::take_request_times() {
+  std::optional<RequestTimes> times;
+  if (trace_ == nullptr) return times;
+  thread_->run_sync([this, &times] {
+    const std::lock_guard<std::mutex> hold(queue_lock_);
+    times = trace_->take();
+  });
+  return times;
 }
 
 void QueueRunner::listen() {
@@ -161,7 +175,13 @@ void QueueRunner::run() noexcept {
 Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
   if (turn_over()) return Pop::kEmpty;
   const Pop answer = ring_->pop(chain);
-  return answer == Pop::kMalformed ? give_back_malformed(chain) : answer;
+  if (answer == Pop::kMalformed) return give_back_malformed(chain);
+  return trace_ == nullptr ? answer : stamp_taken(answer, chain);
+}
+
+Pop QueueRunner::stamp_taken(Pop answer, DescriptorChain& chain) noexcept {
+  if (answer == Pop::kChain) trace_->taken(chain.head());
+  return answer;
 }
 
 Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
@@ -171,12 +191,27 @@ Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
     if (turn_over()) return Pop::kEmpty;
     answer = ring_->pop(chain);
   }
-  return answer;
+  return trace_ == nullptr ? answer : stamp_taken(answer, chain);
 }
 
-bool QueueRunner::rewind(DescriptorChain& chain) noexcept { return ring_->rewind(chain); }
+bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
+  if (trace_ != nullptr) trace_->rewound(chain.head());
+  return ring_->rewind(chain);
+}
 
 void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {
+  if (trace_ != nullptr) [[unlikely]] return complete_traced(chain, written, batch);
+  give_back(chain, written, batch);
+}
+
+void QueueRunner::complete_traced(DescriptorChain& chain, std::uint32_t written,
+                                  Batch batch) noexcept {
+  trace_->done(chain.head());
+  give_back(chain, written, batch);
+}
+
+inline void QueueRunner::give_back(DescriptorChain& chain, std::uint32_t written,
+                                   Batch batch) noexcept {
   ring_->complete(chain, written);
   if (!serving_) {
     thread_->loop().defer(*this);
@@ -285,7 +320,18 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
 }
 
 void QueueRunner::publish(Signal signal) noexcept {
-  if (!ring_->publish()) return;
+  const bool wanted = ring_->publish();
+  if (trace_ != nullptr) [[unlikely]] return interrupt_traced(wanted, signal);
+  if (wanted) interrupt(signal);
+}
+
+void QueueRunner::interrupt_traced(bool wanted, Signal signal) noexcept {
+  trace_->shown();
+  if (wanted) interrupt(signal);
+  trace_->signalled();
+}
+
+void QueueRunner::interrupt(Signal signal) noexcept {
   const EventFd* event = interrupt_->prepare();
   if (event == nullptr) return;
   counters_.interrupts.add();

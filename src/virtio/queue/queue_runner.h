@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -13,6 +14,7 @@
 #include "virtio/queue/interrupt.h"
 #include "virtio/queue/kick_choice.h"
 #include "virtio/queue/queue_fault_sink.h"
+#include "virtio/queue/request_trace.h"
 #include "virtio/queue/server.h"
 #include "virtio/ring/queue_counters.h"
 #include "virtio/ring/split_ring.h"
@@ -88,7 +90,14 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// Serves what was offered while nobody listened: after start, after arming, after resume.
   void kick_once() noexcept;
 
-  void set_handler(QueueHandler* handler) noexcept { handler_ = handler; }
+  void set_handler(QueueHandler* handler) noexcept;
+  /// Has the requests stamped on their way. Before set_handler().
+  void set_trace(std::unique_ptr<RequestTrace> trace) noexcept { trace_ = std::move(trace); }
+  /// Null if they are not. While the queue does not run.
+  [[nodiscard]] RequestTrace* trace() noexcept { return trace_.get(); }
+  /// RequestTrace::take(); nothing if they are not stamped. Also while the queue runs; not on its
+  /// own threads while they serve it.
+  [[nodiscard]] std::optional<RequestTimes> take_request_times();
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
   [[nodiscard]] Drain drain() const noexcept { return drain_.load(std::memory_order_relaxed); }
   /// Before the device is activated, whose back end is made for one of the two; where it may
@@ -184,6 +193,13 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// and a request has been taken since the kick before it.
   [[nodiscard]] bool was_asked_for() noexcept;
   void publish(Signal signal) noexcept;
+  void interrupt(Signal signal) noexcept;
+  // Apart, so that a queue which is not traced pays for one look at a pointer and nothing else.
+  [[gnu::cold, gnu::noinline]] Pop stamp_taken(Pop answer, DescriptorChain& chain) noexcept;
+  [[gnu::cold, gnu::noinline]] void complete_traced(DescriptorChain& chain, std::uint32_t written,
+                                                    Batch batch) noexcept;
+  [[gnu::cold, gnu::noinline]] void interrupt_traced(bool wanted, Signal signal) noexcept;
+  void give_back(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept;
   void settle() noexcept;
   void listen();
   void begin_stop();
@@ -205,6 +221,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   EventFd own_doorbell_;
   QueueCounters counters_;
   KickChoice choice_;  ///< whether to ask for kicks while awake
+  std::unique_ptr<RequestTrace> trace_;
 
   std::optional<SplitRing> ring_;
   bool serving_ = false;         ///< inside drain(), submit() or with_queue_lock()

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -23,6 +24,23 @@ TEST_P(QueueRunnerTest, NothingIsLostUnderLoad) {
   EXPECT_EQ(counters.completions.get(), 100'000U);
   EXPECT_LE(counters.spurious_kicks.get(), counters.kicks.get());
   EXPECT_LE(counters.interrupts.get(), counters.batches.get());
+}
+
+TEST_P(QueueRunnerTest, StampsEachRequestOnItsWay) {
+  EXPECT_FALSE(runner->take_request_times()) << "unless it is asked for";
+  runner->set_trace(std::make_unique<RequestTrace>(kSize));
+  runner->set_handler(handler.get());
+  start();
+  run_requests(1000);
+  const auto times = runner->take_request_times();
+  ASSERT_TRUE(times);
+  EXPECT_EQ(times->requests, 1000U);
+  for (std::size_t step = 1; step + 1 < kRequestSteps; ++step) {
+    EXPECT_EQ(times->steps[step].count(), 1000U) << step;
+  }
+  for (const RequestLife& life : times->last) {
+    EXPECT_TRUE(std::is_sorted(life.at.begin() + 1, life.at.end() - 1));
+  }
 }
 
 TEST_P(QueueRunnerTest, OneBatchIsOneSubmissionAndOneInterrupt) {
