@@ -80,6 +80,7 @@ Options parse_options() {
   o.spin = cmdline_choice("idle", kIdle) == 1;
   o.storm = cmdline_choice("storm", kOff) == 1;
   o.witness = cmdline_choice("witness", kOff) == 1;
+  o.stamps = cmdline_choice("stamps", kOff) == 1;
   o.publish_each = cmdline_choice("publish", kPublish) == 0;
   const char* wrong = cmdline_bad_word();
   if (wrong != nullptr) {

@@ -46,6 +46,7 @@ struct Options {
   bool spin = false;
   bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause
   bool witness = false;      ///< hostile: vCPU 1 works on the next disk meanwhile
+  bool stamps = false;       ///< tell the device when requests are offered and seen
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }

@@ -64,7 +64,7 @@ const char* Worker::create(Disk* disk, const Options* options, Stage* stage, std
       shape_.descriptors() > options->queue_size) {
     return "size is too small for so many threads";
   }
-  if (!queue_.create(options->queue_size, options->event_idx)) return "out of memory";
+  if (!queue_.create(options->queue_size, options->event_idx, options->stamps)) return "out of memory";
   slots_ = allocate_array<Slot>(slot_count_);
   if (shape_.indirect) tables_ = allocate_array<Desc>(slot_count_ * shape_.descriptors());
   auto* data = static_cast<std::uint8_t*>(allocate(std::size_t{slot_count_} * bs, 4096));
@@ -166,6 +166,7 @@ void Worker::submit(Slot* slot) {
   slot->header.sector = slot->offset / kBlkSectorBytes;
   slot->status = kStatusUnwritten;
   slot->submitted = read_tsc();
+  queue_.stamp_offered(slot->head, slot->submitted);
   queue_.push(slot->head);
   if (options_->publish_each) queue_.show();
   ++in_flight_;
@@ -206,6 +207,7 @@ void Worker::verify(Slot* slot) {
 void Worker::finish(Slot* slot) {
   const std::uint64_t now = read_tsc();
   progress_ = now;
+  queue_.stamp_seen(slot->head, now);
   --in_flight_;
   if (slot->status != kBlkStatusOk) {
     ++figures_.io_errors;

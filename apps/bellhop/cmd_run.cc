@@ -12,6 +12,7 @@
 #include <span>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/run_explanation.h"
 #include "apps/bellhop/run_stats.h"
 #include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/serial_output.h"
@@ -214,6 +215,9 @@ Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions
   if (options.stats && options.stats->text != "-") {
     add("--stats", options.stats, options.stats->text, FileUse::kOutput);
   }
+  if (options.explain && options.explain->text != "-") {
+    add("--explain", options.explain, options.explain->text, FileUse::kOutput);
+  }
   if (!added) return forward(added);
   return roles;
 }
@@ -235,6 +239,12 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
         {"--console stdio: the terminal is the serial port's; --serial null or "
          "--serial file=PATH leaves it to the console"});
   }
+  RunExplanation explanation;
+  if (options.explain) {
+    if (auto able = explanation.open(options.explain->text); !able) {
+      return report_at(options.explain->place, able.error());
+    }
+  }
   RunStats stats;
   if (options.stats) {
     if (auto able = stats.open(options.stats->text); !able) {
@@ -252,6 +262,11 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   hooks.marker = [&stats](std::uint32_t value, const MachineCounters& counters) {
     stats.mark(value, counters);
   };
+  if (options.explain) {
+    hooks.request_times = [&explanation](std::uint32_t value, std::vector<QueueTimes> times) {
+      explanation.mark(value, std::move(times));
+    };
+  }
   const auto window = std::make_shared<ConsoleWindow>();
   hooks.host.outputs = &outputs;
   if (keys->has_value()) {
@@ -298,6 +313,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   if (!printed) status = report(printed.error(), status == kDone ? kFailed : status);
   // The guest's own end is what whoever started it asks for first.
   if (auto written = stats.write(machine->counters()); !written) report(written.error(), status);
+  if (auto written = explanation.write(machine->take_request_times()); !written) {
+    report(written.error(), status);
+  }
   return status;
 }
 
@@ -331,6 +349,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
                 "Start a Linux kernel even where KVM interprets guest kernel mode");
   text("--stats", options.stats,
        "Write the machine's counters as JSON at its end (-: standard error)", "FILE");
+  text("--explain", options.explain,
+       "Write where the time of requests went as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
   arguments->devices.resize(device_kinds().size());
   std::string footer = kExamples;

@@ -68,6 +68,7 @@ int parse_and_run(int argc, char** argv) {
   add_run_command(app, exit_status);
   add_probe_command(app, exit_status);
   add_bench_command(app, exit_status);
+  add_explain_command(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& shown) {  // --help, --version
@@ -76,7 +77,7 @@ int parse_and_run(int argc, char** argv) {
     return report({one_line(error.what()) + " (see --help)"}, kUsedWrongly);
   }
   if (app.get_subcommands().empty()) {
-    return report({"a subcommand is missing: run, probe or bench (see --help)"}, kUsedWrongly);
+    return report({"a subcommand is missing: run, probe, bench or explain (see --help)"}, kUsedWrongly);
   }
   return exit_status;
 }

@@ -258,6 +258,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--max-ioeventfds", &MachineOptions::max_ioeventfds},
       {"--reserve-ioeventfds", &MachineOptions::reserve_ioeventfds},
       {"--stats", &MachineOptions::stats},
+      {"--explain", &MachineOptions::explain},
       {"--serial", &MachineOptions::serial},
       {"--on-reset", &MachineOptions::on_reset},
   };

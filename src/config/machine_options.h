@@ -24,6 +24,7 @@ struct MachineOptions {
   std::optional<OptionText> max_ioeventfds;
   std::optional<OptionText> reserve_ioeventfds;
   std::optional<OptionText> stats;
+  std::optional<OptionText> explain;
   std::optional<OptionText> serial;
   std::optional<OptionText> on_reset;
   PropertyList memory;

@@ -37,6 +37,7 @@ class Machine::Impl {
   void resume();
   Status reset();
   [[nodiscard]] MachineCounters counters() const;
+  [[nodiscard]] std::vector<QueueTimes> take_request_times();
 
   Platform& platform() { return *platform_; }
   std::vector<std::unique_ptr<VcpuThread>>& vcpus() { return vcpus_; }
@@ -48,6 +49,7 @@ class Machine::Impl {
   Status make_platform();
   Status make_devices();
   Status make_tuner();
+  void make_traces();
   Status make_vcpus(Hypervisor& hypervisor);
   Status load_guest();
   void vcpu_ended(VcpuExit::Reason reason, std::string text);
@@ -81,6 +83,7 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   if (auto made = make_devices(); !made) return made;
   if (auto made = make_tuner(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
+  if (hooks_.request_times) make_traces();
   return load_guest();
 }
 
@@ -121,6 +124,7 @@ Status Machine::Impl::make_platform() {
       .marker =
           [this](std::uint32_t value) {
             if (hooks_.marker) hooks_.marker(value, counters());
+            if (hooks_.request_times) hooks_.request_times(value, take_request_times());
           }});
   return platform_->connect(ports_);
 }
@@ -163,6 +167,14 @@ Status Machine::Impl::make_tuner() {
     tuner_->add(*life);
   }
   return {};
+}
+
+void Machine::Impl::make_traces() {
+  const auto ahead = vcpus_.front()->vcpu().time_stamp_offset();
+  for (DeviceLife* const life : devices_->lives()) {
+    life->trace_requests();
+    if (ahead) life->set_driver_clock(*ahead);
+  }
 }
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
@@ -290,6 +302,18 @@ MachineCounters Machine::Impl::counters() const {
   return sum;
 }
 
+std::vector<QueueTimes> Machine::Impl::take_request_times() {
+  std::vector<QueueTimes> all;
+  for (DeviceLife* const life : devices_->lives()) {
+    for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
+      auto times = life->take_request_times(queue);
+      if (!times || times->requests == 0) continue;
+      all.push_back({life->traits().id, queue, life->notify_mode(queue), std::move(*times)});
+    }
+  }
+  return all;
+}
+
 Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Machine::~Machine() {
@@ -321,6 +345,7 @@ bool Machine::press_power_button() noexcept {
   return impl_->platform().power().press_power_button();
 }
 MachineCounters Machine::counters() const { return impl_->counters(); }
+std::vector<QueueTimes> Machine::take_request_times() { return impl_->take_request_times(); }
 
 std::vector<int> Machine::vcpu_tids() const {
   std::vector<int> tids;

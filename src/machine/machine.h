@@ -13,6 +13,7 @@
 #include "hypervisor/hypervisor.h"
 #include "machine/machine_counters.h"
 #include "machine/machine_end.h"
+#include "machine/queue_times.h"
 
 namespace bellhop {
 
@@ -25,6 +26,9 @@ struct MachineHooks {
   std::function<bool(std::span<const std::byte>)> serial_output;
   /// The bench guest's marker port, and what the machine had counted by then. vCPU thread.
   std::function<void(std::uint32_t, const MachineCounters&)> marker;
+  /// If it is set, requests are stamped on their way. Where their time went since the machine's
+  /// start or the last such call: at the marker's, with its value. vCPU thread.
+  std::function<void(std::uint32_t, std::vector<QueueTimes>)> request_times = {};
   /// What the devices find: `memory` is the machine's own.
   DeviceHost host = {};
   /// Devices besides those of the configuration, behind which they stand; called by create().
@@ -67,6 +71,9 @@ class Machine {
   bool press_power_button() noexcept;
 
   [[nodiscard]] MachineCounters counters() const;
+  /// Of each queue that has had requests: where their time went since this was called, or
+  /// MachineHooks::request_times. Nothing unless that is set.
+  [[nodiscard]] std::vector<QueueTimes> take_request_times();
   /// Kernel thread ids, for CPU-time accounts.
   [[nodiscard]] std::vector<int> vcpu_tids() const;
   [[nodiscard]] std::vector<int> iothread_tids() const;

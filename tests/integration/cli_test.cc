@@ -198,6 +198,15 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench", "notify", "--kicks", "1"}, "--kicks: '1' is wrong");
 }
 
+TEST_F(CliTest, ExplainsNothingButItsOwnFiles) {
+  expect_refused({"explain"}, "subcommand");
+  expect_refused({"explain", "file", (folder_ / "none").string()}, "FILE: ");
+  expect_refused({"explain", "file", kernel_}, "not a file of `bellhop run --explain`");
+  expect_refused({"explain", "blk", "--notify", "adaptive"}, "--notify: 'adaptive' is unknown");
+  expect_refused({"explain", "blk", "--medium", "/nonexistent"}, "--medium: ");
+  expect_refused({"run", "--kernel", kernel_, "--explain", "/nonexistent/way"}, "--explain: ");
+}
+
 TEST_F(CliTest, AConfigurationFileIsToldByItsLine) {
   const fs::path file = folder_ / "machine.toml";
   std::ofstream(file) << "kernel = \"" << kernel_ << "\"\ncpu = 2\n";
@@ -392,6 +401,52 @@ TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
   }
   EXPECT_THAT(contents(csv_file), HasSubstr("bytes_per_host_cpu_s"));
   EXPECT_THAT(contents(html_file), HasSubstr("</html>"));
+}
+
+TEST_F(CliMachineTest, ExplainsWhereTheTimeOfARequestGoes) {
+  const std::string timeline = (folder_ / "timeline.json").string();
+  const Outcome outcome = bellhop({"explain",     "blk",
+                                   "--guest",     BELLHOP_BENCH_GUEST,
+                                   "--medium",    folder_.string(),
+                                   "--threads",   "4",
+                                   "--placement", "free",
+                                   "--seconds",   "0.1",
+                                   "--warmup",    "0",
+                                   "--aio",       "io_uring",
+                                   "--cache",     "writeback",
+                                   "--timeline",  timeline});
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  for (const char* notify : {"sync", "ioeventfd", "poll"}) {
+    EXPECT_THAT(outcome.out, HasSubstr("notify=" + std::string(notify)));
+  }
+  EXPECT_THAT(outcome.out, HasSubstr("% of the time goes by from"));
+  EXPECT_THAT(outcome.out, HasSubstr("submitted → answered"));
+  const auto json = nlohmann::json::parse(contents(timeline), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_GT(json["traceEvents"].size(), 100U);
+}
+
+TEST_F(CliMachineTest, AMachineWritesWhereTheTimeOfItsRequestsWent) {
+  const std::string way = (folder_ / "way.json").string();
+  const std::vector<std::string> run = {
+      "run",      "--kernel",  BELLHOP_BENCH_GUEST,
+      "--memory", "64M",       "--explain",
+      way,        "--cmdline", "workload=verify threads=4 bs=4096",
+      "--disk",   "null=16M"};
+  const Outcome outcome = bellhop(run);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(contents(way), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  ASSERT_EQ(json["queues"].size(), 1U);
+  const auto& queue = json["queues"][0];
+  EXPECT_EQ(queue["device"], "disk0");
+  EXPECT_GT(queue["requests"].get<int>(), 100);
+  EXPECT_EQ(queue["by_driver"], 0) << "the guest was not asked for stamps";
+  EXPECT_FALSE(queue["steps"].contains("offered_to_served"));
+  const Outcome shown = bellhop({"explain", "file", way});
+  EXPECT_EQ(shown.status, 0) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("disk0, queue 0: "));
+  EXPECT_THAT(shown.out, HasSubstr("The driver does not say"));
 }
 
 TEST_F(CliMachineTest, ANotificationIsPricedInEveryFormat) {

@@ -12,6 +12,7 @@ namespace bellhop::bench {
 inline constexpr int kImageFd = 100;
 inline constexpr int kStatsFd = 101;
 inline constexpr int kQmpFd = 102;
+inline constexpr int kExplainFd = 103;
 
 /// Where the programs are and what the guest is told.
 struct Launch {

@@ -65,17 +65,6 @@ void add_cpu_use(Measurement& measurement, const CpuUse& use) {
   measurement.counters.wakeups_other_core = use.remote_wakeups;
 }
 
-std::string read_file(int fd) {
-  std::string text;
-  std::array<char, 4096> chunk;
-  for (off_t offset = 0;;) {
-    const ssize_t got = ::pread(fd, chunk.data(), chunk.size(), offset);
-    if (got <= 0) return text;
-    text.append(chunk.data(), static_cast<std::size_t>(got));
-    offset += got;
-  }
-}
-
 /// QEMU's threads onto the CPUs of the plan. Where there is no I/O thread the main loop does the
 /// completions and takes its place.
 Status place_qemu(QmpClient& control, pid_t pid, const CpuPlan& plan,
@@ -92,6 +81,17 @@ Status place_qemu(QmpClient& control, pid_t pid, const CpuPlan& plan,
 }
 
 }  // namespace
+
+std::string read_whole_file(int fd) {
+  std::string text;
+  std::array<char, 4096> chunk;
+  for (off_t offset = 0;;) {
+    const ssize_t got = ::pread(fd, chunk.data(), chunk.size(), offset);
+    if (got <= 0) return text;
+    text.append(chunk.data(), static_cast<std::size_t>(got));
+    offset += got;
+  }
+}
 
 Result<Measurement> read_result(const json& result) {
   const auto verified = result.find("verified");
@@ -191,7 +191,7 @@ Result<MachineOutcome> MachineRunner::run_bellhop(const MachineRun& run) const {
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     return fail("the machine did not end well: " + child->last_complaint());
   }
-  const auto file = read_stats(read_file(stats.get()));
+  const auto file = read_stats(read_whole_file(stats.get()));
   if (!file) return forward(file);
   measurement->counters = file->counters;
   add_cpu_use(*measurement, used_between(observed->begin, observed->end, file->vcpu_tids));

@@ -64,6 +64,9 @@ class MachineRunner {
   const EventFd& interrupt_;
 };
 
+/// All that is in an open file, wherever it is read or written now.
+std::string read_whole_file(int fd);
+
 /// The counters between the markers, and the ids of the vCPU threads, of `bellhop run --stats`.
 struct StatsFile {
   Counters counters;

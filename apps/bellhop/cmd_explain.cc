@@ -1,0 +1,248 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "apps/bellhop/bench_options.h"
+#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/commands.h"
+#include "apps/bellhop/result_file.h"
+#include "apps/bellhop/scalar_option.h"
+#include "apps/bellhop/signal_waiter.h"
+#include "base/input_file.h"
+#include "bellhop_version.h"
+#include "bench/blk/blk_sweep.h"
+#include "bench/explain/explain_runner.h"
+#include "bench/explain/waterfall.h"
+#include "bench/harness/bench_image.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  bellhop explain blk --medium /dev/shm                   one and 16 requests, each way to notify
+  bellhop explain blk --threads 16 --notify ioeventfd --timeline requests.json
+  bellhop run --explain way.json --kernel vmlinuz --disk disk.img ...
+  bellhop explain file way.json
+
+The points of a request's way: offered (the driver has put it into the ring), served (the thread
+that serves the queue has come), taken, submitted (to the back end), answered, shown (in the used
+ring), signalled (the interrupt is asked for), seen (by the driver). The first and the
+last are known for the bench guest, which writes them down; for others the way begins at "served".)";
+
+/// What an explanation file may hold: more would be another's.
+constexpr std::uint64_t kMaxFile = std::uint64_t{64} << 20;
+
+struct ExplainArguments {
+  std::string workloads = "randread";
+  std::string threads = "1,16";
+  std::string vcpus = "1";
+  std::string notify = "sync,ioeventfd,poll";
+  std::string placement;
+  std::string seconds;
+  std::string warmup;
+  std::string medium = ".";
+  std::string aio = "native";
+  std::string cache = "none";
+  std::string transport = "pci";
+  std::string guest;
+  std::string file;
+  std::string timeline;
+};
+
+/// The option --timeline: the last requests, for a viewer.
+class Timeline {
+ public:
+  Status open(const std::string& path) {
+    if (path.empty()) return {};
+    auto file = open_result("--timeline", path, STDOUT_FILENO);
+    if (!file) return forward(file);
+    path_ = path;
+    file_ = std::move(*file);
+    return {};
+  }
+  [[nodiscard]] Status write(const std::vector<bench::QueueExplanation>& queues) const {
+    if (!file_.valid()) return {};
+    return write_result("--timeline", path_, file_, bench::timeline(queues));
+  }
+
+ private:
+  std::string path_;
+  UniqueFd file_;
+};
+
+int explain_file(const ExplainArguments& arguments) {
+  Timeline timeline;
+  const auto text = read_input_file("FILE", arguments.file, kMaxFile);
+  if (!text) return report(text.error());
+  const auto queues = bench::read_explanations(*text);
+  if (!queues) return report({fmt::format("{}: {}", arguments.file, queues.error().message)});
+  if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
+  if (queues->empty()) fmt::print("No request came to its end.\n");
+  for (std::size_t i = 0; i < queues->size(); ++i) {
+    fmt::print("{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
+  }
+  if (auto written = timeline.write(*queues); !written) return report(written.error(), kFailed);
+  return kDone;
+}
+
+/// What `explain blk` is to run.
+struct Job {
+  bench::BlkSweep sweep;
+  bench::BlkSetting setting;
+  bench::Launch launch;
+  bench::BlkImages images;
+};
+
+Result<Job> make_job(const ExplainArguments& arguments) {
+  using bench::Placement;
+  using bench::Workload;
+  Job job;
+  job.sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore
+                                                    : Placement::kSameCore};
+  job.setting.seconds = 1;
+  OptionLists lists;
+  lists.choices<Workload>("--workload", arguments.workloads, job.sweep.workloads,
+                          {{"create", Workload::kCreate},
+                           {"seqread", Workload::kSeqRead},
+                           {"randread", Workload::kRandRead},
+                           {"randwrite", Workload::kRandWrite}});
+  lists.choices<NotifyMode>("--notify", arguments.notify, job.sweep.notify,
+                            {{"sync", NotifyMode::kSync},
+                             {"ioeventfd", NotifyMode::kIoEventFd},
+                             {"poll", NotifyMode::kPoll}});
+  lists.choices<Placement>("--placement", arguments.placement, job.sweep.placements,
+                           {{"same-core", Placement::kSameCore},
+                            {"other-core", Placement::kOtherCore},
+                            {"free", Placement::kFree}});
+  lists.choice<Aio>(
+      "--aio", arguments.aio, job.setting.aio,
+      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
+  lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
+                      {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
+  lists.choice<TransportKind>(
+      "--transport", arguments.transport, job.setting.transport,
+      {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+  lists.numbers("--threads", arguments.threads, job.sweep.threads, 1, 128);
+  lists.numbers("--vcpus", arguments.vcpus, job.sweep.vcpus, 1, 16);
+  read_times(lists, false, "1", arguments.seconds, arguments.warmup, job.setting.repeats,
+             job.setting.seconds, job.launch.warmup_s);
+  if (auto status = lists.status(); !status) return forward(status);
+  if (job.setting.cache != Cache::kNone && job.setting.aio == Aio::kNative) {
+    return fail("--aio native needs --cache none; with writeback take io_uring or threads");
+  }
+  struct stat info {};
+  if (::stat(arguments.medium.c_str(), &info) != 0) {
+    return fail_errno(fmt::format("--medium: cannot open {}", arguments.medium));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return fail(fmt::format("--medium: {} is no directory", arguments.medium));
+  }
+  job.images.folder = arguments.medium;
+  job.images.create_bytes = std::uint64_t{1} << 30;
+  job.setting.medium = bench::medium_name(arguments.medium);
+  auto guest = find_bench_guest(arguments.guest);
+  if (!guest) return forward(guest);
+  job.launch.guest = *guest;
+  job.setting.programs.bellhop_version = BELLHOP_VERSION;
+  return job;
+}
+
+/// Returns what the timeline shows.
+std::vector<bench::QueueExplanation> print_runs(
+    const std::map<bench::BlkCell, bench::ExplainedRun>& runs, const std::string& medium) {
+  std::vector<bench::QueueExplanation> explained;
+  for (const auto& [cell, run] : runs) {
+    fmt::print("{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(), medium);
+    for (const bench::QueueExplanation& queue : run.queues) {
+      fmt::print("{}\n", bench::waterfall(queue));
+      explained.push_back(queue);
+      explained.back().device = fmt::format("{}, {}", describe(cell), queue.device);
+    }
+  }
+  return explained;
+}
+
+int explain_blk(const ExplainArguments& arguments) {
+  const auto job = make_job(arguments);
+  if (!job) return report(job.error());
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+    return report(fail_errno("/dev/kvm cannot be used").value(), kFailed);
+  }
+  Timeline timeline;
+  if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
+  auto interrupt = EventFd::create();
+  if (!interrupt) return report(interrupt.error(), kFailed);
+  SignalWaiter::block_signals();
+  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
+  if (!signals) return report(signals.error(), kFailed);
+
+  ProgressLine progress;
+  const bench::ExplainRunner runner(job->setting, job->launch, *interrupt);
+  std::map<bench::BlkCell, bench::ExplainedRun> runs;  // a disturbed one is run anew
+  auto result = bench::run_blk_sweep(
+      job->sweep, job->setting, job->images,
+      [&](const bench::BlkCell& cell, const bench::CpuPlan& plan,
+          int image) -> Result<bench::Measurement> {
+        auto run = runner.run(cell, plan, image);
+        if (!run) return forward(run);
+        return (runs[cell] = std::move(*run)).measurement;
+      },
+      [&](std::size_t number, std::size_t total, const std::string& what) {
+        progress.show(number, total, what);
+      });
+  progress.clear();
+  const int signal = (*signals)->finish();
+  if (signal == 0 && !result) return report(result.error(), kFailed);
+  const auto explained = print_runs(runs, job->setting.medium);
+  if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
+  if (signal != 0) return kSignalBase + signal;
+  fmt::print("{}{}", result->disturbed, bench::not_run_text(*result));
+  return result->has_failures() ? kFailed : kDone;
+}
+
+}  // namespace
+
+void add_explain_command(CLI::App& app, int& exit_status) {
+  CLI::App* explain = app.add_subcommand(
+      "explain", "Where the time of a request goes, from the driver's offer to its answer");
+  explain->require_subcommand(1);
+  explain->footer(kExamples);
+  auto arguments = std::make_shared<ExplainArguments>();
+
+  CLI::App* file =
+      explain->add_subcommand("file", "What `bellhop run --explain FILE` has written");
+  file->add_option("FILE", arguments->file, "The file")->required()->type_name("");
+  add_scalar(*file, "--timeline", arguments->timeline,
+             "Write the last requests for Perfetto (Trace Event Format; -: standard output)",
+             "FILE");
+  file->callback([arguments, &exit_status] { exit_status = explain_file(*arguments); });
+
+  CLI::App* blk = explain->add_subcommand("blk", "Cells of `bellhop bench blk`");
+  const auto text = [blk](const char* name, std::string& value, const char* help,
+                          const char* type) { add_scalar(*blk, name, value, help, type); };
+  text("--workload", arguments->workloads, "create,seqread,randread,randwrite (randread)", "LIST");
+  text("--threads", arguments->threads, "Requests outstanding (1,16)", "LIST");
+  text("--notify", arguments->notify, "sync,ioeventfd,poll (all)", "LIST");
+  text("--placement", arguments->placement,
+       "same-core,other-core,free (other-core, where there are two CPUs)", "LIST");
+  text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
+  text("--seconds", arguments->seconds, "Measured seconds of each cell (1)", "S");
+  text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
+  text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
+  text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
+  text("--cache", arguments->cache, "none (default) or writeback", "MODE");
+  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
+  text("--timeline", arguments->timeline,
+       "Write the last requests for Perfetto (Trace Event Format; -: standard output)", "FILE");
+  blk->callback([arguments, &exit_status] { exit_status = explain_blk(*arguments); });
+}
+
+}  // namespace bellhop

@@ -1,0 +1,42 @@
+#include "apps/bellhop/run_explanation.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "apps/bellhop/result_file.h"
+#include "apps/bellhop/run_stats.h"
+#include "bench/explain/explanation.h"
+
+namespace bellhop {
+
+void RunExplanation::mark(std::uint32_t marker, std::vector<QueueTimes> since) {
+  const std::lock_guard lock(mutex_);
+  if (marker == RunStats::kMarkerBegin) {
+    measured_.reset();
+  } else if (marker == RunStats::kMarkerEnd) {
+    measured_ = std::move(since);
+  }
+}
+
+Status RunExplanation::open(const std::string& path) {
+  auto file = open_result("--explain", path, STDERR_FILENO);
+  if (!file) return forward(file);
+  path_ = path;
+  file_ = std::move(*file);
+  return {};
+}
+
+Status RunExplanation::write(std::vector<QueueTimes> rest) {
+  if (!file_.valid()) return {};
+  const std::lock_guard lock(mutex_);
+  const double hertz = rate_.hertz();
+  std::vector<bench::QueueExplanation> queues;
+  for (QueueTimes& queue : measured_ ? *measured_ : rest) {
+    queues.push_back(bench::explain(std::move(queue.device), queue.queue, to_string(queue.notify),
+                                    std::move(queue.times), hertz));
+  }
+  return write_result("--explain", path_, file_, bench::to_json(queues));
+}
+
+}  // namespace bellhop
