@@ -17,7 +17,8 @@ inline constexpr int kGuestReset = 3;
 inline constexpr int kGuestTripleFault = 4;
 inline constexpr int kGuestPanicked = 5;
 inline constexpr int kGuestInternalError = 6;
-inline constexpr int kSignalBase = 128;  ///< plus the number of the signal that ended it
+inline constexpr int kEndedAtTerminal = 7;  ///< Ctrl-A x
+inline constexpr int kSignalBase = 128;     ///< plus the number of the signal that ended it
 
 inline constexpr const char* kExitStatusHelp =
     "Exit status: 0 done, 1 failed, 2 used wrongly, 128+N ended by signal N.\n"

@@ -26,6 +26,7 @@ struct MachineOptions {
   std::optional<OptionText> stats;
   std::optional<OptionText> serial;
   std::optional<OptionText> on_reset;
+  std::optional<OptionText> stop_timeout;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...

@@ -93,6 +93,7 @@ TEST_F(OptionsFileTest, EveryFaultOfAFileHasTheLineAndTheKeyThatAreWrong) {
       {"vcpu-affinity = '7=0'", "f:2: vcpu-affinity: '7' is wrong"},
       {"transport = 'isa'", "f:2: transport: 'isa' is unknown"},
       {"on-reset = 'burn'", "f:2: on-reset: 'burn' is unknown"},
+      {"stop-timeout = 90", "f:2: stop-timeout: 90 has no unit: 90s?"},
       {"max-ioeventfds = 'x'", "f:2: max-ioeventfds: 'x' is wrong"},
       {"reserve-ioeventfds = 'x'", "f:2: reserve-ioeventfds: 'x' is wrong"},
       {"memory = '1M'", "f:2: memory: size=1M is wrong"},

@@ -51,6 +51,35 @@ def session(name, options="", work=(), suite="bookworm", **other):
         outer_disks=lambda: [debian_folder(suite) / "debian.img"], **other)
 
 
+def stop():
+    """A signal: the guest's own service shuts it down, and what it has written is in its disk."""
+    work = ("head -c 3M /dev/urandom > /root/kept; sha256sum < /root/kept; "
+            "echo written $((6 * 7))")
+    typed = ["type_after 'login:' root", f"type_after 'Password:' {PASSWORD}",
+             f"type_after '~# $' '{work}'"]
+    return Case(
+        "debian.stop",
+        "mkfifo keys; : > out\n"
+        f"({{ {'; '.join(typed)}; sleep 1000; }} > keys) &\n"
+        "bellhop run --kernel /job/bookworm-vmlinuz --initrd /job/bookworm-initrd.img "
+        f"--memory 768M --cmdline '{CMDLINE}' --stop-timeout 400s "
+        "--disk path=/dev/nvme2n1 < keys > out 2>&1 &\n"
+        "machine=$!; tail -f out & until grep -q 'written 42' out; do sleep 1; done\n"
+        "kill $machine; wait $machine; status=$?; sleep 1; echo; echo @status $status\n"
+        "mkdir disk; mount -t ext4 /dev/nvme2n1 disk; echo \"in the disk: $(sha256sum < disk/root/kept)\"\n"
+        "umount disk; dmesg | grep nvme2n1",
+        [r"SIGTERM: pressed the guest's power button", r"reboot: Power down",
+         r"EXT4-fs \(nvme2n1\): mounted filesystem"],
+        never=[r"nvme2n1\): (recovery|\d+ orphan)"], status=[OFF], limit=900, check=kept,
+        extra=functools.partial(add_kernel, "bookworm"),
+        outer_disks=lambda: [debian_folder("bookworm") / "debian.img"])
+
+
+def kept(run):
+    sums = run.values(r"([0-9a-f]{64})  -$")
+    assert len(sums) == 2 and sums[0] == sums[1], f"written and found: {sums}"
+
+
 FIO = ("fio --name=v --filename=/dev/vdb --size=8M --rw=randwrite --bs=4k --direct=1 "
        "--ioengine=libaio --iodepth=16 --verify=crc32c --output=fio.txt; grep -E err fio.txt")
 
@@ -60,6 +89,7 @@ FILES = ("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && head -c 4M /dev/urando
 
 CASES = [
     session("login"),
+    stop(),
     # One vCPU: the bed's two processors, emulated on two, starve one of two guests' now and then,
     # whoever the VMM is.
     session("fio", work=[FIO], want=[r"err= 0"]),
