@@ -53,13 +53,13 @@ In a value, write a comma twice.
 The serial port is the terminal, in raw mode: Ctrl-A x ends the machine, Ctrl-A p presses its power
 button, Ctrl-A h helps.
 
-SIGTERM (or SIGINT, SIGHUP) presses the power button, and the guest has the time of --stop-timeout to
-switch itself off; a second SIGTERM or SIGINT ends the machine at once.
+SIGTERM (or SIGINT, SIGHUP) presses the power button, and the guest has the time of --stop-timeout
+to switch itself off; a second SIGTERM or SIGINT ends the machine at once.
 
 Exit status: 0 the guest switched itself off (or wrote 0 to the debug exit port), 1 the machine
-failed (or the guest wrote another value), 2 used wrongly, 3 the guest asked for a reset, 4 it ended
-by a triple fault, 5 its kernel panicked (told by pvpanic), 6 KVM gave up on it, 7 ended by Ctrl-A x,
-128+N ended by signal N, before the guest had switched itself off.)";
+failed (or the guest wrote another value), 2 used wrongly, 3 the guest asked for a reset, 4 it
+ended by a triple fault, 5 its kernel panicked (told by pvpanic), 6 KVM gave up on it, 7 ended by
+Ctrl-A x, 128+N ended by signal N before the guest had switched itself off.)";
 
 /// The options as CLI11 hands them over.
 struct RunArguments {

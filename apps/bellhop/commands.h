@@ -28,6 +28,7 @@ inline constexpr const char* kExitStatusHelp =
 void add_run_command(CLI::App& app, int& exit_status);
 void add_probe_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);
+void add_completion_command(CLI::App& app, int& exit_status);
 void add_bench_blk_command(CLI::App& bench, int& exit_status);
 void add_bench_net_command(CLI::App& bench, int& exit_status);
 void add_bench_net_end_command(CLI::App& bench, int& exit_status);
