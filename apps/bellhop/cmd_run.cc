@@ -6,11 +6,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 
+#include "apps/bellhop/clean_stop.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/run_explanation.h"
 #include "apps/bellhop/run_stats.h"
@@ -21,6 +23,7 @@
 #include "base/descriptor_limit.h"
 #include "base/file_roles.h"
 #include "base/output_files.h"
+#include "base/poll.h"
 #include "config/machine_options.h"
 #include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
@@ -51,10 +54,13 @@ In a value, write a comma twice.
 The serial port is the terminal, in raw mode: Ctrl-A x ends the machine, Ctrl-A p presses its power
 button, Ctrl-A h helps.
 
+SIGTERM (or SIGINT, SIGHUP) presses the power button, and the guest has the time of --stop-timeout
+to switch itself off; a second SIGTERM or SIGINT ends the machine at once.
+
 Exit status: 0 the guest switched itself off (or wrote 0 to the debug exit port), 1 the machine
-failed (or the guest wrote another value), 2 used wrongly, 3 the guest asked for a reset, 4 it ended
-by a triple fault, 5 its kernel panicked (told by pvpanic), 6 KVM gave up on it, 128+N ended by
-signal N.)";
+failed (or the guest wrote another value), 2 used wrongly, 3 the guest asked for a reset, 4 it
+ended by a triple fault, 5 its kernel panicked (told by pvpanic), 6 KVM gave up on it, 7 ended by
+Ctrl-A x, 128+N ended by signal N before the guest had switched itself off.)";
 
 /// The options as CLI11 hands them over.
 struct RunArguments {
@@ -135,14 +141,15 @@ Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool inte
                           config.places.named("--kernel"), config.kernel, *reason));
 }
 
-/// Until an end that the configuration does not answer with another start.
-Result<MachineEnd> run_to_the_end(Machine& machine, OnReset on_reset) {
+/// Until an end that the configuration does not answer with another start. A guest that was asked
+/// to stop is not started again.
+Result<MachineEnd> run_to_the_end(Machine& machine, OnReset on_reset, const CleanStop& stop) {
   if (auto started = machine.start(); !started) return forward(started);
   while (true) {
     MachineEnd end = machine.wait();
     const bool reset =
         end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
-    if (!reset || on_reset == OnReset::kExit) return end;
+    if (!reset || on_reset == OnReset::kExit || stop.signal() != 0) return end;
     if (auto done = machine.reset(); !done) return forward(done);
   }
 }
@@ -192,6 +199,18 @@ class RoomForSerial {
  private:
   SerialOutput& serial_;
 };
+
+/// Of the thread that waits for signals, which must not wait for who reads standard error.
+void tell_if_read(const std::string& line) {
+  std::array fds{pollfd{STDERR_FILENO, POLLOUT, 0}};
+  if (wait_ready(fds, 0) > 0) report({line}, kDone);
+}
+
+/// As Ctrl-A p does.
+void press_at_terminal(Machine& machine) {
+  if (machine.press_power_button() == ButtonPress::kHeard) return;
+  report({"the guest does not listen to its power button"}, kDone);
+}
 
 /// What is wrong with an option, where it was written.
 int report_at(std::string_view place, const Error& error) {
@@ -282,10 +301,17 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     serial.give_up();
     machine->stop();
   };
-  auto signals = SignalWaiter::start(
-      {.stop = stop, .give_up = TerminalInput::put_terminal_back, .resized = [&] {
-         if (keys->has_value()) tell_window_size(*window);
-       }});
+  CleanStop clean_stop(
+      config.stop_timeout,
+      {.press = [machine] { return machine->press_power_button(); }, .tell = tell_if_read});
+  std::atomic<bool> quit{false};
+  auto signals = SignalWaiter::start({.stop = stop,
+                                      .give_up = TerminalInput::put_terminal_back,
+                                      .resized =
+                                          [&] {
+                                            if (keys->has_value()) tell_window_size(*window);
+                                          },
+                                      .clean_stop = &clean_stop});
   if (!signals) return report(signals.error(), kFailed);
   std::unique_ptr<TerminalInput> terminal;
   if (serial.is_terminal() || keys->has_value()) {
@@ -294,21 +320,26 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
              [machine, &keys](std::span<const std::byte> bytes) {
                return keys->has_value() ? (*keys)->put(bytes) : machine->serial_input(bytes);
              },
-         .quit = stop,
-         .press_power_button = [machine] { machine->press_power_button(); }});
+         .quit =
+             [&quit, stop] {
+               quit = true;
+               stop();
+             },
+         .press_power_button = [machine] { press_at_terminal(*machine); }});
     if (!started) return report(started.error(), kFailed);
     terminal = std::move(*started);
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
-  const auto end = run_to_the_end(*machine, config.on_reset);
+  const auto end = run_to_the_end(*machine, config.on_reset, clean_stop);
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
   if (!end) return report(end.error(), kFailed);
   int status = status_of(*end);
-  if (const int signal = (*signals)->finish();
-      signal != 0 && end->kind == MachineEnd::Kind::kStopped) {
-    status = kSignalBase + signal;
+  const int signal = (*signals)->finish();
+  if (end->kind == MachineEnd::Kind::kStopped) {
+    if (signal != 0) status = kSignalBase + signal;
+    if (quit) status = report({"ended by Ctrl-A x, as if its power was cut"}, kEndedAtTerminal);
   }
   if (!printed) status = report(printed.error(), status == kDone ? kFailed : status);
   // The guest's own end is what whoever started it asks for first.
@@ -345,6 +376,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "tty|null|file=PATH");
   text("--on-reset", options.on_reset, "When the guest asks for a reset: exit (default) or restart",
        "exit|restart");
+  text("--stop-timeout", options.stop_timeout,
+       "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
   run->add_flag("--allow-interpreted-kvm", arguments->interpreted_allowed,
                 "Start a Linux kernel even where KVM interprets guest kernel mode");
   text("--stats", options.stats,

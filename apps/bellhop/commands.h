@@ -17,7 +17,8 @@ inline constexpr int kGuestReset = 3;
 inline constexpr int kGuestTripleFault = 4;
 inline constexpr int kGuestPanicked = 5;
 inline constexpr int kGuestInternalError = 6;
-inline constexpr int kSignalBase = 128;  ///< plus the number of the signal that ended it
+inline constexpr int kEndedAtTerminal = 7;  ///< Ctrl-A x
+inline constexpr int kSignalBase = 128;     ///< plus the number of the signal that ended it
 
 inline constexpr const char* kExitStatusHelp =
     "Exit status: 0 done, 1 failed, 2 used wrongly, 128+N ended by signal N.\n"
@@ -28,6 +29,7 @@ void add_run_command(CLI::App& app, int& exit_status);
 void add_probe_command(CLI::App& app, int& exit_status);
 void add_explain_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);
+void add_completion_command(CLI::App& app, int& exit_status);
 void add_bench_blk_command(CLI::App& bench, int& exit_status);
 void add_bench_net_command(CLI::App& bench, int& exit_status);
 void add_bench_net_end_command(CLI::App& bench, int& exit_status);

@@ -18,8 +18,8 @@ class EscapeKeys {
   Order take(std::span<const std::byte> typed, std::size_t& taken, std::vector<std::byte>& out);
 
   static constexpr const char* kHelp =
-      "\r\nCtrl-A x  end the machine at once\r\n"
-      "Ctrl-A p  press its power button\r\n"
+      "\r\nCtrl-A x  end the machine at once, as if its power was cut\r\n"
+      "Ctrl-A p  press its power button: its guest shuts down\r\n"
       "Ctrl-A h  this help\r\n"
       "Ctrl-A Ctrl-A  one Ctrl-A for the guest\r\n";
 

@@ -9,9 +9,12 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <new>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/help_format.h"
+#include "apps/bellhop/suggestion.h"
 #include "apps/bellhop/terminal_input.h"
 #include "bellhop_version.h"
 
@@ -60,6 +63,7 @@ int parse_and_run(int argc, char** argv) {
   CLI::App app{
       "Bellhop: a virtual machine monitor for Linux/KVM, and the measure of its doorbells"};
   app.name("bellhop");
+  app.formatter(std::make_shared<HelpFormat>());  // before the commands, which inherit it
   app.set_version_flag("--version", "bellhop " BELLHOP_VERSION);
   app.require_subcommand(0, 1);  // none is found out below: CLI11 would name no unknown one
   app.footer(kExitStatusHelp);
@@ -69,10 +73,14 @@ int parse_and_run(int argc, char** argv) {
   add_probe_command(app, exit_status);
   add_bench_command(app, exit_status);
   add_explain_command(app, exit_status);
+  add_completion_command(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& shown) {  // --help, --version
     return app.exit(shown);
+  } catch (const CLI::ExtrasError& error) {
+    const auto unknown = explain_unknown(app);
+    return report({unknown.value_or(one_line(error.what()) + " (see --help)")}, kUsedWrongly);
   } catch (const CLI::ParseError& error) {
     return report({one_line(error.what()) + " (see --help)"}, kUsedWrongly);
   }

@@ -4,6 +4,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/poll.h"
@@ -60,23 +61,41 @@ int SignalWaiter::finish() {
 void SignalWaiter::wait() {
   while (true) {
     pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
-    wait_ready(fds, -1);
+    wait_ready(fds, time_left());
     signalfd_siginfo info{};
     if (fds[0].revents != 0 &&
         ::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-      const int signal = static_cast<int>(info.ssi_signo);
-      if (signal == SIGWINCH) {
-        hooks_.resized();
-        continue;
-      }
-      if (signal_.exchange(signal) != 0) {
-        hooks_.give_up();
-        ::_exit(128 + signal);
-      }
-      hooks_.stop();
+      take(static_cast<int>(info.ssi_signo));
     }
     if (fds[1].revents != 0) return;
+    CleanStop* const clean = hooks_.clean_stop;
+    if (clean != nullptr && clean->look(CleanStop::Clock::now())) {
+      signal_ = clean->signal();
+      hooks_.stop();
+    }
   }
+}
+
+void SignalWaiter::take(int signal) {
+  if (signal == SIGWINCH) return hooks_.resized();
+  CleanStop* const clean = hooks_.clean_stop;
+  if (signal_.load() == 0 && clean != nullptr && !clean->take(signal, CleanStop::Clock::now())) {
+    return;
+  }
+  if (signal_.exchange(signal) != 0) {
+    hooks_.give_up();
+    ::_exit(128 + signal);
+  }
+  hooks_.stop();
+}
+
+int SignalWaiter::time_left() const {
+  const auto next = hooks_.clean_stop == nullptr ? std::nullopt : hooks_.clean_stop->next();
+  if (!next) return -1;
+  // Rounded up: what is looked for too early is not there yet.
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next - CleanStop::Clock::now());
+  constexpr std::chrono::milliseconds::rep kAMinute = 60'000;
+  return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, kAMinute));
 }
 
 }  // namespace bellhop

@@ -5,15 +5,17 @@
 #include <memory>
 #include <thread>
 
+#include "apps/bellhop/clean_stop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
 namespace bellhop {
 
 /// Waits on a thread of its own for the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP)
-/// and then calls `stop`, once. A second one calls `give_up` and ends the process at once. Whenever
-/// the terminal's window changes its size (SIGWINCH), `resized` is called. A signal that was
-/// ignored when the program was started (nohup) stays ignored.
+/// and then calls `stop`, once; where there is a clean stop, when that says so. A signal after that
+/// calls `give_up` and ends the process at once. Whenever the terminal's window changes its size
+/// (SIGWINCH), `resized` is called. A signal that was ignored when the program was started (nohup)
+/// stays ignored.
 class SignalWaiter {
  public:
   /// Called on a thread of its own.
@@ -21,6 +23,7 @@ class SignalWaiter {
     std::function<void()> stop;
     std::function<void()> give_up = [] {};
     std::function<void()> resized = [] {};
+    CleanStop* clean_stop = nullptr;  ///< outlives the waiter
   };
 
   /// To be called before other threads are started; they inherit it.
@@ -32,12 +35,15 @@ class SignalWaiter {
   SignalWaiter(const SignalWaiter&) = delete;
   SignalWaiter& operator=(const SignalWaiter&) = delete;
 
-  /// Stops waiting and returns the signal that came, or 0.
+  /// Stops waiting and returns the signal for which `stop` was called, or 0.
   int finish();
 
  private:
   explicit SignalWaiter(Hooks hooks) : hooks_(std::move(hooks)) {}
   void wait();
+  void take(int signal);
+  /// Milliseconds until the clean stop has something to do; -1: nothing.
+  [[nodiscard]] int time_left() const;
 
   Hooks hooks_;
   UniqueFd signals_;

@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
+
 namespace bellhop::log {
 
 namespace {
@@ -10,7 +12,11 @@ namespace {
 /// Made at the first line; most runs never write one.
 spdlog::logger& logger() {
   static const auto made = [] {
-    auto logger = spdlog::stderr_color_mt("bellhop");
+    // https://no-color.org: whatever it is, unless it is empty. A terminal is looked for by spdlog.
+    const char* const plain = std::getenv("NO_COLOR");
+    const bool never = plain != nullptr && *plain != '\0';
+    auto logger = spdlog::stderr_color_mt(
+        "bellhop", never ? spdlog::color_mode::never : spdlog::color_mode::automatic);
     logger->set_pattern("%n: %^%l%$: %v");
     return logger;
   }();

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
+#include "base/nearest.h"
 #include "base/units.h"
 
 namespace bellhop {
@@ -41,6 +43,7 @@ std::string join(const std::vector<std::string>& words) {
 Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view bare_key) {
   PropertyList list;
   std::string_view rest = text;
+  bool bare = false;  // the first item stands for the bare key's value
   for (bool first = true;; first = false) {
     const std::string item = next_item(rest);
     const auto equals = item.find('=');
@@ -48,11 +51,16 @@ Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view
     if (equals == 0) return fail(fmt::format("'{}' has no key before the '='", item));
     if (equals != std::string::npos) {
       Property property{item.substr(0, equals), item.substr(equals + 1)};
+      if (bare && property.key == bare_key) {
+        list.items_.front() = {*std::exchange(list.items_.front().value, {}), std::nullopt};
+        bare = false;
+      }
       if (!may_repeat(property.key) && list.find(property.key) != nullptr) {
         return fail(fmt::format("{} is given twice", property.key));
       }
       list.items_.push_back(std::move(property));
     } else if (first && !bare_key.empty()) {
+      bare = true;
       list.items_.push_back({std::string(bare_key), item});
     } else if (!first && is_cpu_range(item) && list.items_.back().value) {
       *list.items_.back().value += ',' + item;
@@ -153,9 +161,15 @@ void PropertyReader::size(std::string_view key, std::uint64_t& out, std::uint64_
   if (value == nullptr) return;
   const auto parsed = parse_size(*value);
   if (!parsed || *parsed < least || *parsed > most) {
-    wrong(key, *value,
-          fmt::format("a size from {} to {}, such as 4K, 512M or 2G", format_size(least),
-                      format_size(most)));
+    std::string right = fmt::format("a size from {} to {}, such as 4K, 512M or 2G",
+                                    format_size(least), format_size(most));
+    // Other programs count in megabytes.
+    const bool bare = parsed && value->find_first_not_of("0123456789") == std::string::npos;
+    constexpr std::uint64_t kMega = std::uint64_t{1} << 20;
+    if (bare && *parsed <= most / kMega && *parsed >= (least + kMega - 1) / kMega) {
+      right += fmt::format(": {}M?", *value);
+    }
+    wrong(key, *value, right);
     return;
   }
   out = *parsed;
@@ -212,8 +226,11 @@ Status PropertyReader::finish() {
   if (error_) return tl::unexpected<Error>(*error_);
   for (const Property& property : list_.items()) {
     if (std::ranges::find(known_, property.key) == known_.end()) {
-      return fail(fmt::format("{}: unknown key '{}'; known are {}",
-                              named_at(property.place, option_), property.key, join(known_)));
+      const std::vector<std::string_view> known(known_.begin(), known_.end());
+      const std::string_view meant = nearest(property.key, known);
+      return fail(fmt::format("{}: unknown key '{}'{}; known are {}",
+                              named_at(property.place, option_), property.key,
+                              meant.empty() ? "" : fmt::format(": {}?", meant), join(known_)));
     }
   }
   if (incomplete_) return tl::unexpected<Error>(*incomplete_);

@@ -30,7 +30,8 @@ class PropertyList {
  public:
   PropertyList() = default;
   /// `bare_key` is the key that a first item without `=` stands for: `--memory 512M` is
-  /// `size=512M`. Errors: an empty item or key, a key given twice that may not
+  /// `size=512M`. Where that key comes later as well, the item is a key like the others:
+  /// `readonly,path=FILE`. Errors: an empty item or key, a key given twice that may not
   /// repeat.
   static Result<PropertyList> parse(std::string_view text, std::string_view bare_key = {});
 

@@ -28,6 +28,14 @@ TEST(PropertyList, FirstBareItemIsTheValueOfTheBareKey) {
               ElementsAre(Property{"size", "512M"}, Property{"hugepages", std::nullopt}));
 }
 
+TEST(PropertyList, TheBareKeyGivenAsWellMakesTheFirstItemAFlag) {
+  EXPECT_THAT(parsed("readonly,path=a.img,queues=2", "path").items(),
+              ElementsAre(Property{"readonly", std::nullopt}, Property{"path", "a.img"},
+                          Property{"queues", "2"}));
+  EXPECT_FALSE(PropertyList::parse("a.img,path=b,path=c", "path"));
+  EXPECT_FALSE(PropertyList::parse("path=b,path=c", "path"));
+}
+
 TEST(PropertyList, DoubledCommaIsPartOfTheValue) {
   EXPECT_THAT(parsed("path=a,,b,,,id=x").items(),
               ElementsAre(Property{"path", "a,b,"}, Property{"id", "x"}));
@@ -76,6 +84,22 @@ void read_some(PropertyReader& reader) {
   reader.choice<int>("choice", choice, {{"one", 1}, {"two", 2}});
 }
 
+TEST(PropertyReader, AsksForTheUnitThatASizeLacks) {
+  const auto read = [](PropertyReader& reader) {
+    std::uint64_t size = 0;
+    reader.size("size", size, 16 << 20, std::uint64_t{1} << 40);
+  };
+  EXPECT_THAT(fault_of("size=256", read), testing::EndsWith(": 256M?"));
+  for (const char* other : {"size=15", "size=2000000", "size=8K", "size=0"}) {
+    EXPECT_THAT(fault_of(other, read), testing::EndsWith("such as 4K, 512M or 2G")) << other;
+  }
+}
+
+TEST(PropertyReader, NamesTheKeyThatWasMeant) {
+  EXPECT_THAT(fault_of("nunber=3", read_some), HasSubstr("unknown key 'nunber': number?; known"));
+  EXPECT_THAT(fault_of("colour=3", read_some), HasSubstr("unknown key 'colour'; known are"));
+}
+
 TEST(PropertyReader, NamesOptionKeyAndWhatWouldBeRight) {
   EXPECT_EQ(fault_of("number=3,flag,size=8K,choice=two", read_some), "");
   EXPECT_EQ(fault_of("number=10", read_some),
@@ -87,7 +111,7 @@ TEST(PropertyReader, NamesOptionKeyAndWhatWouldBeRight) {
   EXPECT_EQ(fault_of("flag=yes", read_some), "--thing: flag=yes is wrong; it must be on or off");
   EXPECT_THAT(fault_of("size=2G", read_some), HasSubstr("a size from 4K to 1M"));
   EXPECT_EQ(fault_of("nmber=1", read_some),
-            "--thing: unknown key 'nmber'; known are number, flag, size, choice");
+            "--thing: unknown key 'nmber': number?; known are number, flag, size, choice");
 }
 
 TEST(PropertyReader, DurationsHaveABound) {

@@ -26,6 +26,7 @@ RawFileSource RawFileSource::parse(PropertyReader& reader) {
   RawFileSource file;
   reader.text("path", file.path);
   reader.flag("readonly", file.read_only);
+  reader.choice<bool>("format", file.surely_raw, {{"raw", true}});
   reader.choice<Cache>("cache", file.cache,
                        {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
   reader.choice<Aio>(

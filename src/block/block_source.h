@@ -41,13 +41,15 @@ struct RawFileSource {
   Aio aio = Aio::kAuto;
   Locking locking = Locking::kAuto;
   std::uint32_t block_size = 0;  ///< bytes of a logical block for the guest; 0: the host's
+  bool surely_raw = false;       ///< even if it begins as an image of another format does
 
   static constexpr std::string_view kChoice = "path=FILE";
-  static constexpr std::string_view kKeys[] = {"path", "readonly", "cache",
+  static constexpr std::string_view kKeys[] = {"path", "readonly", "format",    "cache",
                                                "aio",  "locking",  "block-size"};
   static constexpr std::string_view kHelp = R"(
-  path=FILE                a raw image or block device
+  path=FILE                a raw image or block device; FILE alone does if it comes first
     readonly[=on|off]
+    format=raw             even if it begins as an image of qcow2, VMDK, VDI, VHD or VHDX does
     cache=none|writeback   none: past the host's page cache (O_DIRECT)
     aio=io_uring|native|threads   without it: the first of them that this host has
     block-size=512|4096    of a logical block; without it, as the host has it

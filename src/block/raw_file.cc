@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "block/aio_queue.h"
 #include "block/disk_file.h"
+#include "block/image_format.h"
 #include "block/inline_queue.h"
 #include "block/thread_queue.h"
 #include "block/uring_queue.h"
@@ -90,6 +91,9 @@ Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source)
   }
   auto file = DiskFile::open(source);
   if (!file) return forward(file);
+  if (!source.surely_raw) {
+    if (auto checked = check_raw_image(file->fd(), source.path); !checked) return forward(checked);
+  }
   Aio aio = source.aio;
   if (aio == Aio::kAuto) {
     aio = choose_engine(source, *file);

@@ -13,8 +13,9 @@ namespace bellhop {
 /// claimed, too (O_EXCL). On a file system in memory (tmpfs), io_uring and native read and write in
 /// place instead: see block/inline_queue.h. Native needs cache=none. Where no engine was named and
 /// io_uring is not to be had, a line says what is used instead. Errors: absent, no rights, a
-/// directory, locked by another (named, with its process id where known), a size that is no
-/// multiple of 512, O_DIRECT or an engine that was named not to be had here.
+/// directory, an image of another format (unless `surely_raw`), locked by another (named, with its
+/// process id where known), a size that is no multiple of 512, O_DIRECT or an engine that was named
+/// not to be had here.
 Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source);
 
 /// A medium that completes everything at once and keeps nothing: for measuring the engine.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -66,6 +67,8 @@ struct MachineConfig {
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
   OnReset on_reset = OnReset::kExit;
+  /// How long a guest that is asked to switch itself off may take; 0: it is not asked.
+  std::chrono::nanoseconds stop_timeout = std::chrono::seconds(90);
   unsigned max_ioeventfds = 0;       ///< 0: as many as the host allows
   unsigned reserved_ioeventfds = 0;  ///< kept free for a vhost user
 };

@@ -7,6 +7,7 @@
 
 #include "base/input_file.h"
 #include "base/split.h"
+#include "base/units.h"
 
 namespace bellhop {
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLongestPoll{10};
 constexpr std::chrono::seconds kLongestPollIdle{10};
+constexpr std::chrono::hours kLongestWait{24};
 constexpr unsigned kMaxCpus = 64;
 constexpr unsigned kMaxIoEventFds = 65536;
 constexpr std::uint64_t kMinMemory = std::uint64_t{16} << 20;
@@ -228,6 +230,25 @@ Status parse_number(std::string_view option, const std::optional<OptionText>& te
   return {};
 }
 
+/// A time that people wait for. It has a unit: the microseconds of a bare number are not meant.
+Status parse_wait(std::string_view option, const std::optional<OptionText>& text,
+                  std::chrono::nanoseconds& out) {
+  if (!text) return {};
+  const bool bare = text->text.find_first_not_of("0123456789") == std::string::npos;
+  const auto time = parse_duration(text->text);
+  if (time && bare && *time != std::chrono::nanoseconds(0)) {
+    return fail(fmt::format("{}: {} has no unit: {}s?", named_at(text->place, option), text->text,
+                            text->text));
+  }
+  if (!time || *time > kLongestWait) {
+    return fail(fmt::format("{}: '{}' is wrong; it must be a time up to {}s, such as 90s, or 0",
+                            named_at(text->place, option), text->text,
+                            std::chrono::seconds(kLongestWait).count()));
+  }
+  out = *time;
+  return {};
+}
+
 /// A file that is only read, and that is there.
 Status check_read(std::string_view option, const std::string& path, FileRoles& roles) {
   if (auto checked = check_input_file(option, path); !checked) return checked;
@@ -261,6 +282,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--explain", &MachineOptions::explain},
       {"--serial", &MachineOptions::serial},
       {"--on-reset", &MachineOptions::on_reset},
+      {"--stop-timeout", &MachineOptions::stop_timeout},
   };
   return kOptions;
 }
@@ -334,6 +356,10 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
   }
   if (auto parsed = parse_word("--on-reset", options.on_reset, config.on_reset,
                                {{"exit", OnReset::kExit}, {"restart", OnReset::kRestart}});
+      !parsed) {
+    return forward(parsed);
+  }
+  if (auto parsed = parse_wait("--stop-timeout", options.stop_timeout, config.stop_timeout);
       !parsed) {
     return forward(parsed);
   }

@@ -27,6 +27,7 @@ struct MachineOptions {
   std::optional<OptionText> explain;
   std::optional<OptionText> serial;
   std::optional<OptionText> on_reset;
+  std::optional<OptionText> stop_timeout;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
@@ -68,6 +69,7 @@ std::span<const DeviceKind> device_kinds();
 ///
 /// true and false are for what is switched on and off, such as `hugepages`; `rng = true` is an rng
 /// with nothing said about it, `rng = false` is none. Every value knows the line that it came from.
+/// Relative paths are meant from the file's folder.
 /// Errors: no such file, no regular one, over 1 MiB; with FILE:LINE: not TOML, an unknown name, a
 /// value of another type.
 Result<MachineOptions> read_options_file(const std::string& path);

@@ -66,6 +66,18 @@ class MachineOptionsTest : public testing::Test {
   MachineOptions options_;
 };
 
+TEST_F(MachineOptionsTest, AStopTimeOutIsATimeWithItsUnit) {
+  EXPECT_EQ(make_machine_config(options_)->stop_timeout, std::chrono::seconds(90));
+  options_.stop_timeout = "0";
+  EXPECT_EQ(make_machine_config(options_)->stop_timeout, std::chrono::seconds(0));
+  options_.stop_timeout = "1500ms";
+  EXPECT_EQ(make_machine_config(options_)->stop_timeout, std::chrono::milliseconds(1500));
+  options_.stop_timeout = "86400s";
+  EXPECT_EQ(make_machine_config(options_)->stop_timeout, std::chrono::hours(24));
+  options_.stop_timeout = "86401s";
+  EXPECT_THAT(fault(), HasSubstr("a time up to 86400s"));
+}
+
 TEST_F(MachineOptionsTest, FillsInDefaults) {
   disk("null=1G");
   disk("path=" + file("a"));

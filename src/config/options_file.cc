@@ -21,9 +21,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include "base/input_file.h"
+#include "base/nearest.h"
 #include "config/machine_options.h"
 
 namespace bellhop {
@@ -41,7 +43,8 @@ std::optional<std::string> scalar(const toml::node& node) {
 
 class OptionsReader {
  public:
-  explicit OptionsReader(std::string name) : name_(std::move(name)) {}
+  explicit OptionsReader(std::string name)
+      : name_(std::move(name)), folder_(std::filesystem::path(name_).parent_path()) {}
 
   Result<MachineOptions> read(const toml::table& table) {
     MachineOptions options;
@@ -55,6 +58,7 @@ class OptionsReader {
       if (of_one_value != scalar_options().end()) {
         auto text = scalar(node);
         if (text) {
+          place_paths(key, *text);
           options.*of_one_value->value = OptionText(std::move(*text), place(node));
         } else {
           taken = wrong(node, key, "a string or a number");
@@ -67,7 +71,7 @@ class OptionsReader {
         taken =
             list(node, key, kind->option.bare_key, kind->option.may_be_bare, options.*kind->list);
       } else {
-        taken = fail(fmt::format("{}: unknown name '{}'", place(node), key));
+        taken = unknown(node, key);
       }
       if (!taken) return forward(taken);
     }
@@ -106,6 +110,7 @@ class OptionsReader {
           if (auto taken = property(one, name.str(), out); !taken) return taken;
         }
       }
+      place_paths(out);
       return {};
     }
     const auto text = scalar(node);
@@ -114,6 +119,7 @@ class OptionsReader {
     if (!parsed) return fail(fmt::format("{}: {}: {}", place(node), key, parsed.error().message));
     out = std::move(*parsed);
     out.set_place(place(node));
+    place_paths(out);
     return {};
   }
 
@@ -135,7 +141,41 @@ class OptionsReader {
     return {};
   }
 
+  [[nodiscard]] Status unknown(const toml::node& node, std::string_view key) const {
+    std::vector<std::string_view> known = {"memory", "iothread"};
+    for (const ScalarOption& one : scalar_options()) known.push_back(one.name.substr(2));
+    for (const DeviceKind& one : device_kinds()) known.push_back(one.option.name);
+    const std::string_view meant = nearest(key, known);
+    return fail(fmt::format("{}: unknown name '{}'{}", place(node), key,
+                            meant.empty() ? "" : fmt::format(": {}?", meant)));
+  }
+
+  /// A relative path is meant from the file's folder.
+  void place_path(std::string& path) const {
+    if (!path.empty() && path.front() != '/') path = (folder_ / path).string();
+  }
+  void place_paths(std::string_view option, std::string& value) const {
+    constexpr std::string_view kFile = "file=";
+    if (option == "kernel" || option == "initrd") place_path(value);
+    if (option == "stats" && value != "-") place_path(value);
+    if (option == "serial" && value.starts_with(kFile) && value.size() > kFile.size()) {
+      std::string path = value.substr(kFile.size());
+      place_path(path);
+      value = std::string(kFile) + path;
+    }
+  }
+  void place_paths(PropertyList& list) const {
+    for (const std::string_view key : kPathKeys) {
+      const Property* const found = list.find(key);
+      if (found == nullptr || !found->value || found->boolean) continue;
+      Property placed = *found;
+      place_path(*placed.value);
+      list.set(std::move(placed));
+    }
+  }
+
   std::string name_;
+  std::filesystem::path folder_;
 };
 
 }  // namespace

@@ -67,6 +67,41 @@ TEST_F(OptionsFileTest, FileHasTheNamesOfTheCommandLine) {
   EXPECT_EQ(options->iothreads.at(0).find("cpus")->value, "0");
 }
 
+TEST_F(OptionsFileTest, RelativePathsAreMeantFromItsFolder) {
+  const auto options = parse_options_text(R"(
+      kernel = "vmlinuz"
+      initrd = "/boot/initrd.img"
+      cmdline = "a/b"
+      stats = "-"
+      serial = "file=log"
+      disk = ["a.img,readonly", "path=/b.img",
+              { path = "c.img" }]
+      [[console]]
+      socket = "agent"
+      [[rng]]
+      src = "random")",
+                                          "etc/machines/web.toml");
+  ASSERT_TRUE(options.has_value()) << options.error().message;
+  EXPECT_EQ(options->kernel->text, "etc/machines/vmlinuz");
+  EXPECT_EQ(options->initrd->text, "/boot/initrd.img");
+  EXPECT_EQ(options->cmdline->text, "a/b");
+  EXPECT_EQ(options->stats->text, "-");
+  EXPECT_EQ(options->serial->text, "file=etc/machines/log");
+  EXPECT_EQ(options->disks.at(0).find("path")->value, "etc/machines/a.img");
+  EXPECT_EQ(options->disks.at(1).find("path")->value, "/b.img");
+  EXPECT_EQ(options->disks.at(2).find("path")->value, "etc/machines/c.img");
+  EXPECT_EQ(options->disks.at(2).find("path")->place, "etc/machines/web.toml:8");
+  EXPECT_EQ(options->consoles.at(0).find("socket")->value, "etc/machines/agent");
+  EXPECT_EQ(options->rngs.at(0).find("src")->value, "etc/machines/random");
+  EXPECT_EQ(parse_options_text("kernel = 'k'", "web.toml")->kernel->text, "k");
+}
+
+TEST_F(OptionsFileTest, AMisspeltNameGetsTheNearest) {
+  EXPECT_EQ(fault_of_file("cpu = 2"), "f:2: unknown name 'cpu': cpus?");
+  EXPECT_EQ(fault_of_file("[[disks]]"), "f:2: unknown name 'disks': disk?");
+  EXPECT_EQ(fault_of_file("colour = 1"), "f:2: unknown name 'colour'");
+}
+
 TEST_F(OptionsFileTest, FaultsOfAFileHaveItsLine) {
   const std::pair<const char*, const char*> cases[] = {
       {"cpus = ", "f:1: "},
@@ -93,6 +128,7 @@ TEST_F(OptionsFileTest, EveryFaultOfAFileHasTheLineAndTheKeyThatAreWrong) {
       {"vcpu-affinity = '7=0'", "f:2: vcpu-affinity: '7' is wrong"},
       {"transport = 'isa'", "f:2: transport: 'isa' is unknown"},
       {"on-reset = 'burn'", "f:2: on-reset: 'burn' is unknown"},
+      {"stop-timeout = 90", "f:2: stop-timeout: 90 has no unit: 90s?"},
       {"max-ioeventfds = 'x'", "f:2: max-ioeventfds: 'x' is wrong"},
       {"reserve-ioeventfds = 'x'", "f:2: reserve-ioeventfds: 'x' is wrong"},
       {"memory = '1M'", "f:2: memory: size=1M is wrong"},

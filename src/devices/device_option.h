@@ -42,6 +42,10 @@ struct DeviceOption {
 
 inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest
 
+/// Keys whose values are paths of the host's, whichever device has them: in a configuration file
+/// relative ones are meant from its folder.
+inline constexpr std::string_view kPathKeys[] = {"path", "socket", "uds", "file", "src"};
+
 /// Where a device's fault lies that is found when it is opened: at the key that names what the host
 /// has for it, if there is one, else at the device.
 inline const std::string& place_of_source(const PropertyList& properties) {

@@ -341,7 +341,8 @@ void Machine::serial_has_room() noexcept { impl_->platform().serial().output_has
 std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
   return impl_->platform().serial().input(bytes);
 }
-bool Machine::press_power_button() noexcept {
+ButtonPress Machine::press_power_button() noexcept {
+  if (ended()) return ButtonPress::kNoDriver;
   return impl_->platform().power().press_power_button();
 }
 MachineCounters Machine::counters() const { return impl_->counters(); }

@@ -13,6 +13,7 @@
 #include "hypervisor/hypervisor.h"
 #include "machine/machine_counters.h"
 #include "machine/machine_end.h"
+#include "machine/power_button.h"
 #include "machine/queue_times.h"
 
 namespace bellhop {
@@ -67,8 +68,8 @@ class Machine {
   /// What the guest will receive on its serial port. Returns how many bytes there was room for; the
   /// rest is for later. Any thread.
   std::size_t serial_input(std::span<const std::byte> bytes) noexcept;
-  /// False if the guest does not listen to its power button now. Any thread.
-  bool press_power_button() noexcept;
+  /// Asks the guest to switch itself off. Any thread.
+  ButtonPress press_power_button() noexcept;
 
   [[nodiscard]] MachineCounters counters() const;
   /// Of each queue that has had requests: where their time went since this was called, or

@@ -34,7 +34,9 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
                                              {"run", "--help"},
                                              {"probe", "--help"},
                                              {"bench", "blk", "--help"},
-                                             {"bench", "notify", "--help"}}) {
+                                             {"bench", "notify", "--help"},
+                                             {"-h"},
+                                             {"run", "-h"}}) {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.out, HasSubstr("Usage"));
@@ -77,6 +79,41 @@ TEST_F(CliTest, RefusesCommandsItDoesNotHave) {
   expect_refused({"run", "--colour"}, "--colour");
 }
 
+TEST_F(CliTest, AMisspeltNameGetsTheNearest) {
+  expect_refused({"rum", "--kernel", kernel_}, "'rum' is no command: run? (see bellhop --help)");
+  expect_refused({"bench", "bkl"}, "bench: 'bkl' is no command: blk? (see bellhop bench --help)");
+  expect_refused({"run", "--memroy=1G"}, "run: --memroy is no option: --memory?");
+  expect_refused({"run", "-kernel", "x"}, "run: -kernel is no option: --kernel?");
+  expect_refused({"bench", "blk", "--thread", "1"}, "--thread is no option: --threads?");
+  expect_refused({"run", "--colour"}, "--colour is no option (see");
+  expect_refused({"run", "--cpus", "1", "disk.img"}, "run: 'disk.img' is too much");
+}
+
+TEST_F(CliTest, AnOptionOfQemusGetsOurs) {
+  for (const auto& [word, ours] :
+       std::vector<std::pair<std::string, std::string>>{{"-m", "--memory SIZE"},
+                                                        {"-smp", "--cpus N"},
+                                                        {"--smp", "--cpus N"},
+                                                        {"--smp=2", "--cpus N"},
+                                                        {"-drive", "--disk FILE"},
+                                                        {"--drive", "--disk FILE"},
+                                                        {"-append", "--cmdline TEXT"},
+                                                        {"-netdev", "--net"},
+                                                        {"-bios", "without firmware"}}) {
+    expect_refused({"run", word, "x"}, ours);
+  }
+}
+
+TEST_F(CliTest, AnImageOfAnotherFormatIsNotTakenForARawOne) {
+  std::ofstream(image_, std::ios::in | std::ios::out) << "QFI\xfb";
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "this host has no /dev/kvm for us";
+  expect_run_refused({"--disk", image_, "--memory", "32M"},
+                     "--disk: " + image_ + " is a qcow2 image, not a raw one: qemu-img convert");
+  // What is wrong then is the kernel.
+  expect_run_refused({"--disk", image_ + ",format=raw", "--memory", "32M"},
+                     "is neither a bzImage nor an ELF file");
+}
+
 TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_refused({"run"}, "--kernel is missing");
   expect_refused({"run", "--kernel"}, "--kernel");
@@ -84,6 +121,7 @@ TEST_F(CliTest, NamesTheOptionAtFault) {
   expect_run_refused({"--initrd", "/nonexistent"}, "--initrd: cannot open /nonexistent");
   expect_run_refused({"--cpus", "0"}, "--cpus: '0' is wrong");
   expect_run_refused({"--memory", "lots"}, "--memory: size=lots is wrong");
+  expect_run_refused({"--memory", "256"}, ": 256M?");
   expect_run_refused({"--transport", "isa"}, "--transport: 'isa' is unknown");
   expect_run_refused({"--vcpu-affinity", "4=0"}, "--vcpu-affinity: '4' is wrong");
   expect_run_refused({"--iothread", "io0,cpus=999"}, "--iothread: cpus: CPU 999");

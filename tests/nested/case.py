@@ -6,7 +6,7 @@ import re
 import typing
 
 # How `bellhop run` ends (its help says so as well).
-OFF, RESET, TRIPLE_FAULT, PANIC, KILLED = 0, 3, 4, 5, 137
+OFF, RESET, TRIPLE_FAULT, PANIC, KILLED, ENDED = 0, 3, 4, 5, 137, 143
 
 # Never in a log, whatever a case does: what a kernel says when something is wrong with it, and what
 # our own scripts say.

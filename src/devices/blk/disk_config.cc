@@ -20,7 +20,7 @@ using Source = OptionVariant<BlockSource>;
 const DeviceOption DiskConfig::kOption = {
     .name = "disk",
     .summary = "A virtio-blk disk; may be given again",
-    .value = "KEY=VALUE,...",
+    .value = "FILE[,KEY=VALUE,...]",
     .keys = Source::help(R"(
   id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
   queues=N  queue-size=N   1 and 256 by default
@@ -28,6 +28,7 @@ const DeviceOption DiskConfig::kOption = {
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
   iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
+    .bare_key = "path",
 };
 
 Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {

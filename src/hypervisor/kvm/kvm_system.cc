@@ -46,10 +46,14 @@ std::string owner_of(const std::string& path) {
   const passwd* user = ::getpwuid(status.st_uid);
   const group* owner = ::getgrgid(status.st_gid);
   const bool group_may = (status.st_mode & (S_IRGRP | S_IWGRP)) == (S_IRGRP | S_IWGRP);
-  return fmt::format(" (it belongs to user {}, group {}, mode {:04o}: {}run as root)",
-                     user != nullptr ? user->pw_name : std::to_string(status.st_uid),
-                     owner != nullptr ? owner->gr_name : std::to_string(status.st_gid),
-                     status.st_mode & 07777U, group_may ? "join that group or " : "");
+  const std::string group_name = owner != nullptr ? owner->gr_name : std::to_string(status.st_gid);
+  return fmt::format(
+      " (it belongs to user {}, group {}, mode {:04o}: {}run as root)",
+      user != nullptr ? user->pw_name : std::to_string(status.st_uid), group_name,
+      status.st_mode & 07777U,
+      group_may ? fmt::format("usermod -aG {} YOU, as root, lets you in once you log in again; or ",
+                              group_name)
+                : "");
 }
 
 Status open_error(const std::string& path, int code) {

@@ -158,7 +158,7 @@ Result<ElfImage> parse(const BootBytes& file) {
 Result<ElfImage> parse_pvh_elf(const BootBytes& file) {
   std::array<unsigned char, EI_NIDENT> ident{};
   if (!file.load(0, ident) || std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0) {
-    return fail("is not an ELF file");
+    return fail("is neither a bzImage nor an ELF file");
   }
   if (ident[EI_DATA] != ELFDATA2LSB) return fail("is not a little-endian ELF file");
   if (ident[EI_CLASS] == ELFCLASS64) return parse<Elf64>(file);

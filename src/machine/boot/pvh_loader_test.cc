@@ -155,8 +155,8 @@ TEST_P(PvhLoaderTest, OverlappingSegmentsAndEmptyFiles) {
 }
 
 TEST_F(PvhLoaderTest, NotAKernelAtAll) {
-  EXPECT_THAT(error({}), HasSubstr("is not an ELF file"));
-  EXPECT_THAT(error(std::vector<std::byte>(10000, std::byte{'x'})), HasSubstr("not an ELF file"));
+  EXPECT_THAT(error({}), HasSubstr("is neither a bzImage nor an ELF file"));
+  EXPECT_THAT(error(std::vector<std::byte>(10000, std::byte{'x'})), HasSubstr("nor an ELF file"));
   auto kernel = ElfBuilder::tiny_kernel();
   patch(kernel, 18, std::uint16_t{183});
   EXPECT_THAT(error(kernel), HasSubstr("machine 183"));

@@ -55,6 +55,7 @@ void AcpiPm::write(std::uint64_t offset, std::span<const std::byte> data) noexce
       const std::uint64_t at = offset + i;
       const auto value = std::to_integer<std::uint8_t>(data[i]);
       const bool high = at % 2 != 0;
+      set_up_ = set_up_ || at < kControlOffset;
       if (at < 2) {
         // Ones clear.
         status_ = static_cast<std::uint16_t>(status_ & ~(unsigned{value} << (high ? 8U : 0U)));
@@ -74,11 +75,12 @@ void AcpiPm::write(std::uint64_t offset, std::span<const std::byte> data) noexce
   if (off && power_off_) power_off_();
 }
 
-bool AcpiPm::press_power_button() noexcept {
+ButtonPress AcpiPm::press_power_button() noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   status_ |= kPowerButton;
   update_line();
-  return (enable_ & kPowerButton) != 0;
+  if ((enable_ & kPowerButton) != 0) return ButtonPress::kHeard;
+  return set_up_ ? ButtonPress::kUnheard : ButtonPress::kNoDriver;
 }
 
 void AcpiPm::reset() noexcept {
@@ -86,6 +88,7 @@ void AcpiPm::reset() noexcept {
   status_ = 0;
   enable_ = 0;
   control_ = kSciEnable;
+  set_up_ = false;
   update_line();
 }
 

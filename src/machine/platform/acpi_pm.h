@@ -8,6 +8,7 @@
 #include <span>
 
 #include "bus/bus.h"
+#include "machine/power_button.h"
 
 namespace bellhop {
 
@@ -31,9 +32,9 @@ class AcpiPm final : public BusDevice {
   void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
   void write(std::uint64_t offset, std::span<const std::byte> data) noexcept override;
 
-  /// As a person would: the guest's operating system decides what comes of it. False if it does not
-  /// listen (no ACPI, or none yet); the press is remembered until it does.
-  bool press_power_button() noexcept;
+  /// As a person would: the guest's operating system decides what comes of it. A driver that comes
+  /// later may find the press, but Linux clears it before it listens.
+  ButtonPress press_power_button() noexcept;
   /// Back to the state after power-on. The timer runs on.
   void reset() noexcept;
 
@@ -49,6 +50,7 @@ class AcpiPm final : public BusDevice {
   std::uint16_t enable_ = 0;
   std::uint16_t control_ = 1;  ///< SCI_EN: there is no other mode
   bool level_ = false;
+  bool set_up_ = false;  ///< a driver has written the event registers
 };
 
 }  // namespace bellhop

@@ -45,7 +45,7 @@ TEST_F(AcpiPmTest, OtherSleepTypesDoNothing) {
 }
 
 TEST_F(AcpiPmTest, ThePowerButtonRaisesTheSciUntilItIsCleared) {
-  EXPECT_FALSE(pm_.press_power_button());  // nobody listens
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kNoDriver);
   EXPECT_TRUE(levels_.empty());
   put<std::uint16_t>(2, kPowerButton);  // now the driver does, and finds the press
   EXPECT_EQ(levels_, std::vector{true});
@@ -55,11 +55,26 @@ TEST_F(AcpiPmTest, ThePowerButtonRaisesTheSciUntilItIsCleared) {
   put<std::uint16_t>(0, kPowerButton);
   EXPECT_EQ(get<std::uint16_t>(0), 0);
   EXPECT_EQ(levels_, (std::vector{true, false}));
-  EXPECT_TRUE(pm_.press_power_button());
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kHeard);
   EXPECT_EQ(levels_.size(), 3U);
   pm_.reset();
   EXPECT_EQ(levels_, (std::vector{true, false, true, false}));
   EXPECT_EQ(get<std::uint32_t>(0), 0U);
+}
+
+// Linux writes the registers when its ACPI starts, and listens when its button driver does.
+TEST_F(AcpiPmTest, ADriverThatDoesNotListenYetIsToldFromNone) {
+  put<std::uint16_t>(4, 0);  // of no button
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kNoDriver);
+  put<std::uint16_t>(2, 0);
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kUnheard);
+  put<std::uint16_t>(0, kPowerButton);  // what came before is forgotten
+  put<std::uint16_t>(2, kPowerButton);
+  EXPECT_TRUE(levels_.empty());
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kHeard);
+  EXPECT_EQ(levels_, std::vector{true});
+  pm_.reset();
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kNoDriver);
 }
 
 TEST_F(AcpiPmTest, RegistersCanBeReachedBytewise) {

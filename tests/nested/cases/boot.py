@@ -1,7 +1,7 @@
 """Booting, resetting and ending stock kernels."""
 
 import bed
-from case import Case, OFF, PANIC, RESET, TRIPLE_FAULT
+from case import Case, ENDED, OFF, PANIC, RESET, TRIPLE_FAULT
 
 
 def loops(run):
@@ -86,6 +86,17 @@ CASES = [
     Case("boot.triple-fault", "WORDS=reboot=t machine ''", status=[TRIPLE_FAULT]),
     Case("boot.acpi-reset", "WORDS=reboot=a machine ''", status=[RESET]),
     Case("boot.panic", "WORDS=end=panic machine ''", status=[PANIC], allow=[r"Call Trace"]),
+    # It has a driver of the button, and nothing that obeys it.
+    Case("boot.stop-ignored",
+         "(until_true grep -q '@guest ignores' out; killall bellhop) &\n"
+         "WORDS=end=hang machine ignore --stop-timeout 15s > out 2>&1; cat out",
+         [r"SIGTERM: pressed the guest's power button; it has 15 s", r"switch itself off: 5 s left",
+          r"not switched itself off within 15 s: the machine is ended"], status=[ENDED], short=True),
+    # No driver of the button at all; restarted it is by nobody.
+    Case("boot.stop-unheard",
+         "(until_true grep -q '@guest done' out; killall bellhop) &\n"
+         "WORDS=end=hang machine '' --stop-timeout 5s > out 2>&1; cat out",
+         [r"the guest does not listen to its power button", r"off within 5 s"], status=[ENDED]),
     Case("boot.on-reset-restart",
          "disk rounds.img 1M\n"
          "WORDS=end=rounds machine rounds --on-reset restart --disk path=rounds.img",

@@ -104,7 +104,7 @@ CASES = [
          "WORDS=end=hang machine reporting --balloon size=0,free-page-reporting=on > out 2>&1 &\n"
          "until_true grep -q '@guest holds' out; resident\n"
          "until_true grep -q '@guest let go' out; sleep 5; resident\n"
-         "cat out; killall bellhop; wait",
+         "cat out; killall -9 bellhop; wait",
          [r"@guest let go"], status=[], check=gave_back, needs="--balloon"),
     Case("devices.vsock", VSOCK.format(BY_UNIX_SOCKETS, "uds=v.sock"), [r"job vsock ok"],
          check=vsock("ioeventfd"), short=True),
