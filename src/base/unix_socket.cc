@@ -1,7 +1,7 @@
 #include "base/unix_socket.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -100,8 +100,8 @@ Result<UnixListener> UnixListener::adopt(UniqueFd socket) {
 
 UnixListener::~UnixListener() {
   struct stat info {};
-  if (socket_.valid() && !path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ &&
-      info.st_ino == inode_) {
+  if (socket_.valid() && !path_.empty() && ::lstat(path_.c_str(), &info) == 0 &&
+      info.st_dev == device_ && info.st_ino == inode_) {
     (void)::unlink(path_.c_str());
   }
 }
