@@ -94,9 +94,7 @@ TEST_F(FaultGuardDeathTest, WhatNobodyGuardsEndsTheProcess) {
   EXPECT_EXIT(end(false), ::testing::KilledBySignal(SIGBUS), "");
   EXPECT_EXIT(end(true), ::testing::KilledBySignal(SIGBUS), "");
   EXPECT_EXIT(::raise(SIGBUS), ::testing::KilledBySignal(SIGBUS), "");
-  {
-    const auto past = must(FaultGuard::guard(bytes, kPages * kPage, kPage, faulted));
-  }
+  { const auto past = must(FaultGuard::guard(bytes, kPages * kPage, kPage, faulted)); }
   EXPECT_EXIT(end(false), ::testing::KilledBySignal(SIGBUS), "");
 }
 

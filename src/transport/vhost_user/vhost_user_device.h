@@ -33,8 +33,8 @@ namespace bellhop {
 class VhostUserDevice final : private DoorbellHost, private DeviceListener {
  public:
   /// `wiring.memory` is not looked at; its mode must be kIoEventFd or kPoll, since kicks are
-  /// eventfds. Errors: a device that needs the kernel's vhost; no eventfds left; a host on which they
-  /// cannot be shared.
+  /// eventfds. Errors: a device that needs the kernel's vhost; no eventfds left; a host on which
+  /// they cannot be shared.
   static Result<std::unique_ptr<VhostUserDevice>> create(std::unique_ptr<VirtioDevice> device,
                                                          DeviceWiring wiring);
   ~VhostUserDevice();

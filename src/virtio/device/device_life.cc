@@ -386,8 +386,8 @@ Status DeviceLife::open(std::uint64_t features, unsigned queues) {
   Status done;
   for (unsigned i = 0; done && i < queues; ++i) {
     if (device_->server(i, features).required) {
-      done = fail(fmt::format("{}: the kernel cannot serve rings that come one by one",
-                              traits().id));
+      done =
+          fail(fmt::format("{}: the kernel cannot serve rings that come one by one", traits().id));
       break;
     }
     set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
