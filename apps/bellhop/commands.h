@@ -25,6 +25,7 @@ inline constexpr const char* kExitStatusHelp =
 
 /// Each adds one subcommand whose callback sets `exit_status`.
 void add_run_command(CLI::App& app, int& exit_status);
+void add_serve_command(CLI::App& app, int& exit_status);
 void add_probe_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);
 void add_bench_blk_command(CLI::App& bench, int& exit_status);

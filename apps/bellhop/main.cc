@@ -66,6 +66,7 @@ int parse_and_run(int argc, char** argv) {
 
   int exit_status = kDone;
   add_run_command(app, exit_status);
+  add_serve_command(app, exit_status);
   add_probe_command(app, exit_status);
   add_bench_command(app, exit_status);
   try {
@@ -76,7 +77,8 @@ int parse_and_run(int argc, char** argv) {
     return report({one_line(error.what()) + " (see --help)"}, kUsedWrongly);
   }
   if (app.get_subcommands().empty()) {
-    return report({"a subcommand is missing: run, probe or bench (see --help)"}, kUsedWrongly);
+    return report({"a subcommand is missing: run, serve, probe or bench (see --help)"},
+                  kUsedWrongly);
   }
   return exit_status;
 }

@@ -28,6 +28,7 @@ const DeviceOption DiskConfig::kOption = {
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
   iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
+    .served_as = "blk",
 };
 
 Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
