@@ -14,6 +14,7 @@
 
 #include "apps/bellhop/clean_stop.h"
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/device_arguments.h"
 #include "apps/bellhop/run_explanation.h"
 #include "apps/bellhop/run_stats.h"
 #include "apps/bellhop/scalar_option.h"
@@ -47,10 +48,6 @@ constexpr const char* kExamples = R"(Examples:
 )";
 
 constexpr const char* kLastWords = R"(
-Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: never),
-poll-idle=TIME (10ms: how long it looks on after the last request of a device with notify=poll)
-In a value, write a comma twice.
-
 The serial port is the terminal, in raw mode: Ctrl-A x ends the machine, Ctrl-A p presses its power
 button, Ctrl-A h helps.
 
@@ -66,40 +63,19 @@ Ctrl-A x, 128+N ended by signal N before the guest had switched itself off.)";
 struct RunArguments {
   MachineOptions options;
   std::string memory;
-  std::vector<std::vector<std::string>> devices;  ///< of each kind: as device_kinds()
-  std::vector<std::string> iothreads;
+  DeviceArguments given;
   std::string config;
   bool interpreted_allowed = false;
 };
 
-Result<PropertyList> parse_list(std::string_view option, std::string_view text,
-                                std::string_view bare_key) {
-  if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
-  auto list = PropertyList::parse(text, bare_key);
-  if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
-  return list;
-}
-
 Result<MachineOptions> collect(const RunArguments& arguments) {
   MachineOptions given = arguments.options;
   if (!arguments.memory.empty()) {
-    auto memory = parse_list("--memory", arguments.memory, "size");
+    auto memory = parse_option("--memory", arguments.memory, "size");
     if (!memory) return forward(memory);
     given.memory = std::move(*memory);
   }
-  for (std::size_t i = 0; i < arguments.devices.size(); ++i) {
-    const DeviceKind& kind = device_kinds()[i];
-    for (const std::string& text : arguments.devices[i]) {
-      auto device = parse_list(fmt::format("--{}", kind.option.name), text, kind.option.bare_key);
-      if (!device) return forward(device);
-      (given.*kind.list).push_back(std::move(*device));
-    }
-  }
-  for (const std::string& text : arguments.iothreads) {
-    auto thread = parse_list("--iothread", text, "name");
-    if (!thread) return forward(thread);
-    given.iothreads.push_back(std::move(*thread));
-  }
+  if (auto taken = take_device_arguments(arguments.given, given); !taken) return forward(taken);
   if (arguments.config.empty()) return given;
   auto options = read_options_file(arguments.config);
   if (options) options->merge(given);
@@ -385,21 +361,13 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--explain", options.explain,
        "Write where the time of requests went as JSON at its end (-: standard error)", "FILE");
   text("--config", arguments->config, "Options from a TOML file; the command line wins", "FILE");
-  arguments->devices.resize(device_kinds().size());
   std::string footer = kExamples;
   for (std::size_t i = 0; i < device_kinds().size(); ++i) {
-    const DeviceOption& option = device_kinds()[i].option;
-    auto* const added = run->add_option(fmt::format("--{}", option.name), arguments->devices[i],
-                                        std::string(option.summary));
-    if (option.may_be_bare) added->expected(0, 1);
-    added->allow_extra_args(false)->type_name(std::string(option.value));
-    footer += fmt::format("\nKeys of --{}{}:{}", option.name,
-                          option.may_be_bare ? ", which may be without any" : "", option.keys);
+    add_device_option(*run, arguments->given, i);
+    footer += device_help(i);
   }
-  run->add_option("--iothread", arguments->iothreads, "An I/O thread; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("NAME[,cpus=LIST][,loop=epoll]");
-  run->footer(footer + kLastWords);
+  add_iothread_option(*run, arguments->given);
+  run->footer(footer + "\n" + std::string(kIothreadHelp) + kLastWords);
   run->callback([arguments, &exit_status] {
     const auto collected = collect(*arguments);
     if (!collected) {

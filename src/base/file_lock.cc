@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <string_view>
+#include <thread>
 
 #include "base/log.h"
 
@@ -26,6 +28,7 @@ constexpr off_t kHas = 100;        // plus a permission
 constexpr off_t kKeepsFrom = 200;  // plus a permission
 constexpr off_t kRead = 0;
 constexpr off_t kWrite = 1;
+constexpr std::chrono::seconds kDeadHoldIt{2};
 
 /// `length` 0: to the end.
 struct flock bytes(short type, off_t start, off_t length) noexcept {
@@ -112,14 +115,31 @@ int find_holder(int fd) {
   return 0;
 }
 
-std::string name_holder(int fd) {
+/// The process that has a lock of either kind; 0 if nobody is found.
+int holder_of(int fd) {
   struct flock range = bytes(F_WRLCK, 0, 0);
-  int pid = 0;
   // Tells the process of a lock of the older, per-process kind.
   if (::fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK && range.l_pid > 0) {
-    pid = range.l_pid;
+    return range.l_pid;
   }
-  if (pid == 0) pid = find_holder(fd);
+  return find_holder(fd);
+}
+
+/// As lock(), but waits a while for a lock that no process has: that of a program which was killed,
+/// whose io_uring keeps its files until the kernel has come around to it.
+int lock_after_the_dead(int fd, LockKind kind) {
+  const auto end = std::chrono::steady_clock::now() + kDeadHoldIt;
+  while (true) {
+    const int error = lock(fd, kind);
+    if (error != EAGAIN) return error;
+    unlock(fd);  // before a holder is looked for
+    if (std::chrono::steady_clock::now() > end || holder_of(fd) != 0) return error;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+std::string name_holder(int fd) {
+  const int pid = holder_of(fd);
   if (pid == 0) return "another process";
   if (pid == ::getpid()) return fmt::format("this process (pid {})", pid);
   std::string name;
@@ -134,9 +154,9 @@ FileLock::~FileLock() {
 }
 
 Result<FileLock> FileLock::take(int fd, const std::string& path, LockKind kind, LockNeed need) {
-  const int error = lock(fd, kind);
+  const int error = lock_after_the_dead(fd, kind);
   if (error == 0) return FileLock(fd);
-  unlock(fd);  // before a holder is looked for
+  unlock(fd);
   if (error == EAGAIN) {
     return fail(fmt::format("{} is in use by {}{}", path, name_holder(fd),
                             kind == LockKind::kExclusive

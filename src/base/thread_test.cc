@@ -41,6 +41,7 @@ TEST(ThreadTest, TakesNoSignalAndLeavesThoseOfItsMaker) {
     EXPECT_EQ(sigismember(&inside, signal), 1) << signal;
     EXPECT_EQ(sigismember(&after, signal), sigismember(&before, signal)) << signal;
   }
+  EXPECT_EQ(sigismember(&inside, SIGBUS), 0) << "its own faults are a handler's";
 }
 
 TEST(ThreadTest, AHostWithoutThreadsIsAnError) {

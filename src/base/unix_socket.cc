@@ -1,5 +1,6 @@
 #include "base/unix_socket.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -56,12 +57,14 @@ int connect_unix(int socket, std::string_view path) noexcept {
   return ::connect(socket, at, sizeof address) == 0 ? 0 : errno;
 }
 
-Result<UnixListener> UnixListener::listen(const std::string& path) {
+Result<UnixListener> UnixListener::listen(const std::string& path, std::optional<mode_t> mode) {
   if (path.empty() || path.size() > kMaxUnixPath || path.find('\0') != std::string::npos) {
     return fail(fmt::format("must have 1 to {} characters", kMaxUnixPath));
   }
   UniqueFd socket = make_unix_socket();
   if (!socket.valid()) return fail_errno("cannot make a socket");
+  // The file is made with the socket's own mode: there is no moment at which others may connect.
+  if (mode && ::fchmod(socket.get(), *mode) != 0) return fail_errno("cannot get its mode");
   bool bound = bind_to(socket.get(), path);
   if (!bound && errno == EADDRINUSE) {
     if (auto removed = remove_dead(path); !removed) return forward(removed);
@@ -78,10 +81,27 @@ Result<UnixListener> UnixListener::listen(const std::string& path) {
   return made;
 }
 
+Result<UnixListener> UnixListener::adopt(UniqueFd socket) {
+  int value = 0;
+  const auto is = [&](int option, int wanted) {
+    socklen_t size = sizeof value;
+    return ::getsockopt(socket.get(), SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
+  };
+  if (!is(SO_DOMAIN, AF_UNIX) || !is(SO_TYPE, SOCK_STREAM) || !is(SO_ACCEPTCONN, 1)) {
+    return fail("is no Unix stream socket that listens");
+  }
+  const int flags = ::fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
+      ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC) != 0) {
+    return fail_errno("cannot be prepared");
+  }
+  return UnixListener(std::move(socket), {});
+}
+
 UnixListener::~UnixListener() {
   struct stat info {};
-  if (socket_.valid() && ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ &&
-      info.st_ino == inode_) {
+  if (socket_.valid() && !path_.empty() && ::lstat(path_.c_str(), &info) == 0 &&
+      info.st_dev == device_ && info.st_ino == inode_) {
     (void)::unlink(path_.c_str());
   }
 }

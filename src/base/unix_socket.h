@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,7 +27,11 @@ class UnixListener {
   /// Takes the place of a socket whose program has ended. Errors, without the path: it has no
   /// character or too many, another process listens there, something else is there, it cannot be
   /// made.
-  static Result<UnixListener> listen(const std::string& path);
+  /// `mode`: who may connect, less what the umask takes; without, whoever the umask lets.
+  static Result<UnixListener> listen(const std::string& path, std::optional<mode_t> mode = {});
+  /// A socket that was made elsewhere and listens already, a service manager's for example; no file
+  /// is removed. Errors: it is no such socket.
+  static Result<UnixListener> adopt(UniqueFd socket);
   UnixListener(UnixListener&& other) noexcept = default;
   UnixListener& operator=(UnixListener&& other) = delete;
   ~UnixListener();

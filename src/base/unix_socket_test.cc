@@ -1,9 +1,12 @@
 #include "base/unix_socket.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -47,6 +50,31 @@ TEST_F(UnixListenerTest, TakesClients) {
   const UniqueFd other = make_unix_socket();
   EXPECT_EQ(connect_unix(other.get(), path + "/none"), ENOTDIR);
   EXPECT_EQ(connect_unix(other.get(), std::string(kMaxUnixPath + 1, 'x')), ENAMETOOLONG);
+}
+
+TEST_F(UnixListenerTest, ItsFileIsMadeWithAMode) {
+  const auto listener = UnixListener::listen(path, 0600);
+  ASSERT_TRUE(listener.has_value()) << listener.error().message;
+  struct stat info {};
+  ASSERT_EQ(::lstat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+}
+
+TEST_F(UnixListenerTest, OneThatWasPassedIsTaken) {
+  auto made = UnixListener::listen(path);
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  {
+    const auto taken = UnixListener::adopt(UniqueFd(::dup(made->fd())));
+    ASSERT_TRUE(taken.has_value()) << taken.error().message;
+    const UniqueFd client = make_unix_socket();
+    EXPECT_EQ(connect_unix(client.get(), path), 0);
+    EXPECT_TRUE(taken->accept().valid());
+  }
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0) << "not its file";
+  const UniqueFd quiet = make_unix_socket();
+  for (const int fd : {quiet.get(), ::open("/dev/null", O_RDWR | O_CLOEXEC)}) {
+    EXPECT_FALSE(UnixListener::adopt(UniqueFd(::dup(fd))).has_value()) << fd;
+  }
 }
 
 TEST_F(UnixListenerTest, RemovesItsFileAndNoOther) {

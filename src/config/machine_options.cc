@@ -255,6 +255,35 @@ Status check_read(std::string_view option, const std::string& path, FileRoles& r
   return roles.add(option, path, FileUse::kRead);
 }
 
+/// I/O threads and devices; returns how many queues others serve.
+Result<unsigned> read_devices(const MachineOptions& options, MachineConfig& config,
+                              FileRoles& roles) {
+  for (const PropertyList& properties : options.iothreads) {
+    auto thread = parse_iothread(properties);
+    if (!thread) return forward(thread);
+    config.iothreads.push_back(std::move(*thread));
+  }
+  if (auto checked = check_iothreads(config); !checked) return forward(checked);
+
+  unsigned offloaded = 0;
+  std::size_t next_thread = 0;
+#define BELLHOP_DEVICE(Config, list)                                                        \
+  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                    \
+    return forward(parsed);                                                                 \
+  }                                                                                         \
+  if (auto checked = check_devices(config.list, options.memory, config, roles); !checked) { \
+    return forward(checked);                                                                \
+  }                                                                                         \
+  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) {    \
+    return forward(given);                                                                  \
+  }                                                                                         \
+  offloaded += offloaded_queues(config.list);
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  if (auto checked = check_ids(config); !checked) return forward(checked);
+  return offloaded;
+}
+
 }  // namespace
 
 void MachineOptions::merge(const MachineOptions& later) {
@@ -368,29 +397,9 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
-  for (const PropertyList& properties : options.iothreads) {
-    auto thread = parse_iothread(properties);
-    if (!thread) return forward(thread);
-    config.iothreads.push_back(std::move(*thread));
-  }
-  if (auto checked = check_iothreads(config); !checked) return forward(checked);
-
-  unsigned offloaded = 0;
-  std::size_t next_thread = 0;
-#define BELLHOP_DEVICE(Config, list)                                                        \
-  if (auto parsed = parse_devices(options.list, config.list); !parsed) {                    \
-    return forward(parsed);                                                                 \
-  }                                                                                         \
-  if (auto checked = check_devices(config.list, options.memory, config, roles); !checked) { \
-    return forward(checked);                                                                \
-  }                                                                                         \
-  if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) {    \
-    return forward(given);                                                                  \
-  }                                                                                         \
-  offloaded += offloaded_queues(config.list);
-#include "devices/devices.def"
-#undef BELLHOP_DEVICE
-  if (auto checked = check_ids(config); !checked) return forward(checked);
+  const auto offloaded_at = read_devices(options, config, roles);
+  if (!offloaded_at) return forward(offloaded_at);
+  const unsigned offloaded = *offloaded_at;
 
   // Where those queues cannot all have one anyway, others need not go without.
   const bool enough = config.max_ioeventfds == 0 || offloaded <= config.max_ioeventfds;
@@ -400,6 +409,12 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
+  return config;
+}
+
+Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles) {
+  MachineConfig config;
+  if (const auto read = read_devices(options, config, roles); !read) return forward(read);
   return config;
 }
 

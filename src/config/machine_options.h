@@ -87,4 +87,8 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 /// them, or one of another option, if either writes it.
 Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles = {});
 
+/// I/O threads and devices alone, with the same checks: for devices whose driver is in no machine
+/// of ours. What the options say of a machine is not looked at.
+Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles = {});
+
 }  // namespace bellhop

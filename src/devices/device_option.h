@@ -38,6 +38,8 @@ struct DeviceOption {
   /// The command line's device is the file's if this key has the same value. Empty: there is one at
   /// most, so it is.
   std::string_view same_by = "id";
+  /// What `bellhop serve` calls it; empty: it cannot be served to another VMM.
+  std::string_view served_as = {};
 };
 
 inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk tells its guest

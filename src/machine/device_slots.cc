@@ -22,14 +22,14 @@ constexpr std::size_t queues_together() {
 
 /// The I/O threads that `names` stands for: one, or several joined by ':'. Empty: the first.
 Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_view names,
-                                            const SlotWiring& wiring) {
+                                            std::span<const std::unique_ptr<IoThread>> iothreads) {
   std::vector<IoThread*> found;
-  if (names.empty()) return std::vector{wiring.iothreads.front().get()};
+  if (names.empty()) return std::vector{iothreads.front().get()};
   for (const std::string_view name : split(names, ':')) {
-    const auto thread = std::ranges::find(wiring.iothreads, name, [](const auto& candidate) {
+    const auto thread = std::ranges::find(iothreads, name, [](const auto& candidate) {
       return std::string_view(candidate->config().name);
     });
-    if (thread == wiring.iothreads.end()) {
+    if (thread == iothreads.end()) {
       return fail(fmt::format("{}: there is no I/O thread '{}' (see --iothread)", id, name));
     }
     found.push_back(thread->get());
@@ -38,18 +38,17 @@ Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_vie
 }
 
 template <class Config>
-Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring,
+Result<PreparedDevice> prepare(const Config& config,
+                               std::span<const std::unique_ptr<IoThread>> iothreads,
                                const DeviceHost& host) {
-  const auto threads = find_threads(config.id, config.iothread, wiring);
+  const auto threads = find_threads(config.id, config.iothread, iothreads);
   if (!threads) return forward(threads);
   auto device = make_device(config, host);
   if (!device) {
     return fail(named_at(config.place, device.error().message), device.error().code);
   }
-  DeviceWiring placed{.memory = &wiring.memory,
-                      .threads = {},
-                      .notify = config.notify,
-                      .optimize = config.optimize};
+  DeviceWiring placed{
+      .memory = host.memory, .threads = {}, .notify = config.notify, .optimize = config.optimize};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }
@@ -70,15 +69,28 @@ std::array<DeviceStat, 3> notified_by(const DeviceLife& life) {
 
 }  // namespace
 
-Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
-                                                    const SlotWiring& wiring,
-                                                    const DeviceHost& host) {
+Result<IoThreads> start_iothreads(std::span<const IoThreadConfig> configs) {
+  IoThreads threads;
+  for (const IoThreadConfig& config : configs) {
+    auto thread = IoThread::start(config);
+    if (!thread) {
+      return fail(named_at(config.place, fmt::format("--iothread: {}", thread.error().message)),
+                  thread.error().code);
+    }
+    threads.push_back(std::move(*thread));
+  }
+  return threads;
+}
+
+Result<std::vector<PreparedDevice>> prepare_devices(
+    const MachineConfig& config, std::span<const std::unique_ptr<IoThread>> threads,
+    const DeviceHost& host) {
   std::vector<PreparedDevice> devices;
-#define BELLHOP_DEVICE(Config, list)            \
-  for (const Config& one : config.list) {       \
-    auto prepared = prepare(one, wiring, host); \
-    if (!prepared) return forward(prepared);    \
-    devices.push_back(std::move(*prepared));    \
+#define BELLHOP_DEVICE(Config, list)             \
+  for (const Config& one : config.list) {        \
+    auto prepared = prepare(one, threads, host); \
+    if (!prepared) return forward(prepared);     \
+    devices.push_back(std::move(*prepared));     \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
@@ -94,8 +106,14 @@ void DeviceSlots::resume() {
 }
 
 MachineCounters DeviceSlots::counters() const {
+  const std::vector<DeviceLife*> all = lives();
+  const std::vector<const DeviceLife*> looked_at(all.begin(), all.end());
+  return counters_of(looked_at);
+}
+
+MachineCounters counters_of(std::span<const DeviceLife* const> lives) {
   MachineCounters sum;
-  for (const DeviceLife* life : lives()) {
+  for (const DeviceLife* life : lives) {
     std::uint64_t kicks = 0;
     std::uint64_t by_exit = 0;
     std::uint64_t chains = 0;

@@ -36,11 +36,20 @@ struct PreparedDevice {
   DeviceWiring wiring;
 };
 
-/// Makes every device of devices.def that the configuration lists. Errors: a device's file, an
-/// I/O thread that does not exist.
-Result<std::vector<PreparedDevice>> prepare_devices(const MachineConfig& config,
-                                                    const SlotWiring& wiring,
-                                                    const DeviceHost& host);
+/// I/O threads, one for each of `configs`.
+using IoThreads = std::vector<std::unique_ptr<IoThread>>;
+/// Errors: the host refuses one; its option is named.
+Result<IoThreads> start_iothreads(std::span<const IoThreadConfig> configs);
+
+/// Makes every device of devices.def that the configuration lists, for the memory of `host`.
+/// Errors: a device's file, an I/O thread that does not exist.
+Result<std::vector<PreparedDevice>> prepare_devices(
+    const MachineConfig& config, std::span<const std::unique_ptr<IoThread>> threads,
+    const DeviceHost& host);
+
+/// What devices and their queues have counted, all together and each by itself. The system calls
+/// are those of queues alone.
+MachineCounters counters_of(std::span<const DeviceLife* const> lives);
 
 /// The virtio devices of a machine, each behind the transport that the configuration asks for.
 class DeviceSlots {

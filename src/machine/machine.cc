@@ -105,14 +105,9 @@ Status Machine::Impl::make_memory() {
 
 Status Machine::Impl::make_iothreads() {
   if (config_.iothreads.empty()) config_.iothreads.emplace_back();
-  for (const IoThreadConfig& config : config_.iothreads) {
-    auto thread = IoThread::start(config);
-    if (!thread) {
-      return fail(named_at(config.place, fmt::format("--iothread: {}", thread.error().message)),
-                  thread.error().code);
-    }
-    iothreads_.push_back(std::move(*thread));
-  }
+  auto threads = start_iothreads(config_.iothreads);
+  if (!threads) return forward(threads);
+  iothreads_ = std::move(*threads);
   return {};
 }
 
@@ -141,7 +136,7 @@ Status Machine::Impl::make_devices() {
   devices_ = std::move(*slots);
   DeviceHost host = hooks_.host;
   host.memory = &*memory_;
-  auto devices = prepare_devices(config_, wiring, host);
+  auto devices = prepare_devices(config_, iothreads_, host);
   if (!devices) return forward(devices);
   if (hooks_.more_devices) {
     auto more = hooks_.more_devices(wiring);

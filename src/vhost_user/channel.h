@@ -22,6 +22,9 @@ struct Message {
   std::vector<UniqueFd> fds;
 
   [[nodiscard]] Request request() const noexcept { return Request{header.request}; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return std::span(payload).first(header.size);
+  }
   /// The payload, if it has just the size of a T.
   template <class T>
   [[nodiscard]] bool read(T& out) const noexcept {

@@ -12,7 +12,10 @@ enum class Request : std::uint32_t {
   kGetFeatures = 1,
   kSetFeatures = 2,
   kSetOwner = 3,
+  kResetOwner = 4,
   kSetMemTable = 5,
+  kSetLogBase = 6,
+  kSetLogFd = 7,
   kSetVringNum = 8,
   kSetVringAddr = 9,
   kSetVringBase = 10,
@@ -24,7 +27,36 @@ enum class Request : std::uint32_t {
   kSetProtocolFeatures = 16,
   kGetQueueNum = 17,
   kSetVringEnable = 18,
+  kSendRarp = 19,
+  kNetSetMtu = 20,
+  kSetBackendReqFd = 21,
+  kIotlbMsg = 22,
+  kSetVringEndian = 23,
+  kGetConfig = 24,
+  kSetConfig = 25,
+  kCreateCryptoSession = 26,
+  kCloseCryptoSession = 27,
+  kPostcopyAdvise = 28,
+  kPostcopyListen = 29,
+  kPostcopyEnd = 30,
+  kGetInflightFd = 31,
+  kSetInflightFd = 32,
+  kGpuSetSocket = 33,
+  kResetDevice = 34,
+  kVringKick = 35,
+  kGetMaxMemSlots = 36,
+  kAddMemReg = 37,
+  kRemMemReg = 38,
+  kSetStatus = 39,
+  kGetStatus = 40,
+  kGetSharedObject = 41,
+  kSetDeviceStateFd = 42,
+  kCheckDeviceState = 43,
+  kGetShmemConfig = 44,
 };
+
+/// Header::request of a message from the back end, on the socket of kSetBackendReqFd.
+inline constexpr std::uint32_t kBackendConfigChange = 2;
 
 // Header::flags.
 inline constexpr std::uint32_t kVersionMask = 3;
@@ -39,6 +71,12 @@ inline constexpr unsigned kFeatureProtocol = 30;
 // Protocol features, bit numbers.
 inline constexpr unsigned kProtocolMq = 0;
 inline constexpr unsigned kProtocolReplyAck = 3;
+inline constexpr unsigned kProtocolBackendReq = 5;
+inline constexpr unsigned kProtocolConfig = 9;
+inline constexpr unsigned kProtocolInflightShmfd = 12;
+inline constexpr unsigned kProtocolResetDevice = 13;
+inline constexpr unsigned kProtocolConfigureMemSlots = 15;
+inline constexpr unsigned kProtocolStatus = 16;
 
 /// Precedes every message; `size` bytes follow.
 struct Header {
@@ -82,6 +120,27 @@ struct MemoryTable {
   MemoryRegion regions[kMaxRegions];  ///< the first `count` are sent
 };
 static_assert(sizeof(MemoryTable) == 8 + 32 * kMaxRegions);
+
+/// kAddMemReg, with the region's descriptor, and kRemMemReg.
+struct SingleRegion {
+  std::uint64_t padding = 0;
+  MemoryRegion region;
+};
+static_assert(sizeof(SingleRegion) == 40);
+
+/// kGetConfig, its reply, and kSetConfig: `size` bytes follow.
+struct ConfigHead {
+  std::uint32_t offset = 0;
+  std::uint32_t size = 0;
+  std::uint32_t flags = 0;
+};
+static_assert(sizeof(ConfigHead) == 12);
+/// Of a device's configuration space, the most that a message has.
+inline constexpr std::size_t kMaxConfig = 256;
+
+// kSetVringKick, kSetVringCall, kSetVringErr: which ring, and that no descriptor comes with it.
+inline constexpr std::uint64_t kVringIndexMask = 0xff;
+inline constexpr std::uint64_t kVringNoFd = 1U << 8;
 
 /// More than any message has behind its header, and descriptors beside it.
 inline constexpr std::size_t kMaxPayload = 512;

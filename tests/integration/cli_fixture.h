@@ -27,10 +27,10 @@ struct Outcome {
   std::string err;
 };
 
-class CliTest : public testing::Test {
+class CliTest : public ::testing::Test {
  protected:
   CliTest()
-      : folder_(std::filesystem::path(testing::TempDir()) /
+      : folder_(std::filesystem::path(::testing::TempDir()) /
                 ("bellhop-cli-" + std::to_string(::getpid()))) {
     std::filesystem::create_directories(folder_);
     image_ = make_file("disk.img", 1 << 20);
@@ -84,7 +84,7 @@ class CliTest : public testing::Test {
   void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 2) << complaint;
-    EXPECT_THAT(outcome.err, testing::HasSubstr(complaint));
+    EXPECT_THAT(outcome.err, ::testing::HasSubstr(complaint));
     EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
     EXPECT_EQ(outcome.out, "");
   }

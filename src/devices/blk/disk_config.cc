@@ -29,6 +29,7 @@ const DeviceOption DiskConfig::kOption = {
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
   iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
     .bare_key = "path",
+    .served_as = "blk",
 };
 
 Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {

@@ -81,6 +81,7 @@ const DeviceOption ConsoleConfig::kOption = {
   id=, notify=, optimize=, iothread=   as for --disk; the same for all, since all are ports of
                            one device)",
     .same_by = "name",
+    .served_as = "console",
 };
 
 Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) {

@@ -63,6 +63,13 @@ class UnusedQueue final : public QueueHandler {
 
 namespace {
 
+/// What is offered because there is a control queue.
+constexpr std::uint64_t kControlFeatures =
+    feature_mask(kNetFeatureCtrlVq) | feature_mask(kNetFeatureCtrlRx) |
+    feature_mask(kNetFeatureCtrlRxExtra) | feature_mask(kNetFeatureCtrlVlan) |
+    feature_mask(kNetFeatureCtrlMacAddr) | feature_mask(kNetFeatureGuestAnnounce) |
+    feature_mask(kNetFeatureCtrlGuestOffloads) | feature_mask(kNetFeatureMq);
+
 /// 5.1.2: the control queue comes after all pairs of a driver that uses several, else after one.
 unsigned pairs_of(std::uint64_t features, const NetLimits& limits) noexcept {
   return (features & feature_mask(kNetFeatureMq)) != 0 ? limits.pairs : 1;
@@ -92,7 +99,11 @@ NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,
              .features = features,
              .queue_count = static_cast<std::uint16_t>(2 * limits.pairs + 1),
              .queue_max_size = options_.queue_size,
-             .config_bytes = sizeof(NetConfig)};
+             .config_bytes = sizeof(NetConfig),
+             // A vhost-user front end answers commands itself, and how many pairs are in use is one
+             // of them: of such a NIC the first pair is served.
+             .front_end_queues = static_cast<std::uint16_t>(2 * limits.pairs - 1),
+             .front_end_features = kControlFeatures};
   filter_.reset(options_.mac, RxFilter::Vlans::kAll);
 }
 

@@ -71,6 +71,7 @@ const DeviceOption NicConfig::kOption = {
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
   notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
+    .served_as = "net",
 };
 
 Result<NicConfig> NicConfig::parse(const PropertyList& properties) {

@@ -37,6 +37,7 @@ const DeviceOption RngConfig::kOption = {
   id=, notify=, optimize=, iothread=   as for --disk)",
     .bare_key = "src",
     .may_be_bare = true,
+    .served_as = "rng",
 };
 
 Result<RngConfig> RngConfig::parse(const PropertyList& properties) {

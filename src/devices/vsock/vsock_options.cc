@@ -21,6 +21,7 @@ const DeviceOption VsockConfig::kOption = {
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
   id=NAME, notify=..., optimize=..., iothread=... as for --net)",
     .same_by = {},  // a guest has one CID
+    .served_as = "vsock",
 };
 
 Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {

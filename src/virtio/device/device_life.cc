@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <string>
 #include <utility>
 
@@ -383,6 +384,56 @@ Status DeviceLife::resume_queue(std::uint32_t index, RingState state) {
   queue.kick_once();
   queue.interrupt.raise();
   return {};
+}
+
+// ---- rings that come one by one ----
+
+Status DeviceLife::open(std::uint64_t features, unsigned queues) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  assert(queues <= queues_.size());
+  if (started_) return fail(fmt::format("{}: it has been started already", traits().id));
+  features_ = features;
+  started_ = true;
+  active_ = true;
+  std::vector<QueueRunner*> runners(queues_.size(), nullptr);
+  Status done;
+  for (unsigned i = 0; done && i < queues; ++i) {
+    if (device_->server(i, features).required) {
+      done =
+          fail(fmt::format("{}: the kernel cannot serve rings that come one by one", traits().id));
+      break;
+    }
+    set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
+    done = choose_server(queues_[i], Server::kDevice);
+    runners[i] = queues_[i].runner.get();
+  }
+  if (done) done = device_->activate(features, runners);
+  if (!done) abandon_start();
+  return done;
+}
+
+Status DeviceLife::set_queue(std::uint32_t index, const QueueConfig& config) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size() || queues_[index].running()) {
+    return fail(fmt::format("{}: queue {} is absent or runs", traits().id, index));
+  }
+  if (config.size > queue_max_size()) {
+    return fail(fmt::format("{}: queue {}: size {} is over {}", traits().id, index, config.size,
+                            queue_max_size()));
+  }
+  queues_[index].config = config;
+  return {};
+}
+
+void DeviceLife::set_doorbell(std::uint32_t index, const EventFd* doorbell) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  queues_[index].runner->set_doorbell(doorbell);
+}
+
+void DeviceLife::set_memory(const GuestMemory& memory) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  assert(std::ranges::none_of(queues_, [](const Queue& queue) { return queue.running(); }));
+  wiring_.memory = &memory;
 }
 
 void DeviceLife::reset_locked() {

@@ -180,6 +180,23 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   /// refuses.
   Status resume_queue(std::uint32_t index, RingState state);
 
+  // ---- a device whose rings come one by one: a vhost-user front end's ----
+  //
+  // open(), then for each ring set_doorbell(), set_queue() and resume_queue(); quiesce_queue() ends
+  // it. reset() ends all.
+
+  /// The driver has acknowledged `features`: activates the device with its first `queues` queues,
+  /// none of which runs yet. Errors: it runs already; a queue that only the kernel can serve; the
+  /// host refuses.
+  Status open(std::uint64_t features, unsigned queues);
+  /// How a queue lies that does not run. Errors: it runs, is absent, or the size is over
+  /// queue_max_size().
+  Status set_queue(std::uint32_t index, const QueueConfig& config);
+  /// What signals kicks of a queue that does not run: outlives its use; null: the device's own.
+  void set_doorbell(std::uint32_t index, const EventFd* doorbell);
+  /// Where the driver's memory is from now on. While no queue runs.
+  void set_memory(const GuestMemory& memory);
+
   /// All queues quiet, nothing lost; the vCPUs must stand still. resume() goes on: arms, kicks
   /// every queue once and raises every interrupt once.
   void pause();

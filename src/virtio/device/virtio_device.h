@@ -21,6 +21,10 @@ struct DeviceTraits {
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
+  /// Of the queues the last so many, and what is offered because of them: a vhost-user front end
+  /// serves these itself (a NIC's control queue).
+  std::uint16_t front_end_queues = 0;
+  std::uint64_t front_end_features = 0;
 };
 
 /// Told when a device has changed its configuration space by itself. Any thread.

@@ -28,6 +28,11 @@ void QueueRunner::set_handler(QueueHandler* handler) noexcept {
 
 QueueRunner::~QueueRunner() { assert(!running()); }
 
+void QueueRunner::set_doorbell(const EventFd* doorbell) noexcept {
+  assert(!running() && (doorbell != nullptr || own_doorbell_.valid()));
+  doorbell_ = doorbell != nullptr ? doorbell : &own_doorbell_;
+}
+
 void QueueRunner::start(SplitRing ring) {
   assert(!running() && handler_ != nullptr);
   {

@@ -105,6 +105,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
   /// Poller::look(), where the I/O thread drains. As set_drain().
   void set_look(Look look) noexcept { look_ = look; }
+  /// What signals kicks from now on: as Setup::doorbell; null: the runner's own again. While it
+  /// does not run.
+  void set_doorbell(const EventFd* doorbell) noexcept;
   /// Whether what the handler uses is used by a vCPU thread as well, now or later: one at a time,
   /// under the queue lock.
   [[nodiscard]] bool shares_with_vcpu() const noexcept {

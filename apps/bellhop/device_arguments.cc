@@ -1,0 +1,55 @@
+#include "apps/bellhop/device_arguments.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <utility>
+
+namespace bellhop {
+
+void add_device_option(CLI::App& command, DeviceArguments& arguments, std::size_t kind) {
+  const DeviceOption& option = device_kinds()[kind].option;
+  auto* const added = command.add_option(fmt::format("--{}", option.name), arguments.devices[kind],
+                                         std::string(option.summary));
+  if (option.may_be_bare) added->expected(0, 1);
+  added->allow_extra_args(false)->type_name(std::string(option.value));
+}
+
+std::string device_help(std::size_t kind) {
+  const DeviceOption& option = device_kinds()[kind].option;
+  return fmt::format("\nKeys of --{}{}:{}", option.name,
+                     option.may_be_bare ? ", which may be without any" : "", option.keys);
+}
+
+void add_iothread_option(CLI::App& command, DeviceArguments& arguments) {
+  command.add_option("--iothread", arguments.iothreads, "An I/O thread; may be given again")
+      ->allow_extra_args(false)
+      ->type_name("NAME[,cpus=LIST][,loop=epoll]");
+}
+
+Result<PropertyList> parse_option(std::string_view option, std::string_view text,
+                                  std::string_view bare_key) {
+  if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
+  auto list = PropertyList::parse(text, bare_key);
+  if (!list) return fail(fmt::format("{}: {}", option, list.error().message));
+  return list;
+}
+
+Status take_device_arguments(const DeviceArguments& arguments, MachineOptions& options) {
+  for (std::size_t i = 0; i < arguments.devices.size(); ++i) {
+    const DeviceKind& kind = device_kinds()[i];
+    for (const std::string& text : arguments.devices[i]) {
+      auto device = parse_option(fmt::format("--{}", kind.option.name), text, kind.option.bare_key);
+      if (!device) return forward(device);
+      (options.*kind.list).push_back(std::move(*device));
+    }
+  }
+  for (const std::string& text : arguments.iothreads) {
+    auto thread = parse_option("--iothread", text, "name");
+    if (!thread) return forward(thread);
+    options.iothreads.push_back(std::move(*thread));
+  }
+  return {};
+}
+
+}  // namespace bellhop

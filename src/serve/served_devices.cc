@@ -1,0 +1,116 @@
+#include "serve/served_devices.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+#include "base/unix_socket.h"
+
+namespace bellhop {
+
+namespace {
+
+constexpr std::string_view kFd = "fd:";
+
+/// Kicks come as eventfds: there is no vCPU of ours that could serve its own.
+Status check_notify(std::string_view option, const DeviceConfig& config) {
+  if (config.notify == NotifyMode::kIoEventFd || config.notify == NotifyMode::kPoll) return {};
+  return fail(named_at(config.place,
+                       fmt::format("--{}: notify must be ioeventfd or poll where the driver's "
+                                   "kicks come from another process",
+                                   option)));
+}
+
+Result<UnixListener> listen_at(std::string_view at, mode_t mode) {
+  if (!at.starts_with(kFd)) return UnixListener::listen(std::string(at), mode);
+  int fd = -1;
+  const char* const last = at.data() + at.size();
+  const auto [end, error] = std::from_chars(at.data() + kFd.size(), last, fd);
+  if (error != std::errc() || end != last || fd <= STDERR_FILENO) {
+    return fail("must be a descriptor's number, 3 or more");
+  }
+  return UnixListener::adopt(UniqueFd(fd));
+}
+
+}  // namespace
+
+std::vector<std::size_t> count_devices(const MachineConfig& config) {
+  std::vector<std::size_t> counts;
+#define BELLHOP_DEVICE(Config, list) counts.push_back(config.list.size());
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  return counts;
+}
+
+Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig& config,
+                                                             std::span<const ServedSocket> sockets,
+                                                             mode_t mode, const DeviceHost& host) {
+#define BELLHOP_DEVICE(Config, list)                                        \
+  for (const Config& one : config.list) {                                   \
+    if (auto checked = check_notify(Config::kOption.name, one); !checked) { \
+      return forward(checked);                                              \
+    }                                                                       \
+  }
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  std::unique_ptr<ServedDevices> served(new ServedDevices());
+  auto threads = start_iothreads(config.iothreads);
+  if (!threads) return forward(threads);
+  served->threads_ = std::move(*threads);
+  auto devices = prepare_devices(config, served->threads_, host);
+  if (!devices) return forward(devices);
+  assert(devices->size() == sockets.size());
+  // All that can be refused comes before the first front end.
+  std::vector<VhostUserServer::Setup> setups;
+  for (std::size_t i = 0; i < devices->size(); ++i) {
+    PreparedDevice& prepared = (*devices)[i];
+    auto device = VhostUserDevice::create(std::move(prepared.device), std::move(prepared.wiring));
+    if (!device) return forward(device);
+    auto listener = listen_at(sockets[i].at, mode);
+    if (!listener) {
+      return fail(
+          fmt::format("{}: {}: {}", sockets[i].option, sockets[i].at, listener.error().message),
+          listener.error().code);
+    }
+    setups.push_back({.listener = std::move(*listener), .device = std::move(*device)});
+  }
+  for (VhostUserServer::Setup& setup : setups) {
+    auto server = VhostUserServer::start(std::move(setup));
+    if (!server) return forward(server);
+    served->servers_.push_back(std::move(*server));
+  }
+  return served;
+}
+
+ServedDevices::~ServedDevices() { stop(); }
+
+void ServedDevices::stop() {
+  // All at once, so that none waits for another one's requests.
+  for (const auto& server : servers_) server->ask_to_stop();
+  for (const auto& server : servers_) server->stop();
+}
+
+MachineCounters ServedDevices::counters() const {
+  std::vector<const DeviceLife*> lives;
+  for (const auto& server : servers_) lives.push_back(&server->device().life());
+  MachineCounters sum = counters_of(lives);
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    std::vector<DeviceStat>& stats = sum.devices[i].stats;
+    stats.push_back({"connections", servers_[i]->connections()});
+    stats.push_back({"messages_refused", servers_[i]->device().refused()});
+  }
+  for (const auto& thread : threads_) sum.system_calls += thread->loop().system_calls();
+  return sum;
+}
+
+std::vector<int> ServedDevices::iothread_tids() const {
+  std::vector<int> tids;
+  for (const auto& thread : threads_) tids.push_back(thread->tid());
+  return tids;
+}
+
+}  // namespace bellhop

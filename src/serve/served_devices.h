@@ -1,0 +1,54 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/machine_config.h"
+#include "devices/device_config.h"
+#include "machine/device_slots.h"
+#include "machine/machine_counters.h"
+#include "transport/vhost_user/vhost_user_server.h"
+
+namespace bellhop {
+
+/// Where the front ends of a device connect.
+struct ServedSocket {
+  std::string at;      ///< a path, or "fd:N": a socket that was passed to us and listens
+  std::string option;  ///< what messages call it: "--socket"
+};
+
+/// Devices of a configuration, each served to vhost-user front ends at a socket of its own: the
+/// composition root of `bellhop serve`. The calls are the main thread's.
+class ServedDevices {
+ public:
+  /// `sockets` has one for each device of `config`, in the order of devices.def; files of those
+  /// that are made get `mode`. The calling process must catch faults (FaultGuard). Errors: anything
+  /// wrong with a device, a file, a socket or the host, naming the option.
+  static Result<std::unique_ptr<ServedDevices>> create(const MachineConfig& config,
+                                                       std::span<const ServedSocket> sockets,
+                                                       mode_t mode, const DeviceHost& host);
+  /// Connections end, requests in flight are waited for, and the sockets' files are removed.
+  ~ServedDevices();
+
+  /// Ends all connections, with what they have in flight, and takes no more.
+  void stop();
+  [[nodiscard]] MachineCounters counters() const;
+  /// Kernel thread ids, for CPU-time accounts.
+  [[nodiscard]] std::vector<int> iothread_tids() const;
+
+ private:
+  ServedDevices() = default;
+
+  IoThreads threads_;
+  std::vector<std::unique_ptr<VhostUserServer>> servers_;
+};
+
+/// How many devices of each kind `config` has, as device_kinds() has them.
+std::vector<std::size_t> count_devices(const MachineConfig& config);
+
+}  // namespace bellhop

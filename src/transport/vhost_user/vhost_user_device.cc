@@ -1,0 +1,466 @@
+#include "transport/vhost_user/vhost_user_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "base/kernel_signal.h"
+#include "transport/vhost_user/peer_event.h"
+#include "vhost_user/message_names.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop {
+
+using namespace vhost_user;
+
+namespace {
+
+constexpr std::uint64_t kProtocolBit = std::uint64_t{1} << kFeatureProtocol;
+/// How long a front end may leave a message of ours unread before it gets no more of them.
+constexpr Channel::Patience kRequestPatience{1000};
+
+/// A question's answer as it is sent.
+std::span<const std::byte> bytes_of(const std::vector<std::byte>& bytes) { return bytes; }
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return std::as_bytes(std::span(&value, 1));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VhostUserDevice>> VhostUserDevice::create(
+    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring) {
+  assert(wiring.notify == NotifyMode::kIoEventFd || wiring.notify == NotifyMode::kPoll);
+  std::unique_ptr<VhostUserDevice> made(new VhostUserDevice());
+  for (EventFd* const event : {&made->news_, &made->memory_lost_}) {
+    auto created = EventFd::create();
+    if (!created) return forward(created);
+    *event = std::move(*created);
+  }
+  // Now rather than when a front end sends its first eventfd.
+  if (const auto kernel = KernelSignal::get(); !kernel) return forward(kernel);
+  for (unsigned i = 0; i < device->traits().queue_count; ++i) {
+    if (!device->server(i, device->traits().features).required) continue;
+    return fail(fmt::format("{}: the kernel's vhost cannot serve the rings of another VMM's guest",
+                            device->traits().id));
+  }
+  wiring.memory = nullptr;
+  auto life = DeviceLife::create(std::move(device), std::move(wiring), *made, *made);
+  if (!life) return forward(life);
+  made->life_ = std::move(*life);
+  const DeviceTraits& traits = made->life_->traits();
+  made->rings_.resize(traits.queue_count - traits.front_end_queues);
+  return made;
+}
+
+VhostUserDevice::~VhostUserDevice() {
+  if (life_) disconnected();
+}
+
+unsigned VhostUserDevice::running() const noexcept {
+  unsigned count = 0;
+  for (unsigned i = 0; i < ring_count(); ++i) {
+    if (life_->running(i)) ++count;
+  }
+  return count;
+}
+
+// ---- messages ----
+
+Status VhostUserDevice::handle(Message& message, Channel& channel) {
+  auto command = decode(message, ring_count());
+  if (!command) return refuse(message, command.error().message, channel);
+  return std::visit(
+      [&](auto& value) -> Status {
+        const auto done = on(value);
+        if (!done) return refuse(message, done.error().message, channel);
+        if constexpr (std::is_same_v<decltype(done), const Status>) {
+          if (!wants_ack(message)) return {};
+          return channel.send(message.request(), kReply, bytes_of(std::uint64_t{0}));
+        } else {
+          return channel.send(message.request(), kReply, bytes_of(*done));
+        }
+      },
+      *command);
+}
+
+bool VhostUserDevice::wants_ack(const Message& message) const noexcept {
+  return agreed(kProtocolReplyAck) && (message.header.flags & kNeedReply) != 0;
+}
+
+Status VhostUserDevice::refuse(const Message& message, std::string_view why, Channel& channel) {
+  refused_.add();
+  log_.warn("{}: {} is refused: {}", id(), message_name(message.header.request), why);
+  // An answer without a configuration says that there is none.
+  if (message.request() == Request::kGetConfig) return channel.send(message.request(), kReply, {});
+  if (is_answered(message.header.request)) {
+    return fail(fmt::format("{} has no answer", message_name(message.header.request)), EPROTO);
+  }
+  if (!wants_ack(message)) return {};
+  return channel.send(message.request(), kReply, bytes_of(std::uint64_t{1}));
+}
+
+// ---- what is offered, what is agreed on ----
+
+std::uint64_t VhostUserDevice::offered_features() const noexcept {
+  // Indices of packed rings are not read here yet.
+  const std::uint64_t not_here =
+      life_->traits().front_end_features | virtio::feature_mask(virtio::kFeatureRingPacked);
+  return (life_->offered_features() & ~not_here) | kProtocolBit;
+}
+
+std::uint64_t VhostUserDevice::offered_protocol() const noexcept {
+  std::uint64_t offered = 0;
+  for (const unsigned bit : {kProtocolMq, kProtocolReplyAck, kProtocolBackendReq,
+                             kProtocolResetDevice, kProtocolConfigureMemSlots, kProtocolStatus}) {
+    offered |= std::uint64_t{1} << bit;
+  }
+  if (life_->traits().config_bytes != 0) offered |= std::uint64_t{1} << kProtocolConfig;
+  return offered;
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const GetFeatures& /*asked*/) const {
+  return offered_features();
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const GetProtocolFeatures& /*asked*/) const {
+  return offered_protocol();
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const GetQueueNum& /*asked*/) const {
+  // Front ends of NICs (QEMU, DPDK) ask for pairs.
+  return life_->traits().type == virtio::DeviceType::kNet ? ring_count() / 2 : ring_count();
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const GetMaxMemSlots& /*asked*/) const {
+  return PeerMemory::kMaxRegions;
+}
+
+Status VhostUserDevice::on(const SetProtocolFeatures& told) {
+  if (const std::uint64_t unknown = told.features & ~offered_protocol(); unknown != 0) {
+    return fail(fmt::format("protocol features {:#x} are not offered", unknown));
+  }
+  protocol_ = told.features;
+  return {};
+}
+
+Status VhostUserDevice::on(const SetFeatures& told) {
+  if (const std::uint64_t unknown = told.features & ~offered_features(); unknown != 0) {
+    return fail(fmt::format("features {:#x} are not offered", unknown));
+  }
+  if (told.features == features_) return {};
+  stop_rings();
+  if (((told.features ^ features_) & ~kProtocolBit) != 0) life_->reset();
+  features_ = told.features;
+  return start_rings();
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const GetStatus& /*asked*/) const {
+  const auto needs_reset =
+      needs_reset_.load(std::memory_order_relaxed) ? virtio::kStatusNeedsReset : 0U;
+  return status_ | needs_reset;
+}
+
+Status VhostUserDevice::on(const SetStatus& told) {
+  status_ = static_cast<std::uint8_t>(told.status);
+  // A front end whose virtual machine rests says so, too: the device itself is reset by
+  // RESET_DEVICE.
+  if (status_ == 0) stop_rings();
+  return {};
+}
+
+Status VhostUserDevice::on(const SetOwner& /*told*/) { return {}; }
+
+/// The specification's advice: no state is lost. A ring starts again with its next kick descriptor.
+Status VhostUserDevice::on(const ResetOwner& /*told*/) {
+  stop_rings();
+  for (PeerRing& ring : rings_) ring.kick.reset();
+  return {};
+}
+
+Status VhostUserDevice::on(const ResetDevice& /*told*/) {
+  stop_rings();
+  life_->reset();
+  for (PeerRing& ring : rings_) {
+    ring.size = 0;
+    ring.at.reset();
+    ring.rest = {};
+    ring.enable.reset();
+    ring.kick.reset();
+  }
+  features_ = 0;
+  status_ = 0;
+  needs_reset_.store(false, std::memory_order_relaxed);
+  return {};
+}
+
+// ---- memory ----
+
+template <class Change>
+Status VhostUserDevice::change_memory(Change&& change) {
+  stop_rings();
+  Status changed = change();
+  if (memory_.memory() != nullptr) life_->set_memory(*memory_.memory());
+  // Rings that do not lie there are not the memory's fault: there may be more of it to come.
+  if (auto started = start_rings(); !started) {
+    log_.warn("{}: not served in this memory: {}", id(), started.error().message);
+  }
+  return changed;
+}
+
+Status VhostUserDevice::on(SetMemTable& told) {
+  return change_memory([&] { return memory_.set(std::move(told.memory)); });
+}
+
+Status VhostUserDevice::on(AddMemReg& told) {
+  return change_memory([&] { return memory_.add(std::move(told.memory)); });
+}
+
+Status VhostUserDevice::on(const RemMemReg& told) {
+  return change_memory([&] { return memory_.remove(told.region); });
+}
+
+// ---- rings ----
+
+/// 4.2 of the specification: without protocol features there is nobody to enable a ring.
+bool VhostUserDevice::enabled(const PeerRing& ring) const noexcept {
+  return ring.enable.value_or((features_ & kProtocolBit) == 0);
+}
+
+Result<QueueConfig> VhostUserDevice::find_ring(const PeerRing& ring) const {
+  QueueConfig config{.size = ring.size, .ready = true, .desc = {}, .driver = {}, .device = {}};
+  for (const auto& [user, guest, name] :
+       {std::tuple(ring.at->desc, &config.desc, "descriptor table"),
+        std::tuple(ring.at->avail, &config.driver, "available ring"),
+        std::tuple(ring.at->used, &config.device, "used ring")}) {
+    const auto found = memory_.guest_address(user);
+    if (!found) return fail(fmt::format("the {} at {:#x} lies in no region", name, user));
+    *guest = *found;
+  }
+  return config;
+}
+
+Status VhostUserDevice::start_ring(unsigned index) {
+  PeerRing& ring = rings_[index];
+  const bool complete = ring.kick != nullptr && ring.at && ring.size != 0 && enabled(ring) &&
+                        memory_.memory() != nullptr;
+  if (!complete || life_->running(index)) return {};
+  const auto config = find_ring(ring);
+  if (!config) return forward(config);
+  if (!life_->started()) {
+    if (auto opened = life_->open(features_ & ~kProtocolBit, ring_count()); !opened) {
+      life_->reset();
+      return opened;
+    }
+  }
+  if (auto set = life_->set_queue(index, *config); !set) return set;
+  // Where the used ring stands nobody tells: it is in the ring, also after a restart of ours.
+  const GuestAddress used_index(config->device.value() + virtio::kUsedIdxOffset);
+  if (!memory_.memory()->read(used_index,
+                              std::as_writable_bytes(std::span(&ring.rest.next_used, 1)))) {
+    return fail("its used ring ends outside of memory");
+  }
+  life_->set_doorbell(index, ring.kick.get());
+  auto started = life_->resume_queue(index, ring.rest);
+  if (!started) life_->set_doorbell(index, nullptr);
+  return started;
+}
+
+/// As many as can; the first that cannot is told.
+Status VhostUserDevice::start_rings() {
+  Status all;
+  for (unsigned i = 0; i < ring_count(); ++i) {
+    Status started = start_ring(i);
+    if (started) continue;
+    if (rings_[i].err) rings_[i].err->signal();
+    if (all) all = fail(fmt::format("ring {}: {}", i, started.error().message));
+  }
+  return all;
+}
+
+void VhostUserDevice::stop_ring(unsigned index) {
+  const auto rest = life_->quiesce_queue(index);
+  if (!rest) return;
+  rings_[index].rest = *rest;
+  life_->set_doorbell(index, nullptr);
+}
+
+void VhostUserDevice::stop_rings() {
+  for (unsigned i = 0; i < ring_count(); ++i) stop_ring(i);
+}
+
+template <class Change>
+Status VhostUserDevice::change_ring(unsigned index, Change&& change) {
+  stop_ring(index);
+  change(rings_[index]);
+  auto started = start_ring(index);
+  if (!started && rings_[index].err) rings_[index].err->signal();
+  return started;
+}
+
+Status VhostUserDevice::on(const SetVringNum& told) {
+  if (told.num == 0 || told.num > life_->queue_max_size()) {
+    return fail(
+        fmt::format("ring {}: size {}, not 1 to {}", told.ring, told.num, life_->queue_max_size()));
+  }
+  return change_ring(told.ring,
+                     [&](PeerRing& ring) { ring.size = static_cast<std::uint16_t>(told.num); });
+}
+
+Status VhostUserDevice::on(const SetVringBase& told) {
+  if (told.base > UINT16_MAX) {
+    return fail(fmt::format("ring {}: index {} of a split ring", told.ring, told.base));
+  }
+  return change_ring(told.ring, [&](PeerRing& ring) {
+    ring.rest = {.next_avail = static_cast<std::uint16_t>(told.base)};
+  });
+}
+
+Status VhostUserDevice::on(const SetVringAddr& told) {
+  if (told.at.flags != 0) {
+    return fail(
+        fmt::format("ring {}: flags {:#x}: its writes are not logged", told.ring, told.at.flags));
+  }
+  return change_ring(told.ring, [&](PeerRing& ring) { ring.at = told.at; });
+}
+
+Status VhostUserDevice::on(const SetVringEnable& told) {
+  if (rings_[told.ring].enable == told.enable) return start_ring(told.ring);
+  return change_ring(told.ring, [&](PeerRing& ring) { ring.enable = told.enable; });
+}
+
+Result<VringState> VhostUserDevice::on(const GetVringBase& asked) {
+  stop_ring(asked.ring);
+  PeerRing& ring = rings_[asked.ring];
+  ring.kick.reset();  // the next one starts it again
+  ring.rest.broken = false;
+  return VringState{.index = asked.ring, .num = ring.rest.next_avail};
+}
+
+Status VhostUserDevice::on(SetVringEvent& told) {
+  if (told.which == VringEvent::kKick) return set_kick(told.ring, std::move(told.event));
+  if (told.which == VringEvent::kCall) return set_call(told.ring, std::move(told.event));
+  if (!told.event.valid()) {
+    rings_[told.ring].err.reset();
+    return {};
+  }
+  auto event = take_peer_event(std::move(told.event));
+  if (!event) return forward(event);
+  rings_[told.ring].err = std::make_unique<EventFd>(std::move(*event));
+  return {};
+}
+
+Status VhostUserDevice::set_kick(unsigned index, UniqueFd fd) {
+  if (!fd.valid()) {
+    stop_ring(index);
+    rings_[index].kick.reset();
+    return fail(fmt::format("ring {}: no ring is served without a kick descriptor", index));
+  }
+  auto event = take_peer_event(std::move(fd));
+  if (!event) return forward(event);
+  return change_ring(
+      index, [&](PeerRing& ring) { ring.kick = std::make_unique<EventFd>(std::move(*event)); });
+}
+
+Status VhostUserDevice::set_call(unsigned index, UniqueFd fd) {
+  if (!fd.valid()) {
+    point_call(index, nullptr);
+    return {};
+  }
+  auto event = take_peer_event(std::move(fd));
+  if (!event) return forward(event);
+  point_call(index, std::make_unique<EventFd>(std::move(*event)));
+  return {};
+}
+
+void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call) {
+  life_->set_queue_interrupt(index, call.get());
+  std::swap(rings_[index].call, call);
+  // The I/O thread may be about to signal the one before.
+  life_->thread(index).run_sync([] {});
+  // What was finished while there was no call, or another one, was told to nobody who listens.
+  if (rings_[index].call && life_->running(index)) rings_[index].call->signal();
+}
+
+// ---- configuration ----
+
+Result<VhostUserDevice::Bytes> VhostUserDevice::on(const GetConfig& asked) {
+  const ConfigHead head{.offset = asked.offset, .size = asked.size, .flags = 0};
+  Bytes bytes(sizeof head + asked.size);
+  std::memcpy(bytes.data(), &head, sizeof head);
+  life_->read_config(asked.offset, std::span(bytes).subspan(sizeof head));
+  return bytes;
+}
+
+Status VhostUserDevice::on(const SetConfig& told) {
+  if (std::uint64_t{told.offset} + told.data.size() > life_->traits().config_bytes) {
+    return fail(fmt::format("{} bytes at {} of a configuration that has {}", told.data.size(),
+                            told.offset, life_->traits().config_bytes));
+  }
+  life_->write_config(told.offset, told.data);
+  return {};
+}
+
+Status VhostUserDevice::on(SetBackendReqFd& told) {
+  requests_.emplace(std::move(told.socket), kRequestPatience);
+  return {};
+}
+
+void VhostUserDevice::tell_config_change() {
+  if (!requests_ || !agreed(kProtocolConfig)) return;
+  if (auto sent = requests_->send(Request{kBackendConfigChange}, 0, {}); !sent) {
+    log_.warn("{}: the front end cannot be told of a change of the configuration: {}", id(),
+              sent.error().message);
+    requests_.reset();
+  }
+}
+
+// ---- what the device does by itself ----
+
+void VhostUserDevice::needs_reset() noexcept {
+  needs_reset_.store(true, std::memory_order_relaxed);
+  ring_broke_.store(true, std::memory_order_relaxed);
+  news_.signal();
+}
+
+void VhostUserDevice::config_changed() noexcept {
+  config_changed_.store(true, std::memory_order_relaxed);
+  news_.signal();
+}
+
+void VhostUserDevice::look_at_news() {
+  (void)news_.consume();
+  if (config_changed_.exchange(false)) tell_config_change();
+  if (!ring_broke_.exchange(false)) return;
+  log_.warn("{}: a ring cannot be served any more before it is set up anew", id());
+  for (const PeerRing& ring : rings_) {
+    if (ring.err) ring.err->signal();
+  }
+}
+
+void VhostUserDevice::disconnected() {
+  stop_rings();
+  life_->reset();
+  for (unsigned i = 0; i < ring_count(); ++i) {
+    if (rings_[i].call) point_call(i, nullptr);
+    rings_[i] = PeerRing();
+  }
+  memory_.clear();
+  requests_.reset();
+  features_ = 0;
+  protocol_ = 0;
+  status_ = 0;
+  needs_reset_.store(false, std::memory_order_relaxed);
+  ring_broke_.store(false, std::memory_order_relaxed);
+  config_changed_.store(false, std::memory_order_relaxed);
+  (void)news_.consume();
+  (void)memory_lost_.consume();
+}
+
+}  // namespace bellhop

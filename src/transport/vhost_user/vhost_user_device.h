@@ -1,0 +1,152 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/log_limiter.h"
+#include "base/relaxed_counter.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "transport/vhost_user/command.h"
+#include "transport/vhost_user/peer_memory.h"
+#include "transport/vhost_user/peer_ring.h"
+#include "vhost_user/channel.h"
+#include "virtio/device/device_life.h"
+
+namespace bellhop {
+
+/// A device whose driver is behind a vhost-user front end: the front end's messages, in the place
+/// of registers, say where memory and rings are and which descriptors stand for kicks and calls.
+///
+/// A ring runs while it has a kick, is enabled and lies in the front end's memory; whichever
+/// message is the last that is needed starts it, each ring by itself. Nothing that the front end
+/// says is believed: a message that cannot be carried out is counted, told in a limited line, and
+/// refused by an acknowledgement if there is one to be given.
+///
+/// Threads: the one that reads the connection calls everything but the const members.
+class VhostUserDevice final : private DoorbellHost, private DeviceListener {
+ public:
+  /// `wiring.memory` is not looked at; its mode must be kIoEventFd or kPoll, since kicks are
+  /// eventfds. Errors: a device that needs the kernel's vhost; no eventfds left; a host on which
+  /// they cannot be shared.
+  static Result<std::unique_ptr<VhostUserDevice>> create(std::unique_ptr<VirtioDevice> device,
+                                                         DeviceWiring wiring);
+  ~VhostUserDevice();
+
+  [[nodiscard]] const DeviceLife& life() const noexcept { return *life_; }
+  [[nodiscard]] const std::string& id() const noexcept { return life_->traits().id; }
+
+  // ---- a connection ----
+
+  /// Carries a message out and answers it over `channel`. Errors: the connection is of no use any
+  /// more.
+  Status handle(vhost_user::Message& message, vhost_user::Channel& channel);
+  /// The connection has ended: what is in flight is waited for, and all is as it was made.
+  void disconnected();
+
+  /// Signalled when look_at_news() is to be called: the device has changed its configuration, or a
+  /// ring is broken.
+  [[nodiscard]] const EventFd& news() const noexcept { return news_; }
+  void look_at_news();
+  /// Signalled when memory of the front end's has gone under us: the connection must end.
+  [[nodiscard]] const EventFd& memory_lost() const noexcept { return memory_lost_; }
+
+  // ---- any thread ----
+
+  /// Messages that were refused.
+  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.get(); }
+  /// Rings that run now.
+  [[nodiscard]] unsigned running() const noexcept;
+
+ private:
+  VhostUserDevice() noexcept : memory_(memory_lost_) {}
+
+  using Bytes = std::vector<std::byte>;
+  // Questions are answered by a value.
+  Result<std::uint64_t> on(const vhost_user::GetFeatures& asked) const;
+  Result<std::uint64_t> on(const vhost_user::GetProtocolFeatures& asked) const;
+  Result<std::uint64_t> on(const vhost_user::GetQueueNum& asked) const;
+  Result<std::uint64_t> on(const vhost_user::GetMaxMemSlots& asked) const;
+  Result<std::uint64_t> on(const vhost_user::GetStatus& asked) const;
+  Result<vhost_user::VringState> on(const vhost_user::GetVringBase& asked);
+  Result<Bytes> on(const vhost_user::GetConfig& asked);
+  Status on(const vhost_user::SetOwner& told);
+  Status on(const vhost_user::ResetOwner& told);
+  Status on(const vhost_user::ResetDevice& told);
+  Status on(const vhost_user::SetFeatures& told);
+  Status on(const vhost_user::SetProtocolFeatures& told);
+  Status on(const vhost_user::SetStatus& told);
+  Status on(vhost_user::SetMemTable& told);
+  Status on(vhost_user::AddMemReg& told);
+  Status on(const vhost_user::RemMemReg& told);
+  Status on(const vhost_user::SetVringNum& told);
+  Status on(const vhost_user::SetVringBase& told);
+  Status on(const vhost_user::SetVringEnable& told);
+  Status on(const vhost_user::SetVringAddr& told);
+  Status on(vhost_user::SetVringEvent& told);
+  Status on(const vhost_user::SetConfig& told);
+  Status on(vhost_user::SetBackendReqFd& told);
+
+  Status refuse(const vhost_user::Message& message, std::string_view why,
+                vhost_user::Channel& channel);
+  [[nodiscard]] bool wants_ack(const vhost_user::Message& message) const noexcept;
+
+  [[nodiscard]] unsigned ring_count() const noexcept {
+    return static_cast<unsigned>(rings_.size());
+  }
+  [[nodiscard]] std::uint64_t offered_features() const noexcept;
+  [[nodiscard]] std::uint64_t offered_protocol() const noexcept;
+  [[nodiscard]] bool agreed(unsigned protocol_feature) const noexcept {
+    return (protocol_ >> protocol_feature & 1) != 0;
+  }
+  [[nodiscard]] bool enabled(const PeerRing& ring) const noexcept;
+
+  /// Starts ring `index` if nothing is missing. Errors: it does not lie where it may, the host
+  /// refuses.
+  Status start_ring(unsigned index);
+  Status start_rings();
+  void stop_ring(unsigned index);
+  void stop_rings();
+  Result<QueueConfig> find_ring(const PeerRing& ring) const;
+  /// Runs `change` while the ring rests, then starts it again.
+  template <class Change>
+  Status change_ring(unsigned index, Change&& change);
+  /// The same for all of them and the memory.
+  template <class Change>
+  Status change_memory(Change&& change);
+  Status set_kick(unsigned index, UniqueFd event);
+  Status set_call(unsigned index, UniqueFd event);
+  void point_call(unsigned index, std::unique_ptr<EventFd> call);
+  void tell_config_change();
+
+  Status arm_doorbell(unsigned /*queue*/, Server /*server*/, const EventFd& /*doorbell*/) override {
+    return {};
+  }
+  void disarm_doorbell(unsigned /*queue*/, const EventFd& /*doorbell*/) noexcept override {}
+  [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
+  void needs_reset() noexcept override;
+  void config_changed() noexcept override;
+
+  EventFd news_;
+  EventFd memory_lost_;
+  std::atomic<bool> needs_reset_{false};
+  std::atomic<bool> ring_broke_{false};  ///< and nobody was told yet
+  std::atomic<bool> config_changed_{false};
+  PeerMemory memory_;
+  std::uint64_t features_ = 0;  ///< acknowledged, kFeatureProtocol too
+  std::uint64_t protocol_ = 0;
+  std::uint8_t status_ = 0;
+  std::vector<PeerRing> rings_;
+  std::optional<vhost_user::Channel> requests_;  ///< ours to the front end
+  RelaxedCounter refused_;
+  log::Limiter log_;
+  std::unique_ptr<DeviceLife> life_;
+};
+
+}  // namespace bellhop

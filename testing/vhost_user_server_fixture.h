@@ -1,0 +1,79 @@
+#pragma once
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "base/unix_socket.h"
+#include "event/io_thread.h"
+#include "memory/fault_guard.h"
+#include "testing/echo_device.h"
+#include "testing/eventually.h"
+#include "testing/vhost_user_client.h"
+#include "transport/vhost_user/vhost_user_server.h"
+
+namespace bellhop::testing {
+
+/// An EchoDevice behind a socket, and what its clients need again and again.
+class VhostUserServerFixture {
+ public:
+  static constexpr unsigned kRings = 2;
+  static constexpr vhost_user::Channel::Patience kHalfSaid{200};
+
+  explicit VhostUserServerFixture(bool prefer_epoll = false)
+      : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
+    must(FaultGuard::install());
+    std::string name = (std::filesystem::temp_directory_path() / "serveXXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) std::abort();
+    folder_ = name;
+    path = name + "/echo.sock";
+    auto made = std::make_unique<EchoDevice>(kRings);
+    echo = made.get();
+    auto device = must(VhostUserDevice::create(
+        std::move(made),
+        {.memory = nullptr, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}));
+    server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
+                                          .device = std::move(device),
+                                          .patience = kHalfSaid}));
+  }
+  ~VhostUserServerFixture() {
+    echo = nullptr;
+    server.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  [[nodiscard]] const VhostUserDevice& device() const { return server->device(); }
+  /// All that a good front end says until its rings run. Aborts where it is not taken.
+  void start(VhostUserClient& client) const {
+    must(client.connect(path));
+    bool done = client.negotiate() && client.set_memory();
+    for (unsigned i = 0; done && i < client.rings.size(); ++i) done = client.start_ring(i);
+    if (!done) std::abort();
+  }
+  static std::span<const std::byte> bytes(std::string_view text) {
+    return std::as_bytes(std::span(text));
+  }
+  static std::size_t open_descriptors() {
+    const std::filesystem::directory_iterator fds("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(fds), end(fds)));
+  }
+
+  std::unique_ptr<IoThread> thread;
+  std::string path;
+  EchoDevice* echo = nullptr;
+  std::unique_ptr<VhostUserServer> server;
+
+ private:
+  std::string folder_;
+};
+
+}  // namespace bellhop::testing

@@ -1,0 +1,317 @@
+// `bellhop serve` as another program finds it: its options, its ends, and a disk behind it that a
+// driver uses over shared memory while the server is killed again and again.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <bit>
+#include <cstring>
+#include <map>
+#include <random>
+
+#include "base/unix_socket.h"
+#include "testing/eventually.h"
+#include "testing/vhost_user_client.h"
+#include "tests/integration/cli_fixture.h"
+#include "virtio/abi/blk.h"
+
+namespace bellhop {
+namespace {
+
+using namespace vhost_user;
+using namespace virtio;
+using testing::eventually;
+using ::testing::HasSubstr;
+using Client = testing::VhostUserClient;
+
+constexpr std::uint32_t kBlock = 4096;
+
+/// The driver of a disk, over one ring: writes that it remembers until they are done.
+class DiskDriver {
+ public:
+  static constexpr unsigned kDepth = 8;
+
+  explicit DiskDriver(std::string path) : path_(std::move(path)) {}
+
+  /// A new connection, with a ring laid out anew; what was not done is asked for again.
+  bool connect() {
+    if (!eventually([&] { return client_.connect(path_).has_value(); })) return false;
+    client_.rings[0] = std::make_unique<Client::Ring>(client_.memory, 0, kSize, RingFeatures{});
+    in_flight_.clear();
+    if (!client_.negotiate() || !client_.set_memory() || !client_.start_ring(0)) return false;
+    for (const auto& [slot, block] : wanted_) put(kBlkTypeOut, slot, block);
+    kick();
+    return true;
+  }
+  [[nodiscard]] bool has_room() const { return wanted_.size() < kDepth; }
+  [[nodiscard]] bool idle() const { return wanted_.empty(); }
+  /// Has block `block` filled with `value`.
+  void write(std::uint64_t block, std::uint32_t value) {
+    unsigned slot = 0;
+    while (wanted_.contains(slot)) ++slot;
+    std::vector<std::uint32_t> data(kBlock / sizeof value, value);
+    fill(slot, std::as_bytes(std::span(data)));
+    wanted_[slot] = block;
+    values_[slot] = value;
+    put(kBlkTypeOut, slot, block);
+    kick();
+  }
+  /// What has been done: false if one of them failed.
+  bool reap(std::map<std::uint64_t, std::uint32_t>& done) {
+    while (const auto used = client_.rings[0]->driver.reap()) {
+      const auto found = in_flight_.find(used->id);
+      if (found == in_flight_.end()) return false;
+      const unsigned slot = found->second;
+      in_flight_.erase(found);
+      std::array<std::byte, 1> status{std::byte{0xff}};
+      if (!client_.memory.read(status_at(slot), status) || status[0] != std::byte{kBlkStatusOk}) {
+        return false;
+      }
+      done[wanted_[slot]] = values_[slot];
+      wanted_.erase(slot);
+    }
+    return true;
+  }
+  /// All of them: false if one failed, or is not done.
+  bool finish(std::map<std::uint64_t, std::uint32_t>& done) {
+    return eventually([&] { return !reap(done) || idle(); }) && idle();
+  }
+  [[nodiscard]] bool writes_to(std::uint64_t block) const {
+    return std::ranges::any_of(wanted_, [&](const auto& one) { return one.second == block; });
+  }
+  std::optional<std::uint32_t> read(std::uint64_t block) {
+    constexpr unsigned kSlot = kDepth;
+    put(kBlkTypeIn, kSlot, block);
+    kick();
+    if (client_.reap(0) != kBlock + 1) return std::nullopt;
+    in_flight_.clear();
+    std::vector<std::uint32_t> data(kBlock / sizeof(std::uint32_t));
+    if (!client_.memory.read(data_at(kSlot), std::as_writable_bytes(std::span(data)))) return {};
+    if (std::ranges::count(data, data[0]) != static_cast<std::ptrdiff_t>(data.size())) return {};
+    return data[0];
+  }
+  Client& client() { return client_; }
+
+ private:
+  static constexpr std::uint16_t kSize = 64;
+  static GuestAddress data_at(unsigned slot) {
+    return GuestAddress(Client::kBuffers + std::uint64_t{slot} * 4 * kBlock);
+  }
+  static GuestAddress header_at(unsigned slot) {
+    return GuestAddress(data_at(slot).value() + kBlock);
+  }
+  static GuestAddress status_at(unsigned slot) {
+    return GuestAddress(data_at(slot).value() + 2 * kBlock);
+  }
+  void fill(unsigned slot, std::span<const std::byte> data) {
+    if (!client_.memory.write(data_at(slot), data)) std::abort();
+  }
+  void put(std::uint32_t type, unsigned slot, std::uint64_t block) {
+    const BlkRequestHeader header{
+        .type = type, .reserved = 0, .sector = block * (kBlock / kBlkSectorBytes)};
+    if (!client_.memory.write(header_at(slot), std::as_bytes(std::span(&header, 1)))) std::abort();
+    FakeDriver& driver = client_.rings[0]->driver;
+    const auto head = driver.add({{header_at(slot), sizeof header, false},
+                                  {data_at(slot), kBlock, type == kBlkTypeIn},
+                                  {status_at(slot), 1, true}});
+    if (!head) std::abort();
+    in_flight_[*head] = slot;
+    (void)driver.offer();
+  }
+  void kick() { client_.rings[0]->kick.signal(); }
+  using FakeDriver = testing::FakeDriver;
+
+  std::string path_;
+  Client client_{1, kSize};
+  std::map<unsigned, std::uint64_t> wanted_;     ///< slot, and the block that it writes
+  std::map<unsigned, std::uint32_t> values_;     ///< of a slot
+  std::map<std::uint32_t, unsigned> in_flight_;  ///< head, and its slot
+};
+
+class ServeTest : public CliTest {
+ protected:
+  pid_t serve_disk() { return start({"serve", "blk", "--socket", socket_, "--disk", disk()}); }
+  [[nodiscard]] std::string disk() const { return "path=" + image_; }
+  void end(pid_t pid, int signal) {
+    ASSERT_EQ(::kill(pid, signal), 0);
+    EXPECT_EQ(finish(pid).status, 128 + signal);
+  }
+
+  std::string socket_ = (folder_ / "disk.sock").string();
+};
+
+TEST_F(ServeTest, ADiskIsWrittenAndRead) {
+  const pid_t pid = serve_disk();
+  DiskDriver driver(socket_);
+  ASSERT_TRUE(driver.connect());
+  struct stat info {};
+  ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  std::map<std::uint64_t, std::uint32_t> done;
+  for (std::uint32_t block = 0; block < 64; ++block) {
+    driver.write(block, 1000 + block);
+    ASSERT_TRUE(driver.finish(done));
+  }
+  for (std::uint32_t block = 0; block < 64; ++block) EXPECT_EQ(driver.read(block), 1000 + block);
+  end(pid, SIGTERM);
+  EXPECT_NE(::access(socket_.c_str(), F_OK), 0) << "its file goes with it";
+}
+
+TEST_F(ServeTest, KilledAHundredTimesItHasAllThatItSaidWasDone) {
+  DiskDriver driver(socket_);
+  std::map<std::uint64_t, std::uint32_t> done;
+  std::mt19937 random(7);
+  std::uint32_t value = 0;
+  const std::uint64_t blocks = std::filesystem::file_size(image_) / kBlock;
+  for (unsigned round = 0; round < 100; ++round) {
+    const pid_t pid = serve_disk();
+    ASSERT_TRUE(driver.connect()) << round;
+    // Some work, then the end at any moment of it.
+    for (unsigned writes = random() % 64; writes != 0;) {
+      ASSERT_TRUE(driver.reap(done));
+      const std::uint64_t block = random() % blocks;
+      if (!driver.has_room() || driver.writes_to(block)) continue;
+      driver.write(block, ++value);
+      --writes;
+    }
+    end(pid, SIGKILL);
+  }
+  // The stale socket of the last one is replaced; what was in flight is done again.
+  const pid_t pid = serve_disk();
+  ASSERT_TRUE(driver.connect());
+  ASSERT_TRUE(driver.finish(done));
+  EXPECT_GT(done.size(), 100U);
+  for (const auto& [block, wrote] : done) EXPECT_EQ(driver.read(block), wrote) << block;
+  end(pid, SIGTERM);
+}
+
+TEST_F(ServeTest, ClientsThatAreGoneLeaveRoomForTheNext) {
+  const pid_t pid = serve_disk();
+  std::map<std::uint64_t, std::uint32_t> done;
+  for (unsigned round = 0; round <= 100; ++round) {
+    DiskDriver driver(socket_);
+    ASSERT_TRUE(driver.connect()) << round;
+    for (unsigned i = 0; i < DiskDriver::kDepth; ++i) driver.write(i, round);
+    if (round % 2 == 0) {
+      ASSERT_TRUE(driver.finish(done)) << round;
+    }
+  }
+  DiskDriver driver(socket_);
+  ASSERT_TRUE(driver.connect());
+  EXPECT_EQ(driver.read(3), 100U);
+  end(pid, SIGINT);
+}
+
+TEST_F(ServeTest, MemoryThatAFrontEndCutsShortEndsItsConnectionAlone) {
+  const pid_t pid = serve_disk();
+  for (unsigned round = 0; round < 3; ++round) {
+    const UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.get(), 1 << 20), 0);
+    Client client;
+    ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+    ASSERT_TRUE(client.negotiate());
+    MemoryTable table;
+    table.count = 1;
+    table.regions[0] = client.region(0);
+    table.regions[0].size = 1 << 20;
+    const auto bytes = std::as_bytes(std::span(&table, 1)).first(8 + sizeof(MemoryRegion));
+    ASSERT_TRUE(client.tell(Request::kSetMemTable, bytes, std::array{file.get()}));
+    ASSERT_TRUE(client.start_ring(0));
+    ASSERT_EQ(::ftruncate(file.get(), 0), 0);
+    client.rings[0]->kick.signal();
+    EXPECT_TRUE(client.is_closed());
+  }
+  DiskDriver driver(socket_);
+  ASSERT_TRUE(driver.connect());
+  EXPECT_EQ(driver.read(0), 0U);
+  end(pid, SIGTERM);
+}
+
+TEST_F(ServeTest, OthersAreServedFromOneFileEachAtItsSocket) {
+  const std::string config = (folder_ / "devices.toml").string();
+  const std::string second = make_file("second.img", 1 << 20);
+  const std::string random = (folder_ / "rng.sock").string();
+  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = '" << socket_
+                        << "'\n[[disk]]\npath = '" << second << "'\nlisten = '" << socket_
+                        << "2'\n[[rng]]\nlisten = '" << random << "'\n";
+  const std::string stats = (folder_ / "stats.json").string();
+  const pid_t pid = start({"serve", "--config", config, "--stats", stats});
+  DiskDriver one(socket_);
+  DiskDriver two(socket_ + "2");
+  ASSERT_TRUE(one.connect());
+  ASSERT_TRUE(two.connect());
+  std::map<std::uint64_t, std::uint32_t> done;
+  one.write(0, 11);
+  two.write(0, 22);
+  ASSERT_TRUE(one.finish(done));
+  ASSERT_TRUE(two.finish(done));
+  EXPECT_EQ(one.read(0), 11U);
+  EXPECT_EQ(two.read(0), 22U);
+  Client client;
+  ASSERT_TRUE(client.connect(random));
+  ASSERT_TRUE(client.negotiate() && client.set_memory() && client.start_ring(0));
+  const GuestAddress at(Client::kBuffers);
+  ASSERT_TRUE(client.rings[0]->driver.add({{at, 32, true}}));
+  (void)client.rings[0]->driver.offer();
+  EXPECT_EQ(client.kick_and_reap(0), 32U);
+  end(pid, SIGTERM);
+  EXPECT_THAT(contents(stats), HasSubstr("\"connections\": 1"));
+}
+
+TEST_F(ServeTest, ASocketThatWasPassedIsServed) {
+  const UniqueFd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, socket_.c_str(), sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
+            0);
+  ASSERT_EQ(::listen(listening.get(), 5), 0);
+  for (const bool by_option : {true, false}) {
+    std::vector<std::string> arguments{"serve", "blk", "--disk", disk()};
+    if (by_option) arguments.insert(arguments.end(), {"--fd", "3"});
+    const pid_t pid = start(arguments, [&] {
+      // With no close-on-exec, also if it is that one already.
+      if (listening.get() != 3) ::dup2(listening.get(), 3);
+      ::fcntl(3, F_SETFD, 0);
+      ::setenv("LISTEN_FDS", "1", 1);
+      ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    });
+    DiskDriver driver(socket_);
+    ASSERT_TRUE(driver.connect());
+    EXPECT_EQ(driver.read(1), 0U);
+    end(pid, SIGTERM);
+  }
+  EXPECT_EQ(::access(socket_.c_str(), F_OK), 0) << "its maker's to remove";
+}
+
+TEST_F(ServeTest, WhatIsUsedWronglyIsRefusedByName) {
+  expect_refused({"serve"}, "serve: a device is missing");
+  expect_refused({"serve", "blk", "--disk", disk()}, "--socket is missing");
+  expect_refused({"serve", "blk", "--socket", socket_}, "--disk is missing");
+  expect_refused({"serve", "blk", "--socket", socket_, "--fd", "3", "--disk", disk()}, "--fd:");
+  expect_refused({"serve", "blk", "--socket", socket_, "--disk", disk() + ",notify=sync"},
+                 "--disk: notify must be ioeventfd or poll");
+  expect_refused({"serve", "blk", "--socket", socket_, "--disk", disk() + ",notify=adaptive"},
+                 "--disk: notify must be ioeventfd or poll");
+  expect_refused({"serve", "blk", "--fd", "x", "--disk", disk()}, "--fd: fd:x");
+  expect_refused({"serve", "blk", "--socket", image_, "--disk", disk()},
+                 "is there already, and is no socket");
+  expect_refused({"serve", "blk", "--socket", socket_, "--socket-mode", "9", "--disk", disk()},
+                 "--socket-mode");
+  expect_refused({"serve", "fs", "--socket", socket_}, "fs");
+  const auto listening = UnixListener::listen(socket_);
+  ASSERT_TRUE(listening);
+  expect_refused({"serve", "blk", "--socket", socket_, "--disk", disk()},
+                 "is in use by another program");
+  const std::string config = (folder_ / "devices.toml").string();
+  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\n";
+  expect_refused({"serve", "--config", config}, "devices.toml:1: disk: listen is missing");
+  std::ofstream(config) << "cpus = 2\n";
+  expect_refused({"serve", "--config", config}, "devices.toml:1: cpus: belongs to a machine");
+  EXPECT_EQ(bellhop({"serve", "--help"}).status, 0);
+  EXPECT_THAT(bellhop({"serve", "blk", "--help"}).out, HasSubstr("queue-size=N"));
+}
+
+}  // namespace
+}  // namespace bellhop
