@@ -24,7 +24,7 @@ Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
 
 QueueRunner::~QueueRunner() { assert(!running()); }
 
-void QueueRunner::start(SplitRing ring) {
+void QueueRunner::start(Ring ring) {
   assert(!running() && handler_ != nullptr);
   {
     const std::lock_guard<std::mutex> hold(queue_lock_);
