@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/split.h"
+#include "virtio/abi/ring.h"
 
 namespace bellhop {
 
@@ -46,10 +47,12 @@ Result<PreparedDevice> prepare(const Config& config, const SlotWiring& wiring,
   if (!device) {
     return fail(named_at(config.place, device.error().message), device.error().code);
   }
-  DeviceWiring placed{.memory = &wiring.memory,
-                      .threads = {},
-                      .notify = config.notify,
-                      .optimize = config.optimize};
+  DeviceWiring placed{
+      .memory = &wiring.memory,
+      .threads = {},
+      .notify = config.notify,
+      .optimize = config.optimize,
+      .ring_features = config.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }
