@@ -3,17 +3,12 @@
 #include <cstdint>
 
 #include "guest/cpu.h"
+#include "guest/queue_counters.h"
 #include "guest/transport.h"
 #include "virtio/abi/ring.h"
 
 // The driver's side of a split virtqueue (virtio 1.3 section 2.7).
 namespace bellhop::guest {
-
-/// Counters of one queue, in events.
-struct QueueCounters {
-  std::uint64_t kicks = 0;
-  std::uint64_t suppressed = 0;  ///< batches published without a kick, since the device asked so
-};
 
 /// One queue, one vCPU. Who owns it prepares descriptors once; a request is then one head on the
 /// available ring. Publishing, kicking and asking for interrupts go once for a batch.
