@@ -67,7 +67,7 @@ void add_setting(JsonLine* line, const Options& options, const char* transport,
       .number("block_bytes", options.block_bytes)
       .number("queues", queues)
       .text("transport", transport)
-      .text("ring", options.indirect ? "indirect" : "direct")
+      .text("ring", options.ring_name())
       .number("size", queue_size)
       .boolean("event_idx", options.event_idx)
       .text("idle", options.spin ? "spin" : "halt")
@@ -92,7 +92,9 @@ void report_wrong(const Worker& worker) {
 }  // namespace
 
 std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
-  if (!disk->negotiate(options.event_idx, options.indirect)) return fail_setup(disk->error());
+  if (!disk->negotiate(options.event_idx, options.indirect, options.packed)) {
+    return fail_setup(disk->error());
+  }
   options.event_idx = disk->has(virtio::kFeatureEventIdx);
   options.indirect = disk->has(virtio::kFeatureIndirectDesc);
   if (options.writes() && disk->has(virtio::kBlkFeatureReadOnly)) {

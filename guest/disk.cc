@@ -12,7 +12,7 @@ bool Disk::find(unsigned index) {
   return transport_ != nullptr;
 }
 
-bool Disk::negotiate(bool event_idx, bool indirect) {
+bool Disk::negotiate(bool event_idx, bool indirect, bool packed) {
   std::uint64_t wanted = feature_mask(kFeatureVersion1) | feature_mask(kBlkFeatureSizeMax) |
                          feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureReadOnly) |
                          feature_mask(kBlkFeatureBlkSize) | feature_mask(kBlkFeatureFlush) |
@@ -21,7 +21,9 @@ bool Disk::negotiate(bool event_idx, bool indirect) {
                          feature_mask(kFeatureAccessPlatform);
   if (event_idx) wanted |= feature_mask(kFeatureEventIdx);
   if (indirect) wanted |= feature_mask(kFeatureIndirectDesc);
+  if (packed) wanted |= feature_mask(kFeatureRingPacked);
   const char* error = transport_->negotiate(wanted, &offered_, &features_);
+  if (error == nullptr && packed && !has(kFeatureRingPacked)) error = "no packed rings are offered";
   if (error != nullptr) {
     error_ = error;
     return false;
@@ -46,15 +48,9 @@ bool Disk::negotiate(bool event_idx, bool indirect) {
   return true;
 }
 
-bool Disk::enable_queue(SplitQueue* queue, std::uint16_t index, std::uint32_t cpu) {
-  if (queue->enable(transport_, index, index, cpu)) return true;
-  error_ = "queue cannot be enabled";
-  return false;
-}
-
 void Disk::go() { transport_->go(); }
 
-void build_chain(SplitQueue* queue, Slot* slot, std::uint32_t number, const ChainShape& shape,
+void build_chain(RingQueue* queue, Slot* slot, std::uint32_t number, const ChainShape& shape,
                  Desc* table, std::uint32_t type) {
   const std::uint32_t count = shape.descriptors();
   const std::uint32_t base = shape.indirect ? 0 : number * count;
@@ -74,6 +70,13 @@ void build_chain(SplitQueue* queue, Slot* slot, std::uint32_t number, const Chai
     left -= bytes;
   }
   desc[at] = {address(&slot->status), 1, kDescWrite, 0};
+  if (shape.indirect && queue->packed()) {
+    // There the flags come last, and entries follow each other without links.
+    for (std::uint32_t i = 0; i < count; ++i) {
+      table[i].next = static_cast<std::uint16_t>(table[i].flags & kDescWrite);
+      table[i].flags = 0;
+    }
+  }
   slot->bytes = shape.block_bytes;
   slot->head = static_cast<std::uint16_t>(shape.indirect ? number : base);
   if (shape.indirect) {

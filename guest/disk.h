@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "guest/split_queue.h"
+#include "guest/ring_queue.h"
 #include "guest/transport.h"
 #include "virtio/abi/blk.h"
 
@@ -20,9 +20,14 @@ class Disk {
   bool find(unsigned index);
 
   /// Resets the device and brings it to FEATURES_OK (3.1.1). On failure `error()` says where.
-  bool negotiate(bool event_idx, bool indirect);
+  bool negotiate(bool event_idx, bool indirect, bool packed = false);
   /// Enables `queue` as number `index`; then `go` ends the initialisation with DRIVER_OK.
-  bool enable_queue(SplitQueue* queue, std::uint16_t index, std::uint32_t cpu);
+  template <class Queue>
+  bool enable_queue(Queue* queue, std::uint16_t index, std::uint32_t cpu) {
+    if (queue->enable(transport_, index, index, cpu)) return true;
+    error_ = "queue cannot be enabled";
+    return false;
+  }
   void go();
 
   Transport* transport() { return transport_; }
@@ -76,7 +81,7 @@ struct ChainShape {
 
 /// Writes the descriptors of slot number `number`. `table` has room for shape.descriptors() entries
 /// and is used by indirect shapes only. `type` is a request type that moves data.
-void build_chain(SplitQueue* queue, Slot* slot, std::uint32_t number, const ChainShape& shape,
+void build_chain(RingQueue* queue, Slot* slot, std::uint32_t number, const ChainShape& shape,
                  virtio::Desc* table, std::uint32_t type);
 
 /// Number of the slot whose chain begins at `head`.

@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kWorkloads[] = {"idle",    "create",  "seqread", "randread", "randwrite",
                                       "prepare", "verify",  "notify",  "hostile",  "netsend",
                                       "netrecv", "netping", "netpps",  nullptr};
-constexpr const char* kRings[] = {"indirect", "direct", nullptr};
+constexpr const char* kRings[] = {"indirect", "direct", "packed", "packed-direct", nullptr};
 constexpr const char* kSwitch[] = {"on", "off", nullptr};
 constexpr const char* kOff[] = {"off", "on", nullptr};
 constexpr const char* kPublish[] = {"each", "batch", nullptr};
@@ -75,7 +75,9 @@ Options parse_options() {
   o.generation = cmdline_number("generation",
                                 o.workload == Workload::kPrepare ? pattern::kFirstGeneration : 2);
   o.count = cmdline_number("count", 10000);
-  o.indirect = cmdline_choice("ring", kRings) == 0;
+  const unsigned ring = cmdline_choice("ring", kRings);
+  o.indirect = ring % 2 == 0;
+  o.packed = ring / 2 != 0;
   o.event_idx = cmdline_choice("event_idx", kSwitch) == 0;
   o.spin = cmdline_choice("idle", kIdle) == 1;
   o.storm = cmdline_choice("storm", kOff) == 1;
@@ -91,6 +93,9 @@ Options parse_options() {
   if (o.block_bytes % (patterned ? pattern::kBlockBytes : 512) != 0 ||
       (o.block_bytes > pattern::kBlockBytes && o.block_bytes % pattern::kBlockBytes != 0)) {
     fail(kExitUsage, "bs must be a multiple of 4096");
+  }
+  if (o.packed && (!o.needs_disk() || o.hostile.present() || o.workload == Workload::kNotify)) {
+    fail(kExitUsage, "packed rings are for the workloads of a disk");
   }
   if ((o.queue_size & (o.queue_size - 1)) != 0) fail(kExitUsage, "size must be a power of two");
   return o;

@@ -42,6 +42,7 @@ struct Options {
   std::uint64_t generation = 0;
   std::uint64_t count = 0;
   bool indirect = true;
+  bool packed = false;
   bool event_idx = true;
   bool spin = false;
   bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause
@@ -49,6 +50,10 @@ struct Options {
   bool stamps = false;       ///< tell the device when requests are offered and seen
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
+  const char* ring_name() const {
+    if (packed) return indirect ? "packed" : "packed-direct";
+    return indirect ? "indirect" : "direct";
+  }
   bool timed() const { return workload != Workload::kPrepare && workload != Workload::kVerify; }
   bool needs_nic() const { return workload >= Workload::kNetSend; }
   bool needs_disk() const { return workload != Workload::kIdle && !needs_nic(); }

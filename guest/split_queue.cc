@@ -7,7 +7,7 @@ namespace bellhop::guest {
 
 using namespace bellhop::virtio;
 
-bool SplitQueue::create(std::uint32_t size, bool event_idx, bool stamps) {
+bool SplitQueue::create(std::uint32_t size, bool event_idx, std::size_t behind) {
   // One piece with the used ring on a page of its own: what legacy devices expect (2.7.2), and good
   // for all.
   const std::size_t used_offset =
@@ -15,8 +15,7 @@ bool SplitQueue::create(std::uint32_t size, bool event_idx, bool stamps) {
       kLegacyPage;
   const std::size_t end = used_offset + used_ring_bytes(size);
   const std::size_t table = (end + kStampsAlign - 1) / kStampsAlign * kStampsAlign;
-  auto* ring = static_cast<unsigned char*>(
-      allocate(stamps ? table + stamps_bytes(size) : end, kLegacyPage));
+  auto* ring = static_cast<unsigned char*>(allocate(table + behind, kLegacyPage));
   if (ring == nullptr) return false;
   desc_ = reinterpret_cast<Desc*>(ring);
   unsigned char* avail = ring + desc_table_bytes(size);
@@ -27,10 +26,7 @@ bool SplitQueue::create(std::uint32_t size, bool event_idx, bool stamps) {
   used_ = reinterpret_cast<volatile UsedHeader*>(used);
   used_ring_ = reinterpret_cast<const UsedElem*>(used + kUsedRingOffset);
   avail_event_ = reinterpret_cast<const volatile std::uint16_t*>(used + avail_event_offset(size));
-  if (stamps) {
-    *reinterpret_cast<StampsHeader*>(ring + table) = {kStampsMagic, size};
-    stamps_ = reinterpret_cast<Stamps*>(ring + table + sizeof(StampsHeader));
-  }
+  behind_ = ring + table;
   size_ = size;
   mask_ = static_cast<std::uint16_t>(size - 1);
   event_idx_ = event_idx;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "guest/cpu.h"
+#include "guest/queue_counters.h"
 #include "guest/transport.h"
 #include "virtio/abi/ring.h"
 #include "virtio/abi/stamps.h"
@@ -10,19 +11,15 @@
 // The driver's side of a split virtqueue (virtio 1.3 section 2.7).
 namespace bellhop::guest {
 
-/// Counters of one queue, in events.
-struct QueueCounters {
-  std::uint64_t kicks = 0;
-  std::uint64_t suppressed = 0;  ///< batches published without a kick, since the device asked so
-};
-
 /// One queue, one vCPU. Who owns it prepares descriptors once; a request is then one head on the
 /// available ring. Publishing, kicking and asking for interrupts go once for a batch.
 class SplitQueue {
  public:
-  /// Lays out a ring of `size` (a power of two) entries in fresh memory; behind it, if asked for,
-  /// a table that tells the device when requests are offered and seen.
-  bool create(std::uint32_t size, bool event_idx, bool stamps = false);
+  /// Lays out a ring of `size` (a power of two) entries in fresh memory, and so many bytes behind
+  /// it.
+  bool create(std::uint32_t size, bool event_idx, std::size_t behind = 0);
+  /// Those bytes: at the first multiple of kStampsAlign behind the used ring.
+  void* behind() { return behind_; }
 
   /// Fits the device's queue `index` to this ring.
   bool enable(Transport* transport, std::uint16_t index, unsigned counter, std::uint32_t cpu);
@@ -40,14 +37,6 @@ class SplitQueue {
   void push(std::uint16_t head) {
     avail_ring_[avail_next_ & mask_] = head;
     ++avail_next_;
-  }
-
-  /// When the request at `head` is offered, and when its answer is found: TSC.
-  void stamp_offered(std::uint16_t head, std::uint64_t now) {
-    if (stamps_ != nullptr) stamps_[head].offered = now;
-  }
-  void stamp_seen(std::uint16_t head, std::uint64_t now) {
-    if (stamps_ != nullptr) stamps_[head].seen = now;
   }
 
   /// Shows what is pushed so far to a device that happens to look, without ringing.
@@ -123,7 +112,7 @@ class SplitQueue {
   volatile virtio::UsedHeader* used_ = nullptr;
   const virtio::UsedElem* used_ring_ = nullptr;
   const volatile std::uint16_t* avail_event_ = nullptr;
-  virtio::Stamps* stamps_ = nullptr;
+  void* behind_ = nullptr;
   std::uint32_t size_ = 0;
   std::uint16_t mask_ = 0;
   std::uint16_t avail_next_ = 0;

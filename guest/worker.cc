@@ -64,7 +64,9 @@ const char* Worker::create(Disk* disk, const Options* options, Stage* stage, std
       shape_.descriptors() > options->queue_size) {
     return "size is too small for so many threads";
   }
-  if (!queue_.create(options->queue_size, options->event_idx, options->stamps)) return "out of memory";
+  if (!queue_.create(options->queue_size, options->event_idx, options->packed, options->stamps)) {
+    return "out of memory";
+  }
   slots_ = allocate_array<Slot>(slot_count_);
   if (shape_.indirect) tables_ = allocate_array<Desc>(slot_count_ * shape_.descriptors());
   auto* data = static_cast<std::uint8_t*>(allocate(std::size_t{slot_count_} * bs, 4096));
@@ -310,7 +312,8 @@ const char* Worker::turn() {
     wait_for_interrupt(interrupts_, seen);
     if (load_acquire(interrupts_) != seen && !queue_.has_finished()) ++figures_.empty_wakeups;
   }
-  if (!options_->event_idx) queue_.disarm();
+  // By flags an interrupt is wanted until it is not; in a packed ring an event comes by again.
+  if (!options_->event_idx || queue_.packed()) queue_.disarm();
   return nullptr;
 }
 

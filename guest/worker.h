@@ -47,7 +47,7 @@ class Worker {
   const char* create(Disk* disk, const Options* options, Stage* stage, std::uint32_t index,
                      std::uint32_t count, std::uint64_t span);
 
-  SplitQueue* queue() { return &queue_; }
+  RingQueue* queue() { return &queue_; }
 
   /// Runs the workload to its end on the vCPU that calls it. Null, or what went wrong.
   const char* run();
@@ -85,7 +85,7 @@ class Worker {
   const Options* options_ = nullptr;
   Stage* stage_ = nullptr;
   const volatile std::uint32_t* interrupts_ = nullptr;
-  SplitQueue queue_;
+  RingQueue queue_;
   ChainShape shape_{};
   Slot* slots_ = nullptr;
   virtio::Desc* tables_ = nullptr;

@@ -12,6 +12,7 @@
 #include "event/io_thread.h"
 #include "testing/eventually.h"
 #include "testing/fake_driver.h"
+#include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
@@ -27,7 +28,7 @@ class DeviceFixture {
 
   struct Queue {
     Queue(const GuestMemory& memory, GuestAddress at)
-        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}) {}
+        : driver(memory, at, kSize, tested_ring({.indirect = true, .event_idx = true})) {}
     FakeDriver driver;
   };
 
@@ -43,8 +44,11 @@ class DeviceFixture {
   /// The device to be served; it lives as long as the fixture.
   void serve(std::unique_ptr<VirtioDevice> made) {
     device = made.get();
-    host = must(InProcessDevice::create(
-        std::move(made), {.memory = &memory, .threads = {thread.get()}, .notify = mode_}));
+    host =
+        must(InProcessDevice::create(std::move(made), {.memory = &memory,
+                                                       .threads = {thread.get()},
+                                                       .notify = mode_,
+                                                       .ring_features = tested_ring_features()}));
     for (unsigned i = 0; i < device->traits().queue_count; ++i) {
       queues.push_back(std::make_unique<Queue>(memory, ring_address(i)));
     }
@@ -64,7 +68,7 @@ class DeviceFixture {
       configs[i] = queues[i]->driver.config();
       configs[i].ready = enabled.empty() || std::ranges::count(enabled, i) != 0;
     }
-    must(host->start(features | virtio::kRingFeatures, configs));
+    must(host->start(features | virtio::kRingFeatures | tested_ring_features(), configs));
   }
   void start() { start(device->traits().features); }
   void stop() {
@@ -74,8 +78,8 @@ class DeviceFixture {
   void restart(std::uint64_t features, const std::vector<unsigned>& enabled = {}) {
     stop();
     for (unsigned i = 0; i < queues.size(); ++i) {
-      queues[i]->driver =
-          FakeDriver(memory, ring_address(i), kSize, {.indirect = true, .event_idx = true});
+      queues[i]->driver = FakeDriver(memory, ring_address(i), kSize,
+                                     tested_ring({.indirect = true, .event_idx = true}));
     }
     start(features, enabled);
   }

@@ -13,6 +13,7 @@
 #include "event/io_thread.h"
 #include "testing/limits_driver.h"
 #include "testing/mode_changer.h"
+#include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
@@ -64,17 +65,22 @@ struct LimitsHost {
 
 inline void expect_kept(DeviceLimits& limits, LimitsHost& host, const RingSetup& setup,
                         NotifyMode mode, unsigned seed) {
-  SCOPED_TRACE(fmt::format("queues of {}, driver's of {}, {}{}, {}, seed {}", setup.device_size,
+  SCOPED_TRACE(fmt::format("queues of {}, driver's of {}, {}{}{}, {}, seed {}", setup.device_size,
                            setup.driver_size,
                            setup.layout == Layout::kDirect ? "direct" : "indirect",
-                           setup.event_idx ? ", event index" : "", to_string(mode), seed));
+                           setup.event_idx ? ", event index" : "", setup.packed ? ", packed" : "",
+                           to_string(mode), seed));
   auto device = must(InProcessDevice::create(
       limits.make(host.memory, setup.device_size),
-      {.memory = &host.memory, .threads = {host.thread.get()}, .notify = mode}));
+      {.memory = &host.memory,
+       .threads = {host.thread.get()},
+       .notify = mode,
+       .ring_features = setup.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0}));
   LimitsDriver driver(host.memory, *device, setup, seed);
   std::uint64_t features = limits.features(device->life().offered_features());
   if (setup.layout == Layout::kDirect)
     features &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
+  if (!setup.packed) features &= ~virtio::feature_mask(virtio::kFeatureRingPacked);
   if (!setup.event_idx) features &= ~virtio::feature_mask(virtio::kFeatureEventIdx);
   must(device->start(features, driver.queue_configs()));
   std::optional<ModeChanger> changer;
@@ -112,7 +118,8 @@ inline void expect_limits_are_kept(DeviceLimits& limits) {
                     {.device_size = size,
                      .driver_size = driver_size,
                      .layout = layout,
-                     .event_idx = limits.knows_indirect() && seed % 3 != 0},
+                     .event_idx = limits.knows_indirect() && seed % 3 != 0,
+                     .packed = limits.knows_indirect() && tests_packed_rings()},
                     mode, seed);
         if (::testing::Test::HasFailure()) return;
       }

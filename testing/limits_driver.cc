@@ -30,10 +30,11 @@ LimitsDriver::LimitsDriver(const GuestMemory& memory, InProcessDevice& host, con
     : memory_(memory), host_(host), setup_(setup), random_(seed), next_place_(kRequests) {
   std::uint64_t at = kFirstRing;
   for (unsigned i = 0; i < host.life().queue_count(); ++i) {
-    queues_.push_back({.driver = std::make_unique<FakeDriver>(
-                           memory, GuestAddress(at), setup.driver_size,
-                           RingFeatures{.indirect = false, .event_idx = setup.event_idx}),
-                       .chains = std::vector<Chain>(setup.driver_size)});
+    queues_.push_back(
+        {.driver = std::make_unique<FakeDriver>(
+             memory, GuestAddress(at), setup.driver_size,
+             RingFeatures{.indirect = false, .event_idx = setup.event_idx, .packed = setup.packed}),
+         .chains = std::vector<Chain>(setup.driver_size)});
     at += (FakeDriver::bytes_needed(setup.driver_size) + 0xfff) & ~std::uint64_t{0xfff};
   }
   require(at <= kRequests);
@@ -116,6 +117,30 @@ std::optional<unsigned> LimitsDriver::give(unsigned queue, std::span<const std::
   return offer(queue, buffers);
 }
 
+void LimitsDriver::write_table(GuestAddress at, std::span<const FakeDriver::Buffer> buffers) {
+  std::vector<Desc> table(buffers.size());
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const bool last = i + 1 == table.size();
+    table[i].addr = buffers[i].address.value();
+    table[i].len = buffers[i].length;
+    table[i].flags = static_cast<std::uint16_t>((buffers[i].device_writes ? kDescWrite : 0U) |
+                                                (last ? 0U : kDescNext));
+    table[i].next = static_cast<std::uint16_t>(last ? 0 : i + 1);
+  }
+  require(memory_.write(at, std::as_bytes(std::span(table))));
+}
+
+void LimitsDriver::write_packed_table(GuestAddress at,
+                                      std::span<const FakeDriver::Buffer> buffers) {
+  std::vector<PackedDesc> table(buffers.size());
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i].addr = buffers[i].address.value();
+    table[i].len = buffers[i].length;
+    table[i].flags = buffers[i].device_writes ? kDescWrite : std::uint16_t{0};
+  }
+  require(memory_.write(at, std::as_bytes(std::span(table))));
+}
+
 std::optional<unsigned> LimitsDriver::offer(unsigned queue,
                                             std::span<const FakeDriver::Buffer> buffers) {
   FakeDriver& driver = *queues_[queue].driver;
@@ -123,20 +148,15 @@ std::optional<unsigned> LimitsDriver::offer(unsigned queue,
   if (setup_.layout == Layout::kDirect) {
     head = driver.add(buffers);
   } else {
-    std::vector<Desc> table(buffers.size());
-    for (std::size_t i = 0; i < table.size(); ++i) {
-      const bool last = i + 1 == table.size();
-      table[i].addr = buffers[i].address.value();
-      table[i].len = buffers[i].length;
-      table[i].flags = static_cast<std::uint16_t>((buffers[i].device_writes ? kDescWrite : 0U) |
-                                                  (last ? 0U : kDescNext));
-      table[i].next = static_cast<std::uint16_t>(last ? 0 : i + 1);
-    }
-    const auto bytes = static_cast<std::uint32_t>(table.size() * sizeof(Desc));
+    const auto bytes = static_cast<std::uint32_t>(buffers.size() * sizeof(Desc));
     const GuestAddress at = place(bytes, alignof(Desc));
-    require(memory_.write(at, std::as_bytes(std::span(table))));
+    if (driver.features().packed) {
+      write_packed_table(at, buffers);
+    } else {
+      write_table(at, buffers);
+    }
     head = driver.add({{at, bytes, false}});
-    if (head) driver.set_desc(*head, {at.value(), bytes, kDescIndirect, 0});
+    if (head) driver.make_indirect(*head, at, bytes);
   }
   if (!head) return std::nullopt;
   Chain& chain = queues_[queue].chains[*head];

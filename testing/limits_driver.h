@@ -21,6 +21,7 @@ struct RingSetup {
   std::uint16_t driver_size = 256;
   Layout layout = Layout::kDirect;
   bool event_idx = true;
+  bool packed = false;
 };
 
 /// By one call: tests compare megabytes.
@@ -93,6 +94,8 @@ class LimitsDriver {
 
   [[nodiscard]] GuestAddress place(std::uint64_t bytes, std::uint64_t alignment = 1);
   [[nodiscard]] std::vector<std::uint32_t> cut(std::uint32_t bytes, unsigned pieces);
+  void write_table(GuestAddress at, std::span<const FakeDriver::Buffer> buffers);
+  void write_packed_table(GuestAddress at, std::span<const FakeDriver::Buffer> buffers);
   std::optional<unsigned> offer(unsigned queue, std::span<const FakeDriver::Buffer> buffers);
 
   const GuestMemory& memory_;

@@ -15,6 +15,7 @@
 #include "testing/fake_driver.h"
 #include "testing/fake_vhost.h"
 #include "testing/memory_nic.h"
+#include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/net.h"
@@ -38,8 +39,8 @@ class NetFixture {
   static constexpr std::uint64_t kBuffers = 0x100000;
 
   struct Queue {
-    explicit Queue(const GuestMemory& memory, GuestAddress at)
-        : driver(memory, at, kSize, {.indirect = true, .event_idx = true}) {}
+    Queue(const GuestMemory& memory, GuestAddress at, RingFeatures ring)
+        : driver(memory, at, kSize, ring) {}
     FakeDriver driver;
   };
 
@@ -57,7 +58,9 @@ class NetFixture {
   /// Over another back end; what is said of the network below does not work then.
   NetFixture(NotifyMode mode, std::shared_ptr<NetBackend> backend, NetOptions options = {},
              Mover mover = Mover::kDevice)
-      : thread(must(IoThread::start({}))), second_thread(must(IoThread::start({}))) {
+      : thread(must(IoThread::start({}))),
+        second_thread(must(IoThread::start({}))),
+        packed_(tests_packed_rings() && mover == Mover::kDevice) {
     const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
@@ -74,10 +77,11 @@ class NetFixture {
     // Of every other pair, and of the others.
     std::vector<IoThread*> threads{thread.get(), thread.get(), second_thread.get(),
                                    second_thread.get()};
-    host = must(InProcessDevice::create(std::move(made),
-                                        {.memory = &memory, .threads = threads, .notify = mode}));
+    host = must(InProcessDevice::create(
+        std::move(made),
+        {.memory = &memory, .threads = threads, .notify = mode, .ring_features = ring_features()}));
     for (unsigned i = 0; i < 2 * pairs + 1; ++i) {
-      queues.push_back(std::make_unique<Queue>(memory, ring_address(i)));
+      queues.push_back(std::make_unique<Queue>(memory, ring_address(i), ring()));
     }
   }
   ~NetFixture() { stop(); }
@@ -88,13 +92,21 @@ class NetFixture {
     return GuestAddress(0x1000 + std::uint64_t{queue} * 0x10000);
   }
 
+  /// The kernel knows split rings only.
+  [[nodiscard]] RingFeatures ring() const {
+    return {.indirect = true, .event_idx = true, .packed = packed_};
+  }
+  [[nodiscard]] std::uint64_t ring_features() const {
+    return packed_ ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0;
+  }
+
   // ---- life ----
 
   void start(std::uint64_t features) {
     std::vector<QueueConfig> configs;
     configs.reserve(queues.size());
     for (const auto& queue : queues) configs.push_back(queue->driver.config());
-    must(host->start(features | virtio::kRingFeatures, configs));
+    must(host->start(features | virtio::kRingFeatures | ring_features(), configs));
   }
   void start() { start(device->traits().features); }
   void stop() { host->stop(); }
@@ -102,8 +114,7 @@ class NetFixture {
   void restart(std::uint64_t features) {
     stop();
     for (unsigned i = 0; i < queues.size(); ++i) {
-      queues[i]->driver =
-          FakeDriver(memory, ring_address(i), kSize, {.indirect = true, .event_idx = true});
+      queues[i]->driver = FakeDriver(memory, ring_address(i), kSize, ring());
     }
     start(features);
   }
@@ -280,6 +291,7 @@ class NetFixture {
  private:
   unsigned give_slot_ = 0;
   std::vector<std::vector<unsigned>> slot_of_;
+  bool packed_ = false;
 };
 
 }  // namespace bellhop::testing

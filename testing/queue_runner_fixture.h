@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "event/io_thread.h"
@@ -94,6 +95,12 @@ struct RunnerMode {
   NotifyMode notify;
   bool epoll;
   bool event_idx;
+  bool packed = false;
+
+  [[nodiscard]] std::string name() const {
+    return std::string(to_string(notify)) + (epoll ? "_epoll" : "_io_uring") +
+           (event_idx ? "_event_idx" : "_flags") + (packed ? "_packed" : "");
+  }
 };
 
 /// A runner, its driver and a handler that echoes, in each mode.
@@ -105,7 +112,7 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
 
   QueueRunnerTest()
       : memory(make_memory()),
-        features{.indirect = false, .event_idx = GetParam().event_idx},
+        features{.indirect = false, .event_idx = GetParam().event_idx, .packed = GetParam().packed},
         driver(memory, kRing, kSize, features),
         thread(
             must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = GetParam().epoll}))),
@@ -127,7 +134,7 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
   }
   void start(RingState state = {}) {
     runner->start(
-        must(SplitRing::activate(memory, driver.config(), features, runner->counters(), state)));
+        must(Ring::activate(memory, driver.config(), features, runner->counters(), state)));
   }
   /// As KVM does it: an armed doorbell is signalled, an exit calls kick(). With kPoll there is
   /// none.

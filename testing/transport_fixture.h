@@ -17,6 +17,7 @@
 #include "testing/fake_host_binder.h"
 #include "testing/fake_hypervisor.h"
 #include "testing/register_driver.h"
+#include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/mmio/virtio_mmio_device.h"
 #include "transport/pci/pci_root.h"
@@ -31,8 +32,11 @@ class TransportFixture {
  public:
   static constexpr std::uint16_t kQueues = 2;
   static constexpr std::uint16_t kSize = 16;
-  static constexpr std::uint64_t kFeatures =
-      virtio::feature_mask(virtio::kFeatureVersion1) | EchoDevice::kFeature;
+  /// What the driver takes.
+  static std::uint64_t features() {
+    return virtio::feature_mask(virtio::kFeatureVersion1) | EchoDevice::kFeature |
+           tested_ring_features();
+  }
   static constexpr std::uint64_t kMmioBase = 0xd0000000;
   static constexpr unsigned kMmioGsi = 5;
 
@@ -41,7 +45,10 @@ class TransportFixture {
   explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd) {
     auto device = std::make_unique<EchoDevice>(kQueues);
     echo = device.get();
-    const DeviceWiring wiring{.memory = &memory, .threads = {thread.get()}, .notify = notify};
+    const DeviceWiring wiring{.memory = &memory,
+                              .threads = {thread.get()},
+                              .notify = notify,
+                              .ring_features = tested_ring_features()};
     if (kind != Kind::kMmio) {
       must(ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
       must(mmio.insert(kEcamBase, PciRoot::kEcamBytes, root.ecam()));
@@ -74,7 +81,7 @@ class TransportFixture {
       const GuestAddress at{kRings.value() + 0x10000 * std::uint64_t{i}};
       const std::vector<std::byte> zeros(FakeDriver::bytes_needed(kSize));
       ASSERT_TRUE(memory.write(at, zeros));
-      rings.emplace_back(memory, at, kSize);
+      rings.emplace_back(memory, at, kSize, tested_ring({}));
     }
   }
 
@@ -100,7 +107,7 @@ class TransportFixture {
         pci->write_vector(i, message(i).address, message(i).data, false);
       }
     }
-    const bool up = driver->bring_up(kFeatures, configs());
+    const bool up = driver->bring_up(features(), configs());
     if (pci) pci->set_common(virtio::kCommonConfigMsixVector, 0, 2);
     return up;
   }

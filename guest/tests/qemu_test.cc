@@ -55,7 +55,8 @@ class QemuTest : public ::testing::Test {
     if (!image_.empty()) unlink(image_.c_str());
   }
 
-  GuestRun boot(const std::string& words, Bus bus = Bus::kPci, unsigned vcpus = 1) {
+  GuestRun boot(const std::string& words, Bus bus = Bus::kPci, unsigned vcpus = 1,
+                const std::string& device = {}) {
     const std::string smp = std::to_string(vcpus);
     std::string command =
         "timeout 60 qemu-system-x86_64 -accel kvm -cpu qemu64 -m 256M -smp " + smp;
@@ -66,7 +67,7 @@ class QemuTest : public ::testing::Test {
     command += bus == Bus::kPci
                    ? " -device virtio-blk-pci,disable-legacy=on,num-queues=" + smp
                    : " -global virtio-mmio.force-legacy=false -device virtio-blk-device";
-    command += std::string(",drive=d,iothread=io0 -kernel ") + BELLHOP_BENCH_GUEST;
+    command += ",drive=d,iothread=io0" + device + " -kernel " + BELLHOP_BENCH_GUEST;
     command += " -append '" + words + " vcpus=" + smp + "' 2>/dev/null </dev/null";
     GuestRun run;
     FILE* pipe = popen(command.c_str(), "r");
@@ -139,6 +140,20 @@ TEST_F(QemuTest, WritesAtRandomAndReadsBack) {
   prepare_on_host();
   expect_verified(boot("workload=randwrite threads=16 seconds=0.2"), "randwrite");
   expect_verified(boot("workload=seqread threads=4 seconds=0.2"), "seqread");
+}
+
+TEST_F(QemuTest, WorksWithPackedRings) {
+  prepare_on_host();
+  for (const Bus bus : {Bus::kPci, Bus::kMmio}) {
+    for (const char* const ring :
+         {"packed", "packed-direct event_idx=off", "packed size=8", "packed-direct"}) {
+      SCOPED_TRACE(ring);
+      const std::string words = std::string("threads=2 seconds=0.2 ring=") + ring;
+      expect_verified(boot("workload=randread " + words, bus, 1, ",packed=on"), "randread");
+      expect_verified(boot("workload=randwrite " + words, bus, 1, ",packed=on"), "randwrite");
+    }
+  }
+  EXPECT_NE(boot("workload=randread ring=packed").exit_status, 1) << "none are offered";
 }
 
 TEST_F(QemuTest, TwoProcessorsTwoQueues) {

@@ -18,6 +18,7 @@ struct DeviceConfig {
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
   std::string iothread;                       ///< a name from the machine's; empty: the first
+  bool packed = false;                        ///< offers the driver packed rings
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
 

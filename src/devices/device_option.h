@@ -58,7 +58,7 @@ inline const std::string& place_of_source(const PropertyList& properties) {
   return properties.place();
 }
 
-/// The keys of every device: id, notify, optimize, iothread.
+/// The keys of every device: id, notify, optimize, iothread, packed.
 inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
                              DeviceConfig& config) {
   config.place = place_of_source(properties);
@@ -74,12 +74,21 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   if (properties.find("optimize") != nullptr && config.notify != NotifyMode::kAdaptive) {
     reader.refuse("optimize", "it says what notify=adaptive is to look at");
   }
+  reader.flag("packed", config.packed);
   reader.text("iothread", config.iothread);
   if (config.iothread == "auto") config.iothread.clear();
   const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
   if (config.id.size() > kMaxDeviceId || !std::ranges::all_of(config.id, printable)) {
     reader.wrong("id", config.id, "at most 20 characters without spaces");
   }
+}
+
+/// For a device whose queues `server` serves, which knows split rings only.
+inline void refuse_packed(PropertyReader& reader, const DeviceConfig& config,
+                          std::string_view server) {
+  if (!config.packed) return;
+  reader.wrong("packed", "on",
+               std::string("off: ").append(server).append(" serves the queues, by split rings"));
 }
 
 /// queue-size, of all queues (virtio 1.3, 2.7: a power of two, at most 32768).

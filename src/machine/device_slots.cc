@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/split.h"
+#include "virtio/abi/ring.h"
 
 namespace bellhop {
 
@@ -48,7 +49,11 @@ Result<PreparedDevice> prepare(const Config& config,
     return fail(named_at(config.place, device.error().message), device.error().code);
   }
   DeviceWiring placed{
-      .memory = host.memory, .threads = {}, .notify = config.notify, .optimize = config.optimize};
+      .memory = host.memory,
+      .threads = {},
+      .notify = config.notify,
+      .optimize = config.optimize,
+      .ring_features = config.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }

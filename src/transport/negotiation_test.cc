@@ -42,7 +42,7 @@ TEST_P(NegotiationTest, ComesUpAndEchoes) {
       EXPECT_TRUE(fixture_.interrupted(queue));
     }
   }
-  EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::kFeatures);
+  EXPECT_EQ(fixture_.echo->features_seen, TransportFixture::features());
   EXPECT_EQ(fixture_.life->guest_faults(), 0U);
   // Kicks reach the eventfd without an exit, or the other way round: once the I/O thread sleeps,
   // the driver is asked for them.
@@ -167,7 +167,7 @@ TEST_P(NegotiationTest, RegistersOfAnEnabledQueueStayAsTheyAre) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
-  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::features()));
   fixture_.driver->write_queue(0, fixture_.rings[0].config());
   fixture_.driver->enable_queue(0);
   QueueConfig moved = fixture_.rings[0].config();
@@ -198,7 +198,7 @@ TEST_P(NegotiationTest, ImpossibleQueuesNeedAReset) {
   bad[5].driver = GuestAddress(UINT64_MAX - 1);
   bad[6].desc = GuestAddress(std::uint64_t{1} << 40);
   for (const QueueConfig& config : bad) {
-    ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+    ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::features()));
     fixture_.driver->write_queue(0, config);
     fixture_.driver->enable_queue(0);
     fixture_.driver->set_status(kUpToFeatures | kStatusDriverOk);
@@ -245,7 +245,7 @@ TEST(InProcessDevice, HandsOnWhatTheHostRefusesAndLogsNothing) {
   ASSERT_TRUE(device.has_value());
   const QueueConfig config = fixture.rings[0].config();
   ::testing::internal::CaptureStderr();
-  const auto started = (*device)->start(testing::TransportFixture::kFeatures, {&config, 1});
+  const auto started = (*device)->start(testing::TransportFixture::features(), {&config, 1});
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
   ASSERT_FALSE(started.has_value());
   EXPECT_EQ(started.error().message, "the echo is out of order");
@@ -263,8 +263,8 @@ TEST_P(NegotiationTest, StatusTakesLegalStepsOnly) {
   EXPECT_EQ(fixture_.echo->activations, 0U);
   // Features that were not offered; and none at all, which is a legacy driver's idea.
   for (const std::uint64_t features :
-       {TransportFixture::kFeatures | feature_mask(kFeatureRingPacked),
-        TransportFixture::kFeatures | feature_mask(5), std::uint64_t{0},
+       {TransportFixture::features() | feature_mask(kFeatureSrIov),
+        TransportFixture::features() | feature_mask(5), std::uint64_t{0},
         std::uint64_t{testing::EchoDevice::kFeature}}) {
     EXPECT_FALSE(driver.negotiate(features));
     // FEATURES_OK not read back: the driver goes on regardless.
@@ -272,9 +272,9 @@ TEST_P(NegotiationTest, StatusTakesLegalStepsOnly) {
     EXPECT_EQ(driver.status() & kStatusDriverOk, 0);
   }
   // Settled features stay so.
-  ASSERT_TRUE(driver.negotiate(TransportFixture::kFeatures));
+  ASSERT_TRUE(driver.negotiate(TransportFixture::features()));
   driver.set_driver_features(UINT64_MAX);
-  EXPECT_EQ(fixture_.negotiation->driver_features(1), TransportFixture::kFeatures >> 32);
+  EXPECT_EQ(fixture_.negotiation->driver_features(1), TransportFixture::features() >> 32);
   // Bits are not taken back, and NEEDS_RESET is the device's.
   driver.set_status(kStatusAcknowledge);
   EXPECT_EQ(driver.status(), kUpToFeatures);
@@ -292,7 +292,7 @@ TEST_P(NegotiationTest, KicksAtTheWrongTimeDoNothing) {
   fixture_.driver->kick(0);
   fixture_.add(0, 3);
   static_cast<void>(fixture_.rings[0].offer());
-  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::kFeatures));
+  ASSERT_TRUE(fixture_.driver->negotiate(TransportFixture::features()));
   fixture_.driver->write_queue(0, fixture_.rings[0].config());
   fixture_.driver->kick(0);
   fixture_.driver->enable_queue(0);
@@ -441,7 +441,7 @@ TEST_P(NegotiationTest, AResetForgetsAKickThatNobodyHasHeard) {
 // Ring faults stop the device, and only until the reset (rows 1 and 3, seen from the registers).
 TEST_P(NegotiationTest, ABrokenRingNeedsAReset) {
   ASSERT_TRUE(fixture_.bring_up());
-  fixture_.rings[0].set_avail_idx(1000);
+  fixture_.rings[0].break_ring();
   fixture_.driver->kick(0);
   EXPECT_TRUE(eventually([&] { return (fixture_.driver->status() & kStatusNeedsReset) != 0; }));
   EXPECT_TRUE(fixture_.echoes(1, 5)) << "the other queue never noticed";

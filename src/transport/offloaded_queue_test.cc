@@ -142,7 +142,7 @@ TEST_P(OffloadedQueueTest, ImpossibleQueuesAndUntimelyKicksStayHere) {
   if (fixture_.pci) {
     ASSERT_TRUE(fixture_.pci->probe());
   }
-  (void)fixture_.driver->bring_up(TransportFixture::kFeatures, configs);
+  (void)fixture_.driver->bring_up(TransportFixture::features(), configs);
   EXPECT_NE(fixture_.driver->status() & kStatusNeedsReset, 0);
   EXPECT_EQ(fixture_.echo->offloaded(), 0U);
   fixture_.driver->kick(0);

@@ -26,18 +26,23 @@ constexpr std::uint64_t kData = 0x800000;
 /// kSync, so that a kick drains on this very thread and its CPU time is all that is measured.
 void request_cpu(benchmark::State& state) {
   const auto depth = static_cast<unsigned>(state.range(0));
-  const RingFeatures features{.indirect = state.range(1) != 0, .event_idx = true};
+  const RingFeatures features{
+      .indirect = state.range(1) != 0, .event_idx = true, .packed = state.range(2) != 0};
   const GuestMemory memory = testing::make_memory();
   FakeDriver driver(memory, kRing, kQueueSize, features);
   // epoll: valgrind, which counts the instructions here, stops at io_uring's waits.
   auto thread = must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = true}));
-  const auto host = must(InProcessDevice::create(
-      std::make_unique<BlkDevice>(make_null_backend(std::uint64_t{1} << 30),
-                                  BlkOptions{.queue_size = kQueueSize}),
-      {.memory = &memory, .threads = {thread.get()}, .notify = NotifyMode::kSync}));
+  const auto host = must(
+      InProcessDevice::create(std::make_unique<BlkDevice>(make_null_backend(std::uint64_t{1} << 30),
+                                                          BlkOptions{.queue_size = kQueueSize}),
+                              {.memory = &memory,
+                               .threads = {thread.get()},
+                               .notify = NotifyMode::kSync,
+                               .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
   const QueueConfig config = driver.config();
   std::uint64_t negotiated = virtio::kRingFeatures;
   if (!features.indirect) negotiated &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
+  if (features.packed) negotiated |= virtio::feature_mask(virtio::kFeatureRingPacked);
   must(host->start(negotiated, {&config, 1}));
 
   for (unsigned i = 0; i < depth; ++i) {
@@ -62,7 +67,9 @@ void request_cpu(benchmark::State& state) {
       static_cast<double>(requests), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-BENCHMARK(request_cpu)->ArgNames({"depth", "indirect"})->Args({1, 1})->Args({32, 0})->Args({32, 1});
+BENCHMARK(request_cpu)
+    ->ArgNames({"depth", "indirect", "packed"})
+    ->ArgsProduct({{1, 32}, {0, 1}, {0, 1}});
 
 }  // namespace
 }  // namespace bellhop

@@ -16,6 +16,7 @@
 #include "testing/fake_driver.h"
 #include "testing/faulty_backend.h"
 #include "testing/memory_backend.h"
+#include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
 #include "virtio/abi/ring.h"
@@ -27,6 +28,8 @@ using testing::eventually;
 using testing::FakeDriver;
 using testing::make_memory;
 using testing::must;
+using testing::tested_ring;
+using testing::tested_ring_features;
 using namespace virtio;
 
 constexpr std::uint16_t kSize = 64;
@@ -43,7 +46,7 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
   BlkDeviceTest()
       : memory(make_memory()),
-        driver(memory, kRing, kSize, {.indirect = true, .event_idx = true}),
+        driver(memory, kRing, kSize, tested_ring({.indirect = true, .event_idx = true})),
         thread(must(IoThread::start({}))) {}
   ~BlkDeviceTest() override { stop(); }
 
@@ -58,13 +61,16 @@ class BlkDeviceTest : public ::testing::TestWithParam<NotifyMode> {
   }
   void serve(std::unique_ptr<BlkDevice> made) {
     device = made.get();
-    host = must(InProcessDevice::create(
-        std::move(made), {.memory = &memory, .threads = {thread.get()}, .notify = GetParam()}));
+    host =
+        must(InProcessDevice::create(std::move(made), {.memory = &memory,
+                                                       .threads = {thread.get()},
+                                                       .notify = GetParam(),
+                                                       .ring_features = tested_ring_features()}));
     start(device->traits().features);
   }
   void start(std::uint64_t features) {
     const QueueConfig config = driver.config();
-    must(host->start(features | kRingFeatures, {&config, 1}));
+    must(host->start(features | kRingFeatures | tested_ring_features(), {&config, 1}));
   }
   void stop() {
     if (!host) return;
@@ -215,9 +221,14 @@ TEST_P(BlkDeviceTest, AsManySegmentsAsADriverIsToldAndAnErrorForMore) {
       memory.span(GuestAddress(kData.value() + 512 * i), 512)->fill(std::byte(i + 1));
     }
     std::vector<Desc> table;
-    const auto add = [&table](GuestAddress at, std::uint32_t bytes, std::uint16_t flags) {
+    const auto add = [&](GuestAddress at, std::uint32_t bytes, std::uint16_t flags) {
       const auto next = static_cast<std::uint16_t>(table.size() + 1);
       table.push_back({at.value(), bytes, flags, next});
+      // In a packed ring's table the flags come last, and there are no links.
+      if (driver.features().packed) {
+        table.back().flags = 0;
+        table.back().next = flags & kDescWrite;
+      }
     };
     add(kHeader, sizeof(BlkRequestHeader), kDescNext);
     for (std::uint32_t i = 0; i < segments; ++i) {
@@ -227,9 +238,9 @@ TEST_P(BlkDeviceTest, AsManySegmentsAsADriverIsToldAndAnErrorForMore) {
     const auto untouched = std::byte{kUntouched};
     EXPECT_TRUE(memory.write(kStatus, {&untouched, 1}));
     EXPECT_TRUE(memory.write(kTable, std::as_bytes(std::span(table))));
-    driver.set_desc(0, {kTable.value(), static_cast<std::uint32_t>(table.size() * sizeof(Desc)),
-                        kDescIndirect, 0});
-    driver.push_head(0);
+    const auto bytes = static_cast<std::uint32_t>(table.size() * sizeof(Desc));
+    const auto head = driver.add({{kTable, bytes, false}});
+    driver.make_indirect(head.value(), kTable, bytes);
     if (driver.offer()) kick();
     const auto used = wait_used();
     EXPECT_TRUE(used && used->length == 1U) << segments;
@@ -299,7 +310,7 @@ TEST_P(BlkDeviceTest, ResetWithRequestsInFlightThenWorksAgain) {
   host->stop();  // row 19: waits, frees nothing under the host's I/O
   medium.join();
   EXPECT_EQ(faults->held(), 0U);
-  driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
+  driver = FakeDriver(memory, kRing, kSize, tested_ring({.indirect = true, .event_idx = true}));
   start(device->traits().features);
   expect_works();
 }
@@ -314,7 +325,7 @@ TEST_P(BlkDeviceTest, TenThousandResetsUnderFire) {
     if (driver.offer() && i % 3 != 0) kick();
     if (i % 2 == 0) kick();
     host->stop();
-    driver = FakeDriver(memory, kRing, kSize, {.indirect = true, .event_idx = true});
+    driver = FakeDriver(memory, kRing, kSize, tested_ring({.indirect = true, .event_idx = true}));
     start(device->traits().features);
   }
   expect_works();

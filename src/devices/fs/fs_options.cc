@@ -33,6 +33,7 @@ Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
   if (share.notify != NotifyMode::kIoEventFd) {
     reader.wrong("notify", to_string(share.notify), "ioeventfd: virtiofsd serves the queues");
   }
+  refuse_packed(reader, share, "virtiofsd");
   if (share.tag.size() > virtio::kFsTagBytes || share.tag.find('\0') != std::string::npos) {
     reader.wrong("tag", share.tag, "1 to 36 bytes");
   }

@@ -70,6 +70,7 @@ const DeviceOption NicConfig::kOption = {
                            one frame where they come together (on)
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
+  packed=on|off            as for --disk; vhost=on leaves drivers of packed rings to user space
   notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
     .served_as = "net",
 };
@@ -95,6 +96,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
     reader.refuse("vhost", "vhost: the kernel carries a tap's frames, not those of user");
   }
   read_common_keys(reader, properties, nic);
+  if (nic.vhost == Vhost::kForce) refuse_packed(reader, nic, "the kernel (vhost=force)");
   if (auto status = reader.finish(); !status) return forward(status);
   return nic;
 }

@@ -30,7 +30,7 @@ TEST_P(VirtioMmioDeviceTest, IdentifiesItself) {
        {kMmioShmLenLow, kMmioShmLenHigh, kMmioShmBaseLow, kMmioShmBaseHigh}) {
     EXPECT_EQ(mmio_.reg(shm), UINT32_MAX);
   }
-  EXPECT_EQ(mmio_.device_features() & TransportFixture::kFeatures, TransportFixture::kFeatures);
+  EXPECT_EQ(mmio_.device_features() & TransportFixture::features(), TransportFixture::features());
 }
 
 TEST_P(VirtioMmioDeviceTest, EachQueueHasItsDoorbellByValue) {
@@ -59,7 +59,7 @@ TEST_P(VirtioMmioDeviceTest, InterruptStatusLastsUntilItIsAcknowledged) {
   mmio_.set_reg(kMmioInterruptAck, kInterruptUsedBuffer);
   EXPECT_EQ(mmio_.reg(kMmioInterruptStatus), 0U);
   // A broken ring is told by the other bit.
-  fixture_.rings[0].set_avail_idx(1000);
+  fixture_.rings[0].break_ring();
   fixture_.driver->kick(0);
   EXPECT_TRUE(
       eventually([&] { return (mmio_.reg(kMmioInterruptStatus) & kInterruptConfig) != 0; }));
@@ -145,7 +145,7 @@ TEST_P(VirtioMmioDeviceTest, TakesRegistersByTheirWidthOnly) {
 }
 
 TEST_P(VirtioMmioDeviceTest, SizesOverSixteenBitsAreNotCutShort) {
-  ASSERT_TRUE(mmio_.negotiate(TransportFixture::kFeatures));
+  ASSERT_TRUE(mmio_.negotiate(TransportFixture::features()));
   mmio_.write_queue(0, fixture_.rings[0].config());
   mmio_.set_reg(kMmioQueueSize, 0x10010);
   EXPECT_EQ(fixture_.life->queue(0).size, 0);
@@ -155,7 +155,8 @@ TEST(VirtioMmioDevice, NeedsAFreePlaceAndAFreePin) {
   TransportFixture fixture(TransportFixture::Kind::kMmio);
   const DeviceWiring wiring{.memory = &fixture.memory,
                             .threads = {fixture.thread.get()},
-                            .notify = NotifyMode::kIoEventFd};
+                            .notify = NotifyMode::kIoEventFd,
+                            .ring_features = testing::tested_ring_features()};
   const auto create = [&](std::uint64_t base, unsigned gsi) {
     return VirtioMmioDevice::create(std::make_unique<testing::EchoDevice>(std::uint16_t{1}), wiring,
                                     fixture.binder, fixture.mmio, {.base = base, .gsi = gsi})

@@ -157,7 +157,7 @@ TEST_P(VirtioPciDeviceTest, RestsWithoutBusMastering) {
   const std::uint16_t command = kPciCommandMemory;
   fixture_.driver->set_status(0);
   fixture_.lay_out_rings();
-  EXPECT_TRUE(fixture_.driver->bring_up(TransportFixture::kFeatures, fixture_.configs()));
+  EXPECT_TRUE(fixture_.driver->bring_up(TransportFixture::features(), fixture_.configs()));
   fixture_.add(0, 77);
   if (fixture_.rings[0].offer()) fixture_.driver->kick(0);
   fixture_.life->pause();
@@ -431,7 +431,7 @@ TEST_P(VirtioPciDeviceTest, AllVectorsStartMasked) {
 TEST_P(VirtioPciDeviceTest, ConfigurationInterruptComesWithNeedsReset) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.vm.clear_delivered();
-  fixture_.rings[0].set_avail_idx(1000);
+  fixture_.rings[0].break_ring();
   fixture_.driver->kick(0);
   EXPECT_TRUE(
       eventually([&] { return fixture_.vm.delivered_count(TransportFixture::message(0)) != 0; }));
@@ -462,14 +462,16 @@ TEST_P(VirtioPciDeviceTest, HostsThatKnowExactWidthsOnlyAreServedToo) {
     }
     HostBinder* next;
   } old(fixture_.binder);
-  const DeviceWiring wiring{
-      .memory = &fixture_.memory, .threads = {fixture_.thread.get()}, .notify = GetParam()};
+  const DeviceWiring wiring{.memory = &fixture_.memory,
+                            .threads = {fixture_.thread.get()},
+                            .notify = GetParam(),
+                            .ring_features = testing::tested_ring_features()};
   auto device = testing::must(
       VirtioPciDevice::create(std::make_unique<testing::EchoDevice>(TransportFixture::kQueues),
                               wiring, old, {&fixture_.mmio, &fixture_.ports}));
   testing::PciRegisterDriver driver(fixture_.port, testing::must(fixture_.root.add(*device)));
   ASSERT_TRUE(driver.probe());
-  ASSERT_TRUE(driver.bring_up(TransportFixture::kFeatures, fixture_.configs()));
+  ASSERT_TRUE(driver.bring_up(TransportFixture::features(), fixture_.configs()));
   for (const unsigned width : {1U, 2U, 4U}) {
     fixture_.add(0, static_cast<std::uint8_t>(width));
     if (fixture_.rings[0].offer()) fixture_.port.store(driver.notify_address(0), 0, width);

@@ -47,6 +47,9 @@ inline constexpr std::uint16_t kRingEventFlagsEnable = 0;
 inline constexpr std::uint16_t kRingEventFlagsDisable = 1;
 inline constexpr std::uint16_t kRingEventFlagsDesc = 2;
 inline constexpr unsigned kRingEventWrapShift = 15;
+inline constexpr std::uint64_t kPackedEventBytes = 4;
+inline constexpr std::uint64_t kPackedEventOffset = 0;       ///< of its index and wrap counter
+inline constexpr std::uint64_t kPackedEventFlagsOffset = 2;  ///< of its flags
 
 /// Largest split or packed queue (2.7, 2.8).
 inline constexpr std::uint32_t kMaxQueueSize = 32768;
@@ -101,7 +104,26 @@ struct [[gnu::aligned(4)]] PackedEvent {
   std::uint16_t off_wrap;
   std::uint16_t flags;
 };
-static_assert(sizeof(PackedEvent) == 4);
+static_assert(sizeof(PackedEvent) == kPackedEventBytes);
+
+/// The flags of a packed descriptor that the driver makes available, or the device used, while its
+/// wrap counter is `wrap` (2.8.1), and whether flags say so.
+constexpr std::uint16_t packed_avail_flags(bool wrap) {
+  return wrap ? kDescPackedAvail : kDescPackedUsed;
+}
+constexpr std::uint16_t packed_used_flags(bool wrap) {
+  return wrap ? kDescPackedAvail | kDescPackedUsed : 0;
+}
+constexpr bool packed_is_available(std::uint16_t flags, bool wrap) {
+  return (flags & (kDescPackedAvail | kDescPackedUsed)) == packed_avail_flags(wrap);
+}
+constexpr bool packed_is_used(std::uint16_t flags, bool wrap) {
+  return (flags & (kDescPackedAvail | kDescPackedUsed)) == packed_used_flags(wrap);
+}
+/// An index with its wrap counter, as an event suppression area has it (2.8.14).
+constexpr std::uint16_t packed_event_at(std::uint16_t index, bool wrap) {
+  return static_cast<std::uint16_t>(index | (wrap ? 1U << kRingEventWrapShift : 0U));
+}
 
 // Byte sizes and offsets of a split ring of `size` entries (2.7). The event fields are counted
 // in whether or not EVENT_IDX is negotiated.
@@ -124,6 +146,17 @@ constexpr std::uint64_t avail_event_offset(std::uint32_t size) { return 4 + 8ULL
 constexpr bool need_event(std::uint16_t event, std::uint16_t new_idx, std::uint16_t old_idx) {
   return static_cast<std::uint16_t>(new_idx - event - 1) <
          static_cast<std::uint16_t>(new_idx - old_idx);
+}
+
+/// The same for a packed ring of `size` descriptors (2.8.10): the last `count` of them, up to
+/// `index` with the counter `wrap`, were made available or used.
+constexpr bool packed_need_event(std::uint16_t event, std::uint16_t index, bool wrap,
+                                 std::uint16_t count, std::uint16_t size) {
+  const bool event_wrap = (event >> kRingEventWrapShift) != 0;
+  std::uint32_t at = event & 0x7fffU;
+  if (event_wrap != wrap) at -= size;  // a round ago
+  return need_event(static_cast<std::uint16_t>(at), index,
+                    static_cast<std::uint16_t>(index - count));
 }
 
 }  // namespace bellhop::virtio

@@ -4,8 +4,9 @@
 #include <cstdint>
 
 // Not of the standard: where a driver that measures itself (the bench guest with `stamps=on`) writes
-// when it offered a request and when it found the answer. The table lies behind the used ring, at
-// the next multiple of kStampsAlign, and has an entry for each entry of the ring.
+// when it offered a request and when it found the answer. The table lies behind the device
+// area of the queue (the used ring, or a packed ring's device event), at the next multiple of
+// kStampsAlign, and has an entry for each entry of the ring.
 namespace bellhop::virtio {
 
 inline constexpr std::size_t kStampsAlign = 64;

@@ -57,12 +57,13 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
 DeviceLife::~DeviceLife() { reset(); }
 
 std::uint64_t DeviceLife::offered_features() const noexcept {
-  return device_->traits().features | kRingFeatures;
+  return device_->traits().features | kRingFeatures | wiring_.ring_features;
 }
 
 RingFeatures DeviceLife::ring_features() const noexcept {
   return {.indirect = (features_ & feature_mask(kFeatureIndirectDesc)) != 0,
-          .event_idx = (features_ & feature_mask(kFeatureEventIdx)) != 0};
+          .event_idx = (features_ & feature_mask(kFeatureEventIdx)) != 0,
+          .packed = (features_ & feature_mask(kFeatureRingPacked)) != 0};
 }
 
 bool DeviceLife::started() const noexcept {
@@ -91,8 +92,8 @@ Status DeviceLife::check_rings() {
     std::string why;
     if (queue.config.size > queue_max_size()) {
       why = fmt::format("queue size {} is over {}", queue.config.size, queue_max_size());
-    } else if (auto ring = SplitRing::activate(*wiring_.memory, queue.config, ring_features(),
-                                               queue.runner->counters());
+    } else if (auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                                          queue.runner->counters());
                !ring) {
       why = ring.error().message;
     } else {
@@ -112,8 +113,13 @@ Status DeviceLife::start_with(Offload offload) {
   bool offloaded = false;
   Status chosen;
   for (unsigned i = 0; chosen && i < queues_.size(); ++i) {
-    const ServerChoice choice =
+    ServerChoice choice =
         offload == Offload::kAsChosen ? device_->server(i, features_) : ServerChoice{};
+    // No back end of ours knows packed rings. One that is required is not offered them.
+    if (ring_features().packed && choice.server != Server::kDevice) {
+      if (choice.required) return fail("its queues are served elsewhere, not as packed rings");
+      choice = {};
+    }
     offloaded |= choice.server != Server::kDevice;
     required |= choice.server != Server::kDevice && choice.required;
     set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
@@ -186,11 +192,13 @@ Status DeviceLife::activate() {
 }
 
 Status DeviceLife::start_queue(Queue& queue, RingState state) {
-  auto ring = SplitRing::activate(*wiring_.memory, queue.config, ring_features(),
-                                  queue.runner->counters(), state);
+  auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                             queue.runner->counters(), state);
   if (!ring) return forward(ring);
-  if (queue.is_offloaded()) return queue.offloaded->start(*ring);
-  if (RequestTrace* const trace = queue.runner->trace()) trace->start(*wiring_.memory, queue.config);
+  if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
+  if (RequestTrace* const trace = queue.runner->trace()) {
+    trace->start(*wiring_.memory, queue.config, ring_features());
+  }
   queue.runner->start(std::move(*ring));
   return {};
 }

@@ -54,6 +54,8 @@ struct DeviceWiring {
   std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
+  /// Offered beside virtio::kRingFeatures. Not where a back end must serve a queue.
+  std::uint64_t ring_features = 0;
 };
 
 /// Who tells the user what the host has refused: the log, where there is nobody to hand it to.

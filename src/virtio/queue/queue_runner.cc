@@ -33,7 +33,7 @@ void QueueRunner::set_doorbell(const EventFd* doorbell) noexcept {
   doorbell_ = doorbell != nullptr ? doorbell : &own_doorbell_;
 }
 
-void QueueRunner::start(SplitRing ring) {
+void QueueRunner::start(Ring ring) {
   assert(!running() && handler_ != nullptr);
   {
     const std::lock_guard<std::mutex> hold(queue_lock_);

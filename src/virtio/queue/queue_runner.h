@@ -17,7 +17,7 @@
 #include "virtio/queue/request_trace.h"
 #include "virtio/queue/server.h"
 #include "virtio/ring/queue_counters.h"
-#include "virtio/ring/split_ring.h"
+#include "virtio/ring/ring.h"
 
 namespace bellhop {
 
@@ -80,7 +80,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   /// Takes the ring and serves it from the next kick on. Device handlers must be set before. Does
   /// not look at the ring yet: see kick_once().
-  void start(SplitRing ring);
+  void start(Ring ring);
   /// Requests in flight are waited for, nothing more is taken. Returns where the ring stands, with
   /// every completion published; nothing if it was not running.
   std::optional<RingState> stop();
@@ -133,7 +133,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// drain(), submit() or with_queue_lock().
   void complete(DescriptorChain& chain, std::uint32_t written,
                 Batch batch = Batch::kMayEnd) noexcept;
-  /// SplitRing::rewind(), inside drain() or release().
+  /// Ring::rewind(), inside drain() or release().
   [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept;
   /// In drain(), by a handler that can do nothing with chains until something else has happened: a
   /// frame has come, a socket can be written to. drain() is not called before wake(), whatever the
@@ -226,7 +226,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   KickChoice choice_;  ///< whether to ask for kicks while awake
   std::unique_ptr<RequestTrace> trace_;
 
-  std::optional<SplitRing> ring_;
+  std::optional<Ring> ring_;
   bool serving_ = false;         ///< inside drain(), submit() or with_queue_lock()
   bool stopping_ = false;        ///< nothing more is taken
   bool kicked_ = false;          ///< a kick waits for this round's end
@@ -234,8 +234,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   bool parked_ = false;          ///< the handler waits for something else than chains
   bool woken_ = false;           ///< it is to be called all the same
   bool yielded_ = false;         ///< the handler lets others go first
-  std::uint16_t kick_seen_ = 0;  ///< SplitRing::taken() when the last kick came
-  std::uint16_t turn_end_ = 0;   ///< SplitRing::taken() where this turn ends
+  std::uint16_t kick_seen_ = 0;  ///< Ring::taken() when the last kick came
+  std::uint16_t turn_end_ = 0;   ///< Ring::taken() where this turn ends
   std::atomic<bool> running_{false};
   std::atomic<bool> kick_posted_{false};  ///< a message of kick_once() is on its way
 

@@ -40,8 +40,7 @@ TEST_P(QueueRunnerTest, AFloodedQueueLetsTheOthersOfItsThreadWork) {
   runner->set_handler(&flooded);
   second->set_handler(&noter);
   start();
-  second->start(
-      must(SplitRing::activate(memory, second_driver.config(), features, second->counters())));
+  second->start(must(Ring::activate(memory, second_driver.config(), features, second->counters())));
   for (int i = 0; i < kSize; ++i) ASSERT_TRUE(driver.add({{kData, 8, true}}));
   ASSERT_TRUE(second_driver.add({{kData, 8, true}}));
   thread->run_sync([&] {
@@ -128,7 +127,7 @@ TEST_P(QueueRunnerTest, ADriverThatRefillsItsRingDoesNotKeepTheThread) {
     BystanderHandler bystander(*second_runner, endless);
     second_runner->set_handler(&bystander);
     second_runner->start(
-        must(SplitRing::activate(memory, second.config(), features, second_runner->counters())));
+        must(Ring::activate(memory, second.config(), features, second_runner->counters())));
     thread->run_sync([] {});
     for (int i = 0; i < 4; ++i) {
       ASSERT_TRUE(driver.add({{kData, malformed ? 0U : 8U, true}}));

@@ -141,11 +141,9 @@ TEST_P(AwakeQueueTest, AParkedQueueIsNotAsked) {
 INSTANTIATE_TEST_SUITE_P(Modes, AwakeQueueTest,
                          ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
                                            Mode{NotifyMode::kIoEventFd, true, true},
-                                           Mode{NotifyMode::kIoEventFd, false, false}),
-                         [](const auto& which) {
-                           return std::string(which.param.epoll ? "epoll" : "io_uring") +
-                                  (which.param.event_idx ? "_event_idx" : "_flags");
-                         });
+                                           Mode{NotifyMode::kIoEventFd, false, false},
+                                           Mode{NotifyMode::kIoEventFd, false, true, true}),
+                         [](const auto& which) { return which.param.name(); });
 
 }  // namespace
 }  // namespace bellhop

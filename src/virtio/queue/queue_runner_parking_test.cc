@@ -74,8 +74,7 @@ TEST_P(QueueRunnerTest, ANewRunnerAsksForKicksBeforeItSleeps) {
 // There is nothing to do that would bring it to look at the ring.
 TEST_P(QueueRunnerTest, ANewRunnerOfAnEmptyRingAsksForKicksBeforeItSleeps) {
   if (GetParam().notify == NotifyMode::kSync) return;
-  SplitRing before =
-      must(SplitRing::activate(memory, driver.config(), features, runner->counters()));
+  Ring before = must(Ring::activate(memory, driver.config(), features, runner->counters()));
   before.suppress_kicks();
   DescriptorChain chain;
   for (int i = 0; i < 10; ++i) {

@@ -211,7 +211,7 @@ TEST_P(QueueRunnerTest, KicksWithoutARingDoNothing) {
 
 TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   start();
-  driver.set_avail_idx(kSize + 1);
+  driver.break_ring();
   ring();
   EXPECT_TRUE(eventually([&] { return sink.broken != 0; }));
   ring();
@@ -225,19 +225,16 @@ TEST_P(QueueRunnerTest, BrokenRingIsReportedOnceAndStopsTheQueue) {
   run_requests(100);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, QueueRunnerTest,
-                         ::testing::Values(Mode{NotifyMode::kIoEventFd, false, true},
-                                           Mode{NotifyMode::kIoEventFd, true, true},
-                                           Mode{NotifyMode::kIoEventFd, false, false},
-                                           Mode{NotifyMode::kPoll, false, true},
-                                           Mode{NotifyMode::kPoll, true, false},
-                                           Mode{NotifyMode::kSync, false, true},
-                                           Mode{NotifyMode::kSync, true, false}),
-                         [](const auto& which) {
-                           return std::string(to_string(which.param.notify)) +
-                                  (which.param.epoll ? "_epoll" : "_io_uring") +
-                                  (which.param.event_idx ? "_event_idx" : "_flags");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Modes, QueueRunnerTest,
+    ::testing::Values(
+        Mode{NotifyMode::kIoEventFd, false, true}, Mode{NotifyMode::kIoEventFd, true, true},
+        Mode{NotifyMode::kIoEventFd, false, false}, Mode{NotifyMode::kPoll, false, true},
+        Mode{NotifyMode::kPoll, true, false}, Mode{NotifyMode::kSync, false, true},
+        Mode{NotifyMode::kSync, true, false}, Mode{NotifyMode::kIoEventFd, false, true, true},
+        Mode{NotifyMode::kIoEventFd, true, false, true}, Mode{NotifyMode::kPoll, false, true, true},
+        Mode{NotifyMode::kSync, true, true, true}, Mode{NotifyMode::kSync, false, false, true}),
+    [](const auto& which) { return which.param.name(); });
 
 }  // namespace
 }  // namespace bellhop

@@ -48,13 +48,15 @@ QueueHandler& RequestTrace::stand_before(QueueHandler& handler) {
   return *handler_;
 }
 
-void RequestTrace::start(const GuestMemory& memory, const QueueConfig& ring) noexcept {
+void RequestTrace::start(const GuestMemory& memory, const QueueConfig& ring,
+                         RingFeatures features) noexcept {
   std::ranges::fill(slots_, Slot{});
   batch_.clear();
   done_.clear();
   stamps_ = {};
   if (!driver_ahead_) return;
-  const std::uint64_t end = ring.device.value() + used_ring_bytes(ring.size);
+  const std::uint64_t bytes = features.packed ? sizeof(PackedEvent) : used_ring_bytes(ring.size);
+  const std::uint64_t end = ring.device.value() + bytes;
   const GuestAddress table((end + kStampsAlign - 1) / kStampsAlign * kStampsAlign);
   const auto span = memory.span(table, stamps_bytes(ring.size));
   StampsHeader header;

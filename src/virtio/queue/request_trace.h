@@ -39,7 +39,7 @@ class RequestTrace {
   /// the driver's stamps are not looked at.
   void set_driver_clock(std::uint64_t ahead) noexcept { driver_ahead_ = ahead; }
   /// A ring begins: looks whether its driver leaves stamps.
-  void start(const GuestMemory& memory, const QueueConfig& ring) noexcept;
+  void start(const GuestMemory& memory, const QueueConfig& ring, RingFeatures features) noexcept;
 
   /// The thread that drains has come to the queue.
   void served() noexcept { served_ = read_time_stamp(); }

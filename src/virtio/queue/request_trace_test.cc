@@ -40,7 +40,7 @@ class RequestTraceTest : public ::testing::Test {
   void start_with_stamps() {
     write_table(virtio::kStampsMagic, kSize);
     trace.set_driver_clock(kAhead);
-    trace.start(memory, ring);
+    trace.start(memory, ring, {});
   }
   static void expect_in_order(const RequestLife& life) {
     EXPECT_TRUE(std::ranges::is_sorted(life.at)) << "a point that lies before the one before it";
@@ -67,7 +67,7 @@ class RequestTraceTest : public ::testing::Test {
 };
 
 TEST_F(RequestTraceTest, WithoutTheDriverTheWayIsFromServedToSignalled) {
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   for (std::uint16_t i = 0; i < 3; ++i) answer(i);
   const RequestTimes times = trace.take();
   EXPECT_EQ(times.requests, 3U);
@@ -85,7 +85,7 @@ TEST_F(RequestTraceTest, WithoutTheDriverTheWayIsFromServedToSignalled) {
 }
 
 TEST_F(RequestTraceTest, ABatchHasItsStampsTogether) {
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   trace.served();
   for (std::uint16_t i = 0; i < 4; ++i) trace.taken(i);
   trace.submitting();
@@ -102,7 +102,7 @@ TEST_F(RequestTraceTest, ABatchHasItsStampsTogether) {
 }
 
 TEST_F(RequestTraceTest, WhatIsAnsweredWithoutTheBackEndWasNeverWithIt) {
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   trace.served();
   trace.taken(1);
   trace.done(1);
@@ -115,7 +115,7 @@ TEST_F(RequestTraceTest, WhatIsAnsweredWithoutTheBackEndWasNeverWithIt) {
 }
 
 TEST_F(RequestTraceTest, WhatIsPutBackCountsWhenItIsTakenAgain) {
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   trace.served();
   trace.taken(5);
   trace.rewound(5);
@@ -208,7 +208,7 @@ TEST_F(RequestTraceTest, WhatCannotBeIsLeftOut) {
 TEST_F(RequestTraceTest, OnlyATableOfThisRingIsBelieved) {
   trace.set_driver_clock(kAhead);
   const auto stamped = [this] {
-    trace.start(memory, ring);
+    trace.start(memory, ring, {});
     offered(0, read_time_stamp());
     answer(0);
     seen(0, read_time_stamp());
@@ -222,14 +222,14 @@ TEST_F(RequestTraceTest, OnlyATableOfThisRingIsBelieved) {
   EXPECT_EQ(stamped(), 1U);
   // At the end of RAM there is no room for one.
   ring.device = GuestAddress((std::uint64_t{16} << 20) - virtio::used_ring_bytes(kSize) - 2);
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   answer(0);
   EXPECT_EQ(trace.take().by_driver, 0U);
 }
 
 TEST_F(RequestTraceTest, WithoutTheDriversClockItsStampsAreNotLookedAt) {
   write_table(virtio::kStampsMagic, kSize);
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   offered(0, read_time_stamp());
   answer(0);
   const RequestTimes times = trace.take();
@@ -238,7 +238,7 @@ TEST_F(RequestTraceTest, WithoutTheDriversClockItsStampsAreNotLookedAt) {
 }
 
 TEST_F(RequestTraceTest, TheLastRequestsAreKeptTheOldestFirst) {
-  trace.start(memory, ring);
+  trace.start(memory, ring, {});
   const std::uint64_t begin = read_time_stamp();
   for (int i = 0; i < 100; ++i) answer(0);
   const std::uint64_t later = read_time_stamp();

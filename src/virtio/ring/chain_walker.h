@@ -9,26 +9,54 @@
 namespace bellhop {
 
 /// Collects the buffers of one chain from its descriptors and checks them (virtio 1.3, 2.7.4,
-/// 2.7.5): all that does not depend on how the ring itself is laid out.
+/// 2.7.5, 2.8.5 to 2.8.7): all that does not depend on how the ring itself is laid out.
 ///
 /// A chain has at most kMaxChainBuffers buffers, whatever the size of its ring: an indirect table
 /// may hold more entries than the ring, as Linux does and 2.7.5.3.1 forbids. Every buffer is copied
 /// out and bounds-checked; together they stay below 2^32 bytes.
 ///
-/// On the path of every request: one function, whose sums stay in registers.
+/// On the path of every request: all is inlined, and the sums stay in registers.
 class ChainWalker {
  public:
-  /// Follows the links from entry `index` of `table`, which has `entries`; more than that many are
-  /// a loop. False: the chain is malformed.
+  ChainWalker(const GuestMemory& memory, DescriptorChain& chain) noexcept
+      : memory_(memory), chain_(chain) {
+    chain.readable_ = 0;
+    chain.writable_ = 0;
+  }
+
+  /// The chain's next buffer. False: the chain is malformed.
+  [[nodiscard, gnu::always_inline]] bool add(std::uint64_t address, std::uint32_t length,
+                                             bool writable) noexcept {
+    const std::size_t count = std::size_t{chain_.readable_} + chain_.writable_;
+    if (length == 0 || count == kMaxChainBuffers) return false;
+    const auto buffer = memory_.span(GuestAddress(address), length);
+    if (!buffer) return false;
+    bytes_ += length;
+    if (bytes_ > UINT32_MAX) return false;
+    chain_.buffers_[count] = *buffer;
+    if (writable) {
+      ++chain_.writable_;
+    } else {
+      if (chain_.writable_ != 0) return false;  // 2.7.4.2, 2.8.17: readable ones come first
+      ++chain_.readable_;
+      readable_bytes_ = bytes_;
+    }
+    return true;
+  }
+  /// It was the last one.
+  [[gnu::always_inline]] void end() noexcept {
+    chain_.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes_);
+    chain_.writable_bytes_ = static_cast<std::uint32_t>(bytes_ - readable_bytes_);
+  }
+
+  /// Follows the links of a split ring from entry `index` of `table`, which has `entries`; more
+  /// than that many are a loop. False: the chain is malformed.
   static bool walk(const GuestMemory& memory, GuestSpan table, std::uint32_t entries,
                    std::uint32_t index, bool indirect, DescriptorChain& chain) noexcept {
     using namespace virtio;
     std::uint32_t hops = entries;
-    std::uint64_t bytes = 0;
-    std::uint64_t readable_bytes = 0;
     bool in_table = false;
-    chain.readable_ = 0;
-    chain.writable_ = 0;
+    ChainWalker buffers(memory, chain);
     while (true) {
       Desc desc{};
       if (index >= entries || !table.load(std::size_t{index} * sizeof(Desc), desc)) return false;
@@ -47,25 +75,11 @@ class ChainWalker {
         continue;
       }
       if (hops-- == 0) return false;
-      const std::size_t count = std::size_t{chain.readable_} + chain.writable_;
-      if (desc.len == 0 || count == kMaxChainBuffers) return false;
-      const auto buffer = memory.span(GuestAddress(desc.addr), desc.len);
-      if (!buffer) return false;
-      bytes += desc.len;
-      if (bytes > UINT32_MAX) return false;
-      chain.buffers_[count] = *buffer;
-      if ((desc.flags & kDescWrite) != 0) {
-        ++chain.writable_;
-      } else {
-        if (chain.writable_ != 0) return false;  // 2.7.4.2: readable ones come first
-        ++chain.readable_;
-        readable_bytes = bytes;
-      }
+      if (!buffers.add(desc.addr, desc.len, (desc.flags & kDescWrite) != 0)) return false;
       if ((desc.flags & kDescNext) == 0) break;
       index = desc.next;
     }
-    chain.readable_bytes_ = static_cast<std::uint32_t>(readable_bytes);
-    chain.writable_bytes_ = static_cast<std::uint32_t>(bytes - readable_bytes);
+    buffers.end();
     return true;
   }
 
@@ -77,6 +91,12 @@ class ChainWalker {
     chain.writable_bytes_ = static_cast<std::uint32_t>(last.size());
     if (!last.empty()) chain.buffers_[0] = last;
   }
+
+ private:
+  const GuestMemory& memory_;
+  DescriptorChain& chain_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t readable_bytes_ = 0;
 };
 
 }  // namespace bellhop

@@ -60,8 +60,8 @@ class BufferRun {
   std::span<const GuestSpan> buffers_;
 };
 
-/// One request taken from a SplitRing: its buffers, bounds-checked, in guest RAM. It must be given
-/// back by SplitRing::complete(): dropping one is our own bug. Lives inside a device's request
+/// One request taken from a ring: its buffers, bounds-checked, in guest RAM. It must be given
+/// back by complete(): dropping one is our own bug. Lives inside a device's request
 /// object so that taking one neither allocates nor copies.
 class DescriptorChain {
  public:
@@ -72,6 +72,7 @@ class DescriptorChain {
     assert(!taken_);
     head_ = other.head_;
     next_avail_ = other.next_avail_;
+    slots_ = other.slots_;
     taken_ = std::exchange(other.taken_, false);
     readable_ = std::exchange(other.readable_, std::uint16_t{0});
     writable_ = std::exchange(other.writable_, std::uint16_t{0});
@@ -91,19 +92,22 @@ class DescriptorChain {
   /// Total bytes; both together stay below 2^32.
   [[nodiscard]] std::uint32_t readable_bytes() const noexcept { return readable_bytes_; }
   [[nodiscard]] std::uint32_t writable_bytes() const noexcept { return writable_bytes_; }
+  /// What the driver finds it by: its first descriptor, or the buffer id in a packed ring.
   [[nodiscard]] std::uint16_t head() const noexcept { return head_; }
   /// Between pop() and complete().
   [[nodiscard]] bool taken() const noexcept { return taken_; }
 
  private:
   friend class SplitRing;
+  friend class PackedRing;
   friend class ChainWalker;
 
   bool taken_ = false;
   std::uint16_t head_ = 0;
-  std::uint16_t next_avail_ = 0;  ///< the entry after the chain's own, for SplitRing::rewind()
+  std::uint16_t next_avail_ = 0;  ///< taken() of its ring with this chain as the last, for rewind()
   std::uint16_t readable_ = 0;
   std::uint16_t writable_ = 0;
+  std::uint16_t slots_ = 0;  ///< descriptors that it fills in a packed ring
   std::uint32_t readable_bytes_ = 0;
   std::uint32_t writable_bytes_ = 0;
   // Left uninitialised on purpose: only the first readable_ + writable_ are ever looked at.

@@ -4,9 +4,8 @@
 #include <thread>
 
 #include "testing/duel.h"
-#include "testing/fake_driver.h"
-#include "testing/test_memory.h"
-#include "virtio/ring/split_ring.h"
+#include "testing/ring_fixture.h"
+#include "virtio/ring/ring.h"
 
 namespace bellhop {
 namespace {
@@ -29,7 +28,7 @@ constexpr std::uint16_t kSize = 16;
 // to memory while it looks: some nanoseconds, so the two do it at the same moment, very often, each
 // on a CPU of its own. On a busy machine they rarely meet, and the test finds less; it never fails
 // for that.
-class Handshake : public ::testing::TestWithParam<bool> {
+class Handshake : public ::testing::TestWithParam<RingFeatures> {
  protected:
   static constexpr unsigned kRounds = 400'000;
   static constexpr std::chrono::seconds kLongEnough{4};
@@ -78,10 +77,10 @@ class Handshake : public ::testing::TestWithParam<bool> {
 
   std::optional<std::pair<int, int>> cpus;
   GuestMemory memory = make_memory();
-  RingFeatures features{.indirect = false, .event_idx = GetParam()};
+  RingFeatures features = GetParam();
   FakeDriver driver{memory, kRing, kSize, features};
   QueueCounters counters;
-  SplitRing ring = must(SplitRing::activate(memory, driver.config(), features, counters));
+  Ring ring = must(Ring::activate(memory, driver.config(), features, counters));
   DescriptorChain chain;
 };
 
@@ -123,8 +122,12 @@ TEST_P(Handshake, NoInterruptIsLost) {
       });
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, Handshake, ::testing::Bool(),
-                         [](const auto& which) { return which.param ? "event_idx" : "flags"; });
+INSTANTIATE_TEST_SUITE_P(Modes, Handshake,
+                         ::testing::Values(RingFeatures{.event_idx = true},
+                                           RingFeatures{.event_idx = false},
+                                           RingFeatures{.event_idx = true, .packed = true},
+                                           RingFeatures{.event_idx = false, .packed = true}),
+                         [](const auto& which) { return testing::ring_name(which.param); });
 
 }  // namespace
 }  // namespace bellhop

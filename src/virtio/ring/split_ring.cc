@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <atomic>
 #include <bit>
 
@@ -15,21 +14,8 @@ using namespace virtio;
 
 namespace {
 
-struct Area {
-  const char* name;
-  GuestAddress address;
-  std::uint64_t bytes;
-  std::uint64_t alignment;
-};
-
 /// As far as a malformed chain is followed to its end: a driver may feed us many.
 constexpr unsigned kMaxHopsToAnswer = 1024;
-
-bool overlap(const Area& a, const Area& b) noexcept {
-  // Neither wraps: both were found to lie in RAM.
-  return a.address.value() < b.address.value() + b.bytes &&
-         b.address.value() < a.address.value() + a.bytes;
-}
 
 }  // namespace
 
@@ -40,35 +26,18 @@ Result<SplitRing> SplitRing::activate(const GuestMemory& memory, const QueueConf
   if (!std::has_single_bit(size) || size > kMaxQueueSize) {
     return fail(fmt::format("queue size {} is not a power of two up to {}", size, kMaxQueueSize));
   }
-  const std::array areas{
-      Area{"descriptor table", config.desc, desc_table_bytes(size), kDescAlign},
-      Area{"available ring", config.driver, avail_ring_bytes(size), kAvailAlign},
-      Area{"used ring", config.device, used_ring_bytes(size), kUsedAlign},
-  };
-  std::array<GuestSpan, areas.size()> spans;
-  for (std::size_t i = 0; i < areas.size(); ++i) {
-    const Area& area = areas[i];
-    if (area.address.value() % area.alignment != 0) {
-      return fail(fmt::format("{} at {:#x} is misaligned", area.name, area.address.value()));
-    }
-    const auto span = memory.span(area.address, area.bytes);
-    if (!span) {
-      return fail(fmt::format("{} at {:#x} is outside RAM", area.name, area.address.value()));
-    }
-    spans[i] = *span;
-    for (std::size_t j = 0; j < i; ++j) {
-      if (overlap(area, areas[j])) {
-        return fail(fmt::format("{} overlaps the {}", area.name, areas[j].name));
-      }
-    }
-  }
-  SplitRing queue(memory, features, counters);
-  queue.desc_ = spans[0];
-  queue.avail_ = spans[1];
-  queue.used_ = spans[2];
-  queue.size_ = config.size;
-  queue.heads_in_flight_.assign((size + 63) / 64, 0);
-  queue.next_avail_ = state.next_avail;
+  const auto areas = find_ring_areas(
+      memory, {{
+                  {"descriptor table", config.desc, desc_table_bytes(size), kDescAlign},
+                  {"available ring", config.driver, avail_ring_bytes(size), kAvailAlign},
+                  {"used ring", config.device, used_ring_bytes(size), kUsedAlign},
+              }});
+  if (!areas) return forward(areas);
+  SplitRing queue(memory, features, counters, config.size);
+  queue.desc_ = (*areas)[0];
+  queue.avail_ = (*areas)[1];
+  queue.used_ = (*areas)[2];
+  queue.taken_ = state.next_avail;
   queue.seen_avail_ = state.next_avail;
   queue.next_used_ = state.next_used;
   queue.published_ = state.next_used;
@@ -83,37 +52,22 @@ std::atomic_ref<std::uint16_t> SplitRing::avail_idx() const noexcept {
 bool SplitRing::has_available() noexcept {
   if (broken_) return false;
   // Pairs with the driver's release of avail.idx: its descriptors are visible after it.
-  if (seen_avail_ == next_avail_) seen_avail_ = avail_idx().load(std::memory_order_acquire);
-  return seen_avail_ != next_avail_;
-}
-
-Pop SplitRing::give_up() noexcept {
-  if (!broken_) counters_->broken.add();
-  broken_ = true;
-  return Pop::kBroken;
-}
-
-bool SplitRing::mark_in_flight(std::uint16_t head) noexcept {
-  std::uint64_t& word = heads_in_flight_[head / 64U];
-  const std::uint64_t bit = std::uint64_t{1} << (head % 64U);
-  if ((word & bit) != 0) return false;
-  word |= bit;
-  return true;
+  if (seen_avail_ == taken_) seen_avail_ = avail_idx().load(std::memory_order_acquire);
+  return seen_avail_ != taken_;
 }
 
 Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   assert(!chain.taken_);
   if (broken_) return Pop::kBroken;
   if (!has_available()) return Pop::kEmpty;
-  if (static_cast<std::uint16_t>(seen_avail_ - next_avail_) > size_) return give_up();
-  const std::size_t slot = next_avail_ & (size_ - 1U);
+  if (static_cast<std::uint16_t>(seen_avail_ - taken_) > size_) return give_up();
+  const std::size_t slot = taken_ & (size_ - 1U);
   std::uint16_t head = 0;
   if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
   if (head >= size_ || !mark_in_flight(head)) return give_up();
-  ++next_avail_;
-  ++in_flight_;
+  ++taken_;
   chain.head_ = head;
-  chain.next_avail_ = next_avail_;
+  chain.next_avail_ = taken_;
   chain.taken_ = true;
   if (ChainWalker::walk(*memory_, desc_, size_, head, features_.indirect, chain)) [[likely]] {
     counters_->chains.add();
@@ -162,11 +116,6 @@ void SplitRing::put_used(std::uint16_t head, std::uint32_t written) noexcept {
   clear_in_flight(head);
 }
 
-void SplitRing::clear_in_flight(std::uint16_t head) noexcept {
-  heads_in_flight_[head / 64U] &= ~(std::uint64_t{1} << (head % 64U));
-  --in_flight_;
-}
-
 void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
   assert(chain.taken_);
   chain.taken_ = false;
@@ -176,11 +125,11 @@ void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept
 
 bool SplitRing::rewind(DescriptorChain& chain) noexcept {
   assert(chain.taken_);
-  if (chain.next_avail_ != next_avail_) return false;
+  if (chain.next_avail_ != taken_) return false;
   chain.taken_ = false;
   // The entry is fetched anew by the next pop(), and may be another one then: it is only ever
   // judged by what it is when it is taken.
-  --next_avail_;
+  --taken_;
   clear_in_flight(chain.head_);
   counters_->chains.take_back();
   return true;
@@ -217,7 +166,7 @@ void SplitRing::suppress_kicks() noexcept {
 }
 
 RingState SplitRing::state() const noexcept {
-  return {.next_avail = next_avail_, .next_used = next_used_, .broken = broken_};
+  return {.next_avail = taken_, .next_used = next_used_, .broken = broken_};
 }
 
 RingAreas SplitRing::areas() const noexcept {
@@ -230,7 +179,7 @@ RingAreas SplitRing::areas() const noexcept {
 
 void SplitRing::ask_for_kicks() noexcept {
   if (features_.event_idx) {
-    used_.atomic16(avail_event_offset(size_)).store(next_avail_, std::memory_order_relaxed);
+    used_.atomic16(avail_event_offset(size_)).store(taken_, std::memory_order_relaxed);
   } else {
     used_.atomic16(kUsedFlagsOffset).store(0, std::memory_order_relaxed);
   }

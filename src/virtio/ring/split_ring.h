@@ -2,13 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "base/result.h"
-#include "memory/guest_memory.h"
 #include "virtio/ring/descriptor_chain.h"
-#include "virtio/ring/queue_config.h"
-#include "virtio/ring/queue_counters.h"
+#include "virtio/ring/ring_common.h"
 #include "virtio/ring/ring_state.h"
 
 namespace bellhop {
@@ -22,14 +19,6 @@ struct RingAreas {
   std::uint16_t size = 0;  ///< entries
 };
 
-/// The answer of SplitRing::pop(). 'Nothing there' and 'nonsense there' are different answers.
-enum class Pop : std::uint8_t {
-  kChain,      ///< a request was taken
-  kEmpty,      ///< the driver has offered nothing more
-  kMalformed,  ///< a chain that breaks the rules was taken: to be completed, not to be served
-  kBroken,     ///< the ring itself cannot be believed any more: nothing comes until a reset
-};
-
 /// The device's end of one split ring (virtio 1.3, 2.7). Move-only; one thread at a time.
 ///
 /// Contract of a drain:
@@ -39,7 +28,7 @@ enum class Pop : std::uint8_t {
 /// kMalformed: all that is left of it is its last buffer, as writable(), if that can be found and
 /// is writable. A ring that is malformed (an index that jumps, a head out of range or in flight
 /// already) is kBroken.
-class SplitRing {
+class SplitRing : public RingCommon {
  public:
   /// Checks what the driver configured. Errors (the guest's fault, to be answered by not letting
   /// the queue start): a size that is 0, no power of two or over 32768; an area that is misaligned,
@@ -75,43 +64,27 @@ class SplitRing {
   /// Whether the driver has offered something. Cheap.
   [[nodiscard]] bool has_available() noexcept;
 
-  [[nodiscard]] bool event_idx() const noexcept { return features_.event_idx; }
-  [[nodiscard]] bool broken() const noexcept { return broken_; }
-  [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
-  /// Requests taken and not yet given back.
-  [[nodiscard]] std::uint16_t in_flight() const noexcept { return in_flight_; }
-  /// Goes up by one with each chain taken, modulo 2^16; rewind() takes one off.
-  [[nodiscard]] std::uint16_t taken() const noexcept { return next_avail_; }
   /// Where it stands; to go on elsewhere with it, nothing may be in flight.
   [[nodiscard]] RingState state() const noexcept;
   /// Where its areas lie in this process, for a back end that is to serve it.
   [[nodiscard]] RingAreas areas() const noexcept;
 
  private:
-  SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters) noexcept
-      : memory_(&memory), features_(features), counters_(&counters) {}
+  SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters,
+            std::uint16_t size)
+      : RingCommon(memory, features, counters, size, size) {}
 
   void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
-  Pop give_up() noexcept;
   void put_used(std::uint16_t head, std::uint32_t written) noexcept;
-  [[nodiscard]] bool mark_in_flight(std::uint16_t head) noexcept;
-  void clear_in_flight(std::uint16_t head) noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
 
-  const GuestMemory* memory_;
-  RingFeatures features_;
-  QueueCounters* counters_;
+  // taken_ is the next entry of the available ring, too.
   GuestSpan desc_;
   GuestSpan avail_;
   GuestSpan used_;
-  std::uint16_t size_ = 0;
-  std::uint16_t next_avail_ = 0;  ///< next entry to take
   std::uint16_t seen_avail_ = 0;  ///< the driver's index when last read
   std::uint16_t next_used_ = 0;   ///< next entry to fill
   std::uint16_t published_ = 0;   ///< used.idx as the driver sees it
-  std::uint16_t in_flight_ = 0;
-  bool broken_ = false;
-  std::vector<std::uint64_t> heads_in_flight_;  ///< one bit a head
 };
 
 }  // namespace bellhop

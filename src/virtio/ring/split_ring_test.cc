@@ -4,9 +4,7 @@
 
 #include <array>
 
-#include "testing/fake_driver.h"
-#include "testing/test_memory.h"
-#include "virtio/abi/ring.h"
+#include "testing/ring_fixture.h"
 
 namespace bellhop {
 namespace {
@@ -15,135 +13,11 @@ using testing::FakeDriver;
 using testing::kHighBase;
 using testing::make_memory;
 using testing::must;
+using Fixture = testing::RingFixture;
 using namespace virtio;
 
-constexpr GuestAddress kRing{0x10000};
-constexpr GuestAddress kData{0x800000};
-
-struct Fixture {
-  explicit Fixture(std::uint16_t size = 8, RingFeatures features = {})
-      : memory(make_memory()),
-        driver(memory, kRing, size, features),
-        queue(must(SplitRing::activate(memory, driver.config(), features, counters))) {}
-
-  /// Offers one raw descriptor as head 0.
-  void offer_raw(const Desc& desc) {
-    driver.set_desc(0, desc);
-    driver.push_head(0);
-    (void)driver.offer();
-  }
-  /// The chain at hand must be refused on its own, and the queue be alive. `answer` bytes of it are
-  /// left for a status.
-  void expect_bad_chain(std::size_t answer = 0) {
-    ASSERT_EQ(queue.pop(chain), Pop::kMalformed);
-    EXPECT_EQ(counters.bad_chains.get(), 1U);
-    EXPECT_FALSE(queue.broken());
-    EXPECT_TRUE(chain.readable().empty());
-    EXPECT_EQ(chain.writable_bytes(), answer);
-    queue.complete(chain, 0);
-    EXPECT_EQ(queue.pop(chain), Pop::kEmpty);
-    (void)queue.publish();
-    const auto used = driver.reap();
-    ASSERT_TRUE(used.has_value());
-    EXPECT_EQ(used->length, 0U);
-    expect_works();
-  }
-  void expect_broken() {
-    EXPECT_EQ(queue.pop(chain), Pop::kBroken);
-    EXPECT_EQ(queue.pop(chain), Pop::kBroken);
-    EXPECT_TRUE(queue.broken());
-    EXPECT_EQ(counters.broken.get(), 1U);
-  }
-  void expect_works() {
-    const auto head = driver.add({{kData, 16, false}, {kData, 32, true}});
-    ASSERT_TRUE(head.has_value());
-    (void)driver.offer();
-    ASSERT_EQ(queue.pop(chain), Pop::kChain);
-    EXPECT_EQ(chain.head(), *head);
-    queue.complete(chain, 5);
-    (void)queue.publish();
-    const auto used = driver.reap();
-    ASSERT_TRUE(used.has_value());
-    EXPECT_EQ(used->id, *head);
-    EXPECT_EQ(used->length, 5U);
-  }
-
-  GuestMemory memory;
-  FakeDriver driver;
-  QueueCounters counters;
-  SplitRing queue;
-  DescriptorChain chain;
-};
-
-class VirtqueueBothLayouts : public ::testing::TestWithParam<RingFeatures> {};
-
-TEST_P(VirtqueueBothLayouts, CarriesChainsAroundManyTimes) {
-  Fixture f(8, GetParam());
-  // More than 65536 rounds: every index wraps.
-  for (int i = 0; i < 70'000; ++i) {
-    f.expect_works();
-    if (::testing::Test::HasFailure()) FAIL() << "round " << i;
-  }
-  EXPECT_EQ(f.counters.chains.get(), 70'000U);
-  EXPECT_EQ(f.queue.in_flight(), 0U);
-}
-
-TEST_P(VirtqueueBothLayouts, GivesBuffersInOrderAndTotals) {
-  Fixture f(8, GetParam());
-  ASSERT_TRUE(f.driver.add({{kData, 16, false},
-                            {GuestAddress(kHighBase), 100, false},
-                            {GuestAddress(0x900000), 7, true}}));
-  (void)f.driver.offer();
-  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
-  EXPECT_EQ(f.chain.readable().size(), 2U);
-  EXPECT_EQ(f.chain.writable().size(), 1U);
-  EXPECT_EQ(f.chain.readable_bytes(), 116U);
-  EXPECT_EQ(f.chain.writable_bytes(), 7U);
-
-  // Writes through the chain land in guest memory, across buffers.
-  const std::array<std::byte, 4> bytes{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
-  ASSERT_TRUE(f.memory.write(GuestAddress(kData.value() + 14), std::span(bytes).first(2)));
-  ASSERT_TRUE(f.memory.write(GuestAddress(kHighBase), std::span(bytes).last(2)));
-  std::array<std::byte, 4> got{};
-  EXPECT_EQ(BufferRun(f.chain.readable()).copy_out(14, got), 4U);
-  EXPECT_EQ(got, bytes);
-  EXPECT_EQ(BufferRun(f.chain.writable()).copy_in(5, bytes), 2U);
-  std::array<std::byte, 2> written{};
-  ASSERT_TRUE(f.memory.read(GuestAddress(0x900005), written));
-  EXPECT_EQ(written[1], std::byte{2});
-  f.queue.complete(f.chain, 0);
-}
-
-TEST_P(VirtqueueBothLayouts, GivesAgainWhatWasPutBack) {
-  Fixture f(8, GetParam());
-  std::array<DescriptorChain, 3> chains;
-  std::array<std::uint16_t, 3> heads{};
-  // Past the wrap of every index.
-  for (int round = 0; round < 30'000; ++round) {
-    for (auto& head : heads) head = f.driver.add({{kData, 16, false}, {kData, 32, true}}).value();
-    (void)f.driver.offer();
-    for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
-    ASSERT_EQ(f.queue.in_flight(), 3U);
-    f.queue.complete(chains[0], 1);
-    ASSERT_FALSE(f.queue.rewind(chains[1])) << "not the last one";
-    ASSERT_TRUE(chains[1].taken());
-    ASSERT_TRUE(f.queue.rewind(chains[2]));
-    ASSERT_TRUE(f.queue.rewind(chains[1]));
-    ASSERT_FALSE(chains[1].taken());
-    ASSERT_EQ(f.queue.in_flight(), 0U);
-    ASSERT_TRUE(f.queue.has_available());
-    for (int i = 1; i < 3; ++i) {
-      ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
-      ASSERT_EQ(f.chain.head(), heads[static_cast<std::size_t>(i)]);
-      ASSERT_EQ(f.chain.writable_bytes(), 32U);
-      f.queue.complete(f.chain, 2);
-    }
-    ASSERT_EQ(f.queue.pop(f.chain), Pop::kEmpty);
-    (void)f.queue.publish();
-    for (const auto head : heads) ASSERT_EQ(f.driver.reap()->id, head);
-  }
-  EXPECT_EQ(f.counters.chains.get(), 90'000U) << "what was put back does not count";
-}
+constexpr GuestAddress kRing = Fixture::kRing;
+constexpr GuestAddress kData = Fixture::kData;
 
 TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
   Fixture f;
@@ -168,71 +42,6 @@ TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(f.driver.reap().has_value());
   f.expect_works();
 }
-
-TEST_P(VirtqueueBothLayouts, BatchIsPublishedAtOnce) {
-  Fixture f(8, GetParam());
-  std::array<DescriptorChain, 3> chains;
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
-  (void)f.driver.offer();
-  for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
-  for (auto& chain : chains) f.queue.complete(chain, 1);
-  EXPECT_EQ(f.driver.used_idx(), 0U);
-  EXPECT_TRUE(f.queue.publish());
-  EXPECT_EQ(f.driver.used_idx(), 3U);
-  EXPECT_FALSE(f.queue.publish()) << "nothing new, nothing to notify";
-  EXPECT_EQ(f.counters.batches.get(), 1U);
-}
-
-TEST_P(VirtqueueBothLayouts, KicksAreSuppressedWhileDraining) {
-  Fixture f(8, GetParam());
-  EXPECT_FALSE(f.queue.enable_kicks());
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
-  EXPECT_TRUE(f.driver.offer()) << "the first kick is wanted";
-  f.queue.suppress_kicks();
-  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
-  f.queue.complete(f.chain, 0);
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
-  EXPECT_FALSE(f.driver.offer()) << "the device is looking anyway";
-  EXPECT_TRUE(f.queue.enable_kicks()) << "what slipped in must be seen";
-  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
-  f.queue.complete(f.chain, 0);
-  EXPECT_FALSE(f.queue.enable_kicks());
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
-  EXPECT_TRUE(f.driver.offer());
-}
-
-TEST_P(VirtqueueBothLayouts, InterruptsAreSuppressedWhileReaping) {
-  Fixture f(8, GetParam());
-  const auto one = [&] {
-    ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
-    (void)f.driver.offer();
-    ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
-    f.queue.complete(f.chain, 0);
-  };
-  EXPECT_FALSE(f.driver.enable_interrupts());
-  one();
-  EXPECT_TRUE(f.queue.publish());
-  f.driver.suppress_interrupts();
-  one();
-  EXPECT_FALSE(f.queue.publish());
-  EXPECT_TRUE(f.driver.enable_interrupts()) << "two finished meanwhile";
-  EXPECT_TRUE(f.driver.reap());
-  EXPECT_TRUE(f.driver.reap());
-  EXPECT_FALSE(f.driver.reap());
-  EXPECT_FALSE(f.driver.enable_interrupts());
-  one();
-  EXPECT_TRUE(f.queue.publish());
-  EXPECT_EQ(f.counters.interrupts_saved.get(), 1U);
-}
-
-INSTANTIATE_TEST_SUITE_P(Rings, VirtqueueBothLayouts,
-                         ::testing::Values(RingFeatures{false, false}, RingFeatures{true, false},
-                                           RingFeatures{false, true}, RingFeatures{true, true}),
-                         [](const auto& which) {
-                           return std::string(which.param.indirect ? "indirect" : "direct") +
-                                  (which.param.event_idx ? "_event_idx" : "_flags");
-                         });
-
 // ---- bad-inputs.md, rows 1 to 11 ----
 
 TEST(VirtqueueBadInput, Row1AvailIndexJumps) {

@@ -1,4 +1,4 @@
-#include "virtio/ring/driver_ring.h"
+#include "virtio/ring/split_driver_ring.h"
 
 #include <fmt/format.h>
 
@@ -25,16 +25,16 @@ void put(const GuestSpan& span, std::size_t offset, const T& value) noexcept {
 
 }  // namespace
 
-std::uint64_t DriverRing::bytes_needed(std::uint16_t size) noexcept {
+std::uint64_t SplitDriverRing::bytes_needed(std::uint16_t size) noexcept {
   return round_up(desc_table_bytes(size), 64) + round_up(avail_ring_bytes(size), 64) +
-         round_up(used_ring_bytes(size), 64) + desc_table_bytes(size) * kIndirectEntries;
+         round_up(used_ring_bytes(size), 64) + desc_table_bytes(size) * kDriverIndirectEntries;
 }
 
-Result<DriverRing> DriverRing::create(const GuestMemory& memory, GuestAddress base,
-                                      std::uint16_t size, RingFeatures features,
-                                      std::uint64_t used_alignment) {
+Result<SplitDriverRing> SplitDriverRing::create(const GuestMemory& memory, GuestAddress base,
+                                                std::uint16_t size, RingFeatures features,
+                                                std::uint64_t used_alignment) {
   assert(std::has_single_bit(size));
-  DriverRing ring(size, features);
+  SplitDriverRing ring(size, features);
   ring.base_ = base;
   ring.avail_at_ = GuestAddress(base.value() + round_up(desc_table_bytes(size), 64));
   ring.used_at_ =
@@ -49,7 +49,7 @@ Result<DriverRing> DriverRing::create(const GuestMemory& memory, GuestAddress ba
        {Area{ring.desc_, ring.base_, desc_table_bytes(size)},
         Area{ring.avail_, ring.avail_at_, avail_ring_bytes(size)},
         Area{ring.used_, ring.used_at_, used_ring_bytes(size)},
-        Area{ring.indirect_, ring.indirect_at_, desc_table_bytes(size) * kIndirectEntries}}) {
+        Area{ring.indirect_, ring.indirect_at_, desc_table_bytes(size) * kDriverIndirectEntries}}) {
     const auto span = memory.span(area.at, area.bytes);
     if (!span) return fail(fmt::format("a ring at {:#x} leaves guest memory", base.value()));
     area.span = *span;
@@ -65,25 +65,25 @@ Result<DriverRing> DriverRing::create(const GuestMemory& memory, GuestAddress ba
   return ring;
 }
 
-QueueConfig DriverRing::config() const noexcept {
+QueueConfig SplitDriverRing::config() const noexcept {
   return {.size = size_, .ready = true, .desc = base_, .driver = avail_at_, .device = used_at_};
 }
 
-void DriverRing::link_free(std::uint16_t index) noexcept {
+void SplitDriverRing::link_free(std::uint16_t index) noexcept {
   free_next_[index] = free_head_;
   free_head_ = index;
   ++free_count_;
 }
 
-std::optional<std::uint16_t> DriverRing::add(std::span<const Buffer> buffers) noexcept {
+std::optional<std::uint16_t> SplitDriverRing::add(std::span<const DriverBuffer> buffers) noexcept {
   const bool indirect = features_.indirect && buffers.size() > 1;
   const std::size_t needed = indirect ? 1 : buffers.size();
   if (needed == 0 || needed > free_count_) return std::nullopt;
-  if (indirect && buffers.size() > kIndirectEntries) return std::nullopt;
+  if (indirect && buffers.size() > kDriverIndirectEntries) return std::nullopt;
 
   const std::uint16_t head = free_head_;
   std::uint16_t index = head;
-  const std::uint64_t table = desc_table_bytes(kIndirectEntries) * head;
+  const std::uint64_t table = desc_table_bytes(kDriverIndirectEntries) * head;
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     const bool last = i + 1 == buffers.size();
     Desc desc{};
@@ -114,12 +114,12 @@ std::optional<std::uint16_t> DriverRing::add(std::span<const Buffer> buffers) no
   return head;
 }
 
-void DriverRing::push_head(std::uint16_t head) noexcept {
+void SplitDriverRing::push_head(std::uint16_t head) noexcept {
   put(avail_, kAvailRingOffset + 2 * (avail_idx_ & (size_ - 1U)), head);
   ++avail_idx_;
 }
 
-bool DriverRing::offer() noexcept {
+bool SplitDriverRing::offer() noexcept {
   const std::uint16_t old = offered_;
   if (avail_idx_ == old) return false;
   offered_ = avail_idx_;
@@ -135,11 +135,11 @@ bool DriverRing::offer() noexcept {
   return (used_.atomic16(kUsedFlagsOffset).load(std::memory_order_relaxed) & kUsedNoNotify) == 0;
 }
 
-std::uint16_t DriverRing::used_idx() const noexcept {
+std::uint16_t SplitDriverRing::used_idx() const noexcept {
   return used_.atomic16(kUsedIdxOffset).load(std::memory_order_acquire);
 }
 
-std::optional<DriverRing::Used> DriverRing::reap() noexcept {
+std::optional<UsedChain> SplitDriverRing::reap() noexcept {
   if (used_idx() == reaped_) return std::nullopt;
   UsedElem elem{};
   [[maybe_unused]] const bool loaded =
@@ -157,14 +157,14 @@ std::optional<DriverRing::Used> DriverRing::reap() noexcept {
     }
     chain_length_[elem.id] = 0;
   }
-  return Used{elem.id, elem.len};
+  return UsedChain{elem.id, elem.len};
 }
 
-void DriverRing::suppress_interrupts() noexcept {
+void SplitDriverRing::suppress_interrupts() noexcept {
   if (!features_.event_idx) set_avail_flags(kAvailNoInterrupt);
 }
 
-bool DriverRing::enable_interrupts() noexcept {
+bool SplitDriverRing::enable_interrupts() noexcept {
   if (features_.event_idx) {
     set_used_event(reaped_);
   } else {
@@ -175,21 +175,21 @@ bool DriverRing::enable_interrupts() noexcept {
   return used_idx() != reaped_;
 }
 
-void DriverRing::set_desc(std::uint16_t index, const Desc& desc) noexcept {
+void SplitDriverRing::set_desc(std::uint16_t index, const Desc& desc) noexcept {
   put(desc_, std::size_t{index} * sizeof(Desc), desc);
 }
 
-void DriverRing::set_avail_idx(std::uint16_t index) noexcept {
+void SplitDriverRing::set_avail_idx(std::uint16_t index) noexcept {
   avail_idx_ = index;
   offered_ = index;
   avail_.atomic16(kAvailIdxOffset).store(index, std::memory_order_release);
 }
 
-void DriverRing::set_used_event(std::uint16_t index) noexcept {
+void SplitDriverRing::set_used_event(std::uint16_t index) noexcept {
   avail_.atomic16(used_event_offset(size_)).store(index, std::memory_order_relaxed);
 }
 
-void DriverRing::set_avail_flags(std::uint16_t flags) noexcept {
+void SplitDriverRing::set_avail_flags(std::uint16_t flags) noexcept {
   avail_.atomic16(kAvailFlagsOffset).store(flags, std::memory_order_relaxed);
 }
 

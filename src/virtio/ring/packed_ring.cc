@@ -1,0 +1,255 @@
+#include "virtio/ring/packed_ring.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+
+namespace bellhop {
+
+using namespace virtio;
+
+namespace {
+
+/// A driver may use any number as a buffer id.
+constexpr std::size_t kBufferIds = 65536;
+
+constexpr std::size_t place_of(std::uint16_t index) {
+  return std::size_t{index} * sizeof(PackedDesc);
+}
+constexpr std::size_t flags_of(std::uint16_t index) {
+  return place_of(index) + offsetof(PackedDesc, flags);
+}
+
+}  // namespace
+
+PackedRing::PackedRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters,
+                       std::uint16_t size)
+    : RingCommon(memory, features, counters, size, kBufferIds) {}
+
+Result<PackedRing> PackedRing::activate(const GuestMemory& memory, const QueueConfig& config,
+                                        RingFeatures features, QueueCounters& counters,
+                                        RingState state) {
+  const std::uint16_t size = config.size;
+  if (size == 0 || size > kMaxQueueSize) {
+    return fail(fmt::format("queue size {} is not one from 1 to {}", size, kMaxQueueSize));
+  }
+  if (state.next_avail >= size || state.next_used >= size) {
+    return fail(fmt::format("a ring of {} cannot go on at {} and {}", size, state.next_avail,
+                            state.next_used));
+  }
+  const auto areas = find_ring_areas(
+      memory, {{
+                  {"descriptor ring", config.desc, desc_table_bytes(size), kDescAlign},
+                  {"driver event suppression", config.driver, kPackedEventBytes, kPackedEventAlign},
+                  {"device event suppression", config.device, kPackedEventBytes, kPackedEventAlign},
+              }});
+  if (!areas) return forward(areas);
+  PackedRing ring(memory, features, counters, size);
+  ring.desc_ = (*areas)[0];
+  ring.driver_ = (*areas)[1];
+  ring.device_ = (*areas)[2];
+  ring.next_avail_ = {.index = state.next_avail, .wrap = state.avail_wrap};
+  ring.next_used_ = {.index = state.next_used, .wrap = state.used_wrap};
+  ring.broken_ = state.broken;
+  return ring;
+}
+
+std::uint16_t PackedRing::next_flags() const noexcept {
+  // Pairs with the driver's release of the flags: the whole chain is visible after it.
+  return desc_.atomic16(flags_of(next_avail_.index)).load(std::memory_order_acquire);
+}
+
+void PackedRing::advance(Place& place, std::uint16_t slots) const noexcept {
+  const std::uint32_t index = std::uint32_t{place.index} + slots;
+  const bool wraps = index >= size_;
+  place.index = static_cast<std::uint16_t>(wraps ? index - size_ : index);
+  place.wrap ^= wraps;
+}
+
+void PackedRing::go_back(Place& place, std::uint16_t slots) const noexcept {
+  const bool wraps = place.index < slots;
+  place.index = static_cast<std::uint16_t>(place.index + (wraps ? size_ : 0U) - slots);
+  place.wrap ^= wraps;
+}
+
+Pop PackedRing::pop(DescriptorChain& chain) noexcept {
+  assert(!chain.taken_);
+  if (broken_) return Pop::kBroken;
+  const std::uint16_t flags = next_flags();
+  if (!packed_is_available(flags, next_avail_.wrap)) return Pop::kEmpty;
+  const Found found = walk(flags, chain);
+  if (found.slots == 0 || !mark_in_flight(found.last.id)) return give_up();
+  held_ = static_cast<std::uint16_t>(held_ + found.slots);
+  advance(next_avail_, found.slots);
+  ++taken_;
+  chain.head_ = found.last.id;
+  chain.slots_ = found.slots;
+  chain.next_avail_ = taken_;
+  chain.taken_ = true;
+  if (found.sound) [[likely]] {
+    counters_->chains.add();
+    return Pop::kChain;
+  }
+  counters_->bad_chains.add();
+  find_answer(found.last, chain);
+  return Pop::kMalformed;
+}
+
+/// Follows the chain at next_avail_ to its end: where the next one begins is known by nothing else,
+/// so that a malformed one is followed, too. It cannot be longer than what the driver may have made
+/// available.
+PackedRing::Found PackedRing::walk(std::uint16_t first_flags,
+                                   DescriptorChain& chain) const noexcept {
+  ChainWalker buffers(*memory_, chain);
+  Found found;
+  std::uint16_t index = next_avail_.index;
+  while (held_ + found.slots < size_) {
+    [[maybe_unused]] const bool fits = desc_.load(place_of(index), found.last);
+    assert(fits);
+    // What has shown the chain is what counts, whatever is there now.
+    if (found.slots == 0) found.last.flags = first_flags;
+    ++found.slots;
+    const std::uint16_t flags = found.last.flags;
+    if (found.sound) {
+      if ((flags & kDescIndirect) == 0) {
+        found.sound = buffers.add(found.last.addr, found.last.len, (flags & kDescWrite) != 0);
+      } else {
+        // 2.8.19: an indirect descriptor is a chain by itself.
+        found.sound = features_.indirect && found.slots == 1 && (flags & kDescNext) == 0 &&
+                      walk_table(found.last, buffers);
+      }
+    }
+    if ((flags & kDescNext) == 0) {
+      buffers.end();
+      return found;
+    }
+    if (++index == size_) index = 0;
+  }
+  found.slots = 0;
+  return found;
+}
+
+/// 2.8.7: all of a table's entries, in order; of their flags only WRITE counts. INDIRECT would be a
+/// table in a table (2.8.19 forbids any).
+bool PackedRing::walk_table(const PackedDesc& desc, ChainWalker& buffers) const noexcept {
+  if (desc.len == 0 || desc.len % sizeof(PackedDesc) != 0) return false;
+  const auto table = memory_->span(GuestAddress(desc.addr), desc.len);
+  if (!table) return false;
+  for (std::size_t at = 0; at < desc.len; at += sizeof(PackedDesc)) {
+    PackedDesc entry{};
+    if (!table->load(at, entry) || (entry.flags & kDescIndirect) != 0) return false;
+    if (!buffers.add(entry.addr, entry.len, (entry.flags & kDescWrite) != 0)) return false;
+  }
+  return true;
+}
+
+/// The last buffer of a malformed chain, if it can be found.
+void PackedRing::find_answer(PackedDesc last, DescriptorChain& chain) const noexcept {
+  ChainWalker::keep_only({}, chain);
+  if ((last.flags & kDescIndirect) != 0) {
+    if (!features_.indirect || last.len < sizeof(PackedDesc)) return;
+    const auto table = memory_->span(GuestAddress(last.addr), last.len);
+    const std::size_t entries = last.len / sizeof(PackedDesc);
+    if (!table || !table->load((entries - 1) * sizeof(PackedDesc), last)) return;
+    if ((last.flags & kDescIndirect) != 0) return;
+  }
+  const auto buffer = memory_->span(GuestAddress(last.addr), last.len);
+  if ((last.flags & kDescWrite) != 0 && buffer) ChainWalker::keep_only(*buffer, chain);
+}
+
+void PackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  assert(chain.taken_);
+  chain.taken_ = false;
+  const std::uint16_t index = next_used_.index;
+  const std::uint16_t flags =
+      packed_used_flags(next_used_.wrap) | (written != 0 ? kDescWrite : std::uint16_t{0});
+  bool fits = desc_.store(place_of(index) + offsetof(PackedDesc, len), written) &&
+              desc_.store(place_of(index) + offsetof(PackedDesc, id), chain.head_);
+  if (unpublished_ == 0) {
+    first_index_ = index;
+    first_flags_ = flags;
+  } else {
+    // The driver does not come here before it has seen the first one.
+    fits = fits && desc_.store(flags_of(index), flags);
+  }
+  assert(fits);
+  (void)fits;
+  unpublished_ = static_cast<std::uint16_t>(unpublished_ + chain.slots_);
+  advance(next_used_, chain.slots_);
+  clear_in_flight(chain.head_);
+  counters_->completions.add();
+}
+
+bool PackedRing::rewind(DescriptorChain& chain) noexcept {
+  assert(chain.taken_);
+  if (chain.next_avail_ != taken_) return false;
+  chain.taken_ = false;
+  // Its descriptors are as the driver has left them: used ones are written over those of chains
+  // that were taken earlier. They are fetched anew by the next pop().
+  --taken_;
+  held_ = static_cast<std::uint16_t>(held_ - chain.slots_);
+  go_back(next_avail_, chain.slots_);
+  clear_in_flight(chain.head_);
+  counters_->chains.take_back();
+  return true;
+}
+
+bool PackedRing::publish() noexcept {
+  if (unpublished_ == 0) return false;
+  const std::uint16_t count = unpublished_;
+  // Release: the batch and the data come before the flags of its first descriptor (pairs with the
+  // driver's acquire of them).
+  desc_.atomic16(flags_of(first_index_)).store(first_flags_, std::memory_order_release);
+  held_ = static_cast<std::uint16_t>(held_ - count);
+  unpublished_ = 0;
+  counters_->batches.add();
+  // Full fence between the used flags and the driver's event suppression; pairs with the one that
+  // the driver has between its event suppression and its last look at the flags (2.8.21.3.1).
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // Acquire: what the flags speak of was written before them.
+  const std::uint16_t flags =
+      driver_.atomic16(kPackedEventFlagsOffset).load(std::memory_order_acquire);
+  bool wanted = flags != kRingEventFlagsDisable;
+  if (flags == kRingEventFlagsDesc && features_.event_idx) {
+    const std::uint16_t event =
+        driver_.atomic16(kPackedEventOffset).load(std::memory_order_relaxed);
+    wanted = packed_need_event(event, next_used_.index, next_used_.wrap, count, size_);
+  }
+  if (!wanted) counters_->interrupts_saved.add();
+  return wanted;
+}
+
+void PackedRing::want_kicks(std::uint16_t flags) noexcept {
+  if (wanted_ == flags) return;
+  wanted_ = flags;
+  // Release: the event before the flags that speak of it (pairs with the driver's acquire).
+  device_.atomic16(kPackedEventFlagsOffset).store(flags, std::memory_order_release);
+}
+
+void PackedRing::ask_for_kicks() noexcept {
+  if (!features_.event_idx) return want_kicks(kRingEventFlagsEnable);
+  device_.atomic16(kPackedEventOffset)
+      .store(packed_event_at(next_avail_.index, next_avail_.wrap), std::memory_order_relaxed);
+  want_kicks(kRingEventFlagsDesc);
+}
+
+bool PackedRing::enable_kicks() noexcept {
+  ask_for_kicks();
+  // Full fence between what we want to hear and our last look; pairs with the driver's between the
+  // flags of its descriptors and its look at what we want. Without it both may miss the other: the
+  // lost kick.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return has_available();
+}
+
+RingState PackedRing::state() const noexcept {
+  return {.next_avail = next_avail_.index,
+          .next_used = next_used_.index,
+          .broken = broken_,
+          .avail_wrap = next_avail_.wrap,
+          .used_wrap = next_used_.wrap};
+}
+
+}  // namespace bellhop
