@@ -25,8 +25,8 @@ void add_completion_command(CLI::App& app, int& exit_status) {
   add("fish", fish_completion);
   command->callback([command, &exit_status] {
     if (command->get_subcommands().empty()) {
-      exit_status = report({"completion: a shell is missing: bash, zsh or fish (see --help)"},
-                           kUsedWrongly);
+      exit_status =
+          report({"completion: a shell is missing: bash, zsh or fish (see --help)"}, kUsedWrongly);
     }
   });
 }
