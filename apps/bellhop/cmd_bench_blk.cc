@@ -42,6 +42,7 @@ struct BlkArguments {
   std::string threads;
   std::string vcpus;
   std::string notify;
+  std::string rings;
   MachineArguments machines;
   std::string host = "kvm";
   std::string seconds;
@@ -84,6 +85,9 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
                              {"ioeventfd", NotifyMode::kIoEventFd},
                              {"poll", NotifyMode::kPoll},
                              {"adaptive", NotifyMode::kAdaptive}});
+  lists.choices<bench::RingLayout>(
+      "--ring", arguments.rings, sweep.rings,
+      {{"split", bench::RingLayout::kSplit}, {"packed", bench::RingLayout::kPacked}});
   read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
@@ -221,6 +225,7 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--workload", arguments->workloads, "create,seqread,randread,randwrite (all)", "LIST");
   text("--threads", arguments->threads, "Requests outstanding (1,8,16)", "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd,poll,adaptive (the first two)", "LIST");
+  text("--ring", arguments->rings, "split,packed: the guest's rings (split)", "LIST");
   text("--optimize", arguments->optimize,
        "What adaptive looks at: throughput (default) or efficiency", "WHAT");
   add_machine_options(*blk, arguments->machines);

@@ -20,6 +20,10 @@ const char* to_string(Workload workload) noexcept {
 
 const char* to_string(Cache cache) noexcept { return cache == Cache::kNone ? "none" : "writeback"; }
 
+const char* to_string(RingLayout ring) noexcept {
+  return ring == RingLayout::kPacked ? "packed" : "split";
+}
+
 const char* title(Workload workload) noexcept {
   switch (workload) {
     case Workload::kCreate:
@@ -35,9 +39,10 @@ const char* title(Workload workload) noexcept {
 }
 
 std::string describe(const BlkCell& cell) {
-  return fmt::format("{} {} x{} {} {}, {} vCPU{}", describe(cell.vmm), to_string(cell.workload),
+  return fmt::format("{} {} x{} {} {}, {} vCPU{}{}", describe(cell.vmm), to_string(cell.workload),
                      cell.threads, bellhop::to_string(cell.notify), to_string(cell.placement),
-                     cell.vcpus, cell.vcpus == 1 ? "" : "s");
+                     cell.vcpus, cell.vcpus == 1 ? "" : "s",
+                     cell.ring == RingLayout::kPacked ? ", packed" : "");
 }
 
 std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep) {
@@ -49,7 +54,9 @@ std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep) {
         for (const Placement placement : sweep.placements) {
           for (const Vmm vmm : sweep.vmms) {
             for (const NotifyMode notify : sweep.notify) {
-              set.push_back({workload, threads, vcpus, placement, vmm, notify});
+              for (const RingLayout ring : sweep.rings) {
+                set.push_back({workload, threads, vcpus, placement, vmm, notify, ring});
+              }
             }
           }
         }

@@ -15,6 +15,9 @@ namespace bellhop::bench {
 /// The four of the 2010 patch.
 enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
 
+/// Which rings the guest's driver has.
+enum class RingLayout : std::uint8_t { kSplit, kPacked };
+
 /// One cell of a sweep of `bellhop bench blk`.
 struct BlkCell {
   Workload workload = Workload::kCreate;
@@ -23,6 +26,7 @@ struct BlkCell {
   Placement placement = Placement::kFree;
   Vmm vmm = Vmm::kBellhop;
   NotifyMode notify = NotifyMode::kSync;
+  RingLayout ring = RingLayout::kSplit;
   friend auto operator<=>(const BlkCell&, const BlkCell&) = default;
 };
 
@@ -35,13 +39,15 @@ struct BlkSweep {
   std::vector<Placement> placements;
   std::vector<Vmm> vmms = {Vmm::kBellhop};
   std::vector<NotifyMode> notify = {NotifyMode::kSync, NotifyMode::kIoEventFd};
+  std::vector<RingLayout> rings = {RingLayout::kSplit};
 };
 
 const char* to_string(Workload workload) noexcept;
 const char* to_string(Cache cache) noexcept;
+const char* to_string(RingLayout ring) noexcept;
 /// The 2010 patch's name of it: "Large file create".
 const char* title(Workload workload) noexcept;
-/// "bellhop randread x16 ioeventfd other-core, 1 vCPU".
+/// "bellhop randread x16 ioeventfd other-core, 1 vCPU", and ", packed".
 std::string describe(const BlkCell& cell);
 
 /// In the order in which they are run: the cells of one compared set (same workload, threads and

@@ -20,22 +20,22 @@ that proposed ioeventfd for virtqueue notification, on other hardware: compare t
 throughput.</p>
 )";
 
-using Series = std::tuple<unsigned, Placement, Vmm, NotifyMode>;
+using Series = std::tuple<unsigned, Placement, Vmm, NotifyMode, RingLayout>;
 using Row = std::pair<Workload, unsigned>;
 
 Series series_of(const BlkCell& cell) {
-  return {cell.vcpus, cell.placement, cell.vmm, cell.notify};
+  return {cell.vcpus, cell.placement, cell.vmm, cell.notify, cell.ring};
 }
 
 BlkCell cell_of(const Series& series, const Row& row) {
-  const auto& [vcpus, placement, vmm, notify] = series;
-  return {row.first, row.second, vcpus, placement, vmm, notify};
+  const auto& [vcpus, placement, vmm, notify, ring] = series;
+  return {row.first, row.second, vcpus, placement, vmm, notify, ring};
 }
 
 std::string name_of(const Series& series, const Programs& programs) {
-  const auto& [vcpus, placement, vmm, notify] = series;
-  return fmt::format("{} {}, {}, {} vCPU", programs.label(vmm), bellhop::to_string(notify),
-                     to_string(placement), vcpus);
+  const auto& [vcpus, placement, vmm, notify, ring] = series;
+  return fmt::format("{} {}, {}, {} vCPU{}", programs.label(vmm), bellhop::to_string(notify),
+                     to_string(placement), vcpus, ring == RingLayout::kPacked ? ", packed" : "");
 }
 
 std::vector<BarChart> make_charts(const BlkReport& report) {

@@ -11,8 +11,12 @@ namespace {
 /// The images of one sweep, and the cells that are run on them.
 class Sweep {
  public:
-  Sweep(const BlkImages& images, const Measure& measure, const Programs& programs)
-      : images_(images), measure_(measure), programs_(programs), available_(allowed_cpus()) {}
+  Sweep(const BlkImages& images, const Measure& measure, const BlkSetting& setting)
+      : images_(images),
+        measure_(measure),
+        programs_(setting.programs),
+        transport_(setting.transport),
+        available_(allowed_cpus()) {}
 
   Result<CpuPlan> prepare(const BlkCell& cell) const {
     if (!programs_.has(cell.vmm)) return fail("QEMU is not installed here");
@@ -21,6 +25,9 @@ class Sweep {
     }
     if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kAdaptive) {
       return fail("QEMU does not choose by itself");
+    }
+    if (cell.ring == RingLayout::kPacked && transport_ == TransportKind::kPciTransitional) {
+      return fail("drivers as before virtio 1.0 know no packed rings");
     }
     return plan_cpus(cell.placement, cell.vcpus, available_);
   }
@@ -59,6 +66,7 @@ class Sweep {
   const BlkImages& images_;
   const Measure& measure_;
   const Programs& programs_;
+  TransportKind transport_;
   CpuList available_;
   UniqueFd prepared_;
   std::optional<Error> image_trouble_;
@@ -71,7 +79,7 @@ Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting
                                 const Progress& progress) {
   BlkReport report;
   report.setting = setting;
-  Sweep state(images, measure, setting.programs);
+  Sweep state(images, measure, setting);
   const CellRunner<BlkCell, Measurement> runner{
       [&](const BlkCell& cell) { return state.prepare(cell); },
       [&](const BlkCell& cell, const CpuPlan& plan) { return state.measure(cell, plan); },

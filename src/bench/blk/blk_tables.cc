@@ -22,6 +22,7 @@ struct Row {
 struct Group {
   unsigned vcpus;
   Placement placement;
+  RingLayout ring;
   friend auto operator<=>(const Group&, const Group&) = default;
 };
 
@@ -43,7 +44,8 @@ class View {
     return std::ranges::any_of(rows_, [&](Row row) { return find(row, vmm, notify) != nullptr; });
   }
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
-    return report_.find({row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify});
+    return report_.find(
+        {row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify, group_.ring});
   }
   [[nodiscard]] const char* transport() const {
     if (has(Vmm::kInprocess)) return "eventfds";
@@ -58,9 +60,10 @@ class View {
     const char* without_vm =
         "Bellhop's engine IN PROCESS, without a VM (a driver in this process, plain eventfds)";
     return fmt::format(
-        "{}: virtio-blk over {}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
+        "{}: virtio-blk over {}{}, {} vCPU{}, placement {}, cache={}, aio={}, blocks of {}, medium "
         "{}; median of {} x {:g} s",
-        vmm == Vmm::kInprocess ? without_vm : setting.programs.name(vmm), transport(), group_.vcpus,
+        vmm == Vmm::kInprocess ? without_vm : setting.programs.name(vmm), transport(),
+        group_.ring == RingLayout::kPacked ? ", packed rings" : "", group_.vcpus,
         group_.vcpus == 1 ? "" : "s", to_string(group_.placement), to_string(setting.cache),
         to_string(setting.aio), setting.block_bytes, setting.medium, setting.repeats,
         setting.seconds);
@@ -68,7 +71,8 @@ class View {
 
  private:
   [[nodiscard]] bool in_group(const Run& run) const {
-    return run.cell.vcpus == group_.vcpus && run.cell.placement == group_.placement;
+    return run.cell.vcpus == group_.vcpus && run.cell.placement == group_.placement &&
+           run.cell.ring == group_.ring;
   }
 
   const BlkReport& report_;
@@ -169,7 +173,9 @@ Table qemu_table(const View& view, Vmm qemu) {
 
 std::vector<Table> make_tables(const BlkReport& report) {
   std::set<Group> groups;
-  for (const Run& run : report.runs) groups.insert({run.cell.vcpus, run.cell.placement});
+  for (const Run& run : report.runs) {
+    groups.insert({run.cell.vcpus, run.cell.placement, run.cell.ring});
+  }
   std::vector<Table> tables;
   for (const Group group : groups) {
     const View view(report, group);

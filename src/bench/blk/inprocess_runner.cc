@@ -45,7 +45,7 @@ double clock_s(clockid_t clock) {
 
 /// The device's side, ready to be kicked.
 struct Engine {
-  static Result<std::unique_ptr<Engine>> create(const BlkSetting& setting, NotifyMode mode,
+  static Result<std::unique_ptr<Engine>> create(const BlkSetting& setting, const BlkCell& cell,
                                                 const CpuList& cpus, int image);
 
   std::optional<GuestMemory> memory;
@@ -56,7 +56,7 @@ struct Engine {
   std::uint64_t capacity = 0;          ///< bytes
 };
 
-Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, NotifyMode mode,
+Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, const BlkCell& cell,
                                                const CpuList& cpus, int image) {
   auto engine = std::make_unique<Engine>();
   const std::uint64_t ram = kData + std::uint64_t{kQueueSize} * setting.block_bytes;
@@ -73,24 +73,27 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, Notify
                              .aio = setting.aio});
   if (!file) return forward(file);
   engine->capacity = (*file)->limits().capacity;
+  const std::uint64_t packed =
+      cell.ring == RingLayout::kPacked ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0;
   auto device = InProcessDevice::create(
       std::make_unique<BlkDevice>(std::move(*file), BlkOptions{.queue_size = kQueueSize}),
       {.memory = &*engine->memory,
        .threads = {engine->thread.get()},
-       .notify = mode,
-       .optimize = setting.optimize});
+       .notify = cell.notify,
+       .optimize = setting.optimize,
+       .ring_features = packed});
   if (!device) return forward(device);
   engine->device = std::move(*device);
-  constexpr std::uint64_t kFeatures = virtio::kRingFeatures;
+  const std::uint64_t features = virtio::kRingFeatures | packed;
   auto driver = DriverRing::create(*engine->memory, kRing, kQueueSize,
-                                   InProcessDevice::ring_features(kFeatures));
+                                   InProcessDevice::ring_features(features));
   if (!driver) return forward(driver);
   engine->driver.emplace(std::move(*driver));
   const QueueConfig config = engine->driver->config();
-  if (auto started = engine->device->start(kFeatures, {&config, 1}); !started) {
+  if (auto started = engine->device->start(features, {&config, 1}); !started) {
     return forward(started);
   }
-  if (mode == NotifyMode::kAdaptive) {
+  if (cell.notify == NotifyMode::kAdaptive) {
     auto tuner = NotifyTuner::create();
     if (!tuner) return forward(tuner);
     engine->tuner = std::move(*tuner);
@@ -304,7 +307,7 @@ Result<Measurement> Load::run(double warmup_s, double seconds, const EventFd& in
 Result<Measurement> InprocessRunner::run(const BlkCell& cell, const CpuPlan& plan,
                                          int image) const {
   if (cell.vcpus != 1) return fail("--host inprocess has one driver thread: leave out --vcpus");
-  auto engine = Engine::create(setting_, cell.notify, plan.io, image);
+  auto engine = Engine::create(setting_, cell, plan.io, image);
   if (!engine) return forward(engine);
   Result<Measurement> result;
   // A thread of its own, so that pinning it changes nobody else.

@@ -15,10 +15,11 @@ constexpr unsigned kQueueSize = 256;
 std::string guest_cmdline(const BlkCell& cell, const BlkSetting& setting, const Launch& launch) {
   return fmt::format(
       "workload={} threads={} bs={} seconds={:.3f} warmup={:.3f} vcpus={} queues={} size={} "
-      "seed={}{}{}",
+      "seed={}{}{}{}",
       to_string(cell.workload), cell.threads, setting.block_bytes, setting.seconds, launch.warmup_s,
-      cell.vcpus, cell.vcpus, kQueueSize, kImageSeed, launch.extra_cmdline.empty() ? "" : " ",
-      launch.extra_cmdline);
+      cell.vcpus, cell.vcpus, kQueueSize, kImageSeed,
+      cell.ring == RingLayout::kPacked ? " ring=packed" : "",
+      launch.extra_cmdline.empty() ? "" : " ", launch.extra_cmdline);
 }
 
 std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& plan,
@@ -30,6 +31,7 @@ std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& pla
       fmt::format("path={},cache={},aio={},queues={},queue-size={},notify={},iothread=io0",
                   inherited_file(kImageFd), to_string(setting.cache), to_string(setting.aio),
                   cell.vcpus, kQueueSize, bellhop::to_string(cell.notify)));
+  if (cell.ring == RingLayout::kPacked) command.back() += ",packed=on";
   if (cell.notify == NotifyMode::kAdaptive) {
     command.back() += fmt::format(",optimize={}", bellhop::to_string(setting.optimize));
   }
@@ -51,9 +53,10 @@ std::vector<std::string> qemu_command(const BlkCell& cell, const BlkSetting& set
                   to_string(setting.cache), to_string(setting.aio)));
   add("-device",
       fmt::format("virtio-blk-pci,drive=disk0,disable-legacy={},num-queues={},queue-size={},"
-                  "ioeventfd={}{}",
+                  "ioeventfd={}{}{}",
                   setting.transport == TransportKind::kPciTransitional ? "off" : "on", cell.vcpus,
-                  kQueueSize, ioeventfd ? "on" : "off", ioeventfd ? ",iothread=io0" : ""));
+                  kQueueSize, ioeventfd ? "on" : "off", ioeventfd ? ",iothread=io0" : "",
+                  cell.ring == RingLayout::kPacked ? ",packed=on" : ""));
   if (ioeventfd) add("-object", "iothread,id=io0");
   return command;
 }

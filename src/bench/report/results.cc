@@ -18,7 +18,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"device", "blk"},
       {"transport",
        cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(to_string(setting.transport))},
-      {"ring", "split"},
+      {"ring", to_string(cell.ring)},
       {"queues", cell.vcpus},
       {"workload", to_string(cell.workload)},
       {"threads", cell.threads},
