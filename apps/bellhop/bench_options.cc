@@ -2,7 +2,10 @@
 
 #include <charconv>
 #include <filesystem>
+#include <limits>
+#include <random>
 
+#include "apps/bellhop/scalar_option.h"
 #include "base/cpu_list.h"
 #include "base/property_list.h"
 #include "base/units.h"
@@ -22,27 +25,34 @@ class VmmList {
   void add(const char* option, const std::string& text) {
     const bool own_too = std::string_view(option) == "--vmm";
     for (const std::string& word : OptionLists::split(text)) {
-      if (word == "qemu") {
-        add_qemu(bench::find_qemu(kQemuProgram).value_or(bench::Qemu{kQemuProgram, ""}));
-      } else if (word.starts_with(kQemuIs)) {
-        auto qemu = bench::find_qemu(word.substr(kQemuIs.size()));
-        if (!qemu) return lists_.fault(fmt::format("{}: {}", option, qemu.error().message));
+      const auto is = word.find('=');
+      const std::string kind = word.substr(0, is);
+      if (kind == "qemu" || kind == "qemu-best") {
+        // What is named must be there; else its cells say that it is not installed.
+        auto qemu = bench::find_qemu(is == std::string::npos ? kQemuProgram : word.substr(is + 1));
+        if (!qemu && is != std::string::npos) {
+          return lists_.fault(fmt::format("{}: {}", option, qemu.error().message));
+        }
+        if (!qemu) qemu = bench::Qemu{kQemuProgram, ""};
+        qemu->best = kind == "qemu-best";
         add_qemu(std::move(*qemu));
       } else if (own_too && word == "bellhop") {
         add_vmm(bench::Vmm::kBellhop);
       } else {
-        return lists_.fault(fmt::format("{}: '{}' is unknown; known are {}qemu, qemu=PROGRAM",
-                                        option, word, own_too ? "bellhop, " : ""));
+        return lists_.fault(fmt::format(
+            "{}: '{}' is unknown; known are {}qemu, qemu=PROGRAM, qemu-best, qemu-best=PROGRAM",
+            option, word, own_too ? "bellhop, " : ""));
       }
     }
   }
 
  private:
   static constexpr const char* kQemuProgram = "qemu-system-x86_64";
-  static constexpr std::string_view kQemuIs = "qemu=";
 
   void add_qemu(bench::Qemu qemu) {
-    const auto found = std::ranges::find(programs_.qemus, qemu.path, &bench::Qemu::path);
+    const auto found = std::ranges::find_if(programs_.qemus, [&qemu](const bench::Qemu& other) {
+      return other.path == qemu.path && other.best == qemu.best;
+    });
     const auto number = static_cast<unsigned>(found - programs_.qemus.begin());
     if (found == programs_.qemus.end()) programs_.qemus.push_back(std::move(qemu));
     add_vmm({bench::Vmm::Kind::kQemu, number});
@@ -101,13 +111,26 @@ void OptionLists::number(std::string_view option, const std::string& text, unsig
 
 void OptionLists::seconds(std::string_view option, const std::string& text, double& out,
                           double least, double most) {
+  if (!text.empty()) decimal(option, text, out, least, most, "seconds");
+}
+
+void OptionLists::percent(std::string_view option, std::string text, double& out, double least,
+                          double most) {
   if (text.empty()) return;
+  if (text.ends_with('%')) text.pop_back();
+  double value = out * 100;
+  decimal(option, text, value, least, most, "percent");
+  out = value / 100;
+}
+
+void OptionLists::decimal(std::string_view option, const std::string& text, double& out,
+                          double least, double most, const char* what) {
   double value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, problem] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
   if (problem != std::errc{} || stop != end || !(value >= least && value <= most)) {
-    return fault(fmt::format("{}: '{}' is wrong; it must be seconds from {:g} to {:g}", option,
-                             text, least, most));
+    return fault(fmt::format("{}: '{}' is wrong; it must be {} from {:g} to {:g}", option, text,
+                             what, least, most));
   }
   out = value;
 }
@@ -132,11 +155,12 @@ void add_machine_options(CLI::App& command, MachineArguments& arguments) {
   text("--placement", arguments.placements,
        "same-core,other-core,free,overcommit (other-core, where there are two CPUs)");
   command
-      .add_option("--peer", arguments.peers,
-                  "qemu, qemu=PROGRAM: measure these too, in the same interleaving")
+      .add_option(
+          "--peer", arguments.peers,
+          "qemu, qemu-best (its best options), each also =PROGRAM: measure these too, in turn")
       ->allow_extra_args(false)
       ->type_name("LIST");
-  text("--vmm", arguments.vmms, "bellhop,qemu,qemu=PROGRAM (bellhop): which to measure");
+  text("--vmm", arguments.vmms, "bellhop,qemu,qemu-best,... (bellhop): which to measure");
 }
 
 void read_machines(OptionLists& lists, const MachineArguments& arguments,
@@ -157,17 +181,56 @@ void read_machines(OptionLists& lists, const MachineArguments& arguments,
   for (const std::string& peers : arguments.peers) list.add("--peer", peers);
 }
 
-void read_times(OptionLists& lists, bool quick, const std::string& repeat,
-                const std::string& second, const std::string& warmup, unsigned& repeats,
-                double& seconds, double& warmup_s) {
-  if (quick) {
-    repeats = 1;
-    seconds = 1;
-    warmup_s = 0.2;
+void add_time_options(CLI::App& command, TimeArguments& arguments) {
+  const auto text = [&command](const char* name, std::string& value, const char* help,
+                               const char* type) { add_scalar(command, name, value, help, type); };
+  text("--seconds", arguments.seconds, "Measured seconds of each repeat (3)", "S");
+  text("--warmup", arguments.warmup, "Seconds before them (0.5)", "S");
+  text("--repeat", arguments.repeat,
+       "Repeats of each cell (3); LEAST..MOST goes on until each ratio is known (see --until)",
+       "N|LEAST..MOST");
+  text("--until", arguments.until,
+       "How well: its 95 % interval lies within this part of it (5%; with it --repeat is 5..15)",
+       "PERCENT");
+  command.add_flag("--quick", arguments.quick, "One repeat of one second, for a first look");
+  text("--seed", arguments.seed, "Of the order and the intervals (another one each time)", "N");
+  command.add_flag("--accept-disturbed", arguments.accept_disturbed,
+                   "Give ratios of repeats, too, of which other programs took more than 2 %");
+  text("--resume", arguments.resume,
+       "The JSON of an interrupted run with the same options: go on (and write it, without --json)",
+       "FILE");
+}
+
+void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times) {
+  constexpr unsigned kMostRepeats = 1000;
+  bench::Rounds& rounds = times.rounds;
+  if (arguments.quick) {
+    rounds = {1, 1};
+    times.seconds = 1;
+    times.warmup_s = 0.2;
   }
-  lists.number("--repeat", repeat, repeats, 1, 1000);
-  lists.seconds("--seconds", second, seconds, 0.05, 3600);
-  lists.seconds("--warmup", warmup, warmup_s, 0, 3600);
+  lists.seconds("--seconds", arguments.seconds, times.seconds, 0.05, 3600);
+  lists.seconds("--warmup", arguments.warmup, times.warmup_s, 0, 3600);
+  std::string repeat = arguments.repeat;
+  if (repeat.empty() && !arguments.until.empty()) repeat = "5..15";
+  if (const auto dots = repeat.find(".."); dots != std::string::npos) {
+    // With fewer than three an interval is narrow by chance.
+    lists.number("--repeat", repeat.substr(0, dots), rounds.least, 3, kMostRepeats);
+    lists.number("--repeat", repeat.substr(dots + 2), rounds.most, rounds.least, kMostRepeats);
+    if (dots == 0 || dots + 2 == repeat.size()) {
+      lists.fault(fmt::format("--repeat: '{}' is wrong; it must be N or LEAST..MOST", repeat));
+    }
+  } else {
+    lists.number("--repeat", repeat, rounds.least, 1, kMostRepeats);
+    rounds.most = rounds.least;
+    if (!arguments.until.empty()) {
+      lists.fault("--until: needs --repeat LEAST..MOST, such as 5..15");
+    }
+  }
+  lists.percent("--until", arguments.until, rounds.within, 0.1, 100);
+  unsigned seed = std::random_device{}();
+  lists.number("--seed", arguments.seed, seed, 0, std::numeric_limits<unsigned>::max());
+  times.comparing = {seed, arguments.accept_disturbed};
 }
 
 Result<std::string> find_bench_guest(const std::string& named) {

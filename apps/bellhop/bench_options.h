@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "bench/harness/programs.h"
+#include "bench/harness/report_base.h"
 
 namespace bellhop {
 
@@ -60,6 +61,8 @@ class OptionLists {
               unsigned most);
   void seconds(std::string_view option, const std::string& text, double& out, double least,
                double most);
+  /// "5%" or "5" as 0.05.
+  void percent(std::string_view option, std::string text, double& out, double least, double most);
   void size(std::string_view option, const std::string& text, std::uint64_t& out,
             std::uint64_t least, std::uint64_t most);
 
@@ -69,6 +72,9 @@ class OptionLists {
   static std::vector<std::string> split(const std::string& text);
 
  private:
+  void decimal(std::string_view option, const std::string& text, double& out, double least,
+               double most, const char* what);
+
   std::optional<Error> error_;
 };
 
@@ -83,10 +89,26 @@ void add_machine_options(CLI::App& command, MachineArguments& arguments);
 void read_machines(OptionLists& lists, const MachineArguments& arguments,
                    std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
                    bench::Programs& programs);
-/// --repeat, --seconds and --warmup, after what --quick makes of them.
-void read_times(OptionLists& lists, bool quick, const std::string& repeat,
-                const std::string& second, const std::string& warmup, unsigned& repeats,
-                double& seconds, double& warmup_s);
+/// How often and how long each cell is measured, and what becomes of disturbed repeats.
+struct TimeArguments {
+  std::string seconds;
+  std::string warmup;
+  std::string repeat;
+  std::string until;
+  std::string seed;
+  std::string resume;
+  bool quick = false;
+  bool accept_disturbed = false;
+};
+void add_time_options(CLI::App& command, TimeArguments& arguments);
+struct Times {
+  bench::Rounds rounds;
+  double seconds = 3;
+  double warmup_s = 0.5;
+  bench::Comparing comparing;
+};
+/// After what --quick makes of them; without --seed another seed each time.
+void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times);
 
 /// The file named, or the one that was built with this program: beside it, or in the build tree's
 /// guest folder. Errors: none of them is there.

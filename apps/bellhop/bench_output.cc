@@ -1,9 +1,12 @@
 #include "apps/bellhop/bench_output.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
@@ -19,7 +22,8 @@ void add_output_options(CLI::App& command, BenchOutput& output) {
   };
   file("--json", output.json, "Write all results as JSON (-: standard output)");
   file("--csv", output.csv, "Write them as CSV, one line a run (-: standard output)");
-  file("--html", output.html, "Write a page with tables and plots, complete in itself");
+  file("--html", output.html, "Write a page with findings, chart and tables, complete in itself");
+  command.add_flag("--wide", output.wide, "Tables as broad as they are, not split to 80 columns");
 }
 
 Result<OpenOutput> open_output(const BenchOutput& output,
@@ -29,8 +33,10 @@ Result<OpenOutput> open_output(const BenchOutput& output,
     if (path.empty()) continue;
     if (auto added = roles.add("--guest", path, FileUse::kRead); !added) return forward(added);
   }
-  OpenOutput open{
-      {"--json", output.json, {}}, {"--csv", output.csv, {}}, {"--html", output.html, {}}};
+  OpenOutput open{{"--json", output.json, {}},
+                  {"--csv", output.csv, {}},
+                  {"--html", output.html, {}},
+                  output.wide};
   for (OpenOutput::File* file : {&open.json, &open.csv, &open.html}) {
     if (file->path.empty()) continue;
     if (file->path != "-") {
@@ -69,22 +75,44 @@ Error what_failed(const bench::ReportBase& report_data) {
 
 }  // namespace
 
+bench::TextStyle style_for(int fd, bool wide) {
+  constexpr std::size_t kUsual = 80;
+  bench::TextStyle style{wide ? 0 : kUsual, false};
+  if (::isatty(fd) != 1) return style;
+  winsize size{};
+  if (!wide && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
+  const char* const no_colour = std::getenv("NO_COLOR");
+  const char* const kind = std::getenv("TERM");
+  style.colour = (no_colour == nullptr || *no_colour == '\0') && kind != nullptr &&
+                 std::string_view(kind) != "dumb";
+  return style;
+}
+
 int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
                  const OpenOutput& output) {
   // Results on standard output stand alone there: the tables make room.
   const bool machine_readable =
       output.json.path == "-" || output.csv.path == "-" || output.html.path == "-";
   std::FILE* people = machine_readable ? stderr : stdout;
-  if (!forms.page.findings.empty()) {
-    print(people, bench::to_text(forms.page.findings) + "\n");
+  const bench::TextStyle style =
+      style_for(machine_readable ? STDERR_FILENO : STDOUT_FILENO, output.wide);
+  constexpr std::size_t kReadable = 100;
+  const std::size_t columns = style.columns == 0 ? kReadable : std::min(style.columns, kReadable);
+  std::vector<std::string> findings = forms.page.findings;
+  if (!forms.page.headline.empty()) findings.insert(findings.begin(), forms.page.headline);
+  if (!findings.empty()) {
+    print(people, bench::to_text(findings, columns) + "\n");
   }
   for (const bench::Table& table : forms.page.tables) {
-    print(people, bench::to_text(table) + "\n");
+    if (forms.empty) break;
+    print(people, bench::to_text(table, style) + "\n");
   }
   print(people, bench::not_run_text(report_data));
-  print(people, report_data.disturbed);
+  for (const std::string& note : forms.page.notes) print(people, note);
+  if (report_data.interrupted && forms.empty) return kFailed;
   int status = kDone;
-  if (forms.empty || report_data.has_failures()) status = report(what_failed(report_data), kFailed);
+  if (report_data.has_failures() || (forms.empty && !report_data.interrupted))
+    status = report(what_failed(report_data), kFailed);
   const auto write = [&status](const OpenOutput::File& file, const std::string& text) {
     if (!file.fd.valid()) return;
     if (auto written = write_result(file.option, file.path, file.fd, text); !written) {
@@ -95,21 +123,6 @@ int write_report(const bench::ReportBase& report_data, const ReportForms& forms,
   write(output.csv, forms.csv);
   if (output.html.fd.valid()) write(output.html, to_html(forms.page, report_data));
   return status;
-}
-
-ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
-
-void ProgressLine::show(std::size_t number, std::size_t total, const std::string& what) {
-  if (terminal_) {
-    print(stderr, fmt::format("\r\x1b[K[{}/{}] {}", number, total, what));
-    std::fflush(stderr);
-  } else {
-    print(stderr, fmt::format("[{}/{}] {}\n", number, total, what));
-  }
-}
-
-void ProgressLine::clear() {
-  if (terminal_) print(stderr, "\r\x1b[K");
 }
 
 }  // namespace bellhop

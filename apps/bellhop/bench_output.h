@@ -7,16 +7,17 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "bench/harness/measurement.h"
+#include "bench/harness/report_base.h"
 #include "bench/report/html_report.h"
 
 namespace bellhop {
 
-/// Where a report goes besides the tables on standard output.
+/// Where a report goes besides the tables on standard output, and what these look like.
 struct BenchOutput {
   std::string json;
   std::string csv;
   std::string html;
+  bool wide = false;
 };
 
 /// The same, opened before anything is measured.
@@ -29,6 +30,7 @@ struct OpenOutput {
   File json;
   File csv;
   File html;
+  bool wide = false;
 };
 /// `guest` are files that the command reads. Errors: name the option and the file.
 Result<OpenOutput> open_output(const BenchOutput& output, std::initializer_list<std::string> guest);
@@ -36,6 +38,9 @@ Result<OpenOutput> open_output(const BenchOutput& output, std::initializer_list<
 void add_output_options(CLI::App& command, BenchOutput& output);
 /// Fills in the report's host and floors.
 void describe_host(bench::ReportBase& report);
+/// The columns of the terminal at `fd`, or 80; colours for a terminal only, and not where NO_COLOR
+/// is set.
+bench::TextStyle style_for(int fd, bool wide);
 
 /// A report in all its forms.
 struct ReportForms {
@@ -44,27 +49,9 @@ struct ReportForms {
   std::string csv;
   bool empty = false;  ///< nothing was measured
 };
+/// Prints the tables, writes the files; returns the exit status: 1 where a cell failed. What was
+/// interrupted before anything was measured is not written.
 int write_report(const bench::ReportBase& report, const ReportForms& forms,
                  const OpenOutput& output);
-/// Prints the tables, writes the files; returns the exit status: 1 where a cell failed.
-template <class Report>
-int write_report(const Report& report, const OpenOutput& output) {
-  return write_report(
-      report,
-      {make_page(report), to_json(report).dump(2) + "\n", to_csv(report), report.runs.empty()},
-      output);
-}
-
-/// Which cell is being run, on standard error: one line that changes on a terminal, else a line for
-/// each.
-class ProgressLine {
- public:
-  ProgressLine();
-  void show(std::size_t number, std::size_t total, const std::string& what);
-  void clear();
-
- private:
-  bool terminal_;
-};
 
 }  // namespace bellhop

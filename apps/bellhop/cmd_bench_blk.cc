@@ -8,10 +8,9 @@
 #include <memory>
 
 #include "apps/bellhop/bench_options.h"
-#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/bench_session.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
-#include "apps/bellhop/signal_waiter.h"
 #include "base/units.h"
 #include "bellhop_version.h"
 #include "bench/blk/blk_page.h"
@@ -28,7 +27,8 @@ constexpr const char* kExamples = R"(Examples:
   bellhop bench blk --quick                      a first look: one repeat of one second a cell
   bellhop bench blk --medium /dev/shm --json results.json --html report.html
   bellhop bench blk --workload randread --threads 16 --placement same-core,other-core,free
-  bellhop bench blk --peer qemu --repeat 5 --seconds 5
+  bellhop bench blk --peer qemu --repeat 5..15 --seconds 5 --json results.json
+  bellhop bench blk --peer qemu --repeat 5..15 --seconds 5 --resume results.json   after Ctrl-C
   bellhop bench blk --peer qemu,qemu=/opt/qemu-10/bin/qemu-system-x86_64
 
 Each cell is a machine of its own (bellhop run, or QEMU) with the bench guest in it, which checks
@@ -45,9 +45,7 @@ struct BlkArguments {
   std::string rings;
   MachineArguments machines;
   std::string host = "kvm";
-  std::string seconds;
-  std::string repeats;
-  std::string warmup;
+  TimeArguments times;
   std::string medium = ".";
   std::string image_size = "256M";
   std::string create_size;
@@ -58,7 +56,6 @@ struct BlkArguments {
   std::string optimize = "throughput";
   std::string guest;
   std::string guest_words;
-  bool quick = false;
   BenchOutput output;
 };
 
@@ -68,6 +65,7 @@ struct BlkJob {
   bench::BlkSetting setting;
   bench::Launch launch;
   bench::BlkImages images;
+  bench::Comparing comparing;
   bool inprocess = false;
 };
 
@@ -108,8 +106,12 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   lists.choice<Optimize>(
       "--optimize", arguments.optimize, job.setting.optimize,
       {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
-  read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
-             job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
+  Times times;
+  read_times(lists, arguments.times, times);
+  job.setting.rounds = times.rounds;
+  job.setting.seconds = times.seconds;
+  job.launch.warmup_s = times.warmup_s;
+  job.comparing = times.comparing;
   std::uint64_t block_bytes = 0;
   lists.size("--block-size", arguments.block_size, block_bytes, 4096, 1 << 20);
   job.setting.block_bytes = static_cast<unsigned>(block_bytes);
@@ -177,6 +179,33 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
   return job;
 }
 
+/// What decides what is measured, for --resume.
+nlohmann::ordered_json describe_options(const BlkJob& job) {
+  const bench::BlkSweep& sweep = job.sweep;
+  const bench::BlkSetting& setting = job.setting;
+  nlohmann::ordered_json options{
+      {"workload", names_of(sweep.workloads)},
+      {"threads", sweep.threads},
+      {"vcpus", sweep.vcpus},
+      {"placement", names_of(sweep.placements)},
+      {"notify", names_of(sweep.notify)},
+      {"host", job.inprocess ? "inprocess" : "kvm"},
+      {"optimize", to_string(setting.optimize)},
+      {"block-size", setting.block_bytes},
+      {"image-size", job.images.image_bytes},
+      {"aio", to_string(setting.aio)},
+      {"cache", bench::to_string(setting.cache)},
+      {"transport", to_string(setting.transport)},
+      {"medium", setting.medium},
+  };
+  add_machines(options, sweep.vmms, setting.programs);
+  add_times(options, setting.rounds, setting.seconds, job.launch);
+  return options;
+}
+
+/// A start, the guest's boot, and the end of a machine.
+constexpr double kAroundARepeat_s = 0.3;
+
 int run_blk(const BlkArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error());
@@ -187,30 +216,26 @@ int run_blk(const BlkArguments& arguments) {
                    errno},
                   kFailed);
   }
-  auto output = open_output(arguments.output, {job->launch.guest});
-  if (!output) return report(output.error());
-  auto interrupt = EventFd::create();
-  if (!interrupt) return report(interrupt.error(), kFailed);
-  SignalWaiter::block_signals();
-  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
-  if (!signals) return report(signals.error(), kFailed);
-
-  ProgressLine progress;
-  const bench::BlkRunner machines(job->setting, job->launch, *interrupt);
-  const bench::InprocessRunner engine(job->setting, job->launch.warmup_s, *interrupt);
-  auto result = bench::run_blk_sweep(
-      job->sweep, job->setting, job->images,
+  bench::BlkReport result;
+  result.setting = job->setting;
+  result.comparing = job->comparing;
+  result.options = describe_options(*job);
+  const std::string& resume = arguments.times.resume;
+  const auto earlier = read_earlier<bench::Measurement>(resume, result, job->setting.rounds.most);
+  if (!earlier) return report(earlier.error());
+  auto session = BenchSession::start(output_for(arguments.output, resume), {job->launch.guest});
+  if (!session) return report(session.error());
+  const EventFd& interrupt = (*session)->interrupt();
+  const bench::BlkRunner machines(job->setting, job->launch, interrupt);
+  const bench::InprocessRunner engine(job->setting, job->launch.warmup_s, interrupt);
+  const auto swept = bench::run_blk_sweep(
+      job->sweep, job->images,
       [&](const bench::BlkCell& cell, const bench::CpuPlan& plan, int image) {
         return job->inprocess ? engine.run(cell, plan, image) : machines.run(cell, plan, image);
       },
-      [&](std::size_t number, std::size_t total, const std::string& what) {
-        progress.show(number, total, what);
-      });
-  progress.clear();
-  if (const int signal = (*signals)->finish(); signal != 0) return kSignalBase + signal;
-  if (!result) return report(result.error(), kFailed);
-  describe_host(*result);
-  return write_report(*result, *output);
+      *earlier, (*session)->hooks(job->setting.seconds + job->launch.warmup_s + kAroundARepeat_s),
+      result);
+  return (*session)->write(swept, result);
 }
 
 }  // namespace
@@ -232,10 +257,7 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--host", arguments->host,
        "kvm (default), or inprocess: the engine without a VM, labelled so", "KIND");
-  text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
-  text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
-  text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
-  blk->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
+  add_time_options(*blk, arguments->times);
   text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
   text("--image-size", arguments->image_size, "Size of the image that is read and written (256M)",
        "SIZE");

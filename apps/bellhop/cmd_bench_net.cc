@@ -6,10 +6,9 @@
 #include <memory>
 
 #include "apps/bellhop/bench_options.h"
-#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/bench_session.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
-#include "apps/bellhop/signal_waiter.h"
 #include "base/cpu_list.h"
 #include "bellhop_version.h"
 #include "bench/net/net_page.h"
@@ -44,19 +43,16 @@ struct NetArguments {
   std::string framings;
   std::string notify;
   MachineArguments machines;
-  std::string seconds;
-  std::string repeats;
-  std::string warmup;
+  TimeArguments times;
   std::string end_cpus;
   std::string transport = "pci";
-  std::string gro = "on";
+  std::string gro;
   std::string guest;
   std::string linux_folder;
   std::string linux_kernel;
   std::string linux_initrd;
   std::string iperf = "iperf3";
   std::string guest_words;
-  bool quick = false;
   BenchOutput output;
 };
 
@@ -65,6 +61,7 @@ struct NetJob {
   bench::NetSweep sweep;
   bench::NetSetting setting;
   bench::Launch launch;
+  bench::Comparing comparing;
 };
 
 Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep,
@@ -91,6 +88,10 @@ Status read_sweep(const NetArguments& arguments, bench::NetSweep& sweep,
   read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
   // A peer without segmentation offload is measured against Bellhop without it, too.
   if (!arguments.machines.peers.empty()) sweep.framings = {Framing::kGso, Framing::kMtu};
+  // Nor do peers make trains.
+  if (!arguments.machines.peers.empty()) sweep.trains = {bench::Trains::kOn, bench::Trains::kOff};
+  lists.choices<bench::Trains>("--gro", arguments.gro, sweep.trains,
+                               {{"on", bench::Trains::kOn}, {"off", bench::Trains::kOff}});
   lists.choices<Framing>(
       "--framing", arguments.framings, sweep.framings,
       {{"gso", Framing::kGso}, {"mtu", Framing::kMtu}, {"jumbo", Framing::kJumbo}});
@@ -103,9 +104,12 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
                               {{"pci", TransportKind::kPci},
                                {"pci-transitional", TransportKind::kPciTransitional},
                                {"mmio", TransportKind::kMmio}});
-  lists.choice<bool>("--gro", arguments.gro, job.setting.gro, {{"on", true}, {"off", false}});
-  read_times(lists, arguments.quick, arguments.repeats, arguments.seconds, arguments.warmup,
-             job.setting.repeats, job.setting.seconds, job.launch.warmup_s);
+  Times times;
+  read_times(lists, arguments.times, times);
+  job.setting.rounds = times.rounds;
+  job.setting.seconds = times.seconds;
+  job.launch.warmup_s = times.warmup_s;
+  job.comparing = times.comparing;
   if (!lists.status() || arguments.end_cpus.empty()) return lists.status();
   auto cpus = parse_cpu_list(arguments.end_cpus);
   if (!cpus) return fail("--end-cpus: " + cpus.error().message);
@@ -186,6 +190,31 @@ Result<NetJob> make_job(const NetArguments& arguments) {
   return job;
 }
 
+/// What decides what is measured, for --resume.
+nlohmann::ordered_json describe_options(const NetArguments& arguments, const NetJob& job) {
+  const bench::NetSweep& sweep = job.sweep;
+  const bench::NetSetting& setting = job.setting;
+  nlohmann::ordered_json options{
+      {"workload", names_of(sweep.workloads)},
+      {"direction", names_of(sweep.directions)},
+      {"message-bytes", sweep.message_bytes},
+      {"framing", names_of(sweep.framings)},
+      {"notify", names_of(sweep.notify)},
+      {"placement", names_of(sweep.placements)},
+      {"gro", names_of(sweep.trains)},
+      {"end-cpus", format_cpu_list(setting.end_cpus)},
+      {"transport", to_string(setting.transport)},
+      {"guest", arguments.guest == "linux" ? "linux" : "bench"},
+  };
+  add_machines(options, sweep.vmms, setting.programs);
+  add_times(options, setting.rounds, setting.seconds, job.launch);
+  return options;
+}
+
+/// A start, the guest's boot, and the end of a machine; those of a Linux guest.
+constexpr double kAroundARepeat_s = 0.4;
+constexpr double kAroundLinux_s = 10;
+
 int run_net(const NetArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error());
@@ -195,28 +224,26 @@ int run_net(const NetArguments& arguments) {
          errno},
         kFailed);
   }
-  if (arguments.guest == "linux") {
+  const bool is_linux = arguments.guest == "linux";
+  if (is_linux) {
     if (auto able = check_host_for_linux(); !able) return report(able.error(), kFailed);
   }
-  auto output = open_output(arguments.output, {job->launch.guest, job->launch.initrd});
-  if (!output) return report(output.error());
-  auto interrupt = EventFd::create();
-  if (!interrupt) return report(interrupt.error(), kFailed);
-  SignalWaiter::block_signals();
-  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
-  if (!signals) return report(signals.error(), kFailed);
-
-  ProgressLine progress;
-  auto result =
-      bench::run_net_sweep(job->sweep, job->setting, job->launch, *interrupt,
-                           [&](std::size_t number, std::size_t total, const std::string& what) {
-                             progress.show(number, total, what);
-                           });
-  progress.clear();
-  if (const int signal = (*signals)->finish(); signal != 0) return kSignalBase + signal;
-  if (!result) return report(result.error(), kFailed);
-  describe_host(*result);
-  return write_report(*result, *output);
+  bench::NetReport result;
+  result.setting = job->setting;
+  result.comparing = job->comparing;
+  result.options = describe_options(arguments, *job);
+  const std::string& resume = arguments.times.resume;
+  const auto earlier =
+      read_earlier<bench::NetMeasurement>(resume, result, job->setting.rounds.most);
+  if (!earlier) return report(earlier.error());
+  auto session = BenchSession::start(output_for(arguments.output, resume),
+                                     {job->launch.guest, job->launch.initrd});
+  if (!session) return report(session.error());
+  const double around_s = is_linux ? kAroundLinux_s : kAroundARepeat_s;
+  bench::run_net_sweep(job->sweep, job->launch, (*session)->interrupt(), *earlier,
+                       (*session)->hooks(job->setting.seconds + job->launch.warmup_s + around_s),
+                       result);
+  return (*session)->write({}, result);
 }
 
 }  // namespace
@@ -241,13 +268,10 @@ void add_bench_net_command(CLI::App& bench, int& exit_status) {
   text("--notify", arguments->notify, "sync,ioeventfd,vhost,poll,adaptive (the first three)",
        "LIST");
   add_machine_options(*net, arguments->machines);
-  text("--gro", arguments->gro, "on (default) or off: bellhop run's --net gro=", "on|off");
+  text("--gro", arguments->gro, "on,off: bellhop run's --net gro= (on; with --peer both)", "LIST");
   text("--end-cpus", arguments->end_cpus,
        "Host CPUs of the process at the other end (the scheduler's choice)", "LIST");
-  text("--seconds", arguments->seconds, "Measured seconds of each repeat (3)", "S");
-  text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
-  text("--repeat", arguments->repeats, "Repeats of each cell (3)", "N");
-  net->add_flag("--quick", arguments->quick, "One repeat of one second, for a first look");
+  add_time_options(*net, arguments->times);
   text("--transport", arguments->transport,
        "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
        "mmio",

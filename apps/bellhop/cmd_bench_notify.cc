@@ -2,13 +2,10 @@
 #include <memory>
 
 #include "apps/bellhop/bench_options.h"
-#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/bench_session.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
-#include "apps/bellhop/signal_waiter.h"
-#include "bellhop_version.h"
 #include "bench/notify/notify_page.h"
-#include "probe/host_facts.h"
 
 namespace bellhop {
 
@@ -38,26 +35,13 @@ Result<bench::NotifyOptions> read_options(const NotifyArguments& arguments) {
 int run_notify(const NotifyArguments& arguments) {
   const auto options = read_options(arguments);
   if (!options) return report(options.error());
-  auto output = open_output(arguments.output, {options->guest});
-  if (!output) return report(output.error());
-  auto interrupt = EventFd::create();
-  if (!interrupt) return report(interrupt.error(), kFailed);
-  SignalWaiter::block_signals();
-  auto signals = SignalWaiter::start({.stop = [&] { interrupt->signal(); }});
-  if (!signals) return report(signals.error(), kFailed);
-  ProgressLine progress;
-  auto result = bench::run_notify_bench(
-      *options, *interrupt, [&](std::size_t number, std::size_t total, const std::string& what) {
-        progress.show(number, total, what);
-      });
-  progress.clear();
-  if (const int signal = (*signals)->finish(); signal != 0) return kSignalBase + signal;
-  if (!result) return report(result.error(), kFailed);
-  result->host = to_json(read_host_facts(BELLHOP_VERSION));
-  return write_report(
-      *result,
-      {make_page(*result), to_json(*result).dump(2) + "\n", to_csv(*result), /*empty=*/false},
-      *output);
+  auto session = BenchSession::start(arguments.output, {options->guest});
+  if (!session) return report(session.error());
+  constexpr double kRepeat_s = 0.2;
+  bench::NotifyReport result;
+  const auto measured = bench::run_notify_bench(*options, (*session)->interrupt(),
+                                                (*session)->hooks(kRepeat_s), result);
+  return (*session)->write(measured, result);
 }
 
 }  // namespace

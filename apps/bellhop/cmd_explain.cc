@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "apps/bellhop/bench_options.h"
-#include "apps/bellhop/bench_output.h"
+#include "apps/bellhop/bench_progress.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/scalar_option.h"
@@ -106,6 +106,7 @@ Result<Job> make_job(const ExplainArguments& arguments) {
   Job job;
   job.sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore
                                                     : Placement::kSameCore};
+  job.setting.rounds = {.least = 1, .most = 1};
   job.setting.seconds = 1;
   OptionLists lists;
   lists.choices<Workload>("--workload", arguments.workloads, job.sweep.workloads,
@@ -131,8 +132,8 @@ Result<Job> make_job(const ExplainArguments& arguments) {
       {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
   lists.numbers("--threads", arguments.threads, job.sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, job.sweep.vcpus, 1, 16);
-  read_times(lists, false, "1", arguments.seconds, arguments.warmup, job.setting.repeats,
-             job.setting.seconds, job.launch.warmup_s);
+  lists.seconds("--seconds", arguments.seconds, job.setting.seconds, 0.05, 3600);
+  lists.seconds("--warmup", arguments.warmup, job.launch.warmup_s, 0, 3600);
   if (auto status = lists.status(); !status) return forward(status);
   if (job.setting.cache != Cache::kNone && job.setting.aio == Aio::kNative) {
     return fail("--aio native needs --cache none; with writeback take io_uring or threads");
@@ -186,25 +187,34 @@ int explain_blk(const ExplainArguments& arguments) {
   ProgressLine progress;
   const bench::ExplainRunner runner(job->setting, job->launch, *interrupt);
   std::map<bench::BlkCell, bench::ExplainedRun> runs;  // a disturbed one is run anew
-  auto result = bench::run_blk_sweep(
-      job->sweep, job->setting, job->images,
+  bench::BlkReport result;
+  result.setting = job->setting;
+  const auto swept = bench::run_blk_sweep(
+      job->sweep, job->images,
       [&](const bench::BlkCell& cell, const bench::CpuPlan& plan,
           int image) -> Result<bench::Measurement> {
         auto run = runner.run(cell, plan, image);
         if (!run) return forward(run);
         return (runs[cell] = std::move(*run)).measurement;
       },
-      [&](std::size_t number, std::size_t total, const std::string& what) {
-        progress.show(number, total, what);
-      });
+      {},
+      {.begin =
+           [&](const bench::SweepSize& size) {
+             constexpr double kAround_s = 0.5;  // a machine's start and end
+             progress.begin(size, job->setting.seconds + job->launch.warmup_s + kAround_s);
+           },
+       .progress = [&](std::size_t number, std::size_t total,
+                       const std::string& what) { progress.show(number, total, what); }},
+      result);
   progress.clear();
   const int signal = (*signals)->finish();
-  if (signal == 0 && !result) return report(result.error(), kFailed);
+  if (!swept) return report(swept.error(), kFailed);
   const auto explained = print_runs(runs, job->setting.medium);
   if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
   if (signal != 0) return kSignalBase + signal;
-  fmt::print("{}{}", result->disturbed, bench::not_run_text(*result));
-  return result->has_failures() ? kFailed : kDone;
+  for (const std::string& note : bench::notes_about(result)) fmt::print("{}", note);
+  fmt::print("{}", bench::not_run_text(result));
+  return result.has_failures() ? kFailed : kDone;
 }
 
 }  // namespace

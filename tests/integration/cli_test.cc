@@ -276,6 +276,59 @@ TEST_F(CliTest, MeasuresTheEngineWithoutAVm) {
   expect_refused({"bench", "blk", "--host", "inprocess", "--peer", "qemu"}, "--host inprocess");
 }
 
+TEST_F(CliTest, ASweepThatIsInterruptedIsWrittenAndGoesOn) {
+  const std::string file = (folder_ / "figures.json").string();
+  const auto sweep = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {
+        "bench",        "blk",      "--host",    "inprocess", "--medium",    folder_.string(),
+        "--workload",   "randread", "--threads", "1,4",       "--warmup",    "0",
+        "--repeat",     "2",        "--notify",  "sync",      "--placement", "free",
+        "--image-size", "16M",      "--aio",     "threads",   "--cache",     "writeback"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const pid_t pid = start(sweep({"--seconds", "1", "--json", file}));
+  for (int i = 0; i < 400 && contents(folder_ / "err").find("[2/4]") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ::kill(pid, SIGINT);
+  const Outcome stopped = finish(pid);
+  EXPECT_EQ(stopped.status, 128 + SIGINT) << stopped.err;
+  EXPECT_THAT(stopped.out, HasSubstr("Random reads"));
+  EXPECT_THAT(stopped.err, HasSubstr("[bench] 2 cells, 4 repeats: about"));
+  const auto before = nlohmann::json::parse(contents(file), nullptr, false);
+  ASSERT_TRUE(before.is_object());
+  EXPECT_EQ(before["complete"], false);
+  ASSERT_EQ(before["runs"].size(), 1U);
+
+  expect_refused(sweep({"--seconds", "2", "--resume", file}), "was measured with --seconds 1");
+  expect_refused(sweep({"--seconds", "1", "--resume", image_}), "it is no report of bench");
+  const Outcome resumed = bellhop(sweep({"--seconds", "1", "--resume", file}));
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("repeats are there already"));
+  const auto after = nlohmann::json::parse(contents(file), nullptr, false);
+  ASSERT_TRUE(after.is_object());
+  EXPECT_EQ(after["complete"], true);
+  EXPECT_EQ(after["seed"], before["seed"]);
+  ASSERT_EQ(after["runs"].size(), 2U);
+  for (const auto& run : after["runs"]) EXPECT_EQ(run["all_repeats"].size(), 2U);
+  EXPECT_EQ(after["runs"][0]["all_repeats"][0], before["runs"][0]["all_repeats"][0]);
+}
+
+TEST_F(CliTest, RepeatsAndTheirGoalAreChecked) {
+  const std::vector<std::string> blk = {"bench", "blk", "--host", "inprocess"};
+  const auto with = [&blk](std::vector<std::string> more) {
+    more.insert(more.begin(), blk.begin(), blk.end());
+    return more;
+  };
+  expect_refused(with({"--repeat", "2..9"}), "--repeat: '2'");
+  expect_refused(with({"--repeat", "9..3"}), "--repeat: '3'");
+  expect_refused(with({"--repeat", "3.."}), "it must be N or LEAST..MOST");
+  expect_refused(with({"--repeat", "5", "--until", "5%"}), "--until: needs --repeat LEAST..MOST");
+  expect_refused(with({"--until", "x%"}), "it must be percent from 0.1 to 100");
+  expect_refused(with({"--seed", "-1"}), "--seed: '-1'");
+}
+
 #ifdef BELLHOP_BENCH_GUEST
 
 TEST_F(CliMachineTest, RunsTheBenchGuestAndWritesStatistics) {
@@ -499,7 +552,7 @@ TEST_F(CliMachineTest, ANotificationIsPricedInEveryFormat) {
   EXPECT_EQ(json["notify"]["repeat"], 2);
   EXPECT_GT(json["notify"]["bellhop_ioeventfd"]["times_floor"].get<double>(), 0);
   // Standard output is the figures' alone: table and progress go to the other one.
-  EXPECT_THAT(outcome.err, HasSubstr("[10/10] bellhop ioeventfd"));
+  EXPECT_THAT(outcome.err, HasSubstr("[10/10] "));
   EXPECT_THAT(outcome.err, HasSubstr("times the floor"));
   const std::string csv = contents(csv_file);
   EXPECT_EQ(std::ranges::count(csv, '\n'), 6);

@@ -45,6 +45,18 @@ std::string describe(const BlkCell& cell) {
                      cell.ring == RingLayout::kPacked ? ", packed" : "");
 }
 
+bool is_compared(const BlkCell& cell, const BlkCell& base) {
+  BlkCell same = cell;
+  if (cell.notify != base.notify) {
+    if (base.notify != NotifyMode::kSync) return false;
+    same.notify = base.notify;
+  } else {
+    if (cell.vmm != Vmm::kBellhop || !base.vmm.is_qemu()) return false;
+    same.vmm = base.vmm;
+  }
+  return same == base;
+}
+
 std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep) {
   std::vector<std::vector<BlkCell>> sets;
   for (const unsigned vcpus : sweep.vcpus) {

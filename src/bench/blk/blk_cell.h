@@ -50,6 +50,10 @@ const char* title(Workload workload) noexcept;
 /// "bellhop randread x16 ioeventfd other-core, 1 vCPU", and ", packed".
 std::string describe(const BlkCell& cell);
 
+/// Whether reports have the ratio of `cell` to `base`: another way to notify to sync, or Bellhop to
+/// a peer, everything else the same.
+bool is_compared(const BlkCell& cell, const BlkCell& base);
+
 /// In the order in which they are run: the cells of one compared set (same workload, threads and
 /// vCPUs) stand together.
 std::vector<std::vector<BlkCell>> compared_sets(const BlkSweep& sweep);

@@ -143,7 +143,8 @@ TEST(CpuAccount, TellsWhatOthersTook) {
   end.threads[2].run_delay_ns = 250'000'000;
   end.steal_ns = 750'000'000;
   const CpuUse use = used_between(begin, end, {1});
-  EXPECT_DOUBLE_EQ(use.run_delay_s, 2.25);
+  EXPECT_DOUBLE_EQ(use.vcpu_run_delay_s, 2);
+  EXPECT_DOUBLE_EQ(use.io_run_delay_s, 0.25);
   EXPECT_DOUBLE_EQ(use.steal_s, 0.25);
   EXPECT_EQ(find_steal_ticks("cpu  1 2 3 4 5 6 7 88 9 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"), 88U);
   EXPECT_EQ(find_steal_ticks("cpu  1 2 3"), 0U);

@@ -74,26 +74,22 @@ class Sweep {
 
 }  // namespace
 
-Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
-                                const BlkImages& images, const Measure& measure,
-                                const Progress& progress) {
-  BlkReport report;
-  report.setting = setting;
-  Sweep state(images, measure, setting);
+Status run_blk_sweep(const BlkSweep& sweep, const BlkImages& images, const Measure& measure,
+                     const Earlier<Measurement>& earlier, const SweepHooks& hooks,
+                     BlkReport& report) {
+  Sweep state(images, measure, report.setting);
   const CellRunner<BlkCell, Measurement> runner{
       [&](const BlkCell& cell) { return state.prepare(cell); },
       [&](const BlkCell& cell, const CpuPlan& plan) { return state.measure(cell, plan); },
       [](const BlkCell& cell, const Measurement& m) {
         // Elsewhere its own threads wait for one another.
         const bool alone = cell.placement == Placement::kOtherCore;
-        return m.steal_s.value_or(0) + (alone ? m.run_delay_s.value_or(0) : 0);
+        return m.steal_s.value_or(0) + (alone ? m.run_delay_s().value_or(0) : 0);
       }};
-  const auto done = run_interleaved(compared_sets(sweep), setting.repeats, runner, progress,
-                                    report.runs, report.not_run);
+  Interleaved<BlkReport, BlkCell, Measurement>(report, runner, hooks)
+      .run(compared_sets(sweep), earlier);
   if (state.image_trouble()) return tl::unexpected<Error>(*state.image_trouble());
-  if (!done) return forward(done);
-  report.disturbed = disturbed_text(report.runs);
-  return report;
+  return {};
 }
 
 }  // namespace bellhop::bench

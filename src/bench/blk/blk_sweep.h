@@ -19,11 +19,12 @@ struct BlkImages {
 /// One repeat of one cell on an open image.
 using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;
 
-/// Runs every cell of `sweep`, the repeats of each compared set interleaved.
-/// Cells that cannot be run, or fail, are listed in the report with the reason. Errors: the images
-/// cannot be made; EINTR where `measure` says so, which ends the sweep.
-Result<BlkReport> run_blk_sweep(const BlkSweep& sweep, const BlkSetting& setting,
-                                const BlkImages& images, const Measure& measure,
-                                const Progress& progress);
+/// Runs every cell of `sweep`, the repeats of each compared set interleaved, and what `earlier` has
+/// not measured yet. `report` has its settings and seed. Cells that cannot be run, or fail, are
+/// listed in it with the reason. Where `measure` says EINTR, it has what was done until then.
+/// Errors: the images cannot be made.
+Status run_blk_sweep(const BlkSweep& sweep, const BlkImages& images, const Measure& measure,
+                     const Earlier<Measurement>& earlier, const SweepHooks& hooks,
+                     BlkReport& report);
 
 }  // namespace bellhop::bench

@@ -1,7 +1,6 @@
 #include "bench/harness/cpu_account.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,7 +13,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "base/unique_fd.h"
+#include "bench/harness/proc_file.h"
 
 namespace bellhop::bench {
 
@@ -28,24 +27,9 @@ using Directory = std::unique_ptr<DIR, CloseDirectory>;
 /// A process or thread that ended since it was listed, or a file that this kernel does not have.
 bool is_gone(int error) { return error == ENOENT || error == ESRCH; }
 
-/// A file in /proc.
-Result<std::string> read_text(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return fail_errno("cannot read " + path);
-  std::string text;
-  char piece[4096];
-  while (true) {
-    const ssize_t n = ::read(file.get(), piece, sizeof piece);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("cannot read " + path);
-    if (n == 0) return text;
-    text.append(piece, static_cast<std::size_t>(n));
-  }
-}
-
-/// The same, and nothing where it is gone.
+/// A file in /proc; nothing where it is gone.
 Result<std::string> read_if_there(const std::string& path) {
-  auto text = read_text(path);
+  auto text = read_proc_file(path);
   if (!text && is_gone(text.error().code)) return std::string();
   return text;
 }
@@ -131,7 +115,7 @@ Result<std::optional<CpuSample::Thread>> read_thread(const std::string& task, bo
   const auto stat = read_if_there(task + "/stat");
   if (!stat) return forward(stat);
   // The last: it is there on every kernel, so that the thread was there for all of them.
-  const auto status = read_text(task + "/status");
+  const auto status = read_proc_file(task + "/status");
   if (!status && is_gone(status.error().code)) return std::nullopt;
   if (!status) return forward(status);
   return CpuSample::Thread{number_in(*schedstat), sum_context_switches(*status),
@@ -182,7 +166,7 @@ std::optional<std::uint64_t> find_remote_wakeups(const std::string& sched) {
 }
 
 bool wakeups_are_counted() {
-  const auto on = read_text("/proc/sys/kernel/sched_schedstats");
+  const auto on = read_proc_file("/proc/sys/kernel/sched_schedstats");
   return on && number_in(*on) == 1;
 }
 
@@ -206,7 +190,7 @@ Result<CpuSample> CpuSample::take(pid_t pid) {
     if (!thread) return forward(thread);
     if (*thread) sample.threads[tid] = **thread;
   }
-  const auto stat = read_text("/proc/stat");
+  const auto stat = read_proc_file("/proc/stat");
   if (!stat) return forward(stat);
   sample.steal_ns = ticks_to_ns(find_steal_ticks(*stat));
   const auto vhost_ns = read_vhost_ns(sample.threads);
@@ -222,7 +206,7 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
     const auto before = begin.threads.find(tid);
     const CpuSample::Thread start =
         before == begin.threads.end() ? CpuSample::Thread{} : before->second;
-    use.run_delay_s += static_cast<double>(now.run_delay_ns - start.run_delay_ns) * 1e-9;
+    const double delay_s = static_cast<double>(now.run_delay_ns - start.run_delay_ns) * 1e-9;
     use.context_switches += now.context_switches - start.context_switches;
     // Where one sample has them and the other not, there is nothing to tell.
     const bool is_new = before == begin.threads.end();
@@ -232,8 +216,10 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
     }
     if (std::ranges::find(vcpus, tid) != vcpus.end()) {
       use.vcpu_s += static_cast<double>(now.cpu_ns - start.cpu_ns) * 1e-9;
+      use.vcpu_run_delay_s += delay_s;
     } else {
       use.io_system_s += static_cast<double>(now.system_ns - start.system_ns) * 1e-9;
+      use.io_run_delay_s += delay_s;
     }
   }
   use.steal_s = static_cast<double>(end.steal_ns - begin.steal_ns) * 1e-9;

@@ -44,7 +44,8 @@ struct CpuUse {
   double io_system_s = 0;              ///< of these, in the kernel (threads that lived at the end)
   std::uint64_t context_switches = 0;  ///< of all threads that lived at both ends
   std::optional<std::uint64_t> remote_wakeups;  ///< of the same; nothing where not counted
-  double run_delay_s = 0;                       ///< of all threads
+  double vcpu_run_delay_s = 0;                  ///< of the threads named
+  double io_run_delay_s = 0;                    ///< of all others
   double steal_s = 0;
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);

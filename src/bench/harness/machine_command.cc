@@ -42,15 +42,15 @@ std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& pl
   return command;
 }
 
-std::vector<std::string> qemu_machine(const std::string& qemu, const Launch& launch, unsigned vcpus,
+std::vector<std::string> qemu_machine(const Qemu& qemu, const Launch& launch, unsigned vcpus,
                                       const std::string& cmdline) {
-  std::vector<std::string> command = {qemu,
+  std::vector<std::string> command = {qemu.path,
                                       "-M",
                                       "q35",
                                       "-accel",
                                       "kvm",
                                       "-cpu",
-                                      "qemu64",
+                                      qemu.best ? "host" : "qemu64",
                                       "-smp",
                                       fmt::format("{}", vcpus),
                                       "-m",

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bench/harness/machine_cell.h"
+#include "bench/harness/programs.h"
 #include "config/machine_config.h"
 
 namespace bellhop::bench {
@@ -32,9 +33,9 @@ std::string guest_words(TransportKind transport);
 /// `plan`, an I/O thread "io0", and statistics to kStatsFd.
 std::vector<std::string> bellhop_machine(const Launch& launch, const CpuPlan& plan, unsigned vcpus,
                                          TransportKind transport, const std::string& cmdline);
-/// That of QEMU (its program), with the same guest. It starts stopped, for its threads to be pinned
-/// by kQmpFd.
-std::vector<std::string> qemu_machine(const std::string& qemu, const Launch& launch, unsigned vcpus,
+/// That of QEMU, with the same guest: at its best with the host's own CPU. It starts stopped, for
+/// its threads to be pinned by kQmpFd.
+std::vector<std::string> qemu_machine(const Qemu& qemu, const Launch& launch, unsigned vcpus,
                                       const std::string& cmdline);
 
 /// The path under which a child finds one of its inherited files.

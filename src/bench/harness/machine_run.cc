@@ -59,7 +59,8 @@ void add_cpu_use(Measurement& measurement, const CpuUse& use) {
   measurement.vcpu_cpu_s = use.vcpu_s;
   measurement.io_cpu_s = use.io_s;
   measurement.io_system_s = use.io_system_s;
-  measurement.run_delay_s = use.run_delay_s;
+  measurement.vcpu_run_delay_s = use.vcpu_run_delay_s;
+  measurement.io_run_delay_s = use.io_run_delay_s;
   measurement.steal_s = use.steal_s;
   measurement.counters.context_switches = use.context_switches;
   measurement.counters.wakeups_other_core = use.remote_wakeups;

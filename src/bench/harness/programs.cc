@@ -66,15 +66,24 @@ std::string Programs::version(Vmm vmm) const {
   return vmm.number < qemus.size() ? qemus[vmm.number].version : "";
 }
 
+bool Programs::is_best(Vmm vmm) const {
+  return vmm.is_qemu() && vmm.number < qemus.size() && qemus[vmm.number].best;
+}
+
 std::string Programs::name(Vmm vmm) const {
   if (!vmm.is_qemu()) return "Bellhop";
-  return has(vmm) ? fmt::format("QEMU {} ({})", version(vmm), qemus[vmm.number].path) : "QEMU";
+  const char* const best = is_best(vmm) ? " at its best" : "";
+  if (!has(vmm)) return std::string("QEMU") + best;
+  return fmt::format("QEMU {}{} ({})", version(vmm), best, qemus[vmm.number].path);
 }
 
 std::string Programs::label(Vmm vmm) const {
   if (vmm == Vmm::kInprocess) return "Bellhop in process";
-  const bool alone = std::ranges::count(qemus, version(vmm), &Qemu::version) == 1;
-  return vmm.is_qemu() && has(vmm) && alone ? "QEMU " + version(vmm) : name(vmm);
+  const bool best = is_best(vmm);
+  const auto same = std::ranges::count_if(
+      qemus, [&](const Qemu& qemu) { return qemu.version == version(vmm) && qemu.best == best; });
+  if (!vmm.is_qemu() || !has(vmm) || same != 1) return name(vmm);
+  return "QEMU " + version(vmm) + (best ? " at its best" : "");
 }
 
 nlohmann::ordered_json vmm_fields(const Programs& programs, Vmm vmm) {
@@ -82,7 +91,8 @@ nlohmann::ordered_json vmm_fields(const Programs& programs, Vmm vmm) {
   return {{"vmm", to_string(vmm.kind)},
           {"vmm_version", programs.version(vmm)},
           {"vmm_path", vmm.is_qemu() && programs.has(vmm) ? Json(programs.qemus[vmm.number].path)
-                                                          : Json(nullptr)}};
+                                                          : Json(nullptr)},
+          {"vmm_best", vmm.is_qemu() ? Json(programs.is_best(vmm)) : Json(nullptr)}};
 }
 
 }  // namespace bellhop::bench

@@ -13,6 +13,7 @@ namespace bellhop::bench {
 struct Qemu {
   std::string path;
   std::string version;  ///< "8.2.1"; empty where it is not installed
+  bool best = false;    ///< with the options that suit it best, not its defaults
 };
 
 /// Looks for a program as a shell would, and asks it for its version. Errors: it is not there,
@@ -29,13 +30,15 @@ struct Programs {
 
   [[nodiscard]] bool has(Vmm vmm) const;
   [[nodiscard]] std::string version(Vmm vmm) const;
-  /// "Bellhop", "QEMU 8.2.1 (/usr/bin/qemu-system-x86_64)".
+  [[nodiscard]] bool is_best(Vmm vmm) const;
+  /// "Bellhop", "QEMU 8.2.1 at its best (/usr/bin/qemu-system-x86_64)".
   [[nodiscard]] std::string name(Vmm vmm) const;
   /// "Bellhop", "QEMU 8.2.1"; with the path where two have one version.
   [[nodiscard]] std::string label(Vmm vmm) const;
 };
 
-/// The fields that say whose machine a run was: "vmm", "vmm_version", "vmm_path".
+/// The fields that say whose machine a run was: "vmm", "vmm_version", "vmm_path",
+/// "vmm_best".
 nlohmann::ordered_json vmm_fields(const Programs& programs, Vmm vmm);
 
 }  // namespace bellhop::bench

@@ -26,7 +26,14 @@ void add_set(Cells& sets, const NetSweep& sweep, const NetCell& common,
           cell.placement = placement;
           cell.vmm = vmm;
           cell.notify = notify;
-          set.push_back(cell);
+          if (!has_trains(cell)) {
+            set.push_back(cell);
+            continue;
+          }
+          for (const Trains trains : sweep.trains) {
+            cell.trains = trains;
+            set.push_back(cell);
+          }
         }
       }
     }
@@ -81,14 +88,35 @@ const char* to_string(Framing framing) noexcept {
   return "";
 }
 
+const char* to_string(Trains trains) noexcept { return trains == Trains::kOn ? "on" : "off"; }
+
 std::string describe(const NetCell& cell) {
   std::string what = to_string(cell.workload);
   if (cell.workload != NetWorkload::kPing) what += fmt::format(" {}", to_string(cell.direction));
   if (cell.workload == NetWorkload::kStream) {
     what += fmt::format(" {} ({})", cell.message_bytes, to_string(cell.framing));
   }
-  return fmt::format("{} {} {} {}", describe(cell.vmm), what, to_string(cell.notify),
-                     to_string(cell.placement));
+  return fmt::format("{} {} {} {}{}", describe(cell.vmm), what, to_string(cell.notify),
+                     to_string(cell.placement), cell.trains == Trains::kOn ? "" : ", gro=off");
+}
+
+bool has_trains(const NetCell& cell) noexcept {
+  return cell.vmm == Vmm::kBellhop && cell.notify != NetNotify::kVhost &&
+         cell.framing != Framing::kTcp && cell.workload != NetWorkload::kPing &&
+         cell.direction == Direction::kGuestToHost;
+}
+
+bool is_compared(const NetCell& cell, const NetCell& base) {
+  NetCell same = cell;
+  if (cell.notify != base.notify) {
+    if (base.notify != NetNotify::kSync) return false;
+    same.notify = base.notify;
+  } else {
+    if (cell.vmm != Vmm::kBellhop || !base.vmm.is_qemu()) return false;
+    same.vmm = base.vmm;
+    same.trains = base.trains;
+  }
+  return same == base;
 }
 
 unsigned link_mtu(Framing framing) noexcept {

@@ -25,6 +25,9 @@ enum class Framing : std::uint8_t {
   kTcp,    ///< what the TCP of a Linux guest makes of the stream
 };
 
+/// Whether Bellhop's NIC joins the guest's datagrams to trains (gro=on).
+enum class Trains : std::uint8_t { kOn, kOff };
+
 /// One cell of a sweep of `bellhop bench net`. One vCPU, one pair of queues, one flow.
 struct NetCell {
   NetWorkload workload = NetWorkload::kStream;
@@ -34,6 +37,7 @@ struct NetCell {
   Placement placement = Placement::kFree;
   Vmm vmm = Vmm::kBellhop;
   NetNotify notify = NetNotify::kSync;
+  Trains trains = Trains::kOn;  ///< of a peer always
   friend auto operator<=>(const NetCell&, const NetCell&) = default;
 };
 
@@ -47,6 +51,7 @@ struct NetSweep {
   std::vector<Placement> placements;
   std::vector<Vmm> vmms = {Vmm::kBellhop};
   std::vector<NetNotify> notify = {NetNotify::kSync, NetNotify::kIoEventFd, NetNotify::kVhost};
+  std::vector<Trains> trains = {Trains::kOn};  ///< without them where they make a difference
 };
 
 /// UDP payload of a frame of 64 bytes (without its checksum).
@@ -56,8 +61,16 @@ const char* to_string(NetWorkload workload) noexcept;
 const char* to_string(Direction direction) noexcept;
 const char* to_string(NetNotify notify) noexcept;
 const char* to_string(Framing framing) noexcept;
+/// As the values of gro= are called.
+const char* to_string(Trains trains) noexcept;
+/// Whether --gro makes a difference: the guest sends datagrams, and Bellhop itself moves them.
+bool has_trains(const NetCell& cell) noexcept;
 /// "bellhop stream guest-to-host 65536 ioeventfd other-core, gso".
 std::string describe(const NetCell& cell);
+
+/// Whether reports have the ratio of `cell` to `base`: another way to notify to sync, or Bellhop to
+/// a peer, everything else the same (a peer has no --gro).
+bool is_compared(const NetCell& cell, const NetCell& base);
 
 /// Largest UDP payload, and the link's MTU for it.
 unsigned datagram_bytes(Framing framing) noexcept;

@@ -59,7 +59,7 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
   const bool vhost = cell.notify == NetNotify::kVhost;
   command.emplace_back("--net");
   command.push_back(fmt::format("fd={},mac={},queue-size={},iothread=io0,gro={},notify={},vhost={}",
-                                kTapFd, kGuestMac, kQueueSize, setting.gro ? "on" : "off",
+                                kTapFd, kGuestMac, kQueueSize, to_string(cell.trains),
                                 vhost ? "ioeventfd" : to_string(cell.notify),
                                 vhost ? "force" : "off"));
   return command;
@@ -68,7 +68,7 @@ std::vector<std::string> bellhop_command(const NetCell& cell, const CpuPlan& pla
 std::vector<std::string> qemu_command(const NetCell& cell, const NetSetting& setting,
                                       const Launch& launch) {
   auto command =
-      qemu_machine(setting.programs.qemus.at(cell.vmm.number).path, launch, 1,
+      qemu_machine(setting.programs.qemus.at(cell.vmm.number), launch, 1,
                    guest_cmdline(cell, setting, launch) + guest_words(setting.transport));
   const auto add = [&command](const char* option, std::string value) {
     command.emplace_back(option);

@@ -1,7 +1,9 @@
 #include "bench/net/net_results.h"
-#include "bench/harness/machine_command.h"
 
 #include <algorithm>
+
+#include "bench/harness/machine_command.h"
+#include "bench/harness/measurement_json.h"
 
 namespace bellhop::bench {
 
@@ -10,6 +12,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 double ratio(double above, double below) noexcept { return below > 0 ? above / below : 0; }
+
+constexpr std::pair<const char*, std::uint64_t NetMeasurement::*> kCounts[] = {
+    {"datagrams", &NetMeasurement::datagrams},
+    {"datagrams_sent", &NetMeasurement::datagrams_sent},
+    {"lost", &NetMeasurement::lost},
+    {"frames", &NetMeasurement::frames},
+    {"retransmits", &NetMeasurement::retransmits},
+};
 
 Json run_to_json(const NetRun& run, const NetSetting& setting) {
   const NetCell& cell = run.cell;
@@ -50,7 +60,7 @@ Json run_to_json(const NetRun& run, const NetSetting& setting) {
   json["net"] = {{"framing", to_string(cell.framing)},
                  {"datagram_bytes", datagram_bytes(cell.framing)},
                  {"offload", m.offload},
-                 {"gro", cell.vmm.is_qemu() ? Json(nullptr) : Json(setting.gro)},
+                 {"gro", cell.vmm.is_qemu() ? Json(nullptr) : Json(cell.trains == Trains::kOn)},
                  {"datagrams", m.datagrams},
                  {"datagrams_per_s", m.datagrams_per_s()},
                  {"datagrams_sent", m.datagrams_sent},
@@ -84,7 +94,39 @@ const NetRun* NetReport::find(const NetCell& cell) const {
   return found == runs.end() ? nullptr : &*found;
 }
 
-Json to_json(const NetReport& report) { return report_to_json(report, runs_of(report)); }
+Json to_json(const NetMeasurement& repeat) {
+  Json json = to_json(static_cast<const Measurement&>(repeat));
+  Json& net = json["net"];
+  net["offload"] = repeat.offload;
+  for (const auto& [name, count] : kCounts) net[name] = repeat.*count;
+  net["host_end_cpu_s"] = repeat.end_cpu_s;
+  return json;
+}
+
+Status from_json(const Json& json, NetMeasurement& repeat) {
+  if (auto read = from_json(json, static_cast<Measurement&>(repeat)); !read) return read;
+  const auto wrong = [](const char* name) {
+    return fail(std::string("a repeat's 'net.") + name + "' is missing or wrong");
+  };
+  const auto net = json.find("net");
+  if (net == json.end() || !net->is_object()) return wrong("*");
+  for (const auto& [name, count] : kCounts) {
+    const auto found = net->find(name);
+    if (found == net->end() || !found->is_number_unsigned()) return wrong(name);
+    repeat.*count = found->get<std::uint64_t>();
+  }
+  const auto offload = net->find("offload");
+  if (offload == net->end() || !offload->is_boolean()) return wrong("offload");
+  repeat.offload = offload->get<bool>();
+  const auto end_cpu_s = net->find("host_end_cpu_s");
+  if (end_cpu_s == net->end() || !end_cpu_s->is_number()) return wrong("host_end_cpu_s");
+  repeat.end_cpu_s = end_cpu_s->get<double>();
+  return {};
+}
+
+Json to_json(const NetReport& report) {
+  return report_to_json(report, runs_of(report), compare_runs(report));
+}
 
 std::string to_csv(const NetReport& report) { return runs_to_csv(runs_of(report)); }
 

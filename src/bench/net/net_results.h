@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "base/cpu_list.h"
+#include "base/result.h"
 #include "bench/harness/measurement.h"
 #include "bench/harness/programs.h"
+#include "bench/harness/report_base.h"
 #include "bench/net/net_cell.h"
 #include "config/machine_config.h"
 
@@ -30,14 +32,17 @@ struct NetMeasurement : Measurement {
   [[nodiscard]] double lost_share() const noexcept;
 };
 
+/// With a member "net"; and the reverse. Errors: a field is missing or wrong.
+nlohmann::ordered_json to_json(const NetMeasurement& repeat);
+Status from_json(const nlohmann::ordered_json& json, NetMeasurement& repeat);
+
 using NetRun = RunOf<NetCell, NetMeasurement>;
 
 /// What all runs of a report have in common.
 struct NetSetting {
   TransportKind transport = TransportKind::kPci;
   double seconds = 3;  ///< measured, for each repeat
-  unsigned repeats = 3;
-  bool gro = true;   ///< of Bellhop's NIC: the guest's datagrams are joined
+  Rounds rounds;
   CpuList end_cpus;  ///< of the process at the other end
   Programs programs;
 };

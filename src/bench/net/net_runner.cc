@@ -200,11 +200,10 @@ std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_ha
   return "";
 }
 
-Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting,
-                                const Launch& launch, const EventFd& interrupt,
-                                const Progress& progress) {
-  NetReport report;
-  report.setting = setting;
+void run_net_sweep(const NetSweep& sweep, const Launch& launch, const EventFd& interrupt,
+                   const Earlier<NetMeasurement>& earlier, const SweepHooks& hooks,
+                   NetReport& report) {
+  const NetSetting& setting = report.setting;
   const CpuList available = allowed_cpus();
   std::vector<bool> qemu_has_uso;
   qemu_has_uso.reserve(setting.programs.qemus.size());
@@ -223,11 +222,8 @@ Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting
       [&](const NetCell& cell, const CpuPlan& plan) { return machines.run(cell, plan); },
       // Its threads wait for the process at the other end as well.
       [](const NetCell&, const NetMeasurement& m) { return m.steal_s.value_or(0); }};
-  auto done = run_interleaved(compared_sets(sweep), setting.repeats, runner, progress, report.runs,
-                              report.not_run);
-  if (!done) return forward(done);
-  report.disturbed = disturbed_text(report.runs);
-  return report;
+  Interleaved<NetReport, NetCell, NetMeasurement>(report, runner, hooks)
+      .run(compared_sets(sweep), earlier);
 }
 
 }  // namespace bellhop::bench

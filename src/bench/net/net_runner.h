@@ -44,9 +44,10 @@ void read_net_result(const nlohmann::json& result, NetMeasurement& measurement);
 /// Why this host or this VMM cannot run a cell; empty if it can.
 std::string why_not(const NetCell& cell, const NetSetting& setting, bool qemu_has_uso);
 
-/// Runs every cell of `sweep`. Errors: EINTR.
-Result<NetReport> run_net_sweep(const NetSweep& sweep, const NetSetting& setting,
-                                const Launch& launch, const EventFd& interrupt,
-                                const Progress& progress);
+/// Runs every cell of `sweep`, and what `earlier` has not measured yet. `report` has its settings
+/// and seed. After `interrupt` it has what was done until then.
+void run_net_sweep(const NetSweep& sweep, const Launch& launch, const EventFd& interrupt,
+                   const Earlier<NetMeasurement>& earlier, const SweepHooks& hooks,
+                   NetReport& report);
 
 }  // namespace bellhop::bench

@@ -1,12 +1,13 @@
 #include "bench/net/net_tables.h"
-#include "bench/harness/machine_command.h"
 
 #include <fmt/format.h>
 
 #include <set>
 #include <vector>
 
-#include "bench/harness/cell_text.h"
+#include "bench/harness/machine_command.h"
+#include "bench/report/cell_text.h"
+#include "bench/report/losses_table.h"
 #include "bench/report/patch_2010.h"
 
 namespace bellhop::bench {
@@ -20,6 +21,7 @@ struct Group {
   NetWorkload workload;
   Placement placement;
   Framing framing;
+  Trains trains;  ///< without: where they make a difference
   friend auto operator<=>(const Group&, const Group&) = default;
 };
 
@@ -39,7 +41,9 @@ class View {
   View(const NetReport& report, Group group) : report_(report), group_(group) {
     for (const NetRun& run : report.runs) {
       const NetCell& cell = run.cell;
-      if (Group{cell.workload, cell.placement, cell.framing} != group) continue;
+      if (Group{cell.workload, cell.placement, cell.framing, group.trains} != group) continue;
+      // What knows no --gro stands beside both where it is to be compared.
+      if (cell.trains != group.trains && !(cell.vmm.is_qemu() && has_both(cell))) continue;
       rows_.insert({cell.direction, cell.message_bytes});
       vmms_.insert(cell.vmm);
       if (cell.notify == NetNotify::kPoll || cell.notify == NetNotify::kAdaptive) {
@@ -57,9 +61,27 @@ class View {
     return all;
   }
   [[nodiscard]] bool has(Vmm vmm) const { return vmms_.contains(vmm); }
+  [[nodiscard]] NetCell cell(Row row, Vmm vmm, NetNotify notify) const {
+    NetCell cell{group_.workload, row.direction,    row.message_bytes,
+                 group_.framing,  group_.placement, vmm,
+                 notify};
+    if (has_trains(cell)) cell.trains = group_.trains;
+    return cell;
+  }
   [[nodiscard]] const NetRun* find(Row row, Vmm vmm, NetNotify notify) const {
-    return report_.find({group_.workload, row.direction, row.message_bytes, group_.framing,
-                         group_.placement, vmm, notify});
+    return report_.find(cell(row, vmm, notify));
+  }
+  [[nodiscard]] const Comparing& comparing() const { return report_.comparing; }
+  [[nodiscard]] Table::Cell megabits(Row row, Vmm vmm, NetNotify notify) const {
+    const NetRun* run = find(row, vmm, notify);
+    if (run == nullptr) return missing(report_.has_failed(describe(cell(row, vmm, notify))));
+    return fmt::format("{:.0f}", run->throughput().median() * 8);
+  }
+  /// MB per host CPU second.
+  [[nodiscard]] Table::Cell efficiency(Row row, Vmm vmm, NetNotify notify) const {
+    const NetRun* run = find(row, vmm, notify);
+    if (run == nullptr) return missing(report_.has_failed(describe(cell(row, vmm, notify))));
+    return fmt::format("{:.0f}", run->efficiency().median() * 1e-6);
   }
   [[nodiscard]] std::string name(Vmm vmm) const { return report_.setting.programs.name(vmm); }
   [[nodiscard]] std::string label(Vmm vmm) const { return report_.setting.programs.label(vmm); }
@@ -74,11 +96,11 @@ class View {
   [[nodiscard]] std::string circumstances() const {
     const NetSetting& setting = report_.setting;
     return fmt::format(
-        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues{}, placement {}{}; median of "
-        "{} x {:g} s",
-        to_string(setting.transport), setting.gro ? "" : ", gro=off", to_string(group_.placement),
+        "virtio-net over {}, tap, 1 vCPU, 1 pair of queues{}, placement {}{}; {}",
+        to_string(setting.transport), group_.trains == Trains::kOn ? "" : ", gro=off",
+        to_string(group_.placement),
         setting.end_cpus.empty() ? "" : ", other end on CPU " + format_cpu_list(setting.end_cpus),
-        setting.repeats, setting.seconds);
+        describe(setting.rounds, setting.seconds));
   }
   [[nodiscard]] bool tcp() const { return group_.framing == Framing::kTcp; }
   [[nodiscard]] const char* framing() const {
@@ -97,6 +119,13 @@ class View {
   }
 
  private:
+  /// Whether Bellhop's cell like this one was measured without trains.
+  [[nodiscard]] bool has_both(NetCell cell) const {
+    cell.vmm = Vmm::kBellhop;
+    cell.trains = Trains::kOff;
+    return report_.find(cell) != nullptr;
+  }
+
   const NetReport& report_;
   Group group_;
   std::set<Row> rows_;
@@ -106,10 +135,6 @@ class View {
 
 const char* title(Direction direction) {
   return direction == Direction::kGuestToHost ? "guest to host" : "host to guest";
-}
-
-std::string megabits(const NetRun* run) {
-  return run == nullptr ? kNone : fmt::format("{:.0f}", run->median.megabits_per_s());
 }
 
 std::string loss(const NetRun* run) {
@@ -124,19 +149,19 @@ void add_ratio_columns(Table& table, const char* what) {
   for (const char* efficient : {"", " per CPU s"}) {
     for (const NetNotify notify : kUserNotify) {
       table.columns.push_back(
-          {fmt::format("bellhop / qemu: {}{}", what, efficient), to_string(notify)});
+          {fmt::format("bellhop / qemu: {}{} (95 %)", what, efficient), to_string(notify)});
     }
   }
 }
 
-void add_ratios(std::vector<std::string>& cells, const View& view, Row row, Vmm peer) {
+void add_ratios(std::vector<Table::Cell>& cells, const View& view, Row row, Vmm peer) {
   for (const NetNotify notify : kUserNotify) {
-    cells.push_back(
-        throughput_ratio(view.find(row, Vmm::kBellhop, notify), view.find(row, peer, notify)));
+    cells.push_back(ratio_cell(view.comparing().throughput(view.find(row, Vmm::kBellhop, notify),
+                                                           view.find(row, peer, notify))));
   }
   for (const NetNotify notify : kUserNotify) {
-    cells.push_back(
-        efficiency_ratio(view.find(row, Vmm::kBellhop, notify), view.find(row, peer, notify)));
+    cells.push_back(ratio_cell(view.comparing().efficiency(view.find(row, Vmm::kBellhop, notify),
+                                                           view.find(row, peer, notify))));
   }
 }
 
@@ -150,45 +175,45 @@ Table stream_table(const View& view, Vmm vmm) {
                  : fmt::format("{}: UDP stream, {}; {}", view.name(vmm), view.framing(),
                                view.circumstances());
   table.columns = {{"", "Direction", true}, {"", "Message"}};
+  table.keys = 2;
   for (const NetNotify notify : view.notifies()) {
     table.columns.push_back({"today, Mb/s", to_string(notify)});
   }
-  table.columns.push_back({"today, Mb/s", "gain"});
-  table.columns.push_back({"today, Mb/s", "spread"});
+  table.columns.push_back({"today, Mb/s", "gain (95 %)"});
+  table.columns.push_back({"today, Mb/s", "spread", false, true});
   table.columns.push_back({"today, Mb/s", view.tcp() ? "sent again" : "lost"});
   for (const NetNotify notify : view.notifies()) {
     table.columns.push_back({"MB per host CPU second", to_string(notify)});
   }
-  table.columns.push_back({"MB per host CPU second", "ratio"});
+  table.columns.push_back({"MB per host CPU second", "ratio (95 %)"});
   if (own) {
     for (const char* name : {"unmodified", "patched", "vhost", "gain"}) {
-      table.columns.push_back({"the 2010 patch (TCP), Mb/s", name});
+      table.columns.push_back({"the 2010 patch (TCP), Mb/s", name, false, true});
     }
   }
   if (ratios) add_ratio_columns(table, "Mb/s");
   for (const Row row : view.rows()) {
     const NetRun* sync = view.find(row, vmm, NetNotify::kSync);
     const NetRun* event = view.find(row, vmm, NetNotify::kIoEventFd);
-    std::vector<std::string> cells = {title(row.direction), fmt::format("{}", row.message_bytes)};
-    for (const NetNotify notify : view.notifies())
-      cells.push_back(megabits(view.find(row, vmm, notify)));
-    cells.push_back(gain(sync, event));
-    cells.push_back(spread(sync) + " / " + spread(event));
-    cells.push_back(view.tcp() ? sent_again(sync) + " / " + sent_again(event)
-                               : loss(sync) + " / " + loss(event));
+    std::vector<Table::Cell> cells = {title(row.direction), fmt::format("{}", row.message_bytes)};
+    for (const NetNotify notify : view.notifies()) cells.push_back(view.megabits(row, vmm, notify));
+    cells.push_back(gain_cell(view.comparing().throughput(event, sync)));
+    cells.emplace_back(spread(sync) + " / " + spread(event));
+    cells.emplace_back(view.tcp() ? sent_again(sync) + " / " + sent_again(event)
+                                  : loss(sync) + " / " + loss(event));
     for (const NetNotify notify : view.notifies()) {
-      cells.push_back(efficiency(view.find(row, vmm, notify)));
+      cells.push_back(view.efficiency(row, vmm, notify));
     }
-    cells.push_back(efficiency_ratio(event, sync));
+    cells.push_back(ratio_cell(view.comparing().efficiency(event, sync)));
     if (own) {
       const Patch2010Net* patch = find_patch_2010(row.direction, row.message_bytes);
       const auto figure = [patch](double Patch2010Net::*member) {
         return patch != nullptr ? fmt::format("{:.0f}", patch->*member) : kNone;
       };
-      cells.push_back(figure(&Patch2010Net::unmodified));
-      cells.push_back(figure(&Patch2010Net::patched));
-      cells.push_back(figure(&Patch2010Net::vhost));
-      cells.push_back(patch != nullptr ? gain(patch->unmodified, patch->patched) : kNone);
+      cells.emplace_back(figure(&Patch2010Net::unmodified));
+      cells.emplace_back(figure(&Patch2010Net::patched));
+      cells.emplace_back(figure(&Patch2010Net::vhost));
+      cells.emplace_back(patch != nullptr ? plain_gain(patch->unmodified, patch->patched) : kNone);
     }
     if (ratios) add_ratios(cells, view, row, vmm);
     table.rows.push_back(std::move(cells));
@@ -210,6 +235,7 @@ Table ping_table(const View& view) {
                    {"us there and back", "max"},
                    {"host CPU us for each", "VMM"},
                    {"host CPU us for each", "socket's end"}};
+  table.keys = 2;
   for (const Row row : view.rows()) {
     for (const Vmm vmm : view.vmms()) {
       for (const NetNotify notify : view.notifies()) {
@@ -245,9 +271,10 @@ Table packet_table(const View& view) {
                    {"thousand a second", "spread"}, {"thousand a second", "lost"},
                    {"host CPU", "us each"},         {"host CPU", "thousand a CPU s"},
                    {"", "system calls each"},       {"I/O threads", "in the kernel"}};
+  table.keys = 3;
   if (ratios) {
-    table.columns.push_back({"bellhop / this one", "rate"});
-    table.columns.push_back({"bellhop / this one", "per CPU s"});
+    table.columns.push_back({"bellhop / this one (95 %)", "rate"});
+    table.columns.push_back({"bellhop / this one (95 %)", "per CPU s"});
   }
   for (const Row row : view.rows()) {
     for (const Vmm vmm : view.vmms()) {
@@ -256,7 +283,7 @@ Table packet_table(const View& view) {
         if (run == nullptr) continue;
         const NetMeasurement& m = run->median;
         const auto count = static_cast<double>(m.datagrams);
-        std::vector<std::string> cells = {
+        std::vector<Table::Cell> cells = {
             title(row.direction),
             view.label(vmm),
             to_string(notify),
@@ -270,8 +297,8 @@ Table packet_table(const View& view) {
             kernel_share(m)};
         if (ratios) {
           const NetRun* own = vmm.is_qemu() ? view.find(row, Vmm::kBellhop, notify) : nullptr;
-          cells.push_back(throughput_ratio(own, run));
-          cells.push_back(efficiency_ratio(own, run));
+          cells.push_back(ratio_cell(view.comparing().throughput(own, run)));
+          cells.push_back(ratio_cell(view.comparing().efficiency(own, run)));
         }
         table.rows.push_back(std::move(cells));
       }
@@ -285,7 +312,7 @@ Table packet_table(const View& view) {
 std::vector<Table> make_tables(const NetReport& report) {
   std::set<Group> groups;
   for (const NetRun& run : report.runs) {
-    groups.insert({run.cell.workload, run.cell.placement, run.cell.framing});
+    groups.insert({run.cell.workload, run.cell.placement, run.cell.framing, run.cell.trains});
   }
   std::vector<Table> tables;
   for (const Group group : groups) {
@@ -302,6 +329,7 @@ std::vector<Table> make_tables(const NetReport& report) {
         break;
     }
   }
+  tables.push_back(losses_table(report));
   return tables;
 }
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <functional>
 
@@ -61,20 +60,13 @@ Result<double> measure_bellhop(const NotifyOptions& options, const Places& place
 
 }  // namespace
 
-double NotifyResult::median_us() const {
-  std::vector<double> sorted = repeats_us;
-  std::ranges::sort(sorted);
-  return sorted.empty() ? 0 : sorted[(sorted.size() - 1) / 2];
-}
-
-Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
-                                      const Progress& progress) {
+Status run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
+                        const SweepHooks& hooks, NotifyReport& report) {
   auto hypervisor = open_kvm();
   if (!hypervisor) return forward(hypervisor);
   const Places places = choose_places();
   auto bare = BareMachine::create(**hypervisor, places.vcpu, places.io);
   if (!bare) return forward(bare);
-  NotifyReport report;
   report.kicks = options.kicks;
   const auto floor = [&](BareMachine::Kick kick) { return (*bare)->measure(kick, options.kicks); };
   const auto own = [&](NotifyMode mode) {
@@ -91,16 +83,26 @@ Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventF
       Kind{report.bare_waited, [&] { return floor(BareMachine::Kick::kWaitedFor); }},
       Kind{report.ioeventfd, [&] { return own(NotifyMode::kIoEventFd); }},
   };
+  const std::size_t all = kinds.size() * options.repeats;
+  hooks.begin({kinds.size(), 0, all, all, 0});
   std::size_t done = 0;
-  for (unsigned repeat = 0; repeat < options.repeats; ++repeat) {
-    for (const Kind& kind : kinds) {
-      progress(++done, kinds.size() * options.repeats, kind.figure.name);
-      const auto measured = kind.measure();
+  for (unsigned round = 0; round < options.repeats; ++round) {
+    std::array<double, kinds.size()> figures{};
+    for (const std::size_t index : shuffled(kinds.size(), report.comparing.seed + round)) {
+      hooks.progress(++done, all, kinds.at(index).figure.name);
+      const auto measured = kinds.at(index).measure();
+      if (!measured && measured.error().code == EINTR) {
+        report.interrupted = true;
+        return {};
+      }
       if (!measured) return forward(measured);
-      kind.figure.repeats_us.push_back(*measured);
+      figures.at(index) = *measured;
+    }
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+      kinds.at(i).figure.repeats_us.push_back(figures.at(i));
     }
   }
-  return report;
+  return {};
 }
 
 }  // namespace bellhop::bench

@@ -6,7 +6,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "bench/harness/interleave.h"
-#include "bench/harness/measurement.h"
+#include "bench/harness/report_base.h"
 
 namespace bellhop::bench {
 
@@ -22,10 +22,11 @@ struct NotifyResult {
   std::string name;
   std::string meaning;
   std::vector<double> repeats_us;
-  [[nodiscard]] double median_us() const;
+  [[nodiscard]] double median_us() const { return median(repeats_us); }
 };
 
 struct NotifyReport : ReportBase {
+  [[nodiscard]] bool is_empty() const { return bare_exit.repeats_us.empty(); }
   unsigned kicks = 0;  ///< in each repeat
   /// Floors: a write that no more than exits, or that KVM turns into an event.
   NotifyResult bare_exit{"bare exit", "user-space exit that does nothing", {}};
@@ -37,9 +38,10 @@ struct NotifyReport : ReportBase {
   NotifyResult ioeventfd{"bellhop ioeventfd", "armed doorbell, its I/O thread on another CPU", {}};
 };
 
-/// Measures all five in turn, `repeats` times over. The vCPU has the first of our CPUs, whoever
-/// waits the second, if there is one. Errors: no KVM, the guest's complaint; EINTR by `interrupt`.
-Result<NotifyReport> run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
-                                      const Progress& progress);
+/// Measures all five in turn, `repeats` times over, in another order each time. The vCPU has the
+/// first of our CPUs, whoever waits the second, if there is one. After `interrupt` the report has
+/// the rounds that were done. Errors: no KVM, the guest's complaint.
+Status run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
+                        const SweepHooks& hooks, NotifyReport& report);
 
 }  // namespace bellhop::bench

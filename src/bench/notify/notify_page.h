@@ -8,7 +8,7 @@
 
 namespace bellhop::bench {
 
-/// The table, and a chart of the medians.
+/// The table, and what was found.
 Page make_page(const NotifyReport& report);
 /// Under "notify": each kind with its median, spread and its ratio to the floor.
 nlohmann::ordered_json to_json(const NotifyReport& report);

@@ -29,26 +29,32 @@ TEST(NotifyResultTest, TakesTheRepeatInTheMiddle) {
 
 TEST(NotifyPage, HasEveryKindWithItsRatioToTheFloor) {
   const Page page = make_page(fixed_report());
-  ASSERT_EQ(page.tables.size(), 1U);
+  ASSERT_EQ(page.tables.size(), 2U);
   ASSERT_EQ(page.tables[0].rows.size(), 5U);
   const std::string text = to_text(page.tables[0]);
   EXPECT_THAT(text, AllOf(HasSubstr("3 repeats"), HasSubstr("5000 kicks"), HasSubstr("25.00"),
-                          HasSubstr("1.12"), HasSubstr("1.60"), HasSubstr("1.20")));
-  ASSERT_EQ(page.charts.size(), 1U);
-  EXPECT_EQ(page.charts[0].rows.size(), 5U);
+                          HasSubstr("within noise (0.87-1.50)"), HasSubstr("1.60 (1.60-2.00)")));
+  EXPECT_THAT(to_text(page.tables[1]), HasSubstr("Where Bellhop loses"));
 }
 
 TEST(NotifyPage, OpensWithWhatWasFound) {
   NotifyReport report = fixed_report();
-  EXPECT_THAT(
-      make_page(report).findings,
-      testing::ElementsAre(
-          "A kick that exits takes the guest 28.00 us, 1.12 times a bare exit (within the spread).",
-          "A kick by ioeventfd takes the guest 3.00 us, 1.20 times a bare one (within the spread), "
-          "and 0.11 of a kick that exits."));
+  const auto findings = make_page(report).findings;
+  ASSERT_EQ(findings.size(), 2U);
+  EXPECT_THAT(findings[0], HasSubstr("A kick that exits takes the guest 28.00 us, within noise ("));
+  EXPECT_THAT(findings[1], AllOf(HasSubstr("A kick by ioeventfd takes the guest 3.00 us, "),
+                                 HasSubstr("and 0.11 (0.07-0.32) of a kick that exits.")));
+  EXPECT_EQ(make_page(report).headline,
+            "On this host a kick by ioeventfd takes the guest 3.00 us, and one that exits 28.00.");
   report.sync.repeats_us = {50, 60, 55};
-  EXPECT_EQ(make_page(report).findings[0],
-            "A kick that exits takes the guest 55.00 us, 2.20 times a bare exit.");
+  EXPECT_THAT(make_page(report).findings[0], HasSubstr("55.00 us, 2.20 (2.00-2.50) times a bare"));
+  ASSERT_EQ(make_page(report).tables[1].rows.size(), 1U);
+  EXPECT_EQ(make_page(report).tables[1].rows[0][0], "bellhop sync");
+}
+
+TEST(NotifyPage, OfAnInterruptedRunHasNoFigure) {
+  EXPECT_TRUE(make_page(NotifyReport{}).tables.empty());
+  EXPECT_TRUE(NotifyReport{}.is_empty());
 }
 
 TEST(NotifyPage, ASingleRepeatHasNoSpread) {
@@ -59,6 +65,8 @@ TEST(NotifyPage, ASingleRepeatHasNoSpread) {
   }
   const Page page = make_page(report);
   EXPECT_THAT(page.findings.at(0), HasSubstr("there is no spread"));
+  EXPECT_THAT(page.tables[0].caption, Not(HasSubstr("median of 1")));
+  EXPECT_EQ(page.tables[0].columns[1].name, "measured");
   EXPECT_EQ(page.tables[0].rows[0][2], "–");
   EXPECT_EQ(page.tables[0].rows[0][3], "–");
   EXPECT_THAT(to_csv(report), HasSubstr("bare_exit,1,5000,20.0,,,\n"));
@@ -76,7 +84,8 @@ TEST(NotifyPage, IsHtmlWithoutMarkupFromOutside) {
 
 TEST(NotifyJson, HasMedianSpreadAndRatio) {
   const auto json = to_json(fixed_report());
-  EXPECT_EQ(json["schema"], 1);
+  EXPECT_EQ(json["schema"], 2);
+  EXPECT_EQ(json["notify"]["bare_exit"]["all_repeats_us"].size(), 3U);
   EXPECT_EQ(json["host"]["cpus"], 2);
   EXPECT_EQ(json["notify"]["repeat"], 3);
   EXPECT_EQ(json["notify"]["kicks"], 5000);

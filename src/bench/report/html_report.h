@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/harness/measurement.h"
-#include "bench/report/bar_chart.h"
+#include "bench/harness/report_base.h"
+#include "bench/report/gain_chart.h"
 #include "bench/report/table.h"
 
 namespace bellhop::bench {
@@ -13,14 +13,16 @@ namespace bellhop::bench {
 struct Page {
   std::string title;
   std::string heading;
+  std::string headline;               ///< all of it in one sentence; may be empty
   std::vector<std::string> findings;  ///< sentences about what was found
   std::string introduction;           ///< HTML
   std::vector<Table> tables;
-  std::vector<BarChart> charts;
+  GainChart chart;
+  std::vector<std::string> notes;  ///< lines about disturbed repeats, two speeds
 };
 
-/// One page, complete in itself: what was found, the tables, plots of the charts (by gnuplot; where
-/// it is not installed the page says so), the host, and what was not run.
+/// One page, complete in itself: what was found, chart and drawing, the tables with their words
+/// explained where they stand first, what was not run, the host, its load, and the command.
 std::string to_html(const Page& page, const ReportBase& report);
 
 }  // namespace bellhop::bench

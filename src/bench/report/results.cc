@@ -1,7 +1,9 @@
 #include "bench/report/results.h"
-#include "bench/harness/machine_command.h"
 
 #include <algorithm>
+
+#include "bench/harness/machine_command.h"
+#include "bench/harness/measurement_json.h"
 
 namespace bellhop::bench {
 
@@ -52,7 +54,9 @@ const Run* BlkReport::find(const BlkCell& cell) const {
   return found == runs.end() ? nullptr : &*found;
 }
 
-Json to_json(const BlkReport& report) { return report_to_json(report, runs_of(report)); }
+Json to_json(const BlkReport& report) {
+  return report_to_json(report, runs_of(report), compare_runs(report));
+}
 
 std::string to_csv(const BlkReport& report) { return runs_to_csv(runs_of(report)); }
 

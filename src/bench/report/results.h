@@ -7,6 +7,7 @@
 #include "bench/blk/blk_cell.h"
 #include "bench/harness/measurement.h"
 #include "bench/harness/programs.h"
+#include "bench/harness/report_base.h"
 
 namespace bellhop::bench {
 
@@ -21,7 +22,7 @@ struct BlkSetting {
   Optimize optimize = Optimize::kThroughput;  ///< of notify=adaptive
   std::string medium;                         ///< "tmpfs", "ext4", ...
   double seconds = 3;                         ///< measured, for each repeat
-  unsigned repeats = 3;
+  Rounds rounds;
   Programs programs;
 };
 
