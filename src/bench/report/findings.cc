@@ -142,6 +142,7 @@ struct BesideSync {
   Ratio last_throughput;
   Ratio last_efficiency;
   std::size_t cells = 0;
+  std::size_t refused = 0;
   std::size_t within_noise = 0;
   int throughput = 0;  ///< cells ahead less cells behind
   int efficiency = 0;
@@ -161,6 +162,7 @@ BesideSync beside_sync(const std::string& way, const std::vector<WaysOfCell>& ce
     sum.last_throughput = comparing.ratio(other->throughput, sync->throughput);
     sum.last_efficiency = comparing.ratio(other->efficiency, sync->efficiency);
     ++sum.cells;
+    sum.refused += sum.last_throughput.verdict == Verdict::kRefused ? 1 : 0;
     sum.within_noise += sum.last_throughput.verdict == Verdict::kWithinNoise ? 1 : 0;
     sum.throughput += sign(sum.last_throughput);
     sum.efficiency += sign(sum.last_efficiency);
@@ -177,6 +179,7 @@ std::string in_words(const Ratio& ratio) {
 
 std::string advice(const BesideSync& sum) {
   const char* const way = sum.way.c_str();
+  if (sum.refused == sum.cells) return "measure again while this host has nothing else to do";
   if (sum.throughput > 0 && sum.efficiency >= 0) return fmt::format("use {}", way);
   if (sum.throughput < 0 && sum.efficiency <= 0) return "use sync";
   if (sum.throughput > 0)

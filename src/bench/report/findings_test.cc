@@ -164,6 +164,8 @@ TEST(Headline, SaysWhatIsGainedAtWhatCostAndWhatToUse) {
   EXPECT_THAT(find_headline({x1, x16}, Comparing{}), HasSubstr("; use sync."));
   x16.ways[1].throughput.disturbed = true;
   EXPECT_THAT(find_headline({x1, x16}, Comparing{}), HasSubstr("unknown change (disturbed)"));
+  EXPECT_THAT(find_headline({x16}, Comparing{}),
+              HasSubstr("; measure again while this host has nothing else to do."));
   EXPECT_EQ(find_headline({{"Reads", "x1", {{"sync", figure(1), figure(1)}}}}, Comparing{}), "");
 }
 
