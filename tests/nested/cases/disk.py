@@ -68,6 +68,15 @@ CASES = [
     Case("disk.transitional-modern",
          "disk a.img; machine modern,fs --transport pci-transitional --disk path=a.img",
          [r"job modern ok", r"job fs ok"], check=by_eventfd),
+    Case("disk.packed",
+         "disk a.img; machine packed,randwrite,fs --disk path=a.img,packed=on",
+         [r"job packed ok", r"0 blocks wrong", r"job fs ok"], check=by_eventfd, short=True),
+    Case("disk.packed-mmio",
+         "disk a.img; machine packed,randwrite,fs --transport mmio --disk path=a.img,packed=on",
+         [r"job packed ok", r"0 blocks wrong", r"job fs ok"], check=by_eventfd),
+    Case("disk.packed-sync",
+         "disk a.img; machine packed,randwrite,fs --disk path=a.img,packed=on,notify=sync",
+         [r"job packed ok", r"0 blocks wrong", r"job fs ok"], check=by_exit),
     Case("disk.discard",
          "disk a.img; dd if=/dev/zero of=a.img bs=1M count=64 2>/dev/null\n"
          "echo kilobytes $(du -k a.img | cut -f1)\n"

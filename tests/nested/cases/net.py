@@ -132,6 +132,7 @@ CASES = [
     net("mmio", " --transport mmio"),
     net("mmio-sync", ",notify=sync --transport mmio", check=by_exit),
     net("queues", ",queues=2 --cpus 2", job="net,net-pairs", check=both_pairs, limit=300),
+    net("packed", ",packed=on", job="packed,net", want=[r"job packed ok"]),
     net("max-ioeventfds", ",id=net0 --max-ioeventfds 1", check=streams),
     net("mac-mtu", ",mac=02:00:00:12:34:56,mtu=4000", want=[r"^mac 02:00:00:12:34:56 mtu 4000"]),
     net("transitional", " --transport pci-transitional",
