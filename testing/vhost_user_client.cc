@@ -12,7 +12,8 @@ namespace bellhop::testing {
 
 using namespace vhost_user;
 
-VhostUserClient::VhostUserClient(unsigned count, std::uint16_t size, RingFeatures features) {
+VhostUserClient::VhostUserClient(unsigned count, std::uint16_t size, RingFeatures features)
+    : features_(features) {
   for (unsigned i = 0; i < count; ++i) {
     rings.push_back(std::make_unique<Ring>(memory, i, size, features));
   }
@@ -87,7 +88,7 @@ bool VhostUserClient::set_size(unsigned ring) {
   return tell(Request::kSetVringNum, VringState{.index = ring, .num = rings[ring]->size});
 }
 
-bool VhostUserClient::set_base(unsigned ring, std::uint16_t base) {
+bool VhostUserClient::set_base(unsigned ring, std::uint32_t base) {
   return tell(Request::kSetVringBase, VringState{.index = ring, .num = base});
 }
 
@@ -115,16 +116,16 @@ bool VhostUserClient::enable(unsigned ring, bool on) {
   return tell(Request::kSetVringEnable, VringState{.index = ring, .num = on ? 1U : 0U});
 }
 
-bool VhostUserClient::start_ring(unsigned ring, std::uint16_t base) {
+bool VhostUserClient::start_ring(unsigned ring, std::uint32_t base) {
   return set_size(ring) && set_base(ring, base) && set_addresses(ring) && set_kick(ring) &&
          set_call(ring) && set_err(ring) && enable(ring);
 }
 
-std::optional<std::uint16_t> VhostUserClient::stop_ring(unsigned ring) {
+std::optional<std::uint32_t> VhostUserClient::stop_ring(unsigned ring) {
   const VringState asked{.index = ring, .num = 0};
   const auto reply = ask<VringState>(Request::kGetVringBase, std::as_bytes(std::span(&asked, 1)));
   if (!reply || reply->index != ring) return std::nullopt;
-  return static_cast<std::uint16_t>(reply->num);
+  return reply->num;
 }
 
 void VhostUserClient::offer(unsigned ring, std::span<const std::byte> bytes, std::uint64_t slot) {

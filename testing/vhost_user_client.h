@@ -14,6 +14,7 @@
 #include "testing/test_memory.h"
 #include "vhost_user/channel.h"
 #include "virtio/abi/ring.h"
+#include "virtio/ring/ring_state.h"
 
 namespace bellhop::testing {
 
@@ -76,7 +77,7 @@ class VhostUserClient {
   /// All of memory, in two regions, whose addresses in this process are those of the front end.
   bool set_memory();
   bool set_size(unsigned ring);
-  bool set_base(unsigned ring, std::uint16_t base);
+  bool set_base(unsigned ring, std::uint32_t base);
   bool set_addresses(unsigned ring);
   bool set_kick(unsigned ring) {
     return set_event(vhost_user::Request::kSetVringKick, ring, rings[ring]->kick.get());
@@ -90,9 +91,14 @@ class VhostUserClient {
   bool set_event(vhost_user::Request request, unsigned ring, int fd);
   bool enable(unsigned ring, bool on = true);
   /// All of the above in QEMU's order.
-  bool start_ring(unsigned ring, std::uint16_t base = 0);
+  bool start_ring(unsigned ring) { return start_ring(ring, first_base()); }
+  bool start_ring(unsigned ring, std::uint32_t base);
+  /// Of a ring that nobody has served yet.
+  [[nodiscard]] std::uint32_t first_base() const noexcept {
+    return features_.packed ? packed_base({}) : 0;
+  }
   /// Where it stands; nothing if the connection ends instead.
-  std::optional<std::uint16_t> stop_ring(unsigned ring);
+  std::optional<std::uint32_t> stop_ring(unsigned ring);
 
   [[nodiscard]] vhost_user::VringAddresses addresses(unsigned ring) const;
   [[nodiscard]] vhost_user::MemoryRegion region(std::size_t index) const;
@@ -109,6 +115,7 @@ class VhostUserClient {
   std::vector<std::unique_ptr<Ring>> rings;
 
  private:
+  RingFeatures features_;
   vhost_user::Channel channel_;
   std::uint32_t acks_ = 0;  ///< kNeedReply where that was agreed on
   unsigned echoes_ = 0;

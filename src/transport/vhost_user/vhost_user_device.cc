@@ -109,10 +109,7 @@ Status VhostUserDevice::refuse(const Message& message, std::string_view why, Cha
 // ---- what is offered, what is agreed on ----
 
 std::uint64_t VhostUserDevice::offered_features() const noexcept {
-  // Indices of packed rings are not read here yet.
-  const std::uint64_t not_here =
-      life_->traits().front_end_features | virtio::feature_mask(virtio::kFeatureRingPacked);
-  return (life_->offered_features() & ~not_here) | kProtocolBit;
+  return (life_->offered_features() & ~life_->traits().front_end_features) | kProtocolBit;
 }
 
 std::uint64_t VhostUserDevice::offered_protocol() const noexcept {
@@ -260,9 +257,11 @@ Status VhostUserDevice::start_ring(unsigned index) {
     }
   }
   if (auto set = life_->set_queue(index, *config); !set) return set;
-  // Where the used ring stands nobody tells: it is in the ring, also after a restart of ours.
+  // Where a split ring's used ring stands nobody tells: it is in the ring, also after a restart of
+  // ours. A packed ring's place is in its base.
   const GuestAddress used_index(config->device.value() + virtio::kUsedIdxOffset);
-  if (!memory_.memory()->read(used_index,
+  if (!packed() &&
+      !memory_.memory()->read(used_index,
                               std::as_writable_bytes(std::span(&ring.rest.next_used, 1)))) {
     return fail("its used ring ends outside of memory");
   }
@@ -314,11 +313,12 @@ Status VhostUserDevice::on(const SetVringNum& told) {
 }
 
 Status VhostUserDevice::on(const SetVringBase& told) {
-  if (told.base > UINT16_MAX) {
+  if (!packed() && told.base > UINT16_MAX) {
     return fail(fmt::format("ring {}: index {} of a split ring", told.ring, told.base));
   }
   return change_ring(told.ring, [&](PeerRing& ring) {
-    ring.rest = {.next_avail = static_cast<std::uint16_t>(told.base)};
+    ring.rest = packed() ? ring_state_of_packed_base(told.base)
+                         : RingState{.next_avail = static_cast<std::uint16_t>(told.base)};
   });
 }
 
@@ -340,7 +340,8 @@ Result<VringState> VhostUserDevice::on(const GetVringBase& asked) {
   PeerRing& ring = rings_[asked.ring];
   ring.kick.reset();  // the next one starts it again
   ring.rest.broken = false;
-  return VringState{.index = asked.ring, .num = ring.rest.next_avail};
+  return VringState{.index = asked.ring,
+                    .num = packed() ? packed_base(ring.rest) : ring.rest.next_avail};
 }
 
 Status VhostUserDevice::on(SetVringEvent& told) {

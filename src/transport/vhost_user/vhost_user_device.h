@@ -106,6 +106,9 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
     return (protocol_ >> protocol_feature & 1) != 0;
   }
   [[nodiscard]] bool enabled(const PeerRing& ring) const noexcept;
+  [[nodiscard]] bool packed() const noexcept {
+    return (features_ >> virtio::kFeatureRingPacked & 1) != 0;
+  }
 
   /// Starts ring `index` if nothing is missing. Errors: it does not lie where it may, the host
   /// refuses.

@@ -19,6 +19,8 @@ using testing::VhostUserClient;
 using testing::VhostUserServerFixture;
 using Client = VhostUserClient;
 
+constexpr std::uint64_t kPacked = virtio::feature_mask(virtio::kFeatureRingPacked);
+
 class VhostUserDeviceTest : public ::testing::TestWithParam<bool>, public VhostUserServerFixture {
  protected:
   VhostUserDeviceTest() : VhostUserServerFixture(GetParam()) {}
@@ -44,12 +46,34 @@ TEST_P(VhostUserDeviceTest, OffersWhatItServes) {
   Client client;
   ASSERT_TRUE(client.connect(path));
   const auto features = client.ask<std::uint64_t>(Request::kGetFeatures);
-  EXPECT_EQ(features, virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit);
+  EXPECT_EQ(features,
+            virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit | kPacked);
   const auto protocol = client.ask<std::uint64_t>(Request::kGetProtocolFeatures);
   EXPECT_EQ(protocol, 0b1'1010'0010'0010'1001U)
       << "MQ, REPLY_ACK, BACKEND_REQ, CONFIG, RESET_DEVICE, "
          "CONFIGURE_MEM_SLOTS, STATUS";
   EXPECT_EQ(client.ask<std::uint64_t>(Request::kGetMaxMemSlots), PeerMemory::kMaxRegions);
+}
+
+TEST_P(VhostUserDeviceTest, APackedRingGoesOnWhereItsBaseSays) {
+  Client client(kRings, 16, {.packed = true});
+  ASSERT_TRUE(client.connect(path));
+  ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit | kPacked));
+  ASSERT_TRUE(client.set_memory());
+  for (unsigned i = 0; i < kRings; ++i) ASSERT_TRUE(client.start_ring(i));
+  // A chain of two descriptors each: past the ring's end, where the wrap counters change.
+  for (unsigned n = 0; n < 11; ++n) ASSERT_TRUE(client.echo(0)) << n;
+  const auto base = client.stop_ring(0);
+  EXPECT_EQ(base, packed_base(
+                      {.next_avail = 6, .next_used = 6, .avail_wrap = false, .used_wrap = false}));
+  EXPECT_TRUE(client.echo(1)) << "the other one goes on";
+  client.disconnect();
+  ASSERT_TRUE(client.connect(path));
+  ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit | kPacked));
+  ASSERT_TRUE(client.set_memory());
+  ASSERT_TRUE(client.start_ring(0, *base));
+  for (unsigned n = 0; n < 20; ++n) ASSERT_TRUE(client.echo(0)) << n;
+  EXPECT_EQ(device().refused(), 0U);
 }
 
 TEST_P(VhostUserDeviceTest, WithoutProtocolFeaturesRingsStartEnabled) {
@@ -115,7 +139,7 @@ TEST_P(VhostUserDeviceTest, GetVringBaseWaitsForWhatIsInFlight) {
   client.offer(0, bytes("slow"));
   client.rings[0]->kick.signal();
   ASSERT_TRUE(eventually([&] { return echo->held == 1; }));
-  std::optional<std::uint16_t> base;
+  std::optional<std::uint32_t> base;
   std::thread asks([&] { base = client.stop_ring(0); });
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(device().running(), 1U);
@@ -261,7 +285,7 @@ TEST_P(VhostUserDeviceTest, FeaturesThatChangeBeginANewLife) {
   EXPECT_EQ(echo->activations, 2U);
   EXPECT_EQ(echo->features_seen, Client::kVersion1 | testing::EchoDevice::kFeature);
   EXPECT_TRUE(client.echo(0));
-  EXPECT_FALSE(client.tell(Request::kSetFeatures, std::uint64_t{1} << 34)) << "not offered";
+  EXPECT_FALSE(client.tell(Request::kSetFeatures, std::uint64_t{1} << 40)) << "not offered";
   EXPECT_TRUE(client.echo(0));
 }
 
