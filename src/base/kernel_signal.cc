@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 
@@ -43,14 +44,16 @@ Status KernelSignal::open() {
   if (::preadv2(event->get(), &room, 1, -1, RWF_NOWAIT) != static_cast<ssize_t>(sizeof count)) {
     return fail_errno("this kernel cannot read an eventfd without waiting (Linux 5.8 can)");
   }
-  if (::syscall(SYS_io_setup, 1, &context_) != 0) {
-    return fail_errno("no context of Linux AIO is to be had (fs.aio-max-nr)");
-  }
+  while (count_ < kMaxWays && ::syscall(SYS_io_setup, 1, &ways_[count_].context) == 0) ++count_;
+  if (count_ == 0) return fail_errno("no context of Linux AIO is to be had (fs.aio-max-nr)");
   return {};
 }
 
 void KernelSignal::signal(int event) const noexcept {
-  const std::lock_guard<std::mutex> hold(mutex_);
+  static std::atomic<unsigned> threads{0};
+  static thread_local const unsigned thread = threads.fetch_add(1, std::memory_order_relaxed);
+  Way& way = ways_[thread % count_];
+  const std::lock_guard<std::mutex> hold(way.mutex);
   ::iocb request{};
   request.aio_lio_opcode = IOCB_CMD_PREAD;
   request.aio_fildes = static_cast<std::uint32_t>(file_.get());
@@ -58,14 +61,14 @@ void KernelSignal::signal(int event) const noexcept {
   request.aio_resfd = static_cast<std::uint32_t>(event);
   ::iocb* requests[] = {&request};
   for (int i = 0; i < kMaxTries; ++i) {
-    const long taken = ::syscall(SYS_io_submit, context_, 1L, requests);
+    const long taken = ::syscall(SYS_io_submit, way.context, 1L, requests);
     if (taken == 1) break;
     if (errno != EAGAIN && errno != EINTR) return;  // no eventfd
   }
   // It has ended already; makes room for the next.
   ::io_event end{};
   timespec no_time{};
-  (void)::syscall(SYS_io_getevents, context_, 0L, 1L, &end, &no_time);
+  (void)::syscall(SYS_io_getevents, way.context, 0L, 1L, &end, &no_time);
 }
 
 }  // namespace bellhop

@@ -2,6 +2,7 @@
 
 #include <linux/aio_abi.h>
 
+#include <array>
 #include <mutex>
 
 #include "base/result.h"
@@ -29,9 +30,16 @@ class KernelSignal {
   KernelSignal() = default;
   Status open();
 
+  /// Threads that signal at the same time get different ones, as far as there are as many.
+  struct Way {
+    ::aio_context_t context = 0;
+    std::mutex mutex;  ///< the context holds one request
+  };
+  static constexpr unsigned kMaxWays = 8;
+
   UniqueFd file_;  ///< of no bytes: to be read from
-  ::aio_context_t context_ = 0;
-  mutable std::mutex mutex_;  ///< the context holds one request
+  mutable std::array<Way, kMaxWays> ways_;
+  unsigned count_ = 0;  ///< of ways_ that the host had
 };
 
 }  // namespace bellhop

@@ -76,6 +76,7 @@ std::array<DeviceStat, 3> notified_by(const DeviceLife& life) {
 
 Result<IoThreads> start_iothreads(std::span<const IoThreadConfig> configs) {
   IoThreads threads;
+  threads.reserve(configs.size());
   for (const IoThreadConfig& config : configs) {
     auto thread = IoThread::start(config);
     if (!thread) {

@@ -66,6 +66,7 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
   assert(devices->size() == sockets.size());
   // All that can be refused comes before the first front end.
   std::vector<VhostUserServer::Setup> setups;
+  setups.reserve(devices->size());
   for (std::size_t i = 0; i < devices->size(); ++i) {
     PreparedDevice& prepared = (*devices)[i];
     auto device = VhostUserDevice::create(std::move(prepared.device), std::move(prepared.wiring));
@@ -96,6 +97,7 @@ void ServedDevices::stop() {
 
 MachineCounters ServedDevices::counters() const {
   std::vector<const DeviceLife*> lives;
+  lives.reserve(servers_.size());
   for (const auto& server : servers_) lives.push_back(&server->device().life());
   MachineCounters sum = counters_of(lives);
   for (std::size_t i = 0; i < servers_.size(); ++i) {
@@ -109,6 +111,7 @@ MachineCounters ServedDevices::counters() const {
 
 std::vector<int> ServedDevices::iothread_tids() const {
   std::vector<int> tids;
+  tids.reserve(threads_.size());
   for (const auto& thread : threads_) tids.push_back(thread->tid());
   return tids;
 }

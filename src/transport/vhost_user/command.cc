@@ -46,6 +46,7 @@ class Decoder {
     }
     if (auto right = check_fds(table.count); !right) return forward(right);
     SetMemTable set;
+    set.memory.reserve(table.count);
     for (std::size_t i = 0; i < table.count; ++i) {
       set.memory.push_back({table.regions[i], std::move(message_.fds[i])});
     }

@@ -15,7 +15,6 @@ namespace {
 
 using namespace vhost_user;
 using testing::eventually;
-using testing::must;
 using Client = testing::VhostUserClient;
 
 class HostilePeerTest : public ::testing::TestWithParam<bool>,

@@ -101,10 +101,13 @@ Result<PeerMemory::Mapped> PeerMemory::map(std::span<const GivenMemory> regions)
   }
   if (auto good = check_user_addresses(regions); !good) return forward(good);
   std::vector<const GivenMemory*> ordered;
+  ordered.reserve(regions.size());
   for (const GivenMemory& one : regions) ordered.push_back(&one);
   std::ranges::sort(ordered, {}, [](const auto* one) { return one->region.guest_address; });
   std::vector<GuestMemory::GivenRegion> given;
+  given.reserve(regions.size());
   std::vector<std::uint64_t> pages;
+  pages.reserve(regions.size());
   for (const GivenMemory* one : ordered) {
     const auto page = page_of(one->file);
     if (!page) return forward(page);

@@ -14,7 +14,6 @@ namespace {
 
 using namespace vhost_user;
 using testing::eventually;
-using testing::must;
 using testing::VhostUserClient;
 using testing::VhostUserServerFixture;
 using Client = VhostUserClient;
