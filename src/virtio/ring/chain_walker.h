@@ -51,8 +51,9 @@ class ChainWalker {
 
   /// Follows the links of a split ring from entry `index` of `table`, which has `entries`; more
   /// than that many are a loop. False: the chain is malformed.
-  static bool walk(const GuestMemory& memory, GuestSpan table, std::uint32_t entries,
-                   std::uint32_t index, bool indirect, DescriptorChain& chain) noexcept {
+  [[gnu::always_inline]] static bool walk(const GuestMemory& memory, GuestSpan table,
+                                          std::uint32_t entries, std::uint32_t index, bool indirect,
+                                          DescriptorChain& chain) noexcept {
     using namespace virtio;
     std::uint32_t hops = entries;
     bool in_table = false;
