@@ -39,11 +39,10 @@ class VhostUserServerFixture {
     auto made = std::make_unique<EchoDevice>(kRings);
     echo = made.get();
     auto device = must(VhostUserDevice::create(
-        std::move(made),
-        {.memory = nullptr,
-         .threads = {thread.get()},
-         .notify = NotifyMode::kIoEventFd,
-         .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
+        std::move(made), {.memory = nullptr,
+                          .threads = {thread.get()},
+                          .notify = NotifyMode::kIoEventFd,
+                          .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),
                                           .patience = kHalfSaid}));

@@ -78,6 +78,7 @@ std::string best_ways(const std::vector<const WaysOfCell*>& cells, Metric metric
   std::ranges::stable_sort(wins, std::ranges::greater(),
                            [](const Wins& one) { return one.cells.size(); });
   std::vector<std::string> parts;
+  parts.reserve(wins.size());
   for (const Wins& one : wins) {
     parts.push_back(
         parts.empty()

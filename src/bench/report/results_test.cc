@@ -281,8 +281,9 @@ TEST(Spread, IsUnknownOfASingleRepeat) {
 
 TEST(Gains, WithinTheNoiseAreMarked) {
   BlkReport report = fixed_report();
-  const auto set = [&report](std::size_t run, std::vector<double> speeds) {
+  const auto set = [&report](std::size_t run, const std::vector<double>& speeds) {
     std::vector<Measurement> repeats;
+    repeats.reserve(speeds.size());
     for (const double speed : speeds) repeats.push_back(measured(speed, 2));
     report.runs[run] = summary(report.runs[run].cell, std::move(repeats));
   };

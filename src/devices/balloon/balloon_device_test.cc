@@ -22,7 +22,6 @@ namespace {
 
 using testing::DeviceFixture;
 using testing::eventually;
-using testing::must;
 using namespace virtio;
 
 constexpr GuestAddress kList{DeviceFixture::kBuffers};
