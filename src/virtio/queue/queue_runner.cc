@@ -225,7 +225,7 @@ inline void QueueRunner::give_back(DescriptorChain& chain, std::uint32_t written
     // completes inside submit(). A sleeping driver is woken at once and finds more when it comes; a
     // driver that is awake says so, and none of the others rings. By flags, each would be an
     // interrupt: there the batch is published as a whole.
-    publish(Signal::kNow);
+    show(Signal::kNow);
   }
 }
 
@@ -324,7 +324,9 @@ void QueueRunner::serve_sync(bool kicked) noexcept {
   settle();
 }
 
-void QueueRunner::publish(Signal signal) noexcept {
+void QueueRunner::publish(Signal signal) noexcept { show(signal); }
+
+inline void QueueRunner::show(Signal signal) noexcept {
   const bool wanted = ring_->publish();
   if (trace_ != nullptr) [[unlikely]] return interrupt_traced(wanted, signal);
   if (wanted) interrupt(signal);

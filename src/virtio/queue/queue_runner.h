@@ -196,6 +196,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// and a request has been taken since the kick before it.
   [[nodiscard]] bool was_asked_for() noexcept;
   void publish(Signal signal) noexcept;
+  /// The same, inlined where each request comes by.
+  [[gnu::always_inline]] void show(Signal signal) noexcept;
   void interrupt(Signal signal) noexcept;
   // Apart, so that a queue which is not traced pays for one look at a pointer and nothing else.
   [[gnu::cold, gnu::noinline]] Pop stamp_taken(Pop answer, DescriptorChain& chain) noexcept;
