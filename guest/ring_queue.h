@@ -15,8 +15,8 @@ class RingQueue {
   bool create(std::uint32_t size, bool event_idx, bool packed, bool stamps) {
     is_packed_ = packed;
     const std::size_t behind = stamps ? virtio::stamps_bytes(size) : 0;
-    const bool created = packed ? packed_.create(size, event_idx, behind)
-                                : split_.create(size, event_idx, behind);
+    const bool created =
+        packed ? packed_.create(size, event_idx, behind) : split_.create(size, event_idx, behind);
     if (!created || !stamps) return created;
     auto* const table =
         static_cast<virtio::StampsHeader*>(packed ? packed_.behind() : split_.behind());

@@ -104,8 +104,7 @@ Result<Job> make_job(const ExplainArguments& arguments) {
   using bench::Placement;
   using bench::Workload;
   Job job;
-  job.sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore
-                                                    : Placement::kSameCore};
+  job.sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
   job.setting.rounds = {.least = 1, .most = 1};
   job.setting.seconds = 1;
   OptionLists lists;
@@ -127,9 +126,8 @@ Result<Job> make_job(const ExplainArguments& arguments) {
       {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
   lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
                       {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
-  lists.choice<TransportKind>(
-      "--transport", arguments.transport, job.setting.transport,
-      {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
+  lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
+                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
   lists.numbers("--threads", arguments.threads, job.sweep.threads, 1, 128);
   lists.numbers("--vcpus", arguments.vcpus, job.sweep.vcpus, 1, 16);
   lists.seconds("--seconds", arguments.seconds, job.setting.seconds, 0.05, 3600);
@@ -226,8 +224,7 @@ void add_explain_command(CLI::App& app, int& exit_status) {
   explain->footer(kExamples);
   auto arguments = std::make_shared<ExplainArguments>();
 
-  CLI::App* file =
-      explain->add_subcommand("file", "What `bellhop run --explain FILE` has written");
+  CLI::App* file = explain->add_subcommand("file", "What `bellhop run --explain FILE` has written");
   file->add_option("FILE", arguments->file, "The file")->required()->type_name("");
   add_scalar(*file, "--timeline", arguments->timeline,
              "Write the last requests for Perfetto (Trace Event Format; -: standard output)",

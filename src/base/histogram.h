@@ -10,8 +10,8 @@
 namespace bellhop {
 
 /// A log-linear histogram of times, in whatever unit: 32 buckets for every power of two, so that a
-/// quantile is at most 3.2 % above the truth. Values of 2^40 and more share the last bucket. A plain
-/// value; one thread at a time.
+/// quantile is at most 3.2 % above the truth. Values of 2^40 and more share the last bucket. A
+/// plain value; one thread at a time.
 class Histogram {
  public:
   void add(std::uint64_t value) noexcept {

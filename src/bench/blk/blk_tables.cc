@@ -45,8 +45,7 @@ class View {
     return std::ranges::any_of(rows_, [&](Row row) { return find(row, vmm, notify) != nullptr; });
   }
   [[nodiscard]] BlkCell cell(Row row, Vmm vmm, NotifyMode notify) const {
-    return {row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify,
-            group_.ring};
+    return {row.workload, row.threads, group_.vcpus, group_.placement, vmm, notify, group_.ring};
   }
   [[nodiscard]] const Run* find(Row row, Vmm vmm, NotifyMode notify) const {
     return report_.find(cell(row, vmm, notify));

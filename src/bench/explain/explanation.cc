@@ -32,9 +32,7 @@ StepTimes in_microseconds(const Histogram& histogram, double hertz) {
 }
 
 /// Three digits behind the point are nanoseconds: more is noise.
-double rounded(double microseconds) {
-  return std::round(microseconds * 1000) / 1000;
-}
+double rounded(double microseconds) { return std::round(microseconds * 1000) / 1000; }
 
 ordered_json as_json(const StepTimes& step) {
   return {{"p50_us", rounded(step.p50)},
@@ -115,8 +113,8 @@ const char* to_string(RequestPoint point) noexcept {
 
 const char* meaning(std::size_t step) noexcept { return kMeanings[step]; }
 
-QueueExplanation explain(std::string device, unsigned queue, std::string notify,
-                         RequestTimes times, double hertz) {
+QueueExplanation explain(std::string device, unsigned queue, std::string notify, RequestTimes times,
+                         double hertz) {
   QueueExplanation explanation;
   explanation.device = std::move(device);
   explanation.queue = queue;

@@ -42,8 +42,8 @@ const char* to_string(RequestPoint point) noexcept;
 const char* meaning(std::size_t step) noexcept;
 
 /// `hertz`: how fast the time-stamp counter counts.
-QueueExplanation explain(std::string device, unsigned queue, std::string notify,
-                         RequestTimes times, double hertz);
+QueueExplanation explain(std::string device, unsigned queue, std::string notify, RequestTimes times,
+                         double hertz);
 
 /// What `bellhop run --explain` writes.
 std::string to_json(const std::vector<QueueExplanation>& queues);

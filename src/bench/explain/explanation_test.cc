@@ -20,14 +20,13 @@ RequestTimes two_requests() {
   times.total.add(28'000);
   times.total.add(84'000);
   RequestLife life;
-  for (std::uint64_t i = 0; i < kRequestPoints; ++i) life.at[i] = 1'000'000 + i * (i + 1) / 2 * 1000;
+  for (std::uint64_t i = 0; i < kRequestPoints; ++i)
+    life.at[i] = 1'000'000 + i * (i + 1) / 2 * 1000;
   times.last.push_back(life);
   return times;
 }
 
-QueueExplanation explained() {
-  return explain("disk0", 1, "sync", two_requests(), kHertz);
-}
+QueueExplanation explained() { return explain("disk0", 1, "sync", two_requests(), kHertz); }
 
 TEST(Explanation, CyclesAreMicroseconds) {
   const QueueExplanation queue = explained();
@@ -95,7 +94,8 @@ TEST(Waterfall, EachStepBeginsWhereTheOneBeforeEnds) {
                       "███████\n"),
             std::string::npos)
       << text;
-  EXPECT_NE(text.find("25 % of the time goes by from signalled to seen"), std::string::npos) << text;
+  EXPECT_NE(text.find("25 % of the time goes by from signalled to seen"), std::string::npos)
+      << text;
 }
 
 TEST(Waterfall, SaysWhatIsNotKnown) {

@@ -98,13 +98,14 @@ std::string timeline(const std::vector<QueueExplanation>& queues) {
       std::size_t from = static_cast<std::size_t>(first - line.begin());
       for (std::size_t i = from + 1; i < kRequestPoints; ++i) {
         if (line[i] < 0) continue;
-        events.push_back({{"ph", "X"},
-                          {"pid", process},
-                          {"tid", row - rows.begin()},
-                          {"name", fmt::format("{} to {}", to_string(static_cast<RequestPoint>(from)),
-                                               to_string(static_cast<RequestPoint>(i)))},
-                          {"ts", line[from]},
-                          {"dur", line[i] - line[from]}});
+        events.push_back(
+            {{"ph", "X"},
+             {"pid", process},
+             {"tid", row - rows.begin()},
+             {"name", fmt::format("{} to {}", to_string(static_cast<RequestPoint>(from)),
+                                  to_string(static_cast<RequestPoint>(i)))},
+             {"ts", line[from]},
+             {"dur", line[i] - line[from]}});
         *row = line[i];
         from = i;
       }

@@ -260,9 +260,8 @@ Status VhostUserDevice::start_ring(unsigned index) {
   // Where a split ring's used ring stands nobody tells: it is in the ring, also after a restart of
   // ours. A packed ring's place is in its base.
   const GuestAddress used_index(config->device.value() + virtio::kUsedIdxOffset);
-  if (!packed() &&
-      !memory_.memory()->read(used_index,
-                              std::as_writable_bytes(std::span(&ring.rest.next_used, 1)))) {
+  if (!packed() && !memory_.memory()->read(
+                       used_index, std::as_writable_bytes(std::span(&ring.rest.next_used, 1)))) {
     return fail("its used ring ends outside of memory");
   }
   life_->set_doorbell(index, ring.kick.get());

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// Not of the standard: where a driver that measures itself (the bench guest with `stamps=on`) writes
-// when it offered a request and when it found the answer. The table lies behind the device
+// Not of the standard: where a driver that measures itself (the bench guest with `stamps=on`)
+// writes when it offered a request and when it found the answer. The table lies behind the device
 // area of the queue (the used ring, or a packed ring's device event), at the next multiple of
 // kStampsAlign, and has an entry for each entry of the ring.
 namespace bellhop::virtio {

@@ -205,7 +205,8 @@ bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
 }
 
 void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {
-  if (trace_ != nullptr) [[unlikely]] return complete_traced(chain, written, batch);
+  if (trace_ != nullptr) [[unlikely]]
+    return complete_traced(chain, written, batch);
   give_back(chain, written, batch);
 }
 
@@ -328,7 +329,8 @@ void QueueRunner::publish(Signal signal) noexcept { show(signal); }
 
 inline void QueueRunner::show(Signal signal) noexcept {
   const bool wanted = ring_->publish();
-  if (trace_ != nullptr) [[unlikely]] return interrupt_traced(wanted, signal);
+  if (trace_ != nullptr) [[unlikely]]
+    return interrupt_traced(wanted, signal);
   if (wanted) interrupt(signal);
 }
 

@@ -44,7 +44,7 @@ struct RequestTimes {
   /// What the driver said of a request cannot be: its clock is not ours.
   std::uint64_t disordered = 0;
   std::array<Histogram, kRequestSteps> steps;
-  Histogram total;  ///< from the first known point to the last
+  Histogram total;                ///< from the first known point to the last
   std::vector<RequestLife> last;  ///< the last requests, the oldest first
 };
 

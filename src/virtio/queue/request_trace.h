@@ -16,11 +16,12 @@ namespace bellhop {
 class QueueHandler;
 
 /// Stamps the requests of one queue at each point of their way, for `bellhop explain`. A queue that
-/// is not traced has none, and pays a look at a pointer where a request is taken, given back and shown.
+/// is not traced has none, and pays a look at a pointer where a request is taken, given back and
+/// shown.
 ///
 /// Two of the points are the driver's: a driver that measures itself leaves its own stamps behind
-/// the used ring (virtio/abi/stamps.h), in its own time-stamp counter. They are believed only as far
-/// as they fit in between ours.
+/// the used ring (virtio/abi/stamps.h), in its own time-stamp counter. They are believed only as
+/// far as they fit in between ours.
 ///
 /// Allocates when made and never after. Belongs to whoever drains the queue, as the ring does.
 class RequestTrace {
