@@ -9,6 +9,7 @@
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_session.h"
+#include "apps/bellhop/blk_options.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
 #include "base/units.h"
@@ -37,22 +38,13 @@ each round in another order, and each figure is the median of its repeats.
 MB are 10^6 bytes; host CPU seconds are all that the VMM's process spent, guest included.
 Files: the images have no names and vanish with the command, however it ends.)";
 
-struct BlkArguments {
-  std::string workloads;
-  std::string threads;
-  std::string vcpus;
-  std::string notify;
-  std::string rings;
+struct BlkArguments : BlkOptions {
   MachineArguments machines;
   std::string host = "kvm";
   TimeArguments times;
-  std::string medium = ".";
   std::string image_size = "256M";
   std::string create_size;
   std::string block_size = "4K";
-  std::string aio = "native";
-  std::string cache = "none";
-  std::string transport = "pci";
   std::string optimize = "throughput";
   std::string guest;
   std::string guest_words;
@@ -71,38 +63,15 @@ struct BlkJob {
 
 Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
                   bench::Programs& programs) {
-  using bench::Workload;
   OptionLists lists;
-  lists.choices<Workload>("--workload", arguments.workloads, sweep.workloads,
-                          {{"create", Workload::kCreate},
-                           {"seqread", Workload::kSeqRead},
-                           {"randread", Workload::kRandRead},
-                           {"randwrite", Workload::kRandWrite}});
-  lists.choices<NotifyMode>("--notify", arguments.notify, sweep.notify,
-                            {{"sync", NotifyMode::kSync},
-                             {"ioeventfd", NotifyMode::kIoEventFd},
-                             {"poll", NotifyMode::kPoll},
-                             {"adaptive", NotifyMode::kAdaptive}});
-  lists.choices<bench::RingLayout>(
-      "--ring", arguments.rings, sweep.rings,
-      {{"split", bench::RingLayout::kSplit}, {"packed", bench::RingLayout::kPacked}});
+  read_blk_cells(lists, arguments, sweep);
   read_machines(lists, arguments.machines, sweep.placements, sweep.vmms, programs);
-  lists.numbers("--threads", arguments.threads, sweep.threads, 1, 128);
-  lists.numbers("--vcpus", arguments.vcpus, sweep.vcpus, 1, 16);
   return lists.status();
 }
 
 Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   OptionLists lists;
-  lists.choice<Aio>(
-      "--aio", arguments.aio, job.setting.aio,
-      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
-  lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
-                      {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
-  lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
-                              {{"pci", TransportKind::kPci},
-                               {"pci-transitional", TransportKind::kPciTransitional},
-                               {"mmio", TransportKind::kMmio}});
+  read_blk_back_end(lists, arguments, job.setting);
   lists.choice<Optimize>(
       "--optimize", arguments.optimize, job.setting.optimize,
       {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
@@ -122,35 +91,7 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   if (block_bytes % 4096 != 0 || job.images.image_bytes % 4096 != 0) {
     return fail("--block-size and --image-size must be multiples of 4K");
   }
-  if (job.setting.cache != Cache::kNone && job.setting.aio == Aio::kNative) {
-    return fail("--aio native needs --cache none; with writeback take io_uring or threads");
-  }
   return lists.status();
-}
-
-Status check_medium(const BlkArguments& arguments, BlkJob& job) {
-  struct stat info {};
-  if (::stat(arguments.medium.c_str(), &info) != 0) {
-    return fail_errno(fmt::format("--medium: cannot open {}", arguments.medium));
-  }
-  if (!S_ISDIR(info.st_mode)) {
-    return fail(fmt::format("--medium: {} is no directory", arguments.medium));
-  }
-  job.images.folder = arguments.medium;
-  job.setting.medium = bench::medium_name(arguments.medium);
-  const std::uint64_t room = bench::free_space(arguments.medium);
-  if (room / 2 < job.images.image_bytes) {
-    return fail(fmt::format("--medium: {} has room for {} only, too little for images of {}",
-                            arguments.medium, format_size(room),
-                            format_size(job.images.image_bytes)));
-  }
-  if (arguments.create_size.empty()) {
-    // Never so large that a guest could fill the medium.
-    constexpr std::uint64_t kStep = std::uint64_t{1} << 20;
-    job.images.create_bytes =
-        std::min(job.images.create_bytes, (room - job.images.image_bytes) / 2 / kStep * kStep);
-  }
-  return {};
 }
 
 Result<BlkJob> make_job(const BlkArguments& arguments) {
@@ -159,7 +100,11 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
     return forward(read);
   }
   if (auto read = read_setting(arguments, job); !read) return forward(read);
-  if (auto checked = check_medium(arguments, job); !checked) return forward(checked);
+  if (auto found = find_blk_medium(arguments.medium, !arguments.create_size.empty(), job.setting,
+                                   job.images);
+      !found) {
+    return forward(found);
+  }
   OptionLists lists;
   lists.choice<bool>("--host", arguments.host, job.inprocess,
                      {{"kvm", false}, {"inprocess", true}});

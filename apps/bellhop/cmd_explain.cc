@@ -1,8 +1,8 @@
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -10,6 +10,7 @@
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_progress.h"
+#include "apps/bellhop/blk_options.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/scalar_option.h"
@@ -19,7 +20,6 @@
 #include "bench/blk/blk_sweep.h"
 #include "bench/explain/explain_runner.h"
 #include "bench/explain/waterfall.h"
-#include "bench/harness/bench_image.h"
 
 namespace bellhop {
 
@@ -39,18 +39,10 @@ last are known for the bench guest, which writes them down; for others the way b
 /// What an explanation file may hold: more would be another's.
 constexpr std::uint64_t kMaxFile = std::uint64_t{64} << 20;
 
-struct ExplainArguments {
-  std::string workloads = "randread";
-  std::string threads = "1,16";
-  std::string vcpus = "1";
-  std::string notify = "sync,ioeventfd,poll";
+struct ExplainArguments : BlkOptions {
   std::string placement;
   std::string seconds;
   std::string warmup;
-  std::string medium = ".";
-  std::string aio = "native";
-  std::string cache = "none";
-  std::string transport = "pci";
   std::string guest;
   std::string file;
   std::string timeline;
@@ -102,50 +94,29 @@ struct Job {
 
 Result<Job> make_job(const ExplainArguments& arguments) {
   using bench::Placement;
-  using bench::Workload;
   Job job;
   job.sweep.placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
   job.setting.rounds = {.least = 1, .most = 1};
   job.setting.seconds = 1;
+  job.sweep.workloads = {bench::Workload::kRandRead};
+  job.sweep.threads = {1, 16};
+  job.sweep.notify = {NotifyMode::kSync, NotifyMode::kIoEventFd, NotifyMode::kPoll};
   OptionLists lists;
-  lists.choices<Workload>("--workload", arguments.workloads, job.sweep.workloads,
-                          {{"create", Workload::kCreate},
-                           {"seqread", Workload::kSeqRead},
-                           {"randread", Workload::kRandRead},
-                           {"randwrite", Workload::kRandWrite}});
-  lists.choices<NotifyMode>("--notify", arguments.notify, job.sweep.notify,
-                            {{"sync", NotifyMode::kSync},
-                             {"ioeventfd", NotifyMode::kIoEventFd},
-                             {"poll", NotifyMode::kPoll}});
+  read_blk_cells(lists, arguments, job.sweep);
+  read_blk_back_end(lists, arguments, job.setting);
   lists.choices<Placement>("--placement", arguments.placement, job.sweep.placements,
                            {{"same-core", Placement::kSameCore},
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree}});
-  lists.choice<Aio>(
-      "--aio", arguments.aio, job.setting.aio,
-      {{"io_uring", Aio::kIoUring}, {"native", Aio::kNative}, {"threads", Aio::kThreads}});
-  lists.choice<Cache>("--cache", arguments.cache, job.setting.cache,
-                      {{"none", Cache::kNone}, {"writeback", Cache::kWriteback}});
-  lists.choice<TransportKind>("--transport", arguments.transport, job.setting.transport,
-                              {{"pci", TransportKind::kPci}, {"mmio", TransportKind::kMmio}});
-  lists.numbers("--threads", arguments.threads, job.sweep.threads, 1, 128);
-  lists.numbers("--vcpus", arguments.vcpus, job.sweep.vcpus, 1, 16);
   lists.seconds("--seconds", arguments.seconds, job.setting.seconds, 0.05, 3600);
   lists.seconds("--warmup", arguments.warmup, job.launch.warmup_s, 0, 3600);
   if (auto status = lists.status(); !status) return forward(status);
-  if (job.setting.cache != Cache::kNone && job.setting.aio == Aio::kNative) {
-    return fail("--aio native needs --cache none; with writeback take io_uring or threads");
+  if (std::ranges::count(job.sweep.notify, NotifyMode::kAdaptive) != 0) {
+    return fail("--notify: adaptive changes from one way to another; name the ways themselves");
   }
-  struct stat info {};
-  if (::stat(arguments.medium.c_str(), &info) != 0) {
-    return fail_errno(fmt::format("--medium: cannot open {}", arguments.medium));
+  if (auto found = find_blk_medium(arguments.medium, false, job.setting, job.images); !found) {
+    return forward(found);
   }
-  if (!S_ISDIR(info.st_mode)) {
-    return fail(fmt::format("--medium: {} is no directory", arguments.medium));
-  }
-  job.images.folder = arguments.medium;
-  job.images.create_bytes = std::uint64_t{1} << 30;
-  job.setting.medium = bench::medium_name(arguments.medium);
   auto guest = find_bench_guest(arguments.guest);
   if (!guest) return forward(guest);
   job.launch.guest = *guest;
@@ -239,13 +210,14 @@ void add_explain_command(CLI::App& app, int& exit_status) {
   text("--notify", arguments->notify, "sync,ioeventfd,poll (all)", "LIST");
   text("--placement", arguments->placement,
        "same-core,other-core,free (other-core, where there are two CPUs)", "LIST");
+  text("--ring", arguments->rings, "split,packed: the guest's rings (split)", "LIST");
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--seconds", arguments->seconds, "Measured seconds of each cell (1)", "S");
   text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
   text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
   text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
   text("--cache", arguments->cache, "none (default) or writeback", "MODE");
-  text("--transport", arguments->transport, "pci (default) or mmio", "KIND");
+  text("--transport", arguments->transport, "pci (default), pci-transitional or mmio", "KIND");
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--timeline", arguments->timeline,
        "Write the last requests for Perfetto (Trace Event Format; -: standard output)", "FILE");

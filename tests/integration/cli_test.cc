@@ -240,7 +240,7 @@ TEST_F(CliTest, ExplainsNothingButItsOwnFiles) {
   expect_refused({"explain"}, "subcommand");
   expect_refused({"explain", "file", (folder_ / "none").string()}, "FILE: ");
   expect_refused({"explain", "file", kernel_}, "not a file of `bellhop run --explain`");
-  expect_refused({"explain", "blk", "--notify", "adaptive"}, "--notify: 'adaptive' is unknown");
+  expect_refused({"explain", "blk", "--notify", "adaptive"}, "--notify: adaptive changes");
   expect_refused({"explain", "blk", "--medium", "/nonexistent"}, "--medium: ");
   expect_refused({"run", "--kernel", kernel_, "--explain", "/nonexistent/way"}, "--explain: ");
 }
