@@ -52,7 +52,9 @@ Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view
     if (equals != std::string::npos) {
       Property property{item.substr(0, equals), item.substr(equals + 1)};
       if (bare && property.key == bare_key) {
-        list.items_.front() = {*std::exchange(list.items_.front().value, {}), std::nullopt};
+        Property& key_alone = list.items_.front();  // what stood for a value is a key without one
+        key_alone.key.swap(*key_alone.value);
+        key_alone.value.reset();
         bare = false;
       }
       if (!may_repeat(property.key) && list.find(property.key) != nullptr) {
