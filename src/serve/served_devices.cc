@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <charconv>
 #include <string_view>
@@ -71,6 +72,11 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
     PreparedDevice& prepared = (*devices)[i];
     auto device = VhostUserDevice::create(std::move(prepared.device), std::move(prepared.wiring));
     if (!device) return forward(device);
+    const auto before = sockets.first(i);
+    if (std::ranges::find(before, sockets[i].at, &ServedSocket::at) != before.end()) {
+      return fail(
+          fmt::format("{}: {}: another device has it already", sockets[i].option, sockets[i].at));
+    }
     auto listener = listen_at(sockets[i].at, mode);
     if (!listener) {
       return fail(

@@ -56,7 +56,7 @@ Status PeerMemory::set(std::vector<GivenMemory> memory) {
   auto mapped = map(memory);
   if (!mapped) return forward(mapped);
   regions_ = std::move(memory);
-  mapped_ = std::move(*mapped);
+  mapped_.emplace(std::move(*mapped));  // the old guards end before their memory
   return {};
 }
 
@@ -67,7 +67,7 @@ Status PeerMemory::add(GivenMemory memory) {
     regions_.pop_back();
     return forward(mapped);
   }
-  mapped_ = std::move(*mapped);
+  mapped_.emplace(std::move(*mapped));  // the old guards end before their memory
   return {};
 }
 
@@ -86,7 +86,7 @@ Status PeerMemory::remove(const MemoryRegion& region) {
     regions_.push_back(std::move(removed));
     return forward(mapped);
   }
-  mapped_ = std::move(*mapped);
+  mapped_.emplace(std::move(*mapped));  // the old guards end before their memory
   return {};
 }
 

@@ -131,8 +131,9 @@ Result<std::uint64_t> VhostUserDevice::on(const GetProtocolFeatures& /*asked*/) 
 }
 
 Result<std::uint64_t> VhostUserDevice::on(const GetQueueNum& /*asked*/) const {
-  // Front ends of NICs (QEMU, DPDK) ask for pairs.
-  return life_->traits().type == virtio::DeviceType::kNet ? ring_count() / 2 : ring_count();
+  // Of a NIC, too: QEMU compares it with pairs, and is content with more; Cloud Hypervisor with
+  // rings, and is not content with less.
+  return ring_count();
 }
 
 Result<std::uint64_t> VhostUserDevice::on(const GetMaxMemSlots& /*asked*/) const {
@@ -168,7 +169,10 @@ Status VhostUserDevice::on(const SetStatus& told) {
   status_ = static_cast<std::uint8_t>(told.status);
   // A front end whose virtual machine rests says so, too: the device itself is reset by
   // RESET_DEVICE.
-  if (status_ == 0) stop_rings();
+  if (status_ == 0) {
+    stop_rings();
+    needs_reset_.store(false, std::memory_order_relaxed);
+  }
   return {};
 }
 

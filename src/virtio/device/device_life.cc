@@ -196,9 +196,7 @@ Status DeviceLife::start_queue(Queue& queue, RingState state) {
                              queue.runner->counters(), state);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
-  if (RequestTrace* const trace = queue.runner->trace()) {
-    trace->start(*wiring_.memory, queue.config, ring_features());
-  }
+  queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());
   queue.runner->start(std::move(*ring));
   return {};
 }

@@ -163,6 +163,7 @@ TEST(PackedRing, StateInTheEncodingOfVhostUser) {
   EXPECT_EQ(ring_state_of_packed_base(0xffff'0003U), state);
   EXPECT_EQ(packed_base({}), 0x8000'8000U) << "of a ring that nobody has served yet";
   EXPECT_EQ(ring_state_of_packed_base(0x8000'8000U), RingState{});
+  EXPECT_EQ(ring_state_of_packed_base(0x8000U), RingState{}) << "as DPDK says it";
   EXPECT_EQ(ring_state_of_packed_base(0x0001'8002U),
             (RingState{.next_avail = 2, .next_used = 1, .used_wrap = false}));
 }

@@ -26,7 +26,9 @@ constexpr std::uint32_t packed_base(const RingState& state) noexcept {
   };
   return half(state.next_avail, state.avail_wrap) | half(state.next_used, state.used_wrap) << 16;
 }
+/// Some front ends (DPDK) leave the upper half 0: the ring rests, and both are at the same place.
 constexpr RingState ring_state_of_packed_base(std::uint32_t base) noexcept {
+  if (base >> 16 == 0) base |= base << 16;
   return {.next_avail = static_cast<std::uint16_t>(base & 0x7fffU),
           .next_used = static_cast<std::uint16_t>(base >> 16 & 0x7fffU),
           .avail_wrap = (base & 0x8000U) != 0,
