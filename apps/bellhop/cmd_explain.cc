@@ -69,6 +69,11 @@ class Timeline {
   UniqueFd file_;
 };
 
+/// Results on standard output stand alone there: the tables make room.
+std::FILE* people(const ExplainArguments& arguments) {
+  return arguments.timeline == "-" ? stderr : stdout;
+}
+
 int explain_file(const ExplainArguments& arguments) {
   Timeline timeline;
   const auto text = read_input_file("FILE", arguments.file, kMaxFile);
@@ -76,9 +81,9 @@ int explain_file(const ExplainArguments& arguments) {
   const auto queues = bench::read_explanations(*text);
   if (!queues) return report({fmt::format("{}: {}", arguments.file, queues.error().message)});
   if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
-  if (queues->empty()) fmt::print("No request came to its end.\n");
+  if (queues->empty()) fmt::print(people(arguments), "No request came to its end.\n");
   for (std::size_t i = 0; i < queues->size(); ++i) {
-    fmt::print("{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
+    fmt::print(people(arguments), "{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
   }
   if (auto written = timeline.write(*queues); !written) return report(written.error(), kFailed);
   return kDone;
@@ -126,12 +131,14 @@ Result<Job> make_job(const ExplainArguments& arguments) {
 
 /// Returns what the timeline shows.
 std::vector<bench::QueueExplanation> print_runs(
-    const std::map<bench::BlkCell, bench::ExplainedRun>& runs, const std::string& medium) {
+    std::FILE* people, const std::map<bench::BlkCell, bench::ExplainedRun>& runs,
+    const std::string& medium) {
   std::vector<bench::QueueExplanation> explained;
   for (const auto& [cell, run] : runs) {
-    fmt::print("{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(), medium);
+    fmt::print(people, "{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(),
+               medium);
     for (const bench::QueueExplanation& queue : run.queues) {
-      fmt::print("{}\n", bench::waterfall(queue));
+      fmt::print(people, "{}\n", bench::waterfall(queue));
       explained.push_back(queue);
       explained.back().device = fmt::format("{}, {}", describe(cell), queue.device);
     }
@@ -177,13 +184,14 @@ int explain_blk(const ExplainArguments& arguments) {
       result);
   progress.clear();
   const int signal = (*signals)->finish();
-  if (!swept) return report(swept.error(), kFailed);
-  const auto explained = print_runs(runs, job->setting.medium);
+  if (!swept) report(swept.error(), kFailed);  // what was done before that is shown all the same
+  const auto explained = print_runs(people(arguments), runs, job->setting.medium);
   if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
   if (signal != 0) return kSignalBase + signal;
-  for (const std::string& note : bench::notes_about(result)) fmt::print("{}", note);
-  fmt::print("{}", bench::not_run_text(result));
-  return result.has_failures() ? kFailed : kDone;
+  for (const std::string& note : bench::notes_about(result))
+    fmt::print(people(arguments), "{}", note);
+  fmt::print(people(arguments), "{}", bench::not_run_text(result));
+  return !swept || result.has_failures() ? kFailed : kDone;
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ class Histogram {
     return ((kSub + index % kSub + 1) << shift) - 1;
   }
 
-  std::array<std::uint32_t, kBuckets> counts_{};
+  std::array<std::uint64_t, kBuckets> counts_{};
   std::uint64_t count_ = 0;
   std::uint64_t sum_ = 0;
   std::uint64_t max_ = 0;

@@ -54,6 +54,7 @@ ordered_json as_json(const RequestLine& line) {
 
 // What a file says is taken if it is of the right kind, and else is 0.
 constexpr double kMaxMicroseconds = 1e12;  // more than a week
+constexpr std::size_t kMaxLines = 512;     // as RequestTrace keeps
 double microseconds(const json& value) {
   return value.is_number() ? std::clamp(value.get<double>(), 0.0, kMaxMicroseconds) : 0;
 }
@@ -100,7 +101,10 @@ QueueExplanation queue_of(const json& object) {
   }
   queue.total = step_of(object, "total");
   if (const auto last = object.find("last"); last != object.end() && last->is_array()) {
-    for (const json& line : *last) queue.last.push_back(line_of(line));
+    for (const json& line : *last) {
+      if (queue.last.size() == kMaxLines) break;
+      queue.last.push_back(line_of(line));
+    }
   }
   return queue;
 }

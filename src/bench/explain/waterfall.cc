@@ -61,8 +61,9 @@ std::string waterfall(const QueueExplanation& queue) {
     text += "The driver does not say when it offers and sees requests: from served to signalled.\n";
   }
   if (queue.disordered > 0) {
-    text += fmt::format("Of {} requests the driver's clock cannot be right: left out.\n",
-                        queue.disordered);
+    text += fmt::format(
+        "Of {} requests the driver's clock cannot be right: from served to signalled.\n",
+        queue.disordered);
   }
   text += fmt::format("{:<21}{:>9}{:>9}{:>9}{:>5}\n", "step (µs)", "median", "p99", "mean", "%");
   const double all = whole(queue);

@@ -200,8 +200,9 @@ Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
 }
 
 bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
+  if (!ring_->rewind(chain)) return false;
   if (trace_ != nullptr) trace_->rewound(chain.head());
-  return ring_->rewind(chain);
+  return true;
 }
 
 void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {

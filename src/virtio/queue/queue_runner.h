@@ -95,6 +95,12 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   void set_trace(std::unique_ptr<RequestTrace> trace) noexcept { trace_ = std::move(trace); }
   /// Null if they are not. While the queue does not run.
   [[nodiscard]] RequestTrace* trace() noexcept { return trace_.get(); }
+  /// RequestTrace::start(), if they are. While the queue does not run; take_request_times() may.
+  void start_trace(const GuestMemory& memory, const QueueConfig& ring, RingFeatures features) {
+    if (trace_ == nullptr) return;
+    const std::lock_guard<std::mutex> hold(queue_lock_);
+    trace_->start(memory, ring, features);
+  }
   /// RequestTrace::take(); nothing if they are not stamped. Also while the queue runs; not on its
   /// own threads while they serve it.
   [[nodiscard]] std::optional<RequestTimes> take_request_times();

@@ -114,7 +114,9 @@ void RequestTrace::done(std::uint16_t head) noexcept {
 void RequestTrace::shown() noexcept {
   if (done_.empty()) return;
   const std::uint64_t now = read_time_stamp();
-  for (const std::uint16_t head : done_) slot(head).life[RequestPoint::kShown] = now;
+  for (const std::uint16_t head : done_) {
+    if (!slot(head).taken) slot(head).life[RequestPoint::kShown] = now;
+  }
 }
 
 void RequestTrace::signalled() noexcept {
@@ -122,6 +124,7 @@ void RequestTrace::signalled() noexcept {
   const std::uint64_t now = read_time_stamp();
   for (const std::uint16_t head : done_) {
     Slot& request = slot(head);
+    if (request.taken) continue;  // another one's by now
     request.life[RequestPoint::kSignalled] = now;
     request.waiting = request.life[RequestPoint::kOffered] != 0;
     if (!request.waiting) count(request.life);
@@ -138,8 +141,10 @@ void RequestTrace::add_driver_seen(std::size_t index) noexcept {
   RequestLife& life = request.life;
   if (seen < life[RequestPoint::kOffered]) return;  // not yet: it is the last one's
   request.waiting = false;
-  if (seen < life[RequestPoint::kAnswered]) {
+  if (seen < life[RequestPoint::kAnswered] || seen > read_time_stamp()) {
     ++times_.disordered;
+    life[RequestPoint::kOffered] = 0;  // our own points stand
+    count(life);
     return;
   }
   // A driver that looks by itself is quicker than our own next step.

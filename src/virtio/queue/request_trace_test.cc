@@ -201,7 +201,15 @@ TEST_F(RequestTraceTest, WhatCannotBeIsLeftOut) {
   answer(1);
   seen(1, now);  // before it was answered
   times = trace.take();
-  EXPECT_EQ(times.requests, 0U);
+  EXPECT_EQ(times.requests, 1U);
+  EXPECT_EQ(times.by_driver, 0U);
+  EXPECT_EQ(times.disordered, 1U);
+  offered(1, now);
+  answer(1);
+  seen(1, now + (std::uint64_t{1} << 50));  // in a time to come
+  times = trace.take();
+  EXPECT_EQ(times.requests, 1U);
+  EXPECT_EQ(times.by_driver, 0U);
   EXPECT_EQ(times.disordered, 1U);
 }
 
