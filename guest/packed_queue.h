@@ -14,8 +14,7 @@ namespace bellhop::guest {
 /// prepared in them once, linked as in a split ring, and copied to the ring by each `push`.
 class PackedQueue {
  public:
-  /// Lays out a ring of `size` entries in fresh memory.
-  /// With so many bytes `behind` it.
+  /// Lays out a ring of `size` entries in fresh memory, and so many bytes behind it.
   bool create(std::uint32_t size, bool event_idx, std::size_t behind = 0);
   /// Those bytes: at the first multiple of kStampsAlign behind the device event.
   void* behind() { return behind_; }
@@ -76,7 +75,7 @@ class PackedQueue {
   /// Takes the next finished request; false if there is none.
   bool pop(std::uint32_t* head, std::uint32_t* written) {
     if (!has_finished()) return false;
-    const virtio::PackedDesc& used = const_cast<const virtio::PackedDesc&>(ring_[used_.index]);
+    const virtio::PackedDesc& used = ring_[used_.index];
     *head = used.id;
     *written = used.len;
     const std::uint16_t slots = used.id < size_ ? slots_[used.id] : std::uint16_t{0};

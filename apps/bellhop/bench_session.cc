@@ -63,7 +63,7 @@ nlohmann::ordered_json deciding_facts() {
 }
 
 Result<std::string> read_file(const std::string& path) {
-  constexpr off_t kLargest = off_t{256} << 20;
+  constexpr off_t kLargest = off_t{64} << 20;
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return fail_errno("cannot read " + path);
   struct stat info {};

@@ -40,14 +40,17 @@ class BenchSession {
   template <class Report>
   int write(const Status& swept, Report& report) {
     progress_.clear();
-    if (!swept) return finish(bellhop::report(swept.error(), kFailed));
+    if (!swept) bellhop::report(swept.error(), kFailed);
+    // What was done before that is written all the same.
+    if (!swept && (!report.interrupted || is_empty(report))) return finish(kFailed);
     if (auto concluded = conclude(report); !concluded) {
       return finish(bellhop::report(concluded.error(), kFailed));
     }
-    return finish(write_report(
+    const int written = write_report(
         report,
         {make_page(report), to_json(report).dump(2) + "\n", to_csv(report), is_empty(report)},
-        output_));
+        output_);
+    return finish(swept ? written : kFailed);
   }
 
  private:

@@ -13,7 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kOneSignal = 500ms;
 constexpr auto kUnheardPause = 1s;
 constexpr auto kHeardPause = 10s;
 constexpr auto kLinePause = 10s;

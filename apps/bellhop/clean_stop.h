@@ -22,6 +22,8 @@ namespace bellhop {
 /// the second (a session that ends sends it beside SIGTERM).
 class CleanStop {
  public:
+  /// Two signals within this time are one: timeout(1) sends its own twice.
+  static constexpr std::chrono::milliseconds kOneSignal{500};
   using Clock = std::chrono::steady_clock;
 
   struct Hooks {

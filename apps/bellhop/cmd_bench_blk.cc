@@ -134,6 +134,7 @@ nlohmann::ordered_json describe_options(const BlkJob& job) {
       {"vcpus", sweep.vcpus},
       {"placement", names_of(sweep.placements)},
       {"notify", names_of(sweep.notify)},
+      {"ring", names_of(sweep.rings)},
       {"host", job.inprocess ? "inprocess" : "kvm"},
       {"optimize", to_string(setting.optimize)},
       {"block-size", setting.block_bytes},

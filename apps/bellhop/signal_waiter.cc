@@ -79,13 +79,15 @@ void SignalWaiter::wait() {
 void SignalWaiter::take(int signal) {
   if (signal == SIGWINCH) return hooks_.resized();
   CleanStop* const clean = hooks_.clean_stop;
-  if (signal_.load() == 0 && clean != nullptr && !clean->take(signal, CleanStop::Clock::now())) {
-    return;
-  }
-  if (signal_.exchange(signal) != 0) {
+  const auto now = CleanStop::Clock::now();
+  if (signal_.load() == 0 && clean != nullptr && !clean->take(signal, now)) return;
+  if (signal_.load() != 0) {
+    if (now - stopped_ < CleanStop::kOneSignal) return;
     hooks_.give_up();
     ::_exit(128 + signal);
   }
+  signal_ = signal;
+  stopped_ = now;
   hooks_.stop();
 }
 

@@ -49,6 +49,7 @@ class SignalWaiter {
   UniqueFd signals_;
   EventFd end_;
   std::atomic<int> signal_{0};
+  CleanStop::Clock::time_point stopped_{};  ///< when a signal called `stop`
   std::thread thread_;
 };
 

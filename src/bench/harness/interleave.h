@@ -100,7 +100,7 @@ class Interleaved {
         entry.trouble = plan.error().message;
       }
       const auto found = earlier.find(describe(cell));
-      if (found != earlier.end() && !entry.trouble) entry.repeats = found->second;
+      if (found != earlier.end()) entry.repeats = found->second;
       entries.push_back(std::move(entry));
     }
   }
@@ -200,7 +200,9 @@ class Interleaved {
   }
 
   void conclude(const Entry& entry) {
-    if (entry.trouble) {
+    // What an earlier command measured stays; a cell that failed gives no figure.
+    const bool kept = entry.trouble && !entry.failed && !entry.repeats.all.empty();
+    if (entry.trouble && !kept) {
       report_.not_run.push_back({describe(entry.cell), *entry.trouble, entry.failed});
     } else if (entry.repeats.all.empty()) {
       report_.not_run.push_back({describe(entry.cell), "interrupted before its turn", false});

@@ -63,6 +63,14 @@ TEST(Resume, RefusesOtherOptionsAndAnotherHost) {
             "it was measured with kernel 6.1, not 6.2");
 }
 
+TEST(Resume, RefusesWhatIsNestedWithoutEnd) {
+  const std::string deep(1U << 20U, '[');
+  EXPECT_FALSE(parse_report(deep).has_value());
+  EXPECT_FALSE(parse_report(R"({"schema":2,"runs":)" + deep).has_value());
+  EXPECT_FALSE(parse_report(R"({"schema":2,"runs":)" + deep + std::string(1U << 20U, ']') + "}")
+                   .has_value());
+}
+
 TEST(Resume, RefusesWhatIsNoReport) {
   for (const char* text : {"", "{", "[]", "7", "{}", R"({"schema":"2"})", "null"}) {
     EXPECT_FALSE(parse_report(text).has_value()) << text;
