@@ -74,6 +74,7 @@ TEST_F(OptionsFileTest, RelativePathsAreMeantFromItsFolder) {
       cmdline = "a/b"
       stats = "-"
       serial = "file=log"
+      explain = "life.json"
       disk = ["a.img,readonly", "path=/b.img",
               { path = "c.img" }]
       [[console]]
@@ -87,10 +88,11 @@ TEST_F(OptionsFileTest, RelativePathsAreMeantFromItsFolder) {
   EXPECT_EQ(options->cmdline->text, "a/b");
   EXPECT_EQ(options->stats->text, "-");
   EXPECT_EQ(options->serial->text, "file=etc/machines/log");
+  EXPECT_EQ(options->explain->text, "etc/machines/life.json");
   EXPECT_EQ(options->disks.at(0).find("path")->value, "etc/machines/a.img");
   EXPECT_EQ(options->disks.at(1).find("path")->value, "/b.img");
   EXPECT_EQ(options->disks.at(2).find("path")->value, "etc/machines/c.img");
-  EXPECT_EQ(options->disks.at(2).find("path")->place, "etc/machines/web.toml:8");
+  EXPECT_EQ(options->disks.at(2).find("path")->place, "etc/machines/web.toml:9");
   EXPECT_EQ(options->consoles.at(0).find("socket")->value, "etc/machines/agent");
   EXPECT_EQ(options->rngs.at(0).find("src")->value, "etc/machines/random");
   EXPECT_EQ(parse_options_text("kernel = 'k'", "web.toml")->kernel->text, "k");

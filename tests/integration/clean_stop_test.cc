@@ -107,6 +107,16 @@ TEST_F(CleanStopMachineTest, ATimeOfZeroAndAGuestWithoutADriverEndAtOnce) {
   EXPECT_EQ(outcome.err, "");
 }
 
+// As timeout(1) does it: what follows at once does not cut the end short.
+TEST_F(CleanStopMachineTest, TwoSignalsAtOnceLeaveTimeForTheEnd) {
+  const std::string stats = (folder_ / "stats.json").string();
+  const pid_t pid = start_guest(kListen + kSayReady, {"--stop-timeout", "0", "--stats", stats});
+  ::kill(pid, SIGINT);
+  ::kill(pid, SIGTERM);
+  EXPECT_EQ(finish(pid).status, 128 + SIGINT);
+  EXPECT_THAT(contents(stats), HasSubstr("}"));
+}
+
 // The driver comes after the signal and clears what was pressed before, as Linux does.
 TEST_F(CleanStopMachineTest, AGuestInItsBootIsPressedAgain) {
   const pid_t pid = start_guest(kListenToNothing + kSayReady + kWaitTwoSeconds + kForget + kListen +

@@ -292,6 +292,7 @@ TEST_F(CliTest, ASweepThatIsInterruptedIsWrittenAndGoesOn) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   ::kill(pid, SIGINT);
+  ::kill(pid, SIGTERM);  // at once, as timeout(1) sends its second: it is the same stop
   const Outcome stopped = finish(pid);
   EXPECT_EQ(stopped.status, 128 + SIGINT) << stopped.err;
   EXPECT_THAT(stopped.out, HasSubstr("Random reads"));

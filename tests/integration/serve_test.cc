@@ -307,6 +307,9 @@ TEST_F(ServeTest, WhatIsUsedWronglyIsRefusedByName) {
   const std::string config = (folder_ / "devices.toml").string();
   std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\n";
   expect_refused({"serve", "--config", config}, "devices.toml:1: disk: listen is missing");
+  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = 'fd:3'\n[[rng]]\n"
+                        << "listen = 'fd:3'\n";
+  expect_refused({"serve", "--config", config}, "devices.toml:4: rng: listen: fd:3 is");
   std::ofstream(config) << "cpus = 2\n";
   expect_refused({"serve", "--config", config}, "devices.toml:1: cpus: belongs to a machine");
   EXPECT_EQ(bellhop({"serve", "--help"}).status, 0);
