@@ -307,9 +307,10 @@ TEST_F(ServeTest, WhatIsUsedWronglyIsRefusedByName) {
   const std::string config = (folder_ / "devices.toml").string();
   std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\n";
   expect_refused({"serve", "--config", config}, "devices.toml:1: disk: listen is missing");
-  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = 'fd:3'\n[[rng]]\n"
-                        << "listen = 'fd:3'\n";
-  expect_refused({"serve", "--config", config}, "devices.toml:4: rng: listen: fd:3 is");
+  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = 'one'\n[[rng]]\n"
+                        << "listen = 'one'\n";
+  expect_refused({"serve", "--config", config}, "one: another device has it already");
+  expect_refused({"serve", "blk", "--fd", "03", "--disk", disk()}, "must be a descriptor's number");
   std::ofstream(config) << "cpus = 2\n";
   expect_refused({"serve", "--config", config}, "devices.toml:1: cpus: belongs to a machine");
   EXPECT_EQ(bellhop({"serve", "--help"}).status, 0);
