@@ -77,13 +77,14 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlkRules& rules) noexcept {
   const GuestSpan last = chain.writable().back();
   request.status_byte = last.part(last.size() - 1);
 
-  std::array<std::byte, sizeof(BlkRequestHeader)> raw{};
-  if (chain.readable_bytes() < raw.size()) return refuse(kBlkStatusIoError);
-  BufferRun(chain.readable()).copy_out(0, raw);
   BlkRequestHeader header{};
-  std::memcpy(&header, raw.data(), raw.size());
+  if (chain.readable_bytes() < sizeof(header)) return refuse(kBlkStatusIoError);
+  // Nearly all drivers give it a buffer of its own.
+  if (!chain.readable().front().load(0, header)) [[unlikely]] {
+    BufferRun(chain.readable()).copy_out(0, std::as_writable_bytes(std::span(&header, 1)));
+  }
 
-  const std::uint64_t out_bytes = chain.readable_bytes() - raw.size();
+  const std::uint64_t out_bytes = chain.readable_bytes() - sizeof(header);
   const std::uint64_t in_bytes = chain.writable_bytes() - 1U;
 
   switch (header.type) {
@@ -101,7 +102,7 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlkRules& rules) noexcept {
         return refuse(kBlkStatusIoError);
       }
       if (write) {
-        request.data = cut_front(chain.readable(), raw.size());
+        request.data = cut_front(chain.readable(), sizeof(header));
       } else {
         std::span<GuestSpan> buffers = chain.writable();
         GuestSpan& end = buffers.back();
@@ -122,10 +123,10 @@ BlkPlan parse_blk_request(BlkRequest& request, const BlkRules& rules) noexcept {
       return {.kind = BlkPlan::Kind::kGetId};
     case kBlkTypeDiscard:
       if (!rules.discard) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kDiscard, rules);
+      return plan_segments(request, sizeof(header), out_bytes, BlockOp::kDiscard, rules);
     case kBlkTypeWriteZeroes:
       if (!rules.write_zeroes) return refuse(kBlkStatusUnsupported);
-      return plan_segments(request, raw.size(), out_bytes, BlockOp::kWriteZeroes, rules);
+      return plan_segments(request, sizeof(header), out_bytes, BlockOp::kWriteZeroes, rules);
     default:
       return refuse(kBlkStatusUnsupported);
   }

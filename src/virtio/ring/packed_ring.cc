@@ -6,6 +6,8 @@
 #include <cassert>
 #include <cstddef>
 
+#include "virtio/ring/chain_walker.h"
+
 namespace bellhop {
 
 using namespace virtio;
@@ -20,6 +22,20 @@ constexpr std::size_t place_of(std::uint16_t index) {
 }
 constexpr std::size_t flags_of(std::uint16_t index) {
   return place_of(index) + offsetof(PackedDesc, flags);
+}
+
+/// 2.8.7: all of a table's entries, in order; of their flags only WRITE counts. INDIRECT would be a
+/// table in a table (2.8.19 forbids any).
+bool walk_table(const GuestMemory& memory, const PackedDesc& desc, ChainWalker& buffers) noexcept {
+  if (desc.len == 0 || desc.len % sizeof(PackedDesc) != 0) return false;
+  const auto table = memory.span(GuestAddress(desc.addr), desc.len);
+  if (!table) return false;
+  for (std::size_t at = 0; at < desc.len; at += sizeof(PackedDesc)) {
+    PackedDesc entry{};
+    if (!table->load(at, entry) || (entry.flags & kDescIndirect) != 0) return false;
+    if (!buffers.add(entry.addr, entry.len, (entry.flags & kDescWrite) != 0)) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -118,7 +134,7 @@ PackedRing::Found PackedRing::walk(std::uint16_t first_flags,
       } else {
         // 2.8.19: an indirect descriptor is a chain by itself.
         found.sound = features_.indirect && found.slots == 1 && (flags & kDescNext) == 0 &&
-                      walk_table(found.last, buffers);
+                      walk_table(*memory_, found.last, buffers);
       }
     }
     if ((flags & kDescNext) == 0) {
@@ -129,20 +145,6 @@ PackedRing::Found PackedRing::walk(std::uint16_t first_flags,
   }
   found.slots = 0;
   return found;
-}
-
-/// 2.8.7: all of a table's entries, in order; of their flags only WRITE counts. INDIRECT would be a
-/// table in a table (2.8.19 forbids any).
-bool PackedRing::walk_table(const PackedDesc& desc, ChainWalker& buffers) const noexcept {
-  if (desc.len == 0 || desc.len % sizeof(PackedDesc) != 0) return false;
-  const auto table = memory_->span(GuestAddress(desc.addr), desc.len);
-  if (!table) return false;
-  for (std::size_t at = 0; at < desc.len; at += sizeof(PackedDesc)) {
-    PackedDesc entry{};
-    if (!table->load(at, entry) || (entry.flags & kDescIndirect) != 0) return false;
-    if (!buffers.add(entry.addr, entry.len, (entry.flags & kDescWrite) != 0)) return false;
-  }
-  return true;
 }
 
 /// The last buffer of a malformed chain, if it can be found.

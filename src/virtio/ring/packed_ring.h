@@ -4,7 +4,6 @@
 
 #include "base/result.h"
 #include "virtio/abi/ring.h"
-#include "virtio/ring/chain_walker.h"
 #include "virtio/ring/descriptor_chain.h"
 #include "virtio/ring/ring_common.h"
 #include "virtio/ring/ring_state.h"
@@ -68,8 +67,6 @@ class PackedRing : public RingCommon {
 
   [[nodiscard]] std::uint16_t next_flags() const noexcept;
   [[nodiscard]] Found walk(std::uint16_t first_flags, DescriptorChain& chain) const noexcept;
-  [[nodiscard]] bool walk_table(const virtio::PackedDesc& desc,
-                                ChainWalker& buffers) const noexcept;
   void find_answer(virtio::PackedDesc last, DescriptorChain& chain) const noexcept;
   void want_kicks(std::uint16_t flags) noexcept;
   void advance(Place& place, std::uint16_t slots) const noexcept;

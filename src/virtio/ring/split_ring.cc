@@ -69,7 +69,7 @@ Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   chain.head_ = head;
   chain.next_avail_ = taken_;
   chain.taken_ = true;
-  if (ChainWalker::walk(*memory_, desc_, size_, head, features_.indirect, chain)) [[likely]] {
+  if (ChainWalker::walk(*memory_, desc_, head, features_.indirect, chain)) [[likely]] {
     counters_->chains.add();
     return Pop::kChain;
   }
@@ -107,19 +107,15 @@ void SplitRing::find_answer(std::uint16_t head, DescriptorChain& chain) const no
   }
 }
 
-void SplitRing::put_used(std::uint16_t head, std::uint32_t written) noexcept {
-  const UsedElem elem{head, written};
+void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  assert(chain.taken_);
+  chain.taken_ = false;
+  const UsedElem elem{chain.head_, written};
   const std::size_t slot = next_used_ & (size_ - 1U);
   [[maybe_unused]] const bool fits = used_.store(kUsedRingOffset + sizeof(UsedElem) * slot, elem);
   assert(fits);
   ++next_used_;
-  clear_in_flight(head);
-}
-
-void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
-  assert(chain.taken_);
-  chain.taken_ = false;
-  put_used(chain.head_, written);
+  clear_in_flight(chain.head_);
   counters_->completions.add();
 }
 

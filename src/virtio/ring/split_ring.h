@@ -75,7 +75,6 @@ class SplitRing : public RingCommon {
       : RingCommon(memory, features, counters, size, size) {}
 
   void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
-  void put_used(std::uint16_t head, std::uint32_t written) noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
 
   // taken_ is the next entry of the available ring, too.
