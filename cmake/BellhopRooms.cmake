@@ -3,7 +3,7 @@
 # looked at again by every build.
 set(BELLHOP_LAYERS_FILE ${CMAKE_SOURCE_DIR}/tools/layers.txt)
 set(BELLHOP_SRC_ROOMS base memory event bus virtio block net vhost vhost_user transport devices
-                      hypervisor config machine probe bench serve)
+                      hypervisor config machine control probe bench serve)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${BELLHOP_LAYERS_FILE})
 
 # Sets BELLHOP_MAY_<room> and BELLHOP_TEST_LINKS_<room> in the caller's scope.
@@ -70,7 +70,7 @@ function(bellhop_add_application)
   set(folder ${CMAKE_SOURCE_DIR}/apps/bellhop)
   bellhop_glob_code(${folder} sources tests kvm_tests)
   list(REMOVE_ITEM sources ${folder}/main.cc)
-  bellhop_add_library(bellhop_app "${sources}" bellhop_machine bellhop_bench bellhop_serve bellhop_version
+  bellhop_add_library(bellhop_app "${sources}" bellhop_machine bellhop_control bellhop_bench bellhop_serve bellhop_version
                       CLI11::CLI11)
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_app "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_app "${kvm_tests}")

@@ -25,7 +25,11 @@
 #include "base/file_roles.h"
 #include "base/output_files.h"
 #include "base/poll.h"
+#include "bellhop_version.h"
 #include "config/machine_options.h"
+#include "control/api/api_server.h"
+#include "control/api/api_socket.h"
+#include "control/machine_control.h"
 #include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/boot/kernel_boot.h"
@@ -117,19 +121,6 @@ Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool inte
                           config.places.named("--kernel"), config.kernel, *reason));
 }
 
-/// Until an end that the configuration does not answer with another start. A guest that was asked
-/// to stop is not started again.
-Result<MachineEnd> run_to_the_end(Machine& machine, OnReset on_reset, const CleanStop& stop) {
-  if (auto started = machine.start(); !started) return forward(started);
-  while (true) {
-    MachineEnd end = machine.wait();
-    const bool reset =
-        end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
-    if (!reset || on_reset == OnReset::kExit || stop.signal() != 0) return end;
-    if (auto done = machine.reset(); !done) return forward(done);
-  }
-}
-
 /// Keys on their way to a console at stdio: whoever reads the terminal obeys the escape keys first.
 struct KeyPipe {
   UniqueFd out;
@@ -180,6 +171,12 @@ class RoomForSerial {
 void tell_if_read(const std::string& line) {
   std::array fds{pollfd{STDERR_FILENO, POLLOUT, 0}};
   if (wait_ready(fds, 0) > 0) report({line}, kDone);
+}
+
+/// A guest that stands still could not switch itself off.
+ButtonPress press_for_stop(Machine& machine, control::MachineControl& control) {
+  control.submit(control::Resume{}, [](const Result<control::Answer>& /*done*/) {});
+  return machine.press_power_button();
 }
 
 /// As Ctrl-A p does.
@@ -246,6 +243,16 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
       return report_at(options.stats->place, able.error());
     }
   }
+  // Before anything is made: a socket that another machine has is none of ours.
+  std::optional<UnixListener> api_socket;
+  if (options.api_socket) {
+    auto listener = control::open_api_socket(options.api_socket->text);
+    if (!listener) {
+      return report_at(options.api_socket->place,
+                       {"--api-socket: " + listener.error().message, listener.error().code});
+    }
+    api_socket.emplace(std::move(*listener));
+  }
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
   if (auto able = check_host(**hypervisor, config, arguments.interpreted_allowed); !able) {
@@ -262,6 +269,10 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
       explanation.mark(value, std::move(times));
     };
   }
+  auto made = control::MachineControl::create();
+  if (!made) return report(made.error(), kFailed);
+  control::MachineControl& control = **made;
+  hooks.ended = [&control] { control.machine_ended(); };
   const auto window = std::make_shared<ConsoleWindow>();
   hooks.host.outputs = &outputs;
   if (keys->has_value()) {
@@ -277,9 +288,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     serial.give_up();
     machine->stop();
   };
-  CleanStop clean_stop(
-      config.stop_timeout,
-      {.press = [machine] { return machine->press_power_button(); }, .tell = tell_if_read});
+  CleanStop clean_stop(config.stop_timeout,
+                       {.press = [machine, &control] { return press_for_stop(*machine, control); },
+                        .tell = tell_if_read});
   std::atomic<bool> quit{false};
   auto signals = SignalWaiter::start({.stop = stop,
                                       .give_up = TerminalInput::put_terminal_back,
@@ -307,7 +318,17 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
-  const auto end = run_to_the_end(*machine, config.on_reset, clean_stop);
+  control.connect({.machine = machine, .config = &config, .stop = stop, .stopping = [&clean_stop] {
+                     return clean_stop.signal() != 0;
+                   }});
+  std::unique_ptr<control::ApiServer> api;
+  if (api_socket) {
+    auto started = control::ApiServer::start(
+        {.listener = std::move(*api_socket), .control = &control, .version = BELLHOP_VERSION});
+    if (!started) return report({"--api-socket: " + started.error().message}, kFailed);
+    api = std::move(*started);
+  }
+  const auto end = control.run();
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
   if (!end) return report(end.error(), kFailed);
@@ -354,6 +375,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "exit|restart");
   text("--stop-timeout", options.stop_timeout,
        "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
+  text("--api-socket", options.api_socket,
+       "Where `bellhop ctl` and other clients of the API connect", "PATH|fd=N");
   run->add_flag("--allow-interpreted-kvm", arguments->interpreted_allowed,
                 "Start a Linux kernel even where KVM interprets guest kernel mode");
   text("--stats", options.stats,

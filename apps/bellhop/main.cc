@@ -71,6 +71,7 @@ int parse_and_run(int argc, char** argv) {
   int exit_status = kDone;
   add_run_command(app, exit_status);
   add_serve_command(app, exit_status);
+  add_ctl_command(app, exit_status);
   add_probe_command(app, exit_status);
   add_bench_command(app, exit_status);
   add_explain_command(app, exit_status);
@@ -86,8 +87,9 @@ int parse_and_run(int argc, char** argv) {
     return report({one_line(error.what()) + " (see --help)"}, kUsedWrongly);
   }
   if (app.get_subcommands().empty()) {
-    return report({"a subcommand is missing: run, serve, probe, bench or explain (see --help)"},
-                  kUsedWrongly);
+    return report(
+        {"a subcommand is missing: run, serve, ctl, probe, bench or explain (see --help)"},
+        kUsedWrongly);
   }
   return exit_status;
 }

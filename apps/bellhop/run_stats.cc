@@ -11,24 +11,9 @@ namespace bellhop {
 
 namespace {
 
-using Member = std::uint64_t MachineCounters::*;
-constexpr std::pair<const char*, Member> kMembers[] = {
-    {"userspace_exits", &MachineCounters::userspace_exits},
-    {"kicks", &MachineCounters::kicks},
-    {"kicks_by_exit", &MachineCounters::kicks_by_exit},
-    {"spurious_kicks", &MachineCounters::spurious_kicks},
-    {"interrupts", &MachineCounters::interrupts},
-    {"interrupts_saved", &MachineCounters::interrupts_saved},
-    {"chains", &MachineCounters::chains},
-    {"batches", &MachineCounters::batches},
-    {"bad_chains", &MachineCounters::bad_chains},
-    {"broken_queues", &MachineCounters::broken_queues},
-    {"system_calls", &MachineCounters::system_calls},
-};
-
 nlohmann::ordered_json difference(const MachineCounters& end, const MachineCounters& begin) {
   nlohmann::ordered_json json;
-  for (const auto& [name, member] : kMembers) json[name] = end.*member - begin.*member;
+  for (const auto& [name, member] : kMachineCounts) json[name] = end.*member - begin.*member;
   // A device has the same stats in the same order each time; at the beginning of all, none.
   for (std::size_t i = 0; i < end.devices.size(); ++i) {
     const auto& [id, stats] = end.devices[i];

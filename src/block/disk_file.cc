@@ -187,6 +187,35 @@ Result<std::uint64_t> DiskFile::measure() const {
   return bytes - bytes % limits_.logical_block;
 }
 
+Status DiskFile::grow(std::uint64_t bytes) const {
+  if (limits_.read_only) return fail("it is readonly", EINVAL);
+  if (bytes == 0 || bytes % limits_.logical_block != 0) {
+    return fail(
+        fmt::format("{} bytes are no multiple of its blocks of {}", bytes, limits_.logical_block),
+        EINVAL);
+  }
+  const auto now = measure();
+  if (!now) return forward(now);
+  if (bytes == *now) return {};
+  if (block_device_) {
+    return fail(
+        fmt::format("it is a block device of {} bytes, which grows by its own means first", *now),
+        EINVAL);
+  }
+  if (bytes < *now) {
+    return fail(fmt::format("it has {} bytes, and what lies behind {} would be lost: it can only "
+                            "grow",
+                            *now, bytes),
+                EINVAL);
+  }
+  int result = 0;
+  do {
+    result = checked(::ftruncate(fd(), static_cast<off_t>(bytes)));
+  } while (result == -EINTR);
+  if (result != 0) return fail_errno("its file cannot grow", -result);
+  return {};
+}
+
 bool DiskFile::needs_bounce(const BlockIo& io) const noexcept {
   if ((memory_align_ <= 1 && length_align_ <= 1) || splits_block(io)) return false;
   std::uintptr_t addresses = 0;

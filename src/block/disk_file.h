@@ -20,6 +20,9 @@ class DiskFile {
   [[nodiscard]] const BlockLimits& limits() const noexcept { return limits_; }
   /// As BlockBackend::measure().
   [[nodiscard]] Result<std::uint64_t> measure() const;
+  /// As Resizable::resize(): to be called by one thread at a time. It only grows, and a block
+  /// device has done so by its own means before.
+  [[nodiscard]] Status grow(std::uint64_t bytes) const;
   /// On tmpfs and its kin: reads and writes never wait for a device.
   [[nodiscard]] bool in_memory() const noexcept { return in_memory_; }
   /// Whether a request is for part of a block of the medium's, which O_DIRECT cannot do: only

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "base/resizable.h"
 #include "block/aio_queue.h"
 #include "block/disk_file.h"
 #include "block/image_format.h"
@@ -18,7 +19,7 @@ namespace bellhop {
 
 namespace {
 
-class RawFileBackend final : public BlockBackend {
+class RawFileBackend final : public BlockBackend, public Resizable {
  public:
   RawFileBackend(DiskFile file, Aio aio)
       : file_(std::move(file)), aio_(aio), workers_(file_), reserve_(engine(), file_.fd()) {}
@@ -26,6 +27,8 @@ class RawFileBackend final : public BlockBackend {
   [[nodiscard]] const BlockLimits& limits() const noexcept override { return file_.limits(); }
 
   [[nodiscard]] Result<std::uint64_t> measure() const override { return file_.measure(); }
+
+  Status resize(std::uint64_t bytes) override { return file_.grow(bytes); }
 
   [[nodiscard]] const char* kind() const noexcept override { return to_string(aio_); }
 

@@ -312,6 +312,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--serial", &MachineOptions::serial},
       {"--on-reset", &MachineOptions::on_reset},
       {"--stop-timeout", &MachineOptions::stop_timeout},
+      {"--api-socket", &MachineOptions::api_socket},
   };
   return kOptions;
 }

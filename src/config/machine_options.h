@@ -28,6 +28,7 @@ struct MachineOptions {
   std::optional<OptionText> serial;
   std::optional<OptionText> on_reset;
   std::optional<OptionText> stop_timeout;
+  std::optional<OptionText> api_socket;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...

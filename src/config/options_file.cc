@@ -157,6 +157,7 @@ class OptionsReader {
   void place_paths(std::string_view option, std::string& value) const {
     constexpr std::string_view kFile = "file=";
     if (option == "kernel" || option == "initrd") place_path(value);
+    if (option == "api-socket" && !value.starts_with("fd=")) place_path(value);
     if ((option == "stats" || option == "explain") && value != "-") place_path(value);
     if (option == "serial" && value.starts_with(kFile) && value.size() > kFile.size()) {
       std::string path = value.substr(kFile.size());

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <mutex>
 
 #include "base/log.h"
+#include "base/resizable.h"
 #include "event/io_thread.h"
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/kernel_boot.h"
@@ -35,7 +39,9 @@ class Machine::Impl {
   void end(MachineEnd end);
   void pause();
   void resume();
+  void power_off();
   Status reset();
+  Status resize_device(std::string_view id, std::uint64_t bytes);
   [[nodiscard]] MachineCounters counters() const;
   [[nodiscard]] std::vector<QueueTimes> take_request_times();
 
@@ -64,7 +70,8 @@ class Machine::Impl {
   std::unique_ptr<VmBinder> binder_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<DeviceSlots> devices_;
-  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive
+  std::map<std::string, Resizable*, std::less<>> resizables_;  // of the devices, by their ids
+  std::unique_ptr<NotifyTuner> tuner_;                         // where a device is adaptive
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   mutable std::mutex mutex_;
@@ -144,6 +151,9 @@ Status Machine::Impl::make_devices() {
     std::ranges::move(*more, std::back_inserter(*devices));
   }
   for (PreparedDevice& device : *devices) {
+    if (auto* const resizable = dynamic_cast<Resizable*>(device.device.get())) {
+      resizables_.emplace(device.device->traits().id, resizable);
+    }
     if (auto added = devices_->add(std::move(device)); !added) return added;
   }
   return {};
@@ -248,6 +258,7 @@ void Machine::Impl::end(MachineEnd end) {
   }
   for (auto& vcpu : vcpus_) vcpu->request_pause();
   ended_changed_.notify_all();
+  if (hooks_.ended) hooks_.ended();
 }
 
 void Machine::Impl::vcpu_ended(VcpuExit::Reason reason, std::string text) {
@@ -273,10 +284,14 @@ void Machine::Impl::resume() {
   for (auto& vcpu : vcpus_) vcpu->resume();
 }
 
-Status Machine::Impl::reset() {
+void Machine::Impl::power_off() {
   devices_->reset();
   memory_->clear();
   platform_->reset();
+}
+
+Status Machine::Impl::reset() {
+  power_off();
   if (auto done = vm_->reset(); !done) return done;
   for (auto& vcpu : vcpus_) {
     if (auto done = vcpu->vcpu().reset(); !done) return done;
@@ -288,6 +303,17 @@ Status Machine::Impl::reset() {
     end_.reset();
   }
   return start();
+}
+
+Status Machine::Impl::resize_device(std::string_view id, std::uint64_t bytes) {
+  const auto found = resizables_.find(id);
+  if (found == resizables_.end()) {
+    return fail(fmt::format("there is no device '{}' that has a size", id), ENOENT);
+  }
+  if (auto done = found->second->resize(bytes); !done) {
+    return fail(fmt::format("{}: {}", id, done.error().message), done.error().code);
+  }
+  return {};
 }
 
 MachineCounters Machine::Impl::counters() const {
@@ -331,7 +357,11 @@ bool Machine::ended() const noexcept { return impl_->ended(); }
 void Machine::stop() noexcept { impl_->end({}); }
 void Machine::pause() { impl_->pause(); }
 void Machine::resume() { impl_->resume(); }
+void Machine::power_off() { impl_->power_off(); }
 Status Machine::reset() { return impl_->reset(); }
+Status Machine::resize_device(std::string_view id, std::uint64_t bytes) {
+  return impl_->resize_device(id, bytes);
+}
 void Machine::serial_has_room() noexcept { impl_->platform().serial().output_has_room(); }
 std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
   return impl_->platform().serial().input(bytes);

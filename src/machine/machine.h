@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -32,6 +33,9 @@ struct MachineHooks {
   std::function<void(std::uint32_t, std::vector<QueueTimes>)> request_times = {};
   /// What the devices find: `memory` is the machine's own.
   DeviceHost host = {};
+  /// It has come to an end: wait() would not block. Any thread, perhaps several at once; must not
+  /// wait or call back.
+  std::function<void()> ended = {};
   /// Devices besides those of the configuration, behind which they stand; called by create().
   std::function<Result<std::vector<PreparedDevice>>(const SlotWiring&)> more_devices;
 };
@@ -59,6 +63,9 @@ class Machine {
   /// vCPUs stand still and no I/O is in flight when pause() returns; resume() goes on.
   void pause();
   void resume();
+  /// Takes the power away: devices are reset, and the guest's memory goes back to the host. Only
+  /// while paused; the next call but resize_device() is reset().
+  void power_off();
   /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
   /// After stop() it stays ended, and wait() says so.
   Status reset();
@@ -68,9 +75,13 @@ class Machine {
   /// What the guest will receive on its serial port. Returns how many bytes there was room for; the
   /// rest is for later. Any thread.
   std::size_t serial_input(std::span<const std::byte> bytes) noexcept;
+  /// Gives the device of this id another size in bytes (Resizable). Any thread, one call at a time.
+  /// Errors: there is none that has a size (code ENOENT), or what the device says, with its id.
+  Status resize_device(std::string_view id, std::uint64_t bytes);
   /// Asks the guest to switch itself off. Any thread.
   ButtonPress press_power_button() noexcept;
 
+  /// Any thread.
   [[nodiscard]] MachineCounters counters() const;
   /// Of each queue that has had requests: where their time went since this was called, or
   /// MachineHooks::request_times. Nothing unless that is set.

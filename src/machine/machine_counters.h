@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "virtio/device/virtio_device.h"
@@ -28,6 +29,21 @@ struct MachineCounters {
   std::uint64_t broken_queues = 0;
   std::uint64_t system_calls = 0;    ///< of the I/O threads' loops, and of back ends for queues
   std::vector<DeviceStats> devices;  ///< its queues' stats, then what it counts itself
+};
+
+/// The counts of a machine as a whole, and what results call them.
+inline constexpr std::pair<const char*, std::uint64_t MachineCounters::*> kMachineCounts[] = {
+    {"userspace_exits", &MachineCounters::userspace_exits},
+    {"kicks", &MachineCounters::kicks},
+    {"kicks_by_exit", &MachineCounters::kicks_by_exit},
+    {"spurious_kicks", &MachineCounters::spurious_kicks},
+    {"interrupts", &MachineCounters::interrupts},
+    {"interrupts_saved", &MachineCounters::interrupts_saved},
+    {"chains", &MachineCounters::chains},
+    {"batches", &MachineCounters::batches},
+    {"bad_chains", &MachineCounters::bad_chains},
+    {"broken_queues", &MachineCounters::broken_queues},
+    {"system_calls", &MachineCounters::system_calls},
 };
 
 }  // namespace bellhop

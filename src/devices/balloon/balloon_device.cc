@@ -1,6 +1,9 @@
 #include "devices/balloon/balloon_device.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "devices/balloon/balloon_queue.h"
 #include "virtio/abi/balloon.h"
@@ -41,6 +44,7 @@ OptionalQueues find_queues(std::uint64_t features, std::span<QueueRunner* const>
 
 BalloonDevice::BalloonDevice(const GuestMemory& memory, BalloonOptions options)
     : options_(std::move(options)),
+      memory_bytes_(memory.total_size()),
       wanted_pages_(pages_of(options_.size)),
       pages_(memory, counters_) {
   std::uint64_t features = 0;
@@ -127,9 +131,18 @@ void BalloonDevice::reset() noexcept {
   features_ = 0;
 }
 
-void BalloonDevice::set_size(std::uint64_t bytes) noexcept {
+Status BalloonDevice::resize(std::uint64_t bytes) {
+  if (bytes % kBalloonPageBytes != 0) {
+    return fail(fmt::format("{} bytes are no multiple of {}", bytes, kBalloonPageBytes), EINVAL);
+  }
+  if (bytes > memory_bytes_) {
+    return fail(fmt::format("{} bytes are more than the guest's memory, which has {}", bytes,
+                            memory_bytes_),
+                EINVAL);
+  }
   const std::uint32_t pages = pages_of(bytes);
   if (wanted_pages_.exchange(pages, std::memory_order_acq_rel) != pages) config_changed();
+  return {};
 }
 
 std::uint64_t BalloonDevice::actual_bytes() const noexcept {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/resizable.h"
 #include "devices/balloon/balloon_pages.h"
 #include "devices/balloon/balloon_stats.h"
 #include "virtio/device/virtio_device.h"
@@ -29,7 +30,7 @@ class BalloonIdleQueue;
 
 /// virtio-balloon (virtio 1.3, 5.5): what the guest puts in, or reports to be free, really leaves
 /// the host. It comes back, as zeros, when the guest touches it.
-class BalloonDevice final : public VirtioDevice {
+class BalloonDevice final : public VirtioDevice, public Resizable {
  public:
   BalloonDevice(const GuestMemory& memory, BalloonOptions options);
   ~BalloonDevice() override;
@@ -41,8 +42,9 @@ class BalloonDevice final : public VirtioDevice {
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
-  /// Asks the guest for another size of the balloon, in bytes. Any thread.
-  void set_size(std::uint64_t bytes) noexcept;
+  /// Asks the guest for another size of the balloon. Errors: no multiple of 4 KiB, or more than the
+  /// guest's memory (code EINVAL).
+  Status resize(std::uint64_t bytes) override;
 
   [[nodiscard]] const BalloonCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] const BalloonStats& guest_stats() const noexcept { return guest_stats_; }
@@ -57,6 +59,7 @@ class BalloonDevice final : public VirtioDevice {
   [[nodiscard]] bool contents_matter() const noexcept;
 
   BalloonOptions options_;
+  const std::uint64_t memory_bytes_;
   DeviceTraits traits_;
   std::atomic<std::uint32_t> wanted_pages_{0};
   std::atomic<std::uint32_t> actual_pages_{0};

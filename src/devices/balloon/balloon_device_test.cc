@@ -253,8 +253,8 @@ TEST_P(BalloonDeviceTest, SizeAndConfigurationSpace) {
   auto config = fixture.config<BalloonConfig>();
   EXPECT_EQ(config.num_pages, 8 * kMiB / kBalloonPageBytes);
   EXPECT_EQ(config.actual, 0U);
-  device().set_size(4 * kMiB);
-  device().set_size(4 * kMiB);
+  EXPECT_TRUE(device().resize(4 * kMiB));
+  EXPECT_TRUE(device().resize(4 * kMiB));
   EXPECT_EQ(fixture.host->config_changes(), 1);
   EXPECT_EQ(fixture.config<BalloonConfig>().num_pages, 4 * kMiB / kBalloonPageBytes);
   const std::uint32_t actual = 77;

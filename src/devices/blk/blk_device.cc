@@ -1,6 +1,7 @@
 #include "devices/blk/blk_device.h"
 
 #include <bit>
+#include <cerrno>
 
 #include "devices/blk/blk_queue.h"
 #include "devices/blk/blk_request.h"
@@ -68,6 +69,13 @@ void BlkDevice::write_config(std::uint32_t offset, std::span<const std::byte> da
     return;
   }
   writeback_.store(*written != 0, std::memory_order_relaxed);
+}
+
+Status BlkDevice::resize(std::uint64_t bytes) {
+  auto* const medium = dynamic_cast<Resizable*>(backend_.get());
+  if (medium == nullptr) return fail("its medium keeps its size", ENOTSUP);
+  if (auto done = medium->resize(bytes); !done) return done;
+  return look_at_capacity();
 }
 
 Status BlkDevice::look_at_capacity() {

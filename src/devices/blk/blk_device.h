@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/resizable.h"
 #include "base/shared_counter.h"
 #include "block/block_backend.h"
 #include "virtio/abi/blk.h"
@@ -33,7 +34,7 @@ class BlkQueue;
 
 /// virtio-blk (virtio 1.3, 5.2): one disk over a block back end, one stream of requests for each
 /// queue.
-class BlkDevice final : public VirtioDevice {
+class BlkDevice final : public VirtioDevice, public Resizable {
  public:
   BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options);
   ~BlkDevice() override;
@@ -44,6 +45,9 @@ class BlkDevice final : public VirtioDevice {
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
 
+  /// Has the medium get that size, and tells the driver. Errors: as the medium says, or it keeps
+  /// its size.
+  Status resize(std::uint64_t bytes) override;
   /// Looks how large the medium is now, and tells the driver if that has changed. What is
   /// in flight beyond a new end fails as the medium says. Any thread. Errors: the host does not
   /// tell.

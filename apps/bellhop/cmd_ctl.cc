@@ -1,0 +1,175 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/bellhop/commands.h"
+#include "apps/bellhop/scalar_option.h"
+#include "base/units.h"
+#include "control/api/api_client.h"
+
+namespace bellhop {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kExamples = R"(Examples:
+  bellhop ctl /run/vm/api.sock info
+  bellhop ctl /run/vm/api.sock counters --json
+  bellhop ctl /run/vm/api.sock pause
+  bellhop ctl /run/vm/api.sock resize-disk disk0 20G
+  bellhop ctl /run/vm/api.sock balloon 512M
+
+SOCKET is what `bellhop run --api-socket` was given.
+
+Exit status: 0 done, 1 the machine refused it or does not answer, 2 used wrongly.)";
+
+constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::hours kLongestPatience{24};
+
+struct CtlArguments {
+  std::string socket;
+  std::string timeout;
+  bool json = false;
+  std::string id;
+  std::string size;
+};
+
+/// One line for each value, with what it belongs to before it: "cpus.boot_vcpus  2".
+void print_values(const Json& json, const std::string& prefix, std::size_t width) {
+  for (const auto& [name, value] : json.items()) {
+    const std::string path = prefix.empty() ? name : fmt::format("{}.{}", prefix, name);
+    if (value.is_structured() && !value.empty()) {
+      print_values(value, path, width);
+    } else {
+      fmt::print("{:<{}}  {}\n", path, width,
+                 value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+}
+
+std::size_t widest(const Json& json, const std::string& prefix) {
+  std::size_t width = 0;
+  for (const auto& [name, value] : json.items()) {
+    const std::string path = prefix.empty() ? name : fmt::format("{}.{}", prefix, name);
+    width = std::max(width,
+                     value.is_structured() && !value.empty() ? widest(value, path) : path.size());
+  }
+  return width;
+}
+
+Result<std::chrono::milliseconds> find_patience(const std::string& text) {
+  if (text.empty()) return std::chrono::milliseconds(kPatience);
+  const auto time = parse_duration(text);
+  if (!time || *time <= std::chrono::nanoseconds(0) || *time > kLongestPatience) {
+    return fail(fmt::format("--timeout: '{}' is wrong; it must be a time such as 5s", text));
+  }
+  return std::chrono::ceil<std::chrono::milliseconds>(*time);
+}
+
+int ask(const CtlArguments& arguments, const char* method, const char* name,
+        const std::string& body = {}) {
+  const auto patience = find_patience(arguments.timeout);
+  if (!patience) return report(patience.error(), kUsedWrongly);
+  const auto response = control::ask_api(arguments.socket, method, name, body, *patience);
+  if (!response) return report(response.error(), kFailed);
+  if (response->status < 200 || response->status > 299) {
+    return report({control::error_text(*response)}, kFailed);
+  }
+  if (response->body.empty()) return kDone;
+  const Json json = Json::parse(response->body, nullptr, false);
+  if (json.is_discarded()) {
+    return report({fmt::format("{}: what it answers is no JSON", arguments.socket)}, kFailed);
+  }
+  if (arguments.json) {
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+  } else {
+    print_values(json, "", widest(json, ""));
+  }
+  return kDone;
+}
+
+int resize(const CtlArguments& arguments, const char* option, const char* name, Json body,
+           const char* field) {
+  const auto bytes = parse_size(arguments.size);
+  if (!bytes) {
+    return report(
+        {fmt::format("{}: '{}' is wrong; it must be a size such as 512M", option, arguments.size)},
+        kUsedWrongly);
+  }
+  body[field] = *bytes;
+  return ask(arguments, "PUT", name, body.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+struct PlainCommand {
+  const char* name;
+  const char* help;
+  const char* method;
+  const char* endpoint;
+};
+constexpr PlainCommand kPlain[] = {
+    {"ping", "Whether it answers, and which version it is", "GET", "vmm.ping"},
+    {"info", "Its state and what it was made of", "GET", "vm.info"},
+    {"counters", "What the machine and its devices have counted", "GET", "vm.counters"},
+    {"pause", "Let its guest stand still", "PUT", "vm.pause"},
+    {"resume", "Let a paused guest go on", "PUT", "vm.resume"},
+    {"power-button", "Ask the guest to switch itself off", "PUT", "vm.power-button"},
+    {"reboot", "Start the guest anew, as if the reset button was pressed", "PUT", "vm.reboot"},
+    {"shutdown", "Cut its power; the program stays, and boot starts it again", "PUT",
+     "vm.shutdown"},
+    {"boot", "Start it again after shutdown", "PUT", "vm.boot"},
+    {"shutdown-vmm", "Cut its power and end the program", "PUT", "vmm.shutdown"},
+};
+
+}  // namespace
+
+void add_ctl_command(CLI::App& app, int& exit_status) {
+  CLI::App* const ctl = app.add_subcommand("ctl", "Look at a running machine, and change it");
+  auto arguments = std::make_shared<CtlArguments>();
+  ctl->require_subcommand(0, 1);  // as of the program: CLI11 would name no unknown one
+  ctl->add_option("SOCKET", arguments->socket, "Where the machine's API is")->type_name("");
+  add_scalar(*ctl, "--timeout", arguments->timeout, "How long to wait for the answer (30s)",
+             "TIME");
+  ctl->add_flag("--json", arguments->json, "Print what it answers as JSON");
+  ctl->footer(kExamples);
+  const auto chosen = std::make_shared<bool>(false);
+  const auto add = [&](const char* name, const char* help, auto run) {
+    CLI::App* const command = ctl->add_subcommand(name, help);
+    command->fallthrough();  // options of ctl may come last
+    command->callback([arguments, chosen, run, &exit_status] {
+      *chosen = true;
+      exit_status = arguments->socket.empty()
+                        ? report({"ctl: SOCKET is missing (see --help)"}, kUsedWrongly)
+                        : run(*arguments);
+    });
+    return command;
+  };
+  for (const PlainCommand& one : kPlain) {
+    add(one.name, one.help,
+        [one](const CtlArguments& with) { return ask(with, one.method, one.endpoint); });
+  }
+  CLI::App* const disk = add(
+      "resize-disk", "Let a disk's file grow, and tell the guest", [](const CtlArguments& with) {
+        return resize(with, "SIZE", "vm.resize-disk", {{"id", with.id}}, "desired_size");
+      });
+  disk->add_option("ID", arguments->id, "The disk's")->required()->type_name("");
+  disk->add_option("SIZE", arguments->size, "Its new size, such as 20G")->required()->type_name("");
+  CLI::App* const balloon =
+      add("balloon", "Ask the guest to give memory back", [](const CtlArguments& with) {
+        return resize(with, "SIZE", "vm.resize", Json::object(), "desired_balloon");
+      });
+  balloon->add_option("SIZE", arguments->size, "How much, such as 512M")->required()->type_name("");
+  ctl->callback([chosen, &exit_status] {
+    if (!*chosen) {
+      exit_status =
+          report({"ctl: a command is missing: info, pause, ... (see --help)"}, kUsedWrongly);
+    }
+  });
+}
+
+}  // namespace bellhop

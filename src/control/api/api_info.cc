@@ -1,0 +1,108 @@
+// vm.info and vm.counters, in the shape that clients of Cloud Hypervisor's API know.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "control/api/api_v1.h"
+#include "control/machine_control.h"
+
+namespace bellhop::control {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json disk_json(const DiskConfig& disk) {
+  Json json;
+  json["id"] = disk.id;
+  if (const auto* file = std::get_if<RawFileSource>(&disk.source)) {
+    json["path"] = file->path;
+    json["readonly"] = file->read_only;
+    json["direct"] = file->cache == Cache::kNone;
+  } else {
+    json["path"] = nullptr;
+  }
+  json["num_queues"] = disk.queues;
+  json["queue_size"] = disk.queue_size;
+  return json;
+}
+
+Json nic_json(const NicConfig& nic) {
+  Json json;
+  json["id"] = nic.id;
+  const auto pairs =
+      std::visit([](const auto& source) { return unsigned{source.pairs}; }, nic.source);
+  if (const auto* tap = std::get_if<TapSource>(&nic.source); tap != nullptr && !tap->name.empty()) {
+    json["tap"] = tap->name;
+  } else {
+    json["tap"] = nullptr;
+  }
+  if (nic.mac != 0) {
+    std::string mac;
+    for (unsigned byte = 0; byte < 6; ++byte) {
+      mac += fmt::format("{}{:02x}", byte == 0 ? "" : ":", nic.mac >> 8 * byte & 0xff);
+    }
+    json["mac"] = mac;
+  }
+  json["num_queues"] = 2 * pairs;
+  json["queue_size"] = nic.queue_size;
+  return json;
+}
+
+Json fs_json(const FsConfig& fs) {
+  return {{"id", fs.id},
+          {"tag", fs.tag},
+          {"socket", fs.socket},
+          {"num_queues", fs.num_queues},
+          {"queue_size", fs.queue_size}};
+}
+
+Json balloon_json(const BalloonSettings& balloon) {
+  return {{"id", balloon.id},
+          {"size", balloon.size},
+          {"deflate_on_oom", balloon.deflate_on_oom},
+          {"free_page_reporting", balloon.free_page_reporting}};
+}
+
+Json config_json(const MachineConfig& config) {
+  Json json;
+  json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
+  if (!config.initrd.empty()) json["payload"]["initramfs"] = config.initrd;
+  json["cpus"] = {{"boot_vcpus", config.cpus}, {"max_vcpus", config.cpus}};
+  json["memory"] = {{"size", config.memory},
+                    {"shared", config.backing != MemoryBacking::kPrivate},
+                    {"hugepages", config.backing == MemoryBacking::kHugePages}};
+  for (const DiskConfig& disk : config.disks) json["disks"].push_back(disk_json(disk));
+  for (const NicConfig& nic : config.nics) json["net"].push_back(nic_json(nic));
+  for (const FsConfig& fs : config.shares) json["fs"].push_back(fs_json(fs));
+  if (!config.rngs.empty()) json["rng"] = {{"src", config.rngs.front().source}};
+  if (!config.balloons.empty()) json["balloon"] = balloon_json(config.balloons.front());
+  if (!config.vsocks.empty()) {
+    const VsockConfig& vsock = config.vsocks.front();
+    json["vsock"] = {{"id", vsock.id}, {"cid", vsock.cid}, {"socket", vsock.uds}};
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string info_json(const MachineInfo& info) {
+  Json json;
+  json["config"] = config_json(*info.config);
+  json["state"] = to_string(info.state);
+  json["memory_actual_size"] = info.memory_bytes;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string counters_json(const MachineCounters& counters) {
+  Json json;
+  auto& all = json["_machine"];
+  for (const auto& [name, member] : kMachineCounts) all[name] = counters.*member;
+  for (const DeviceStats& device : counters.devices) {
+    auto& own = json[device.id];
+    for (const DeviceStat& stat : device.stats) own[stat.name] = stat.value;
+  }
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace bellhop::control

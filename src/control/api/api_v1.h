@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "control/api/http_message.h"
+#include "control/command.h"
+
+namespace bellhop::control {
+
+/// Cloud Hypervisor's REST API v1, as far as it is about bytes: a request becomes a command, an
+/// answer becomes a response.
+struct ApiRequest {
+  std::variant<Command, HttpResponse> result;  ///< a response: it is refused as it stands
+  std::vector<std::string> ignored;            ///< fields of the body that mean nothing here
+};
+ApiRequest read_request(const HttpRequest& request);
+
+/// `version` is what vmm.ping says of the program.
+HttpResponse write_answer(const Command& command, const Result<Answer>& answer,
+                          std::string_view version);
+
+/// What vm.info and vm.counters answer, as JSON.
+std::string info_json(const MachineInfo& info);
+std::string counters_json(const MachineCounters& counters);
+
+}  // namespace bellhop::control

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/result.h"
+#include "config/machine_config.h"
+#include "machine/machine_counters.h"
+
+namespace bellhop::control {
+
+/// What can be asked of a machine while it lives, whoever asks.
+struct Ping {};
+struct GetInfo {};
+struct GetCounters {};
+struct PressPowerButton {};
+struct Boot {};  ///< on after a PowerOff
+struct Pause {};
+struct Resume {};
+struct Reboot {};
+struct PowerOff {};    ///< as if its power was cut; it may be booted again
+struct EndProcess {};  ///< the same, and the program that runs it ends
+struct ResizeDisk {
+  std::string id;
+  std::uint64_t bytes = 0;
+};
+/// Only what differs from what the machine has is changed.
+struct Resize {
+  std::optional<std::uint64_t> vcpus = {};
+  std::optional<std::uint64_t> memory_bytes = {};
+  std::optional<std::uint64_t> balloon_bytes = {};  ///< that the guest is asked to give back
+};
+
+using Command = std::variant<Ping, GetInfo, GetCounters, PressPowerButton, Boot, Pause, Resume,
+                             Reboot, PowerOff, EndProcess, ResizeDisk, Resize>;
+
+enum class MachineState : std::uint8_t {
+  kCreated,  ///< it has not been started yet
+  kRunning,
+  kPaused,
+  kOff,  ///< after a PowerOff
+};
+
+struct MachineInfo {
+  MachineState state = MachineState::kCreated;
+  const MachineConfig* config = nullptr;  ///< lives as long as the machine
+  std::uint64_t memory_bytes = 0;         ///< without what is in the balloon
+};
+
+/// Nothing but "done" for most commands.
+using Answer = std::variant<std::monostate, MachineInfo, MachineCounters>;
+
+// Errors of commands have one of these codes, or that of what the host refused:
+//   EINVAL   a value is out of range, ENOENT  there is no such device, ENOTSUP  it cannot do that
+//   EBUSY    not in this state, or the guest does not listen
+//   ESHUTDOWN  the machine has come to its end
+
+}  // namespace bellhop::control

@@ -1,0 +1,279 @@
+#include "control/machine_control.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <type_traits>
+#include <utility>
+
+namespace bellhop::control {
+
+namespace {
+
+tl::unexpected<Error> gone() { return fail("the machine has come to its end", ESHUTDOWN); }
+
+tl::unexpected<Error> wrong_state(MachineState state, std::string_view way_out) {
+  const std::string_view is = state == MachineState::kPaused    ? "paused"
+                              : state == MachineState::kOff     ? "switched off"
+                              : state == MachineState::kRunning ? "running already"
+                                                                : "not started yet";
+  return fail(fmt::format("the machine is {}{}{}", is, way_out.empty() ? "" : ": ", way_out),
+              EBUSY);
+}
+
+/// Those that wait for nothing.
+template <class T>
+constexpr bool kAtOnce = std::is_same_v<T, Ping> || std::is_same_v<T, GetInfo> ||
+                         std::is_same_v<T, GetCounters> || std::is_same_v<T, PressPowerButton>;
+
+bool is_at_once(const Command& command) {
+  return std::visit([]<class T>(const T&) { return kAtOnce<T>; }, command);
+}
+
+}  // namespace
+
+std::string_view to_string(MachineState state) noexcept {
+  switch (state) {
+    case MachineState::kCreated:
+      return "Created";
+    case MachineState::kRunning:
+      return "Running";
+    case MachineState::kPaused:
+      return "Paused";
+    case MachineState::kOff:
+      break;
+  }
+  return "Shutdown";
+}
+
+Result<std::unique_ptr<MachineControl>> MachineControl::create() {
+  std::unique_ptr<MachineControl> control(new MachineControl());
+  auto loop = EventLoop::create(LoopKind::kEpoll);
+  if (!loop) return forward(loop);
+  auto news = EventFd::create();
+  if (!news) return forward(news);
+  control->loop_ = std::move(*loop);
+  control->news_ = std::move(*news);
+  if (auto watched = control->loop_->watch(control->news_, *control); !watched) {
+    return forward(watched);
+  }
+  return control;
+}
+
+MachineControl::~MachineControl() {
+  close();
+  if (loop_) (void)loop_->unwatch(news_);
+}
+
+void MachineControl::connect(Wiring wiring) { wiring_ = std::move(wiring); }
+
+void MachineControl::submit(Command command, Done done) {
+  if (is_at_once(command)) {
+    return done(std::visit([this](const auto& one) { return execute(one); }, command));
+  }
+  {
+    const std::lock_guard hold(mutex_);
+    if (!closed_) {
+      pending_.push_back({std::move(command), std::move(done)});
+      news_.signal();
+      return;
+    }
+  }
+  done(gone());
+}
+
+Result<MachineEnd> MachineControl::run() {
+  if (auto started = wiring_.machine->start(); !started) {
+    close();
+    return forward(started);
+  }
+  set_state(MachineState::kRunning);
+  news_.signal();  // for what has come before
+  loop_->run();
+  close();
+  return *end_;
+}
+
+void MachineControl::on_event(std::uint64_t /*count*/) noexcept {
+  while (true) {
+    if (wiring_.machine->ended() && end_or_restart()) return loop_->stop();
+    auto next = take();
+    if (!next) return;
+    next->done(std::visit([this](const auto& one) { return execute(one); }, next->command));
+  }
+}
+
+bool MachineControl::end_or_restart() {
+  MachineEnd end = wiring_.machine->wait();
+  const bool reset =
+      end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
+  if (!reset || wiring_.config->on_reset == OnReset::kExit || wiring_.stopping()) {
+    end_ = std::move(end);
+    return true;
+  }
+  if (auto done = wiring_.machine->reset(); !done) {
+    end_ = Result<MachineEnd>(forward(done));
+    return true;
+  }
+  return false;
+}
+
+std::optional<MachineControl::Pending> MachineControl::take() {
+  const std::lock_guard hold(mutex_);
+  if (pending_.empty()) return std::nullopt;
+  Pending first = std::move(pending_.front());
+  pending_.pop_front();
+  return first;
+}
+
+void MachineControl::close() {
+  std::deque<Pending> left;
+  {
+    const std::lock_guard hold(mutex_);
+    closed_ = true;
+    left.swap(pending_);
+  }
+  for (const Pending& one : left) one.done(gone());
+}
+
+bool MachineControl::closed() const {
+  const std::lock_guard hold(mutex_);
+  return closed_;
+}
+
+MachineState MachineControl::state() const {
+  const std::lock_guard hold(mutex_);
+  return state_;
+}
+
+void MachineControl::set_state(MachineState state) {
+  const std::lock_guard hold(mutex_);
+  state_ = state;
+}
+
+Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(); }
+
+Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
+  MachineInfo info{.state = state(), .config = wiring_.config, .memory_bytes = 0};
+  std::uint64_t in_balloon = 0;
+  if (!info.config->balloons.empty()) {
+    const MachineCounters counters = wiring_.machine->counters();
+    const auto balloon =
+        std::ranges::find(counters.devices, info.config->balloons.front().id, &DeviceStats::id);
+    for (const DeviceStat& stat : balloon->stats) {
+      if (std::string_view(stat.name) == "actual_bytes") in_balloon = stat.value;
+    }
+  }
+  // The guest says how much is in it.
+  info.memory_bytes = info.config->memory - std::min(in_balloon, info.config->memory);
+  return Answer(info);
+}
+
+Result<Answer> MachineControl::execute(const GetCounters& /*command*/) {
+  return Answer(wiring_.machine->counters());
+}
+
+Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
+  if (closed() || wiring_.machine->ended()) return gone();
+  if (state() == MachineState::kOff) return wrong_state(MachineState::kOff, "boot starts it");
+  switch (wiring_.machine->press_power_button()) {
+    case ButtonPress::kHeard:
+      return Answer();
+    case ButtonPress::kUnheard:
+      return fail("the guest does not listen to its power button now; it is told once it does",
+                  EBUSY);
+    case ButtonPress::kNoDriver:
+      break;
+  }
+  return fail("the guest has no driver of its power button", EBUSY);
+}
+
+Result<Answer> MachineControl::execute(const Boot& /*command*/) {
+  if (state() != MachineState::kOff) return wrong_state(state(), "");
+  return start_anew();
+}
+
+Result<Answer> MachineControl::execute(const Pause& /*command*/) {
+  if (state() != MachineState::kRunning) return wrong_state(state(), "only a running one pauses");
+  wiring_.machine->pause();
+  if (wiring_.machine->ended()) {
+    return fail("the guest has ended or asked for a reset meanwhile", EBUSY);
+  }
+  set_state(MachineState::kPaused);
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const Resume& /*command*/) {
+  if (state() != MachineState::kPaused) return wrong_state(state(), "only a paused one resumes");
+  set_state(MachineState::kRunning);
+  wiring_.machine->resume();
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const Reboot& /*command*/) {
+  if (state() == MachineState::kOff) return wrong_state(state(), "boot starts it");
+  wiring_.machine->pause();
+  return start_anew();
+}
+
+Result<Answer> MachineControl::execute(const PowerOff& /*command*/) {
+  if (state() == MachineState::kOff) return wrong_state(state(), "");
+  wiring_.machine->pause();
+  if (wiring_.machine->ended()) {
+    return fail("the guest has ended or asked for a reset meanwhile", EBUSY);
+  }
+  set_state(MachineState::kOff);
+  wiring_.machine->power_off();
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const EndProcess& /*command*/) {
+  wiring_.stop();
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const ResizeDisk& command) {
+  if (std::ranges::find(wiring_.config->disks, command.id, &DiskConfig::id) ==
+      wiring_.config->disks.end()) {
+    return fail(fmt::format("there is no disk '{}'", command.id), ENOENT);
+  }
+  if (auto done = wiring_.machine->resize_device(command.id, command.bytes); !done) {
+    return forward(done);
+  }
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const Resize& command) {
+  const MachineConfig& config = *wiring_.config;
+  if (command.vcpus && *command.vcpus != config.cpus) {
+    return fail(fmt::format("the machine has {} vCPUs, whose number cannot change", config.cpus),
+                ENOTSUP);
+  }
+  if (command.memory_bytes && *command.memory_bytes != config.memory) {
+    return fail(fmt::format("the machine has {} bytes of memory, which cannot change; its balloon "
+                            "can",
+                            config.memory),
+                ENOTSUP);
+  }
+  if (!command.balloon_bytes) return Answer();
+  if (wiring_.config->balloons.empty()) {
+    return fail("the machine has no balloon (see --balloon)", ENOENT);
+  }
+  const std::string& id = wiring_.config->balloons.front().id;
+  if (auto done = wiring_.machine->resize_device(id, *command.balloon_bytes); !done) {
+    return forward(done);
+  }
+  return Answer();
+}
+
+Result<Answer> MachineControl::start_anew() {
+  // A refusal leaves a machine without a guest: it can be tried again.
+  set_state(MachineState::kOff);
+  if (auto done = wiring_.machine->reset(); !done) return forward(done);
+  if (wiring_.machine->ended()) return gone();
+  set_state(MachineState::kRunning);
+  return Answer();
+}
+
+}  // namespace bellhop::control

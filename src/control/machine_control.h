@@ -1,0 +1,102 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/command.h"
+#include "event/event_loop.h"
+#include "machine/machine.h"
+
+namespace bellhop::control {
+
+/// The machine's own loop: starts it, executes commands one after the other, and starts it again or
+/// ends when its guest asks for it. Runs on the thread that owns the machine.
+///
+/// Whatever state the machine is in, each command gets one answer. Ping, info, counters and the
+/// power button wait for nothing: they are answered at once, by the thread that asks, also while
+/// the loop waits for a disk in order to pause. All others are executed in the order in which they
+/// came. Those that come before the machine has started wait for that; a guest's reset comes
+/// between two commands. When the machine has come to its end, those that are left get an error.
+class MachineControl final : private EventHandler {
+ public:
+  /// Errors: no descriptor left.
+  static Result<std::unique_ptr<MachineControl>> create();
+  ~MachineControl();
+  MachineControl(const MachineControl&) = delete;
+  MachineControl& operator=(const MachineControl&) = delete;
+
+  struct Wiring {
+    Machine* machine = nullptr;             ///< outlives this
+    const MachineConfig* config = nullptr;  ///< the machine's; outlives this
+    /// Ends the machine. Any thread.
+    std::function<void()> stop;
+    /// Whether it is being ended: a guest that asks for a reset then is not started again. Any
+    /// thread.
+    std::function<bool()> stopping = [] { return false; };
+  };
+  /// Before the first submit() and run().
+  void connect(Wiring wiring);
+  /// What MachineHooks::ended is to call.
+  void machine_ended() noexcept { news_.signal(); }
+
+  /// Called once for each command, on the thread that submits or on the loop's. It must not wait.
+  using Done = std::function<void(Result<Answer>)>;
+  /// Any thread.
+  void submit(Command command, Done done);
+
+  /// Starts the machine and returns why it ended; by then every command has its answer, and later
+  /// ones get an error. Once. Errors: the host refuses a start.
+  Result<MachineEnd> run();
+
+ private:
+  struct Pending {
+    Command command;
+    Done done;
+  };
+
+  MachineControl() = default;
+  void on_event(std::uint64_t count) noexcept override;
+  /// The guest has come to an end. True: the machine has, too.
+  bool end_or_restart();
+  std::optional<Pending> take();
+  void close();
+  [[nodiscard]] bool closed() const;
+
+  [[nodiscard]] MachineState state() const;
+  void set_state(MachineState state);
+
+  Result<Answer> execute(const Ping& command);
+  Result<Answer> execute(const GetInfo& command);
+  Result<Answer> execute(const GetCounters& command);
+  Result<Answer> execute(const PressPowerButton& command);
+  Result<Answer> execute(const Boot& command);
+  Result<Answer> execute(const Pause& command);
+  Result<Answer> execute(const Resume& command);
+  Result<Answer> execute(const Reboot& command);
+  Result<Answer> execute(const PowerOff& command);
+  Result<Answer> execute(const EndProcess& command);
+  Result<Answer> execute(const ResizeDisk& command);
+  Result<Answer> execute(const Resize& command);
+  Result<Answer> start_anew();
+
+  Wiring wiring_;
+  std::unique_ptr<EventLoop> loop_;
+  EventFd news_;  ///< a command, or the machine's end
+  std::optional<Result<MachineEnd>> end_;
+
+  mutable std::mutex mutex_;
+  std::deque<Pending> pending_;
+  MachineState state_ = MachineState::kCreated;
+  bool closed_ = false;
+};
+
+/// As the API and its clients call it: "Running".
+std::string_view to_string(MachineState state) noexcept;
+
+}  // namespace bellhop::control

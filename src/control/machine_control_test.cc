@@ -1,0 +1,224 @@
+#include "control/machine_control.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <future>
+#include <vector>
+
+#include "testing/control_fixture.h"
+
+namespace bellhop::control {
+namespace {
+
+using bellhop::testing::ControlledMachine;
+using bellhop::testing::eventually;
+using ::testing::HasSubstr;
+
+void expect_error(const Result<Answer>& answer, int code, const char* text) {
+  ASSERT_FALSE(answer) << text;
+  EXPECT_EQ(answer.error().code, code) << answer.error().message;
+  EXPECT_THAT(answer.error().message, HasSubstr(text));
+}
+
+TEST(MachineControlTest, PausesAndResumes) {
+  ControlledMachine one;
+  one.run();
+  ASSERT_TRUE(eventually([&] { return one.state() == MachineState::kRunning; }));
+  EXPECT_TRUE(one.ask(Pause{}));
+  EXPECT_EQ(one.state(), MachineState::kPaused);
+  expect_error(one.ask(Pause{}), EBUSY, "the machine is paused");
+  EXPECT_TRUE(one.ask(Resume{}));
+  EXPECT_EQ(one.state(), MachineState::kRunning);
+  expect_error(one.ask(Resume{}), EBUSY, "running already");
+  expect_error(one.ask(Boot{}), EBUSY, "running already");
+}
+
+TEST(MachineControlTest, CommandsBeforeTheStartWaitForIt) {
+  ControlledMachine one;
+  std::promise<bool> paused;
+  one.control->submit(Pause{},
+                      [&](const Result<Answer>& done) { paused.set_value(done.has_value()); });
+  EXPECT_EQ(one.state(), MachineState::kCreated) << "and those that ask have their answer";
+  EXPECT_TRUE(one.ask(GetCounters{}));
+  one.run();
+  EXPECT_TRUE(paused.get_future().get());
+  EXPECT_EQ(one.state(), MachineState::kPaused);
+}
+
+// The vCPU is busy, as it is when a disk keeps a pause waiting.
+TEST(MachineControlTest, WhileOneCommandWaitsOthersAreAnsweredOrWaitTheirTurn) {
+  ControlledMachine one;
+  std::promise<void> go_on;
+  std::atomic<bool> busy{false};
+  one.on_marker = [&, wait = go_on.get_future().share()] {
+    busy = true;
+    wait.wait();
+  };
+  one.run();
+  one.vcpu().push_exit(ControlledMachine::marker());
+  ASSERT_TRUE(eventually([&] { return busy.load(); }));
+  std::vector<int> order;
+  std::promise<void> all;
+  one.control->submit(Pause{}, [&](const Result<Answer>& done) { order.push_back(done ? 1 : -1); });
+  one.control->submit(Resume{}, [&](const Result<Answer>& done) {
+    order.push_back(done ? 2 : -2);
+    all.set_value();
+  });
+  EXPECT_TRUE(one.ask(Ping{}));
+  EXPECT_EQ(one.state(), MachineState::kRunning);
+  EXPECT_TRUE(one.ask(GetCounters{}));
+  expect_error(one.ask(PressPowerButton{}), EBUSY, "no driver of its power button");
+  go_on.set_value();
+  all.get_future().wait();
+  EXPECT_THAT(order, ::testing::ElementsAre(1, 2));
+}
+
+TEST(MachineControlTest, SwitchedOffItHasNoMemoryAndMayBeBootedAgain) {
+  ControlledMachine one;
+  one.run();
+  ASSERT_TRUE(eventually([&] { return one.state() == MachineState::kRunning; }));
+  const GuestAddress somewhere(std::uint64_t{8} << 20);
+  const auto& memory = *one.hypervisor.vm()->memory();
+  ASSERT_TRUE(memory.write(somewhere, std::array{std::byte{1}}));
+  EXPECT_TRUE(one.ask(PowerOff{}));
+  EXPECT_EQ(one.state(), MachineState::kOff);
+  std::array<std::byte, 1> left{std::byte{2}};
+  ASSERT_TRUE(memory.read(somewhere, left));
+  EXPECT_EQ(left[0], std::byte{0});
+  expect_error(one.ask(PowerOff{}), EBUSY, "switched off");
+  expect_error(one.ask(Pause{}), EBUSY, "switched off");
+  expect_error(one.ask(Resume{}), EBUSY, "switched off");
+  expect_error(one.ask(Reboot{}), EBUSY, "switched off: boot starts it");
+  expect_error(one.ask(PressPowerButton{}), EBUSY, "switched off: boot starts it");
+  EXPECT_TRUE(one.ask(GetCounters{}));
+  EXPECT_TRUE(one.ask(Boot{}));
+  EXPECT_EQ(one.state(), MachineState::kRunning);
+  EXPECT_EQ(one.vcpu().resets(), 1U);
+}
+
+TEST(MachineControlTest, RebootsFromEitherState) {
+  ControlledMachine one;
+  one.run();
+  EXPECT_TRUE(one.ask(Reboot{}));
+  EXPECT_EQ(one.vcpu().resets(), 1U);
+  EXPECT_TRUE(one.ask(Pause{}));
+  EXPECT_TRUE(one.ask(Reboot{}));
+  EXPECT_EQ(one.vcpu().resets(), 2U);
+  EXPECT_EQ(one.state(), MachineState::kRunning);
+}
+
+TEST(MachineControlTest, AStartThatFailsLeavesItSwitchedOff) {
+  ControlledMachine one;
+  one.run();
+  ASSERT_EQ(::ftruncate(one.kernel.get(), 10), 0);
+  const auto refused = one.ask(Reboot{});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("--kernel"));
+  EXPECT_EQ(one.state(), MachineState::kOff);
+  EXPECT_FALSE(one.ask(Boot{})) << "the kernel is as it was";
+  const auto elf = ElfBuilder::tiny_kernel();
+  ASSERT_EQ(::pwrite(one.kernel.get(), elf.data(), elf.size(), 0),
+            static_cast<ssize_t>(elf.size()));
+  EXPECT_TRUE(one.ask(Boot{}));
+  EXPECT_EQ(one.state(), MachineState::kRunning);
+}
+
+TEST(MachineControlTest, AGuestThatResetsIsStartedAgainIfThatIsWanted) {
+  ControlledMachine one([](MachineConfig& config) { config.on_reset = OnReset::kRestart; });
+  one.run();
+  one.vcpu().push_exit(ControlledMachine::triple_fault());
+  ASSERT_TRUE(eventually([&] { return one.vcpu().resets() == 1; }));
+  EXPECT_TRUE(one.ask(Pause{})) << "commands go on";
+  EXPECT_TRUE(one.ask(Resume{}));
+  one.stopping = true;
+  one.vcpu().push_exit(ControlledMachine::triple_fault());
+  one.finish();
+  EXPECT_EQ((*one.end)->kind, MachineEnd::Kind::kTripleFault) << "it was asked to stop";
+}
+
+TEST(MachineControlTest, AtTheEndEveryCommandGetsAnError) {
+  ControlledMachine one;
+  one.run();
+  one.vcpu().push_exit(ControlledMachine::out(kDebugExitPorts.address, 7));
+  one.finish();
+  ASSERT_TRUE(one.end && *one.end);
+  EXPECT_EQ((*one.end)->code, 7U);
+  for (const Command& command : std::vector<Command>{
+           Boot{}, Pause{}, Resume{}, Reboot{}, PowerOff{}, EndProcess{}, PressPowerButton{},
+           ResizeDisk{"disk0", 2 * ControlledMachine::kDiskBytes}, Resize{.balloon_bytes = 0}}) {
+    expect_error(one.ask(command), ESHUTDOWN, "has come to its end");
+  }
+  EXPECT_TRUE(one.ask(Ping{}));
+  EXPECT_TRUE(one.ask(GetCounters{}));
+}
+
+TEST(MachineControlTest, WhatIsLeftAtTheEndGetsAnError) {
+  ControlledMachine one;
+  std::atomic<int> refused{0};
+  one.control->submit(EndProcess{}, [](const Result<Answer>& done) { EXPECT_TRUE(done); });
+  for (int i = 0; i < 10; ++i) {
+    one.control->submit(Pause{}, [&](const Result<Answer>& done) {
+      if (!done && done.error().code == ESHUTDOWN) ++refused;
+    });
+  }
+  one.run();
+  one.finish();
+  EXPECT_EQ((*one.end)->kind, MachineEnd::Kind::kStopped);
+  EXPECT_EQ(refused, 10);
+}
+
+TEST(MachineControlTest, ADiskGrowsAndLosesNothing) {
+  ControlledMachine one;
+  one.run();
+  constexpr std::uint64_t kBytes = ControlledMachine::kDiskBytes;
+  EXPECT_TRUE(one.ask(ResizeDisk{"disk0", 2 * kBytes}));
+  struct stat info {};
+  ASSERT_EQ(::fstat(one.image.get(), &info), 0);
+  EXPECT_EQ(info.st_size, static_cast<off_t>(2 * kBytes));
+  EXPECT_TRUE(one.ask(ResizeDisk{"disk0", 2 * kBytes})) << "it has that size";
+  expect_error(one.ask(ResizeDisk{"disk0", kBytes}), EINVAL, "would be lost");
+  expect_error(one.ask(ResizeDisk{"disk0", 2 * kBytes + 1}), EINVAL, "no multiple of its blocks");
+  expect_error(one.ask(ResizeDisk{"disk0", 0}), EINVAL, "no multiple of its blocks");
+  expect_error(one.ask(ResizeDisk{"disk1", kBytes}), ENOENT, "there is no disk 'disk1'");
+  expect_error(one.ask(ResizeDisk{"balloon0", kBytes}), ENOENT, "there is no disk 'balloon0'");
+  expect_error(one.ask(ResizeDisk{"null0", 2 * kBytes}), ENOTSUP, "null0: its medium keeps");
+}
+
+TEST(MachineControlTest, ABalloonIsAskedForAndNothingElse) {
+  ControlledMachine one;
+  one.run();
+  const auto wanted = [&] {
+    for (const auto& device : one.machine->counters().devices) {
+      if (device.id != "balloon0") continue;
+      for (const auto& stat : device.stats) {
+        if (std::string_view(stat.name) == "wanted_bytes") return stat.value;
+      }
+    }
+    return UINT64_MAX;
+  };
+  constexpr std::uint64_t kMiB = 1 << 20;
+  EXPECT_TRUE(one.ask(Resize{.balloon_bytes = kMiB}));
+  EXPECT_EQ(wanted(), kMiB);
+  expect_error(one.ask(Resize{.balloon_bytes = kMiB + 1}), EINVAL, "no multiple");
+  expect_error(one.ask(Resize{.balloon_bytes = ControlledMachine::kMemory + 4096}), EINVAL,
+               "more than the guest's memory");
+  EXPECT_EQ(wanted(), kMiB);
+  EXPECT_TRUE(one.ask(Resize{.vcpus = 1, .memory_bytes = ControlledMachine::kMemory}));
+  expect_error(one.ask(Resize{.vcpus = 2}), ENOTSUP, "cannot change");
+  expect_error(one.ask(Resize{.memory_bytes = 4096}), ENOTSUP, "cannot change");
+}
+
+TEST(MachineControlTest, WithoutABalloonThereIsNoneToAsk) {
+  ControlledMachine one([](MachineConfig& config) { config.balloons.clear(); });
+  one.run();
+  expect_error(one.ask(Resize{.balloon_bytes = 4096}), ENOENT, "no balloon (see --balloon)");
+  EXPECT_EQ(std::get<MachineInfo>(*one.ask(GetInfo{})).memory_bytes, ControlledMachine::kMemory);
+}
+
+}  // namespace
+}  // namespace bellhop::control

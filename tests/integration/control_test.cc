@@ -1,0 +1,338 @@
+// The API of a real machine, and `bellhop ctl`, which speaks to it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/unix_socket.h"
+#include "control/api/api_client.h"
+#include "testing/elf_builder.h"
+#include "testing/eventually.h"
+#include "tests/integration/cli_fixture.h"
+
+namespace bellhop {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+class ControlCliTest : public CliTest {};
+
+TEST_F(ControlCliTest, AnApiSocketThatCannotBeIsRefusedByName) {
+  expect_run_refused({"--api-socket", folder_.string() + "/no/such"}, "--api-socket: ");
+  expect_run_refused({"--api-socket", image_}, "is there already, and is no socket");
+  expect_run_refused({"--api-socket", "fd=x"}, "must be a path, or fd=N");
+  EXPECT_TRUE(std::filesystem::exists(image_));
+}
+
+TEST_F(ControlCliTest, CtlSaysWhatIsWrong) {
+  expect_refused({"ctl"}, "ctl: a command is missing");
+  expect_refused({"ctl", "x.sock"}, "ctl: a command is missing");
+  expect_refused({"ctl", "info"}, "SOCKET is missing");
+  expect_refused({"ctl", "x.sock", "infos"}, "infos");
+  expect_refused({"ctl", "x.sock", "balloon", "many"}, "SIZE: 'many' is wrong");
+  expect_refused({"ctl", "x.sock", "--timeout", "0", "info"}, "--timeout: '0' is wrong");
+  const Outcome nobody = bellhop({"ctl", folder_.string() + "/x.sock", "info"});
+  EXPECT_EQ(nobody.status, 1);
+  EXPECT_THAT(nobody.err, HasSubstr("x.sock: no machine answers there"));
+}
+
+#ifdef BELLHOP_BENCH_GUEST
+
+class ControlTest : public CliMachineTest {
+ protected:
+  void TearDown() override {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    (void)finish(pid_);
+  }
+  void run(const std::string& cmdline, const std::vector<std::string>& options = {}) {
+    std::vector<std::string> words = {"run",      "--kernel",     BELLHOP_BENCH_GUEST,
+                                      "--memory", "64M",          "--cmdline",
+                                      cmdline,    "--api-socket", socket_};
+    words.insert(words.end(), options.begin(), options.end());
+    std::filesystem::remove(folder_ / "out");
+    pid_ = start(words);
+    ASSERT_TRUE(testing::eventually([&] { return ask("GET", "vmm.ping").status == 200; }));
+  }
+  void run_until_ready(const std::string& cmdline, const std::vector<std::string>& options = {}) {
+    run(cmdline, options);
+    ASSERT_TRUE(printed("\"event\":\"begin\""));
+  }
+  bool printed(const std::string& text) {
+    return testing::eventually(
+        [&] { return contents(folder_ / "out").find(text) != std::string::npos; });
+  }
+  control::HttpResponse ask(std::string_view method, std::string_view name,
+                            std::string_view body = {}) {
+    auto response = control::ask_api(socket_, method, name, body, testing::kPatience);
+    if (response) return *response;
+    return {.status = 0, .body = response.error().message};
+  }
+  unsigned put(std::string_view name, std::string_view body = {}) {
+    return ask("PUT", name, body).status;
+  }
+  Json info() { return Json::parse(ask("GET", "vm.info").body); }
+  Outcome end() {
+    Outcome outcome = finish(pid_);
+    pid_ = 0;
+    return outcome;
+  }
+  /// The program has so many of what its folder in /proc lists.
+  [[nodiscard]] std::size_t count(const char* what) const {
+    return static_cast<std::size_t>(std::distance(
+        std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/" + what), {}));
+  }
+  /// The same once no client's connection is on its way out any more.
+  [[nodiscard]] std::size_t settled(const char* what) const {
+    std::size_t least = count(what);
+    for (int i = 0; i < 50; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(4));
+      least = std::min(least, count(what));
+    }
+    return least;
+  }
+  /// What `bellhop ctl` prints; the machine's own output stays where it is.
+  std::string ctl(const std::vector<std::string>& words, int status = 0) {
+    const std::string shown = (folder_ / "ctl").string();
+    std::string line = std::string(BELLHOP_EXECUTABLE) + " ctl '" + socket_ + "'";
+    for (const std::string& word : words) line += " '" + word + "'";
+    line += " > '" + shown + "' 2>&1";
+    const int got = std::system(line.c_str());  // NOLINT(cert-env33-c,concurrency-mt-unsafe)
+    EXPECT_EQ(WIFEXITED(got) ? WEXITSTATUS(got) : -1, status) << line;
+    return contents(shown);
+  }
+
+  std::string socket_ = (folder_ / "api.sock").string();
+  pid_t pid_ = 0;
+};
+
+TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
+  run_until_ready("workload=idle seconds=1000",
+                  {"--disk", image_ + ",id=data", "--balloon", "size=4M"});
+  EXPECT_THAT(ctl({"ping"}), HasSubstr("pid"));
+  EXPECT_THAT(ctl({"info"}), HasSubstr("state"));
+  const Json shown = Json::parse(ctl({"info", "--json"}));
+  EXPECT_EQ(shown["state"], "Running");
+  EXPECT_EQ(shown["config"]["disks"][0]["id"], "data");
+  EXPECT_EQ(shown["config"]["memory"]["size"], 64 << 20);
+  EXPECT_THAT(ctl({"counters"}), HasSubstr("balloon0.wanted_bytes"));
+  EXPECT_EQ(ctl({"pause"}), "");
+  EXPECT_THAT(ctl({"info"}), HasSubstr("Paused"));
+  EXPECT_THAT(ctl({"pause"}, 1), HasSubstr("bellhop: the machine is paused"));
+  EXPECT_EQ(ctl({"resume"}), "");
+  EXPECT_EQ(ctl({"resize-disk", "data", "2M"}), "");
+  EXPECT_EQ(std::filesystem::file_size(image_), std::uintmax_t{2} << 20);
+  EXPECT_THAT(ctl({"resize-disk", "data", "1M"}, 1), HasSubstr("would be lost"));
+  EXPECT_THAT(ctl({"resize-disk", "other", "1M"}, 1), HasSubstr("there is no disk 'other'"));
+  EXPECT_EQ(ctl({"balloon", "8M"}), "");
+  const Json counters = Json::parse(ctl({"counters", "--json"}));
+  EXPECT_EQ(counters["balloon0"]["wanted_bytes"], 8 << 20);
+  EXPECT_GT(counters["_machine"]["userspace_exits"], 0);
+  EXPECT_THAT(ctl({"power-button"}, 1), HasSubstr("power button"));
+  EXPECT_EQ(ctl({"shutdown-vmm"}), "");
+  EXPECT_EQ(end().status, 0);
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(ControlTest, AGuestIsBootedAgainAndAgain) {
+  run_until_ready("workload=idle seconds=1000");
+  const auto boots = [&] {
+    const std::string out = contents(folder_ / "out");
+    std::size_t found = 0;
+    for (std::size_t at = 0; (at = out.find("\"event\":\"ready\"", at)) != std::string::npos;
+         ++at) {
+      ++found;
+    }
+    return found;
+  };
+  EXPECT_EQ(boots(), 1U);
+  EXPECT_EQ(put("vm.reboot"), 204U);
+  EXPECT_TRUE(testing::eventually([&] { return boots() == 2; }));
+  EXPECT_EQ(put("vm.shutdown"), 204U);
+  EXPECT_EQ(info()["state"], "Shutdown");
+  EXPECT_EQ(put("vm.shutdown"), 409U);
+  EXPECT_EQ(boots(), 2U);
+  EXPECT_EQ(put("vm.boot"), 204U);
+  EXPECT_TRUE(testing::eventually([&] { return boots() == 3; }));
+  EXPECT_EQ(put("vmm.shutdown"), 204U);
+  EXPECT_EQ(end().status, 0);
+}
+
+TEST_F(ControlTest, ASocketThatWasPassedServes) {
+  UnixListener listener = *UnixListener::listen(socket_);
+  std::vector<std::string> words = {
+      "run", "--kernel",  BELLHOP_BENCH_GUEST,          "--memory",
+      "64M", "--cmdline", "workload=idle seconds=1000", "--api-socket",
+      "fd=9"};
+  pid_ = start(words, [&] { ::dup2(listener.fd(), 9); });
+  EXPECT_EQ(ask("GET", "vmm.ping").status, 200U);
+  EXPECT_EQ(put("vmm.shutdown"), 204U);
+  EXPECT_EQ(end().status, 0);
+}
+
+TEST_F(ControlTest, ASocketThatIsLeftOverIsReplacedAndOneInUseIsNot) {
+  run_until_ready("workload=idle seconds=1000");
+  expect_refused({"run", "--kernel", BELLHOP_BENCH_GUEST, "--api-socket", socket_},
+                 "is in use by another program");
+  ::kill(pid_, SIGKILL);
+  (void)end();
+  ASSERT_TRUE(std::filesystem::exists(socket_));
+  run("workload=idle seconds=1000");
+  EXPECT_EQ(put("vmm.shutdown"), 204U);
+  EXPECT_EQ(end().status, 0);
+}
+
+/// Guest of some instructions: it listens to its power button, says that it is ready, and switches
+/// itself off when it is pressed. 32 bits; PM1's status is at 0x600, its enable bits at 0x602, its
+/// control at 0x604.
+const std::vector<std::uint8_t> kObedient = {
+    0x66, 0xba, 0x02, 0x06, 0x66, 0xb8, 0x00, 0x01, 0x66, 0xef,        // listen
+    0x66, 0xba, 0xf8, 0x03, 0xb0, 'r',  0xee, 0xb0, '\n', 0xee,        // "r"
+    0x66, 0xba, 0x00, 0x06, 0x66, 0xed, 0xf6, 0xc4, 0x01, 0x74, 0xf5,  // wait for the button
+    0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x34, 0x66, 0xef,        // switch off
+    0xf4, 0xeb, 0xfd};
+
+class ButtonTest : public ControlTest {
+ protected:
+  void run_obedient() {
+    constexpr std::uint64_t kAddress = 1U << 20U;
+    const auto image =
+        ElfBuilder(ElfBuilder::Class::k32).load(kAddress, kObedient).pvh_note(kAddress).build();
+    std::ofstream(kernel_).write(reinterpret_cast<const char*>(image.data()),
+                                 static_cast<std::streamsize>(image.size()));
+    pid_ = start({"run", "--kernel", kernel_, "--memory", "16M", "--api-socket", socket_});
+    ASSERT_TRUE(printed("r\n"));
+  }
+};
+
+TEST_F(ButtonTest, APressIsHeardAndTheProgramEndsWithItsGuest) {
+  run_obedient();
+  EXPECT_EQ(put("vm.power-button"), 204U);
+  EXPECT_EQ(end().status, 0);
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(ButtonTest, ASignalToAPausedMachineLetsItsGuestSwitchItselfOff) {
+  run_obedient();
+  EXPECT_EQ(put("vm.pause"), 204U);
+  ::kill(pid_, SIGTERM);
+  EXPECT_EQ(end().status, 0);
+}
+
+/// A machine whose guest reads a disk as fast as it goes, and checks every byte.
+class ControlUnderLoadTest : public ControlTest {
+ protected:
+  void load(unsigned seconds) {
+    const std::string disk = make_file("load.img", std::uintmax_t{16} << 20);
+    const std::vector<std::string> options = {"--disk", disk + ",id=load,queues=1", "--balloon",
+                                              "size=0"};
+    pid_ = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
+                  "workload=prepare", "--disk", disk});
+    ASSERT_EQ(end().status, 0);
+    run_until_ready("workload=randread threads=16 timeout=120 seconds=" + std::to_string(seconds),
+                    options);
+  }
+  std::uint64_t requests() {
+    return Json::parse(ask("GET", "vm.counters").body)["load"]["chains"].get<std::uint64_t>();
+  }
+};
+
+TEST_F(ControlUnderLoadTest, EveryCommandIsAnsweredWhileADiskRunsAtItsFullRate) {
+  load(6);
+  const std::uint64_t before = requests();
+  constexpr int kTimes = 200;
+  std::vector<std::chrono::microseconds> took;
+  for (int i = 0; i < kTimes; ++i) {
+    const auto begin = Clock::now();
+    ASSERT_EQ(ask("GET", "vm.info").status, 200U);
+    took.push_back(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin));
+  }
+  std::ranges::nth_element(took, took.begin() + kTimes / 2);
+  RecordProperty("info_median_us", static_cast<int>(took[kTimes / 2].count()));
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(put("vm.pause"), 204U);
+    const std::uint64_t at_rest = requests();
+    EXPECT_EQ(requests(), at_rest) << "nothing moves";
+    ASSERT_EQ(put("vm.resume"), 204U);
+  }
+  EXPECT_TRUE(testing::eventually([&] { return requests() > before; }));
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+}
+
+TEST_F(ControlUnderLoadTest, AThousandRandomCommandsLoseNoRequestAndLeaveNothing) {
+  load(15);
+  ASSERT_EQ(put("vm.pause"), 204U);
+  ASSERT_EQ(put("vm.resume"), 204U);
+  const std::size_t descriptors = settled("fd");
+  const std::size_t threads = count("task");
+  std::mt19937 random(20100401);
+  std::uint64_t disk_bytes = std::uint64_t{16} << 20;
+  bool paused = false;
+  for (int i = 0; i < 1000; ++i) {
+    switch (random() % 9) {
+      case 0:
+      case 1:
+        ASSERT_EQ(put("vm.pause"), paused ? 409U : 204U) << i;
+        paused = true;
+        break;
+      case 2:
+      case 3:
+        ASSERT_EQ(put("vm.resume"), paused ? 204U : 409U) << i;
+        paused = false;
+        break;
+      case 4:
+        ASSERT_EQ(ask("GET", "vm.info").status, 200U) << i;
+        break;
+      case 5:
+        ASSERT_EQ(ask("GET", "vm.counters").status, 200U) << i;
+        break;
+      case 6:
+        disk_bytes += 4096;
+        ASSERT_EQ(put("vm.resize-disk",
+                      R"({"id": "load", "desired_size": )" + std::to_string(disk_bytes) + "}"),
+                  204U)
+            << i;
+        break;
+      case 7:
+        ASSERT_EQ(put("vm.resize",
+                      R"({"desired_balloon": )" + std::to_string(random() % 1024 * 4096) + "}"),
+                  204U)
+            << i;
+        break;
+      default: {
+        // A client that does not stay for its answer.
+        const UniqueFd gone = make_unix_socket();
+        ASSERT_EQ(connect_unix(gone.get(), socket_), 0);
+        const std::string_view half = "GET /api/v1/vm.counters HTTP/1.1\r\n\r\nPUT /api";
+        (void)::send(gone.get(), half.data(), half.size(), MSG_NOSIGNAL);
+      }
+    }
+  }
+  if (paused) {
+    ASSERT_EQ(put("vm.resume"), 204U);
+  }
+  EXPECT_EQ(put("vm.pause"), 204U);
+  EXPECT_EQ(put("vm.resume"), 204U) << "the guest has not ended before";
+  EXPECT_EQ(settled("fd"), descriptors);
+  EXPECT_EQ(count("task"), threads);
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+}
+
+#endif
+
+}  // namespace
+}  // namespace bellhop
