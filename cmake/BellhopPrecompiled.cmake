@@ -1,7 +1,7 @@
-# Precompiled headers, in the sanitizers' presets alone, where they save half of the front end's
-# time. The release build does without: it is the one that finds a source which does not include
+# Precompiled headers save half of the front end's time. Tests have them always, the product in the
+# sanitizers' presets alone: its release build is the one that finds a source which does not include
 # what it uses.
-option(BELLHOP_PRECOMPILED "Precompile the headers that most sources include" OFF)
+option(BELLHOP_PRECOMPILED "Precompile the headers that most of the product's sources include" OFF)
 
 set(_common <algorithm> <array> <atomic> <chrono> <cstring> <functional> <memory> <mutex> <optional>
     <span> <string> <thread> <vector> <fmt/format.h> <tl/expected.hpp>)
@@ -9,9 +9,9 @@ set(BELLHOP_PRECOMPILED_library ${_common})
 set(BELLHOP_PRECOMPILED_test ${_common} <gtest/gtest.h> <gmock/gmock.h>)
 
 # bellhop_precompile(target library|test): all targets of a kind have the same flags, so the first
-# one's precompiled headers serve the others.
+# one's precompiled headers serve the others, which are built after it.
 function(bellhop_precompile target kind)
-  if(NOT BELLHOP_PRECOMPILED)
+  if(kind STREQUAL "library" AND NOT BELLHOP_PRECOMPILED)
     return()
   endif()
   get_property(owner GLOBAL PROPERTY BELLHOP_PRECOMPILED_OWNER_${kind})

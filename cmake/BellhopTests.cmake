@@ -1,11 +1,9 @@
 # One GoogleTest program for each room. Files named *_kvm_test.cc need /dev/kvm: they go to a
 # program of their own, which runs alone and bears the label kvm.
-if(NOT BELLHOP_FUZZ)
-  # The product is built without them; a test program that cannot be is a test that fails.
-  find_package(GTest QUIET)
-  find_package(benchmark QUIET)
-  include(GoogleTest)
-endif()
+# The product is built without them; a test program that cannot be is a test that fails.
+find_package(GTest QUIET)
+find_package(benchmark QUIET)
+include(GoogleTest)
 
 # bellhop_add_unbuilt_test(name package labels...): stands for a program that lacks its library.
 function(bellhop_add_unbuilt_test name package)
@@ -26,6 +24,14 @@ function(bellhop_add_testing_library)
   bellhop_add_library(bellhop_testing "${sources}")
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_testing "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_testing "${kvm_tests}")
+endfunction()
+
+# What each source of a test needs. Most of a build is tests; what is not optimised compiles in half
+# the time.
+function(bellhop_set_up_test target)
+  target_link_libraries(${target} PRIVATE bellhop_testing GTest::gmock)
+  target_compile_options(${target} PRIVATE -O0)
+  bellhop_precompile(${target} test)
 endfunction()
 
 function(bellhop_define_paths target)
@@ -56,11 +62,8 @@ function(bellhop_add_gtest)
     return()
   endif()
   add_executable(${arg_NAME} ${arg_SOURCES})
-  target_link_libraries(${arg_NAME} PRIVATE bellhop_testing ${arg_LIBRARIES} GTest::gmock
-                        GTest::gtest_main)
-  # Most of a build is tests; what is not optimised compiles in half the time.
-  target_compile_options(${arg_NAME} PRIVATE -O0)
-  bellhop_precompile(${arg_NAME} test)
+  bellhop_set_up_test(${arg_NAME})
+  target_link_libraries(${arg_NAME} PRIVATE ${arg_LIBRARIES} GTest::gtest_main)
   if("unit" IN_LIST arg_LABELS)
     add_dependencies(unit_tests ${arg_NAME})
   endif()
@@ -84,6 +87,12 @@ function(bellhop_add_unit_tests room)
 endfunction()
 
 function(bellhop_add_all_unit_tests)
+  if(GTest_FOUND)
+    # The first, with nothing in it: a program of tests waits for no other.
+    file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/no_test.cc CONTENT "")
+    add_library(bellhop_no_test OBJECT ${CMAKE_CURRENT_BINARY_DIR}/no_test.cc)
+    bellhop_set_up_test(bellhop_no_test)
+  endif()
   bellhop_read_layers()
   foreach(room IN LISTS BELLHOP_SRC_ROOMS)
     set(libraries bellhop_${room})

@@ -31,8 +31,8 @@ run_tests() {
 
 run_fuzz() {
   local seconds=$1 only=${2-} target name corpus report limits found=0 faults=0
-  configure_and_build fuzz ${only:+--target "$only"}
-  for target in build/fuzz/bin/*_fuzz; do
+  configure_and_build asan --target "${only:-fuzz_targets}"
+  for target in build/asan/bin/*_fuzz; do
     [[ -x $target ]] || continue
     name=$(basename "$target")
     [[ -z $only || $name == "$only" ]] || continue
@@ -40,13 +40,13 @@ run_fuzz() {
     limits=(-timeout=10 -rss_limit_mb=2048)
     # Dozens of threads wait for each other there, and each has a deadline of its own.
     [[ $name != machine_fuzz ]] || limits=(-timeout=120 -rss_limit_mb=4096 -max_len=600)
-    corpus=build/fuzz/corpus/$name
+    corpus=build/asan/corpus/$name
     mkdir -p "$corpus"
     seeds=()
     [[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
-    report=build/fuzz/$name.log
+    report=build/asan/$name.log
     if "$target" -max_total_time="$seconds" "${limits[@]}" -verbosity=0 \
-      -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "$corpus" "${seeds[@]}" \
+      -print_final_stats=1 -artifact_prefix="build/asan/$name-" "$corpus" "${seeds[@]}" \
       >"$report" 2>&1; then
       echo "fuzz: $name: no fault in $(awk '/number_of_executed_units/ { print $2 }' "$report") runs"
     else
@@ -85,7 +85,7 @@ case "${1-}" in
     run_tests release -L unit
     ;;
   --sanitizers)
-    scripts/install-packages.sh build test
+    scripts/install-packages.sh build test lint  # clang is among lint's
     echo "unit tests under asan"
     configure_and_build asan --target unit_tests
     faults=0  # one run tells all
@@ -101,11 +101,11 @@ case "${1-}" in
     exit "$faults"
     ;;
   --fuzz)
-    scripts/install-packages.sh build lint
+    scripts/install-packages.sh build test lint
     run_fuzz "${2-20}" "${3-}"
     ;;
   --fuzz-tsan)
-    scripts/install-packages.sh build test
+    scripts/install-packages.sh build test lint
     run_fuzz_tsan "${2-20}" "${3-$RANDOM}"
     ;;
   *)

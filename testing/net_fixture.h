@@ -24,7 +24,7 @@
 namespace bellhop::testing {
 
 /// Frames of a long stream; a tenth where each costs more than ten times as much.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(BELLHOP_UNDER_TSAN) || defined(BELLHOP_UNDER_ASAN)
 inline constexpr std::uint64_t kManyFrames = 100'000;
 #else
 inline constexpr std::uint64_t kManyFrames = 1'000'000;

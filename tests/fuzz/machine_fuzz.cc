@@ -21,15 +21,6 @@
 #include "tests/fuzz/machine/input.h"
 #include "tests/fuzz/machine/world.h"
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BELLHOP_UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define BELLHOP_UNDER_TSAN 1
-#endif
-
 namespace bellhop::fuzz {
 namespace {
 

@@ -33,7 +33,7 @@ using vhost_user::Request;
 /// The device behind its negotiation, between a driver and a back end.
 struct FsDeviceTest : ::testing::Test, testing::OffloadFixture {
   void SetUp() override {
-#ifdef __SANITIZE_THREAD__
+#ifdef BELLHOP_UNDER_TSAN
     GTEST_SKIP()
         << "the back end has a mapping of its own, which the sanitizer takes for other memory";
 #endif

@@ -52,7 +52,7 @@ class FsLimits final : public testing::DeviceLimits {
 };
 
 TEST(DeviceLimitsTest, SharedFolder) {
-#ifdef __SANITIZE_THREAD__
+#ifdef BELLHOP_UNDER_TSAN
   GTEST_SKIP() << "the back end has a mapping of its own, which the sanitizer takes for other "
                   "memory";
 #endif

@@ -65,7 +65,7 @@ TEST_P(VsockDeviceTest, Row30HeaderLengthMismatch) {
 }
 
 TEST_P(VsockDeviceTest, Row30HeaderChangesWhileItIsRead) {
-#ifdef __SANITIZE_THREAD__
+#ifdef BELLHOP_UNDER_TSAN
   GTEST_SKIP() << "a guest that races on purpose";
 #endif
   start();
