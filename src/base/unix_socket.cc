@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -96,6 +97,16 @@ Result<UnixListener> UnixListener::adopt(UniqueFd socket) {
     return fail_errno("cannot be prepared");
   }
   return UnixListener(std::move(socket), {});
+}
+
+Result<UnixListener> UnixListener::adopt(std::string_view number) {
+  int fd = -1;
+  const char* const last = number.data() + number.size();
+  const auto [end, error] = std::from_chars(number.data(), last, fd);
+  if (number.starts_with('0') || error != std::errc() || end != last || fd <= STDERR_FILENO) {
+    return fail("must be a descriptor's number, 3 or more");
+  }
+  return adopt(UniqueFd(fd));
 }
 
 UnixListener::~UnixListener() {

@@ -181,8 +181,7 @@ Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
     case ButtonPress::kHeard:
       return Answer();
     case ButtonPress::kUnheard:
-      return fail("the guest does not listen to its power button now; it is told once it does",
-                  EBUSY);
+      return fail("the guest does not listen to its power button now: try it again", EBUSY);
     case ButtonPress::kNoDriver:
       break;
   }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "base/passed_fds.h"
 #include "base/unix_socket.h"
 
 namespace bellhop::vhost_user {
@@ -31,20 +32,6 @@ Status wait_for(int socket, short events, Clock::time_point end) {
   }
 }
 
-/// Descriptors are ours from here on, wanted or not.
-bool take_fds(msghdr& head, std::vector<UniqueFd>& fds) {
-  for (cmsghdr* one = CMSG_FIRSTHDR(&head); one != nullptr; one = CMSG_NXTHDR(&head, one)) {
-    if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(one) + i * sizeof fd, sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
-  return (head.msg_flags & MSG_CTRUNC) == 0 && fds.size() <= kMaxFds;
-}
-
 /// Fills `bytes`; descriptors that come beside them are added to `fds`.
 Status read_all(int socket, std::span<std::byte> bytes, std::vector<UniqueFd>& fds,
                 Clock::time_point end) {
@@ -64,7 +51,9 @@ Status read_all(int socket, std::span<std::byte> bytes, std::vector<UniqueFd>& f
       if (auto waited = wait_for(socket, POLLIN, end); !waited) return waited;
       continue;
     }
-    if (!take_fds(head, fds)) return fail("the peer sends too many descriptors", EPROTO);
+    const bool all_there = take_passed_fds(head, fds);
+    if (!all_there || fds.size() > kMaxFds)
+      return fail("the peer sends too many descriptors", EPROTO);
     bytes = bytes.subspan(static_cast<std::size_t>(got));
   }
   return {};

@@ -32,7 +32,7 @@ class ControlCliTest : public CliTest {};
 TEST_F(ControlCliTest, AnApiSocketThatCannotBeIsRefusedByName) {
   expect_run_refused({"--api-socket", folder_.string() + "/no/such"}, "--api-socket: ");
   expect_run_refused({"--api-socket", image_}, "is there already, and is no socket");
-  expect_run_refused({"--api-socket", "fd=x"}, "must be a path, or fd=N");
+  expect_run_refused({"--api-socket", "fd=x"}, "must be a descriptor's number");
   EXPECT_TRUE(std::filesystem::exists(image_));
 }
 

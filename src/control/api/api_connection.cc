@@ -4,8 +4,9 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
+
+#include "base/passed_fds.h"
 
 namespace bellhop::control {
 
@@ -13,13 +14,13 @@ namespace {
 
 constexpr std::size_t kReadBytes = 16 * 1024;
 /// Answers that its client has not read; no request is served meanwhile.
-constexpr std::size_t kMostUnread = 64 * 1024;
+constexpr std::size_t kUnreadLimit = 64 * 1024;
 /// Before others have their turn.
 constexpr int kRequestsInOneTurn = 16;
 /// What a client may go on sending after an answer that ends its connection, so that it gets to
 /// read that answer: with bytes unread, a close is a reset.
-constexpr std::size_t kMostDrained = 1024 * 1024;
-constexpr std::size_t kMostDescriptors = 253;  // SCM_MAX_FD
+constexpr std::size_t kDrainedLimit = 1024 * 1024;
+constexpr std::size_t kDescriptorsOfAMessage = 253;  // SCM_MAX_FD
 
 }  // namespace
 
@@ -51,7 +52,7 @@ bool ApiConnection::idle() const noexcept {
 void ApiConnection::readable() noexcept {
   if (over_) return;
   std::array<char, kReadBytes> bytes;
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMostDescriptors * sizeof(int))> control;
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kDescriptorsOfAMessage * sizeof(int))> control;
   iovec part{.iov_base = bytes.data(), .iov_len = bytes.size()};
   msghdr head{};
   head.msg_iov = &part;
@@ -66,7 +67,7 @@ void ApiConnection::readable() noexcept {
     input_over_ = true;
   } else if (closing_) {
     drained_ += static_cast<std::size_t>(got);
-    if (drained_ > kMostDrained) return finish();
+    if (drained_ > kDrainedLimit) return finish();
   } else {
     in_.append(bytes.data(), static_cast<std::size_t>(got));
     if (!fitting) refuse(400, "too many descriptors beside one request");
@@ -75,22 +76,9 @@ void ApiConnection::readable() noexcept {
 }
 
 bool ApiConnection::take_descriptors(::msghdr& head) {
-  bool fitting = (head.msg_flags & MSG_CTRUNC) == 0;
-  for (cmsghdr* one = CMSG_FIRSTHDR(&head); one != nullptr; one = CMSG_NXTHDR(&head, one)) {
-    if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(one) + i * sizeof fd, sizeof fd);
-      UniqueFd own(fd);
-      if (closing_) continue;
-      if (fds_.size() < limits_.descriptors) {
-        fds_.push_back(std::move(own));
-      } else {
-        fitting = false;
-      }
-    }
-  }
+  const bool all_there = take_passed_fds(head, fds_);
+  const bool fitting = all_there && fds_.size() <= limits_.descriptors;
+  if (!fitting || closing_) fds_.clear();
   return fitting;
 }
 
@@ -125,12 +113,12 @@ void ApiConnection::go_on() noexcept {
   const bool all_served = !waiting_ && in_.empty() && out_.empty();
   if (input_over_ && (closing_ ? shut_ : all_served)) return finish();
   if (!out_.empty()) can_write_->arm();
-  if (!input_over_ && !waiting_ && out_.size() < kMostUnread) can_read_->arm();
+  if (!input_over_ && !waiting_ && out_.size() < kUnreadLimit) can_read_->arm();
   watch_the_time();
 }
 
 void ApiConnection::serve_some() {
-  for (int count = 0; !waiting_ && !closing_ && !in_.empty() && out_.size() < kMostUnread;
+  for (int count = 0; !waiting_ && !closing_ && !in_.empty() && out_.size() < kUnreadLimit;
        ++count) {
     if (count == kRequestsInOneTurn) return loop_.defer(*this);
     const HttpStep step = parser_.put(in_);

@@ -67,18 +67,6 @@ class ApiConnection final : private Task, private TimerHandler {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// A member is told apart from the other by its address alone.
-  struct Reader final : ReadyHandler {
-    explicit Reader(ApiConnection& connection) noexcept : owner(connection) {}
-    void on_ready() noexcept override { owner.readable(); }
-    ApiConnection& owner;
-  };
-  struct Writer final : ReadyHandler {
-    explicit Writer(ApiConnection& connection) noexcept : owner(connection) {}
-    void on_ready() noexcept override { owner.go_on(); }
-    ApiConnection& owner;
-  };
-
   ApiConnection(std::uint64_t id, UniqueFd socket, EventLoop& loop, const ApiLimits& limits,
                 ApiRequestSink& sink)
       : id_(id),
@@ -105,8 +93,8 @@ class ApiConnection final : private Task, private TimerHandler {
   EventLoop& loop_;
   const ApiLimits& limits_;
   ApiRequestSink& sink_;
-  Reader reader_{*this};
-  Writer writer_{*this};
+  ReadyCall<ApiConnection, &ApiConnection::readable> reader_{*this};
+  ReadyCall<ApiConnection, &ApiConnection::go_on> writer_{*this};
   std::unique_ptr<FdWatch> can_read_;
   std::unique_ptr<FdWatch> can_write_;
   HttpRequestParser parser_;

@@ -56,7 +56,7 @@ class Body {
 
   /// Fields that nobody has asked for, fit for a line of the log.
   [[nodiscard]] std::vector<std::string> ignored() const {
-    constexpr std::size_t kMost = 8;
+    constexpr std::size_t kNames = 8;
     constexpr std::size_t kLongest = 40;
     std::vector<std::string> names;
     if (!ok()) return names;
@@ -64,7 +64,7 @@ class Body {
       if (std::ranges::find(known_, name) != known_.end()) continue;
       names.push_back(Json(name.substr(0, kLongest))
                           .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
-      if (names.size() == kMost) break;
+      if (names.size() == kNames) break;
     }
     return names;
   }

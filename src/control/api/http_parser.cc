@@ -16,6 +16,16 @@ namespace {
 namespace http = boost::beast::http;
 
 template <class Parser>
+struct Limited {
+  explicit Limited(const HttpLimits& limits) {
+    parser.eager(true);
+    parser.header_limit(limits.head);
+    parser.body_limit(limits.body);
+  }
+  Parser parser;
+};
+
+template <class Parser>
 HttpStep put_into(Parser& parser, std::string_view bytes) {
   HttpStep step;
   while (!parser.is_done() && step.taken < bytes.size()) {
@@ -45,14 +55,8 @@ HttpStep put_into(Parser& parser, std::string_view bytes) {
 
 }  // namespace
 
-class HttpRequestParser::Impl {
- public:
-  explicit Impl(const HttpLimits& limits) {
-    parser.eager(true);
-    parser.header_limit(limits.head);
-    parser.body_limit(limits.body);
-  }
-  http::request_parser<http::string_body> parser;
+class HttpRequestParser::Impl : public Limited<http::request_parser<http::string_body>> {
+  using Limited::Limited;
 };
 
 HttpRequestParser::HttpRequestParser(HttpLimits limits)
@@ -84,14 +88,8 @@ HttpRequest HttpRequestParser::take() {
   return request;
 }
 
-class HttpResponseParser::Impl {
- public:
-  explicit Impl(const HttpLimits& limits) {
-    parser.eager(true);
-    parser.header_limit(limits.head);
-    parser.body_limit(limits.body);
-  }
-  http::response_parser<http::string_body> parser;
+class HttpResponseParser::Impl : public Limited<http::response_parser<http::string_body>> {
+  using Limited::Limited;
 };
 
 HttpResponseParser::HttpResponseParser(HttpLimits limits) : impl_(std::make_unique<Impl>(limits)) {}

@@ -1,0 +1,21 @@
+#include "base/passed_fds.h"
+
+#include <cstddef>
+#include <cstring>
+
+namespace bellhop {
+
+bool take_passed_fds(::msghdr& message, std::vector<UniqueFd>& fds) {
+  for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
+    if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(one) + i * sizeof fd, sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
+  return (message.msg_flags & MSG_CTRUNC) == 0;
+}
+
+}  // namespace bellhop
