@@ -9,6 +9,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
+#include "base/shallow_json.h"
 #include "base/units.h"
 #include "control/api/api_client.h"
 
@@ -82,9 +83,10 @@ int ask(const CtlArguments& arguments, const char* method, const char* name,
     return report({control::error_text(*response)}, kFailed);
   }
   if (response->body.empty()) return kDone;
-  const Json json = Json::parse(response->body, nullptr, false);
+  const Json json = parse_shallow_json<Json>(response->body);
   if (json.is_discarded()) {
-    return report({fmt::format("{}: what it answers is no JSON", arguments.socket)}, kFailed);
+    return report({fmt::format("{}: what it answers is no JSON of ours", arguments.socket)},
+                  kFailed);
   }
   if (arguments.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));

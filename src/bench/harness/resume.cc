@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/shallow_json.h"
+
 namespace bellhop::bench {
 
 namespace {
@@ -41,15 +43,7 @@ Status same_values(const Json* then, const Json& now, const char* before) {
 }  // namespace
 
 Result<Json> parse_report(std::string_view text) {
-  // Copies and comparisons call themselves for each level. A report has six.
-  constexpr int kDeepest = 16;
-  bool too_deep = false;
-  const auto shallow = [&too_deep](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
-    too_deep = too_deep || depth > kDeepest;
-    return !too_deep;
-  };
-  Json report = Json::parse(text, shallow, false);
-  if (too_deep) return fail("it is no report of bench");
+  Json report = parse_shallow_json<Json>(text);
   const Json* const schema = find(report, "schema");
   if (schema == nullptr || !schema->is_number_integer()) return fail("it is no report of bench");
   if (*schema != kSchema) {
