@@ -40,7 +40,7 @@ class Task {
   bool queued_ = false;
 };
 
-/// Somebody who waits for an eventfd. The loop reads the counter; `count` is what it held.
+/// Called when an eventfd is signalled. The loop reads the counter; `count` is what it held.
 class EventHandler {
  public:
   virtual void on_event(std::uint64_t count) noexcept = 0;
@@ -49,7 +49,7 @@ class EventHandler {
   ~EventHandler() = default;
 };
 
-/// Somebody who waits until a descriptor can be read, or written.
+/// Called when a descriptor can be read, or written.
 class ReadyHandler {
  public:
   /// It can, or it is in error: trying tells which. Comes once for each FdWatch::arm().
@@ -57,6 +57,17 @@ class ReadyHandler {
 
  protected:
   ~ReadyHandler() = default;
+};
+
+/// Calls a function of its owner: for those that wait for more than one descriptor or readiness.
+template <class Owner, void (Owner::*kCall)() noexcept>
+class ReadyCall final : public ReadyHandler {
+ public:
+  explicit ReadyCall(Owner& owner) noexcept : owner_(owner) {}
+  void on_ready() noexcept override { (owner_.*kCall)(); }
+
+ private:
+  Owner& owner_;
 };
 
 enum class Readiness : std::uint8_t {
@@ -79,8 +90,8 @@ class FdWatch {
   FdWatch() = default;
 };
 
-/// Whether a loop that has nothing to do looks for somebody's work before it sleeps. It does what
-/// those of its pollers want who want the most.
+/// Whether a loop that has nothing to do looks for work before it sleeps. Of what its pollers ask
+/// for it does the most.
 enum class Look : std::uint8_t {
   kNever,
   kWhileItPays,  ///< EventLoop::set_poll_max()
@@ -88,8 +99,8 @@ enum class Look : std::uint8_t {
 };
 
 /// Something that can see its work without being told, and that is told only if it asks. Before the
-/// loop sleeps it looks for a while (see set_poll_max), then has everybody ask, and looks once
-/// more: as long as the loop is awake anyway, nobody needs to ring.
+/// loop sleeps it looks for a while (see set_poll_max), then has all of them ask, and looks once
+/// more: as long as the loop is awake anyway, none needs to be told.
 class Poller {
  public:
   /// Whether there is work now; it is deferred (EventLoop::defer) before this returns. Cheap.
@@ -109,7 +120,7 @@ class Poller {
   ~Poller() = default;
 };
 
-/// Somebody who waits for a point in time.
+/// Called when a point in time has come.
 class TimerHandler {
  public:
   virtual void on_timer() noexcept = 0;

@@ -45,7 +45,7 @@ class ConsoleControl {
   /// A message of the driver's. False if it makes no sense: then nothing has changed.
   bool handle(const virtio::ConsoleControlMessage& message) noexcept;
 
-  /// Somebody is at the host's end of a port, or has left.
+  /// The host's end of a port is connected, or no longer.
   void set_host_open(unsigned port, bool open) noexcept;
   /// All consoles have this size now.
   void resize(virtio::ConsoleSize size) noexcept;

@@ -96,7 +96,7 @@ void ConsolePort::set_guest_open(bool open) noexcept {
 
 // ---- the I/O thread ----
 
-/// Somebody is there. Lock held.
+/// The host's end is connected. Lock held.
 void ConsolePort::attach() noexcept {
   failed_ = false;
   unread_ = false;
@@ -116,7 +116,7 @@ void ConsolePort::attach() noexcept {
   control_.set_host_open(number_, true);
 }
 
-/// He has gone. Lock held.
+/// The host's end has gone. Lock held.
 void ConsolePort::detach() noexcept {
   // Before their descriptors: the kernel keeps what is waited for.
   readable_watch_.reset();

@@ -73,23 +73,6 @@ class ConsolePort final : private TimerHandler {
     DescriptorChain chain_;
     std::size_t sent_ = 0;  ///< bytes of the chain that the ring begins with
   };
-  /// Passes on that a descriptor is ready.
-  struct Readable final : ReadyHandler {
-    explicit Readable(ConsolePort& owner) noexcept : port(owner) {}
-    void on_ready() noexcept override { port.on_readable(); }
-    ConsolePort& port;
-  };
-  struct Writable final : ReadyHandler {
-    explicit Writable(ConsolePort& owner) noexcept : port(owner) {}
-    void on_ready() noexcept override { port.on_writable(); }
-    ConsolePort& port;
-  };
-  struct Arriving final : ReadyHandler {
-    explicit Arriving(ConsolePort& owner) noexcept : port(owner) {}
-    void on_ready() noexcept override { port.on_arrival(); }
-    ConsolePort& port;
-  };
-
   // ---- the I/O thread ----
   void on_readable() noexcept;
   void on_writable() noexcept;
@@ -130,9 +113,9 @@ class ConsolePort final : private TimerHandler {
   std::size_t backlog_first_ = 0;
   std::size_t backlog_size_ = 0;
 
-  Readable readable_{*this};
-  Writable writable_{*this};
-  Arriving arriving_{*this};
+  ReadyCall<ConsolePort, &ConsolePort::on_readable> readable_{*this};
+  ReadyCall<ConsolePort, &ConsolePort::on_writable> writable_{*this};
+  ReadyCall<ConsolePort, &ConsolePort::on_arrival> arriving_{*this};
   std::unique_ptr<Rx> rx_;
   std::unique_ptr<Tx> tx_;
 };

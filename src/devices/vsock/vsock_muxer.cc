@@ -20,24 +20,15 @@ constexpr std::uint32_t kLastPort = (std::uint32_t{1} << 31) - 1;
 
 /// A connection and the waits for its socket.
 struct VsockMuxer::Line {
-  struct Reader final : ReadyHandler {
-    explicit Reader(Line& of) noexcept : line(of) {}
-    void on_ready() noexcept override { line.board.on_readable(line); }
-    Line& line;
-  };
-  struct Writer final : ReadyHandler {
-    explicit Writer(Line& of) noexcept : line(of) {}
-    void on_ready() noexcept override { line.board.on_writable(line); }
-    Line& line;
-  };
-
   Line(VsockMuxer& its_board, VsockPorts ports, UniqueFd socket, Origin origin)
       : board(its_board), connection(ports, std::move(socket), origin) {}
+  void on_readable() noexcept { board.on_readable(*this); }
+  void on_writable() noexcept { board.on_writable(*this); }
 
   VsockMuxer& board;
   VsockConnection connection;
-  Reader reader{*this};
-  Writer writer{*this};
+  ReadyCall<Line, &Line::on_readable> reader{*this};
+  ReadyCall<Line, &Line::on_writable> writer{*this};
   // After the connection: the socket is closed when nobody waits for it.
   std::unique_ptr<FdWatch> read_watch;
   std::unique_ptr<FdWatch> write_watch;
