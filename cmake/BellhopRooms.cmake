@@ -70,8 +70,8 @@ function(bellhop_add_application)
   set(folder ${CMAKE_SOURCE_DIR}/apps/bellhop)
   bellhop_glob_code(${folder} sources tests kvm_tests)
   list(REMOVE_ITEM sources ${folder}/main.cc)
-  bellhop_add_library(bellhop_app "${sources}" bellhop_machine bellhop_control bellhop_bench bellhop_serve bellhop_version
-                      CLI11::CLI11)
+  bellhop_add_library(bellhop_app "${sources}" bellhop_control bellhop_bench bellhop_serve
+                      bellhop_version CLI11::CLI11)
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_app "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_app "${kvm_tests}")
 

@@ -74,8 +74,8 @@ struct Cut {
   }
 };
 
-using Lanes = std::uint64_t __attribute__((vector_size(16), aligned(1), may_alias));
-using Word = std::uint64_t __attribute__((aligned(1), may_alias));
+using Lanes [[gnu::aligned(1), gnu::may_alias]] = pattern::Lanes;
+using Word [[gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
 
 constexpr std::uint64_t check_word(Tag tag, std::uint32_t bytes, std::uint64_t seed) {
   return pattern::mix(tag.bits ^ pattern::mix(seed + bytes));
