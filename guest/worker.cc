@@ -312,7 +312,8 @@ const char* Worker::turn() {
     wait_for_interrupt(interrupts_, seen);
     if (load_acquire(interrupts_) != seen && !queue_.has_finished()) ++figures_.empty_wakeups;
   }
-  // By flags an interrupt is wanted until it is not; in a packed ring an event comes by again.
+  // Flags ask for interrupts until they are taken back, and a packed ring comes by the same event
+  // once more.
   if (!options_->event_idx || queue_.packed()) queue_.disarm();
   return nullptr;
 }

@@ -69,8 +69,8 @@ class Timeline {
   UniqueFd file_;
 };
 
-/// Results on standard output stand alone there: the tables make room.
-std::FILE* people(const ExplainArguments& arguments) {
+/// Where the tables go: to standard error if the timeline goes to standard output.
+std::FILE* tables_to(const ExplainArguments& arguments) {
   return arguments.timeline == "-" ? stderr : stdout;
 }
 
@@ -81,9 +81,9 @@ int explain_file(const ExplainArguments& arguments) {
   const auto queues = bench::read_explanations(*text);
   if (!queues) return report({fmt::format("{}: {}", arguments.file, queues.error().message)});
   if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
-  if (queues->empty()) fmt::print(people(arguments), "No request came to its end.\n");
+  if (queues->empty()) fmt::print(tables_to(arguments), "No request came to its end.\n");
   for (std::size_t i = 0; i < queues->size(); ++i) {
-    fmt::print(people(arguments), "{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
+    fmt::print(tables_to(arguments), "{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
   }
   if (auto written = timeline.write(*queues); !written) return report(written.error(), kFailed);
   return kDone;
@@ -131,14 +131,14 @@ Result<Job> make_job(const ExplainArguments& arguments) {
 
 /// Returns what the timeline shows.
 std::vector<bench::QueueExplanation> print_runs(
-    std::FILE* people, const std::map<bench::BlkCell, bench::ExplainedRun>& runs,
+    std::FILE* tables, const std::map<bench::BlkCell, bench::ExplainedRun>& runs,
     const std::string& medium) {
   std::vector<bench::QueueExplanation> explained;
   for (const auto& [cell, run] : runs) {
-    fmt::print(people, "{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(),
+    fmt::print(tables, "{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(),
                medium);
     for (const bench::QueueExplanation& queue : run.queues) {
-      fmt::print(people, "{}\n", bench::waterfall(queue));
+      fmt::print(tables, "{}\n", bench::waterfall(queue));
       explained.push_back(queue);
       explained.back().device = fmt::format("{}, {}", describe(cell), queue.device);
     }
@@ -185,12 +185,13 @@ int explain_blk(const ExplainArguments& arguments) {
   progress.clear();
   const int signal = (*signals)->finish();
   if (!swept) report(swept.error(), kFailed);  // what was done before that is shown all the same
-  const auto explained = print_runs(people(arguments), runs, job->setting.medium);
+  const auto explained = print_runs(tables_to(arguments), runs, job->setting.medium);
   if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
   if (signal != 0) return kSignalBase + signal;
-  for (const std::string& note : bench::notes_about(result))
-    fmt::print(people(arguments), "{}", note);
-  fmt::print(people(arguments), "{}", bench::not_run_text(result));
+  for (const std::string& note : bench::notes_about(result)) {
+    fmt::print(tables_to(arguments), "{}", note);
+  }
+  fmt::print(tables_to(arguments), "{}", bench::not_run_text(result));
   return !swept || result.has_failures() ? kFailed : kDone;
 }
 

@@ -78,7 +78,7 @@ TEST_F(OutputFilesTest, WhatHasBegunStays) {
   EXPECT_TRUE(fs::exists(path("target")));
 }
 
-TEST_F(OutputFilesTest, ALockedFileIsSomebodyElses) {
+TEST_F(OutputFilesTest, ALockedFileBelongsToAnotherProgram) {
   const UniqueFd other(::open(path("old").c_str(), O_RDWR | O_CLOEXEC));
   const auto lock = FileLock::take(other.get(), path("old"), LockKind::kShared, LockNeed::kMust);
   ASSERT_TRUE(lock);

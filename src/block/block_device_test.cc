@@ -173,8 +173,8 @@ TEST_P(BlockDeviceTest, GivesTheGuestSmallerBlocksThanTheDevices) {
     std::vector<std::byte> expected;
     std::size_t used = 0;
     for (std::size_t sector = 0; sector < kSectors;) {
-      const std::size_t wish[] = {1, 8, 3};
-      const std::size_t count = std::min(wish[used % 3], kSectors - sector);
+      const std::size_t pieces[] = {1, 8, 3};
+      const std::size_t count = std::min(pieces[used % 3], kSectors - sector);
       const GuestSpan where = memory.span(sector * kSector + 8, count * kSector);
       const auto value = static_cast<std::byte>(used + static_cast<std::size_t>(round));
       where.fill(value);

@@ -30,7 +30,7 @@ void check(bool good) {
   if (!good) std::abort();
 }
 
-/// Somebody listens on every port below 8; the far ends are kept.
+/// Every port below 8 is listened on; the far ends are kept.
 class Peers final : public VsockDialer {
  public:
   UniqueFd dial(std::uint32_t port) noexcept override {

@@ -95,10 +95,6 @@ std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed) {
   return order;
 }
 
-std::optional<Interval> median_interval(const std::vector<double>& values, std::uint64_t seed) {
-  return ratio_interval(values, std::vector<double>(values.size(), 1), seed);
-}
-
 std::optional<Interval> ratio_interval(const std::vector<double>& above,
                                        const std::vector<double>& below, std::uint64_t seed) {
   if (above.size() < 2 || below.size() < 2 || std::ranges::min(below) <= 0) return std::nullopt;

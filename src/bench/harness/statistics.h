@@ -36,8 +36,6 @@ struct Interval {
   double high = 0;
 };
 
-/// Of a median. Nothing for fewer than two values.
-std::optional<Interval> median_interval(const std::vector<double>& values, std::uint64_t seed);
 /// Of median(above) / median(below). Value i of both was measured in round i, and rounds are drawn
 /// as a whole, so that what slowed a round down for both takes no part; where the numbers differ,
 /// each is drawn by itself. Nothing for fewer than two values, and where `below` has a zero.

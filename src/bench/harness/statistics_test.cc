@@ -117,11 +117,10 @@ TEST(RatioInterval, IsTheSameInEachRunAndUnknownOfOneRepeat) {
   EXPECT_EQ(first->high, again->high);
   EXPECT_FALSE(ratio_interval({5}, {3}, 1));
   EXPECT_FALSE(ratio_interval({5, 6}, {3, 0}, 1)) << "nothing to divide by";
-  EXPECT_FALSE(median_interval({5}, 1));
 }
 
-TEST(MedianInterval, IsNoWiderThanWhatWasSeen) {
-  const auto interval = median_interval({10, 12, 11}, 1);
+TEST(RatioInterval, IsNoWiderThanWhatWasSeen) {
+  const auto interval = ratio_interval({10, 12, 11}, {1, 1, 1}, 1);
   ASSERT_TRUE(interval);
   EXPECT_DOUBLE_EQ(interval->low, 10);
   EXPECT_DOUBLE_EQ(interval->high, 12);

@@ -50,7 +50,7 @@ Status change(int socket, unsigned long request, const char* what, Set set) {
 }
 
 Status set_up_interface(unsigned mtu) {
-  // Without IPv6 nobody announces himself on the link while it is measured.
+  // Without IPv6 nothing announces itself on the link while it is measured.
   write_text(fmt::format("/proc/sys/net/ipv6/conf/{}/disable_ipv6", kTapName), "1");
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return fail_errno("cannot make a socket");

@@ -172,7 +172,7 @@ TEST_P(NetUserTest, PasstAnswersTheGuest) {
   EXPECT_EQ(at(answer, kEthernet + 28), router[0]);
   EXPECT_EQ(at(answer, kEthernet + 31), router[3]);
 
-  // Somebody knocks at the host's port, and it is the guest's that hears it.
+  // A client connects to the host's port, and the guest's port gets the connection.
   const UniqueFd knock(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
