@@ -50,7 +50,7 @@ std::string_view to_string(MachineState state) noexcept {
 Result<std::unique_ptr<MachineControl>> MachineControl::create() {
   std::unique_ptr<MachineControl> control(new MachineControl());
   auto loop = EventLoop::create(LoopKind::kEpoll);
-  if (!loop) return forward(loop);
+  if (!loop) return fail("the machine's loop: " + loop.error().message, loop.error().code);
   auto news = EventFd::create();
   if (!news) return forward(news);
   control->loop_ = std::move(*loop);

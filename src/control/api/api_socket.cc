@@ -11,9 +11,8 @@ Result<UnixListener> open_api_socket(std::string_view at) {
   constexpr mode_t kOwnersAlone = 0600;
   auto listener = at.starts_with(kFd) ? UnixListener::adopt(at.substr(kFd.size()))
                                       : UnixListener::listen(std::string(at), kOwnersAlone);
-  if (!listener)
-    return fail(fmt::format("{}: {}", at, listener.error().message), listener.error().code);
-  return listener;
+  if (listener) return listener;
+  return fail(fmt::format("{}: {}", at, listener.error().message), listener.error().code);
 }
 
 }  // namespace bellhop::control
