@@ -37,7 +37,7 @@ using Command = std::variant<Ping, GetInfo, GetCounters, PressPowerButton, Boot,
                              Reboot, PowerOff, EndProcess, ResizeDisk, Resize>;
 
 enum class MachineState : std::uint8_t {
-  kCreated,  ///< it has not been started yet
+  kCreated,  ///< its first start is to come
   kRunning,
   kPaused,
   kOff,  ///< after a PowerOff

@@ -84,11 +84,11 @@ void MachineControl::submit(Command command, Done done) {
 }
 
 Result<MachineEnd> MachineControl::run() {
+  set_state(MachineState::kRunning);  // before its guest does
   if (auto started = wiring_.machine->start(); !started) {
     close();
     return forward(started);
   }
-  set_state(MachineState::kRunning);
   news_.signal();  // for what has come before
   loop_->run();
   close();
@@ -267,11 +267,12 @@ Result<Answer> MachineControl::execute(const Resize& command) {
 }
 
 Result<Answer> MachineControl::start_anew() {
-  // A refusal leaves a machine without a guest: it can be tried again.
-  set_state(MachineState::kOff);
-  if (auto done = wiring_.machine->reset(); !done) return forward(done);
+  set_state(MachineState::kRunning);  // before its guest does
+  if (auto done = wiring_.machine->reset(); !done) {
+    set_state(MachineState::kOff);  // without a guest: it can be tried again
+    return forward(done);
+  }
   if (wiring_.machine->ended()) return gone();
-  set_state(MachineState::kRunning);
   return Answer();
 }
 
