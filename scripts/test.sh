@@ -14,7 +14,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
 threaded=(base_test memory_test bus_test event_test virtio_test block_test net_test vhost_test
-          vhost_user_test transport_test devices_test hypervisor_test config_test machine_test)
+          vhost_user_test transport_test devices_test hypervisor_test config_test machine_test
+          control_test)
 
 configure_and_build() {
   local preset=$1

@@ -72,10 +72,10 @@ void PackedDriverRing::put(const PackedDesc& desc) noexcept {
   if (added_ == 0) {
     first_index_ = next_avail_.index;
     first_flags_ = made.flags;
-    // As it was: neither available nor used in this round.
-    made.flags = desc_.atomic16(flags_of(next_avail_.index)).load(std::memory_order_relaxed);
+    set_all_but_flags(next_avail_.index, made);  // they stay: neither available nor used
+  } else {
+    set_desc(next_avail_.index, made);
   }
-  set_desc(next_avail_.index, made);
   last_index_ = next_avail_.index;
   ++added_;
   advance(next_avail_, 1);
@@ -188,9 +188,19 @@ bool PackedDriverRing::enable_interrupts() noexcept {
   return is_used(next_used_);
 }
 
-void PackedDriverRing::set_desc(std::uint16_t index, const PackedDesc& desc) noexcept {
-  [[maybe_unused]] const bool fits = desc_.store(place_of(index), desc);
+void PackedDriverRing::set_all_but_flags(std::uint16_t index, const PackedDesc& desc) noexcept {
+  const std::size_t place = place_of(index);
+  [[maybe_unused]] const bool fits =
+      desc_.store(place + offsetof(PackedDesc, addr), desc.addr) &&
+      desc_.store(place + offsetof(PackedDesc, len), desc.len) &&
+      desc_.store(place + offsetof(PackedDesc, id), desc.id);
   assert(fits);
+}
+
+void PackedDriverRing::set_desc(std::uint16_t index, const PackedDesc& desc) noexcept {
+  set_all_but_flags(index, desc);
+  // The device may be looking at them.
+  desc_.atomic16(flags_of(index)).store(desc.flags, std::memory_order_relaxed);
 }
 
 PackedDesc PackedDriverRing::desc(std::uint16_t index) const noexcept {
@@ -220,12 +230,8 @@ void PackedDriverRing::make_indirect() noexcept {
 }
 
 void PackedDriverRing::make_endless() noexcept {
-  Place place = next_avail_;
-  for (std::uint16_t i = 0; i < size_; ++i) {
-    const std::uint16_t flags = packed_avail_flags(place.wrap) | kDescNext;
-    set_desc(place.index, {.addr = 0, .len = 16, .id = 0, .flags = flags});
-    advance(place, 1);
-  }
+  for (std::uint16_t i = 0; i < size_; ++i) put({.addr = 0, .len = 16, .id = 0, .flags = kDescNext});
+  (void)offer();
 }
 
 }  // namespace bellhop

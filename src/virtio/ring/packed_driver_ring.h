@@ -43,6 +43,7 @@ class PackedDriverRing {
   void make_endless() noexcept;
 
  private:
+  void set_all_but_flags(std::uint16_t index, const virtio::PackedDesc& desc) noexcept;
   struct Place {
     std::uint16_t index = 0;
     bool wrap = true;
