@@ -58,10 +58,6 @@ std::vector<std::byte> LimitsDriver::random_bytes(std::size_t count) {
   return bytes;
 }
 
-bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
-}
-
 std::uint64_t LimitsDriver::stat(std::string_view name) const {
   for (const DeviceStat& stat : host_.life().stats()) {
     if (name == stat.name) return stat.value;

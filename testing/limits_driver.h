@@ -24,9 +24,6 @@ struct RingSetup {
   bool packed = false;
 };
 
-/// By one call: tests compare megabytes.
-[[nodiscard]] bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b);
-
 /// A driver that uses all that it was promised: requests lie in as many pieces as it is told, of
 /// random sizes, anywhere in memory.
 class LimitsDriver {

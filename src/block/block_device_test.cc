@@ -8,11 +8,14 @@
 #include <sys/stat.h>
 
 #include "block/block_fixture.h"
+#include "testing/bytes.h"
 
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using testing::all_bytes;
+using ::testing::HasSubstr;
+using testing::same_bytes;
 
 constexpr std::uint64_t kBytes = std::uint64_t{4} << 20;
 
@@ -193,7 +196,7 @@ TEST_P(BlockDeviceTest, GivesTheGuestSmallerBlocksThanTheDevices) {
     }));
     for (std::size_t i = 0; i < used; ++i) ASSERT_EQ(ios[i].error, 0) << i;
     ASSERT_EQ(transfer(BlockOp::kRead, 0, memory.span(0, kSectors * kSector)), 0);
-    ASSERT_TRUE(std::ranges::equal(memory.bytes().first(kSectors * kSector), expected)) << round;
+    ASSERT_TRUE(same_bytes(memory.bytes().first(kSectors * kSector), expected)) << round;
     ASSERT_EQ(transfer(BlockOp::kRead, 3 * kSector, memory.span(24, kSector)), 0);
     ASSERT_EQ(memory.bytes()[24], expected[3 * kSector]);
   }
@@ -208,7 +211,7 @@ TEST_P(BlockDeviceTest, GivesTheGuestSmallerBlocksThanTheDevices) {
   std::array<std::byte, 4 * kSector> kept{};
   ASSERT_EQ(::pread(under.get(), kept.data(), kept.size(), 4 * kSector),
             static_cast<ssize_t>(kept.size()));
-  EXPECT_TRUE(std::ranges::equal(kept, memory.bytes().first(kept.size())));
+  EXPECT_TRUE(same_bytes(kept, memory.bytes().first(kept.size())));
 }
 
 TEST_P(BlockDeviceTest, GivesTheGuestLargerBlocksThanTheDevices) {
@@ -260,7 +263,7 @@ TEST_P(BlockDeviceTest, ZeroedRangesReadAsZero) {
     ASSERT_EQ(fixture_->run(io), 0);
     const auto found = contents();
     const auto zeroes = std::span(found).subspan((1 << 20) + 512, (1 << 20) - 1024);
-    EXPECT_TRUE(std::ranges::all_of(zeroes, [](std::byte b) { return b == std::byte{0}; }));
+    EXPECT_TRUE(all_bytes(zeroes, std::byte{0}));
     EXPECT_EQ(found[(1 << 20) + 511], std::byte{0x5a});
     EXPECT_EQ(found[(2 << 20) - 512], std::byte{0x5a});
   }

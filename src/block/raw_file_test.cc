@@ -12,9 +12,14 @@
 
 #include "base/file_lock.h"
 #include "block/block_fixture.h"
+#include "testing/bytes.h"
 
 namespace bellhop {
 namespace {
+
+using testing::all_bytes;
+using testing::fill_randomly;
+using testing::same_bytes;
 
 constexpr std::uint64_t kImage = std::uint64_t{4} << 20;
 
@@ -50,7 +55,7 @@ std::vector<Engine> all_engines() {
   return all;
 }
 
-class RawFileTest : public testing::TestWithParam<Engine> {
+class RawFileTest : public ::testing::TestWithParam<Engine> {
  protected:
   void SetUp() override {
     if (::access(GetParam().folder, W_OK) != 0) {
@@ -112,13 +117,6 @@ class RawFileTest : public testing::TestWithParam<Engine> {
   std::unique_ptr<QueueFixture> fixture_;
 };
 
-void fill_randomly(std::span<std::byte> bytes, std::mt19937& random) {
-  for (std::size_t i = 0; i + 4 <= bytes.size(); i += 4) {
-    const auto value = static_cast<std::uint32_t>(random());
-    std::memcpy(&bytes[i], &value, sizeof value);
-  }
-}
-
 TEST_P(RawFileTest, TellsItsLimits) {
   const BlockLimits& limits = backend_->limits();
   EXPECT_EQ(limits.capacity, kImage);
@@ -168,9 +166,9 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
       for (const GuestSpan& span : io.spans) {
         const auto* bytes = static_cast<const std::byte*>(span.as_iovec().iov_base);
         if (io.op == BlockOp::kWrite) {
-          std::copy_n(bytes, span.size(), place);
+          std::memcpy(place, bytes, span.size());
         } else {
-          ASSERT_TRUE(std::equal(bytes, bytes + span.size(), place));
+          ASSERT_TRUE(same_bytes({bytes, span.size()}, {place, span.size()}));
         }
         place += span.size();
       }
@@ -179,7 +177,7 @@ TEST_P(RawFileTest, KeepsWhatIsWritten) {
   TestIo flush;
   flush.set_range(BlockOp::kFlush, 0, 0);
   EXPECT_EQ(fixture_->run(flush), 0);
-  EXPECT_TRUE(image() == disk);
+  EXPECT_TRUE(same_bytes(image(), disk));
 }
 
 // Each piece lies well, none is as long as a block.
@@ -212,14 +210,14 @@ TEST_P(RawFileTest, SplitsWhatIsTooLongForTheKernel) {
   ASSERT_EQ(fixture_->run(io), 0);
   const auto written = memory.bytes().subspan(24, kImage);
   const auto found = image();
-  EXPECT_TRUE(std::ranges::equal(found, written));
+  EXPECT_TRUE(same_bytes(found, written));
 
   const Pages back(kImage + 4096);
   std::vector<GuestSpan> pieces;
   for (std::size_t at = 0; at < kImage; at += 2048) pieces.push_back(back.span(at, 2048));
   io.set(BlockOp::kRead, 0, pieces);
   ASSERT_EQ(fixture_->run(io), 0);
-  EXPECT_TRUE(std::ranges::equal(back.bytes().first(kImage), written));
+  EXPECT_TRUE(same_bytes(back.bytes().first(kImage), written));
 }
 
 TEST_P(RawFileTest, ACompletionMayEnqueueTheNext) {
@@ -354,9 +352,7 @@ TEST_P(RawFileTest, AFileReplacedUnderTheGuestIsStillTheOpenOne) {
   std::byte byte{};
   EXPECT_EQ(::pread(old.get(), &byte, 1, 8192 + 4095), 1);
   EXPECT_EQ(byte, std::byte{0xa2}) << "written to the old file";
-  const auto found = image();
-  EXPECT_TRUE(std::ranges::all_of(found, [](std::byte b) { return b == std::byte{0}; }))
-      << "nothing went to the new one";
+  EXPECT_TRUE(all_bytes(image(), std::byte{0})) << "nothing went to the new one";
   // A second machine may have the new file, and nobody else the old one.
   EXPECT_TRUE(open_raw_file(config()));
   EXPECT_FALSE(FileLock::take(old.get(), "the old file", LockKind::kExclusive, LockNeed::kMust));
@@ -366,20 +362,12 @@ TEST_P(RawFileTest, ZeroedRangesReadAsZero) {
   std::mt19937 random(9);
   const Pages memory(kImage);
   fill_randomly(memory.bytes(), random);
-  for (std::byte& byte : memory.bytes()) byte |= std::byte{1};
   TestIo io;
   io.set(BlockOp::kWrite, 0, {memory.span(0, kImage)});
   ASSERT_EQ(fixture_->run(io), 0);
   const auto expect_zero = [&](std::size_t from, std::size_t to) {
-    const auto found = image();
-    for (std::size_t i = 0; i < kImage; ++i) {
-      const std::byte want = i >= from && i < to ? std::byte{0} : memory.bytes()[i];
-      if (found[i] != want) {
-        ADD_FAILURE() << "byte " << i;
-        return;
-      }
-    }
-    std::fill_n(memory.bytes().data() + from, to - from, std::byte{0});
+    std::memset(memory.bytes().data() + from, 0, to - from);
+    EXPECT_TRUE(same_bytes(image(), memory.bytes()));
   };
   io.set_range(BlockOp::kWriteZeroes, 512, 512);
   EXPECT_EQ(fixture_->run(io), 0);
@@ -440,7 +428,7 @@ TEST_P(RawFileTest, MakesFewSystemCalls) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, RawFileTest, testing::ValuesIn(all_engines()),
+INSTANTIATE_TEST_SUITE_P(Engines, RawFileTest, ::testing::ValuesIn(all_engines()),
                          [](const auto& engine) { return name_of(engine.param); });
 
 }  // namespace

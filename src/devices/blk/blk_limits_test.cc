@@ -6,6 +6,7 @@
 
 #include "block/raw_file.h"
 #include "devices/blk/blk_device.h"
+#include "testing/bytes.h"
 #include "testing/device_limits.h"
 #include "testing/memory_backend.h"
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "devices/console/console_device.h"
+#include "testing/bytes.h"
 #include "testing/device_limits.h"
 #include "testing/eventually.h"
 #include "virtio/abi/console.h"

@@ -6,6 +6,7 @@
 
 #include "devices/net/net_device.h"
 #include "devices/net/rx_filter.h"
+#include "testing/bytes.h"
 #include "testing/device_limits.h"
 #include "testing/eventually.h"
 #include "testing/memory_nic.h"

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "devices/vsock/vsock_device.h"
+#include "testing/bytes.h"
 #include "testing/device_limits.h"
 #include "testing/eventually.h"
 #include "virtio/abi/vsock.h"
