@@ -1,7 +1,7 @@
 # Precompiled headers save half of the front end's time. Tests have them always, the product in the
-# sanitizers' presets alone: its release build is the one that finds a source which does not include
-# what it uses.
-option(BELLHOP_PRECOMPILED "Precompile the headers that most of the product's sources include" OFF)
+# sanitizers' presets alone, where a room's sources are compiled together, too: its release build is
+# the one that finds a source which does not include what it uses.
+option(BELLHOP_PRECOMPILED "Compile the product's sources together, with precompiled headers" OFF)
 
 set(_common <algorithm> <array> <atomic> <chrono> <cstring> <functional> <memory> <mutex> <optional>
     <span> <string> <thread> <vector> <fmt/format.h> <tl/expected.hpp>)

@@ -10,8 +10,6 @@ namespace bellhop {
 
 namespace {
 
-constexpr auto kForever = std::chrono::nanoseconds::max();
-
 timespec to_timespec(std::chrono::nanoseconds time) noexcept {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
   return {.tv_sec = static_cast<time_t>(seconds.count()),

@@ -8,6 +8,9 @@
 
 namespace bellhop {
 
+/// A wait for whatever comes.
+inline constexpr auto kForever = std::chrono::nanoseconds::max();
+
 /// The timers of one loop, in the order in which they fall due. They are few (one for a queue that
 /// polls, one for a device at most), so a sorted array beats a heap. Used by the loop's thread
 /// only.

@@ -14,7 +14,6 @@ namespace {
 constexpr unsigned kEntries = 512;  // a full queue is submitted early, so this only sets the batch
 constexpr unsigned kCompletions = 4096;
 constexpr unsigned kFileSlots = 64;
-constexpr auto kForever = std::chrono::nanoseconds::max();
 constexpr std::uint64_t kSignalTag = 1;  // IoOp pointers are even
 
 constexpr unsigned kBase = IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;

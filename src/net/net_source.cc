@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned kMaxPairs = 64;
 constexpr unsigned kMinMtu = 68;     // virtio 1.3, 5.1.4.1
-constexpr unsigned kMaxMtu = 65521;  // what a tap takes
+constexpr unsigned kMaxMtu = 65521;  // a tap's; others take less
 
 std::uint16_t read_mtu(PropertyReader& reader) {
   unsigned mtu = 0;

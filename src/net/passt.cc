@@ -41,7 +41,7 @@ constexpr std::chrono::milliseconds kEndPatience{500};
 constexpr int kSocketBytes = 1024 * 1024;
 /// Its end of the socket, in the child.
 constexpr int kChildFd = 3;
-constexpr std::uint16_t kMaxMtu = 65520;
+constexpr std::uint16_t kPasstMaxMtu = 65520;
 
 /// A child and what it says.
 class Child {
@@ -230,9 +230,9 @@ std::vector<std::string> arguments_of(const PasstSource& source) {
 }
 
 Result<std::shared_ptr<NetBackend>> Passt::start(const PasstSource& source) {
-  if (source.mtu > kMaxMtu) {
+  if (source.mtu > kPasstMaxMtu) {
     return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", source.mtu,
-                            kMaxMtu));
+                            kPasstMaxMtu));
   }
   for (const PortForward& one : source.forwards) {
     if (auto free = check_port(one); !free) return forward(free);

@@ -10,10 +10,10 @@ namespace bellhop::control {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Ordered = nlohmann::ordered_json;
 
-Json disk_json(const DiskConfig& disk) {
-  Json json;
+Ordered disk_json(const DiskConfig& disk) {
+  Ordered json;
   json["id"] = disk.id;
   if (const auto* file = std::get_if<RawFileSource>(&disk.source)) {
     json["path"] = file->path;
@@ -27,8 +27,8 @@ Json disk_json(const DiskConfig& disk) {
   return json;
 }
 
-Json nic_json(const NicConfig& nic) {
-  Json json;
+Ordered nic_json(const NicConfig& nic) {
+  Ordered json;
   json["id"] = nic.id;
   const auto pairs =
       std::visit([](const auto& source) { return unsigned{source.pairs}; }, nic.source);
@@ -49,7 +49,7 @@ Json nic_json(const NicConfig& nic) {
   return json;
 }
 
-Json fs_json(const FsConfig& fs) {
+Ordered fs_json(const FsConfig& fs) {
   return {{"id", fs.id},
           {"tag", fs.tag},
           {"socket", fs.socket},
@@ -57,15 +57,15 @@ Json fs_json(const FsConfig& fs) {
           {"queue_size", fs.queue_size}};
 }
 
-Json balloon_json(const BalloonSettings& balloon) {
+Ordered balloon_json(const BalloonSettings& balloon) {
   return {{"id", balloon.id},
           {"size", balloon.size},
           {"deflate_on_oom", balloon.deflate_on_oom},
           {"free_page_reporting", balloon.free_page_reporting}};
 }
 
-Json config_json(const MachineConfig& config) {
-  Json json;
+Ordered config_json(const MachineConfig& config) {
+  Ordered json;
   json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
   if (!config.initrd.empty()) json["payload"]["initramfs"] = config.initrd;
   json["cpus"] = {{"boot_vcpus", config.cpus}, {"max_vcpus", config.cpus}};
@@ -87,22 +87,22 @@ Json config_json(const MachineConfig& config) {
 }  // namespace
 
 std::string info_json(const MachineInfo& info) {
-  Json json;
+  Ordered json;
   json["config"] = config_json(*info.config);
   json["state"] = to_string(info.state);
   json["memory_actual_size"] = info.memory_bytes;
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, Ordered::error_handler_t::replace);
 }
 
 std::string counters_json(const MachineCounters& counters) {
-  Json json;
+  Ordered json;
   auto& all = json["_machine"];
   for (const auto& [name, member] : kMachineCounts) all[name] = counters.*member;
   for (const DeviceStats& device : counters.devices) {
     auto& own = json[device.id];
     for (const DeviceStat& stat : device.stats) own[stat.name] = stat.value;
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, Ordered::error_handler_t::replace);
 }
 
 }  // namespace bellhop::control

@@ -16,14 +16,11 @@ namespace {
 namespace http = boost::beast::http;
 
 template <class Parser>
-struct Limited {
-  explicit Limited(const HttpLimits& limits) {
-    parser.eager(true);
-    parser.header_limit(limits.head);
-    parser.body_limit(limits.body);
-  }
-  Parser parser;
-};
+void set_limits(Parser& parser, const HttpLimits& limits) {
+  parser.eager(true);
+  parser.header_limit(limits.head);
+  parser.body_limit(limits.body);
+}
 
 template <class Parser>
 HttpStep put_into(Parser& parser, std::string_view bytes) {
@@ -55,8 +52,10 @@ HttpStep put_into(Parser& parser, std::string_view bytes) {
 
 }  // namespace
 
-class HttpRequestParser::Impl : public Limited<http::request_parser<http::string_body>> {
-  using Limited::Limited;
+class HttpRequestParser::Impl {
+ public:
+  explicit Impl(const HttpLimits& limits) { set_limits(parser, limits); }
+  http::request_parser<http::string_body> parser;
 };
 
 HttpRequestParser::HttpRequestParser(HttpLimits limits)
@@ -88,8 +87,10 @@ HttpRequest HttpRequestParser::take() {
   return request;
 }
 
-class HttpResponseParser::Impl : public Limited<http::response_parser<http::string_body>> {
-  using Limited::Limited;
+class HttpResponseParser::Impl {
+ public:
+  explicit Impl(const HttpLimits& limits) { set_limits(parser, limits); }
+  http::response_parser<http::string_body> parser;
 };
 
 HttpResponseParser::HttpResponseParser(HttpLimits limits) : impl_(std::make_unique<Impl>(limits)) {}

@@ -56,6 +56,9 @@ class UnusedQueue;
 /// its pairs, and a control queue.
 class NetDevice final : public VirtioDevice {
  public:
+  /// Frames of a queue before the other queues of its thread get their turn.
+  static constexpr unsigned kFramesInOneTurn = 64;
+
   /// Pairs as many as the back end has. `kernel`, made for the same pairs, serves their queues in
   /// our place; the control queue stays ours.
   NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,

@@ -11,8 +11,6 @@ using namespace virtio;
 
 namespace {
 
-/// Frames before the other queues of the thread get their turn.
-constexpr unsigned kFramesInOneTurn = 64;
 constexpr std::size_t kLongest = kNetHeaderBytes + kMaxFrameBytes;
 /// Chains of one frame at most. A driver of mergeable buffers may make them as short as it likes
 /// (5.1.6.3.1): the frame is dropped only if all of a ring does not hold it, or so many.
@@ -26,9 +24,9 @@ constexpr std::size_t kFirstGuess = kNetHeaderBytes + 1518;
 /// Received bytes that are worth being shown to the driver before the turn's end, so that it works
 /// on them meanwhile. Small frames are shown together: each time costs both sides a cache line, and
 /// an interrupt if the driver is quicker than the wire.
-constexpr std::size_t kShowAfter = 16 * 1024;
+constexpr std::size_t kShowAfterBytes = 16 * 1024;
 /// How long a frame waits for buffers that the driver may never bring.
-constexpr std::chrono::milliseconds kPatience{100};
+constexpr std::chrono::milliseconds kBufferPatience{100};
 
 }  // namespace
 
@@ -75,7 +73,7 @@ void NetRx::taken_into_use() noexcept {
 void NetRx::drain() noexcept {
   if (!device_.in_use(index_)) return runner_.park();
   unshown_ = 0;
-  for (unsigned frames = 0; frames < kFramesInOneTurn; ++frames) {
+  for (unsigned frames = 0; frames < NetDevice::kFramesInOneTurn; ++frames) {
     if ((parked_ != 0 ? unpark() : receive()) == Next::kWait) return;
   }
   put_back();
@@ -195,7 +193,7 @@ void NetRx::deliver(std::size_t bytes) noexcept {
     copy_in(offsetof(NetHeader, flags), {&kNone, 1});
   }
   unshown_ += bytes;
-  const Batch last = unshown_ >= kShowAfter ? Batch::kMayEnd : Batch::kGoesOn;
+  const Batch last = unshown_ >= kShowAfterBytes ? Batch::kMayEnd : Batch::kGoesOn;
   if (last == Batch::kMayEnd) unshown_ = 0;
   std::size_t left = bytes;
   for (std::uint16_t i = 0; i < used; ++i) {
@@ -238,9 +236,9 @@ void NetRx::park(std::size_t bytes, std::size_t in_chains) noexcept {
   counters_.starved.add();
   IoThread& thread = runner_.thread();
   if (thread.is_current()) {
-    thread.loop().start_timer(*this, kPatience);
+    thread.loop().start_timer(*this, kBufferPatience);
   } else {
-    thread.loop().post([this] { runner_.thread().loop().start_timer(*this, kPatience); });
+    thread.loop().post([this] { runner_.thread().loop().start_timer(*this, kBufferPatience); });
   }
 }
 

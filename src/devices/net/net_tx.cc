@@ -10,10 +10,8 @@ using namespace virtio;
 
 namespace {
 
-/// Frames before the other queues of the thread get their turn.
-constexpr unsigned kFramesInOneTurn = 64;
 /// Frames after which a driver that waits for room in its ring gets some back.
-constexpr std::size_t kShowAfter = 16;
+constexpr std::size_t kShowAfterFrames = 16;
 
 }  // namespace
 
@@ -48,7 +46,7 @@ NetTx::~NetTx() {
 
 void NetTx::drain() noexcept {
   // A turn does not end within a train.
-  for (unsigned frames = 0; frames < kFramesInOneTurn || train_.is_open(); ++frames) {
+  for (unsigned frames = 0; frames < NetDevice::kFramesInOneTurn || train_.is_open(); ++frames) {
     const bool taken = runner_.pop(chain(held_)) == Pop::kChain;
     if (taken) ++held_;
     const Sent sent = taken ? take() : send();
@@ -131,7 +129,7 @@ NetTx::Sent NetTx::send() noexcept {
 /// The first `chains` at hand to the driver.
 void NetTx::give_back(std::size_t chains) noexcept {
   unshown_ += chains;
-  const Batch last = unshown_ >= kShowAfter ? Batch::kMayEnd : Batch::kGoesOn;
+  const Batch last = unshown_ >= kShowAfterFrames ? Batch::kMayEnd : Batch::kGoesOn;
   if (last == Batch::kMayEnd) unshown_ = 0;
   for (std::size_t i = 0; i < chains; ++i) {
     runner_.complete(chain(i), 0, i + 1 < chains ? Batch::kGoesOn : last);

@@ -17,7 +17,7 @@ constexpr unsigned kInOneTurn = 16;
 constexpr std::size_t kLongestLine = 32;
 constexpr std::string_view kCommand = "CONNECT ";
 /// Ticks that a caller has for its line.
-constexpr unsigned kPatience = 10;
+constexpr unsigned kLinePatience = 10;
 
 }  // namespace
 
@@ -31,7 +31,7 @@ struct VsockListener::Caller final : ReadyHandler {
   std::unique_ptr<FdWatch> watch;
   std::array<char, kLongestLine> line{};
   std::size_t bytes = 0;
-  unsigned ticks_left = kPatience;
+  unsigned ticks_left = kLinePatience;
   bool done = false;
 };
 
