@@ -15,6 +15,7 @@
 #include "testing/fake_driver.h"
 #include "testing/fake_vhost.h"
 #include "testing/memory_nic.h"
+#include "testing/long_run.h"
 #include "testing/ring_layout.h"
 #include "testing/test_memory.h"
 #include "transport/inprocess/in_process_device.h"
@@ -23,12 +24,8 @@
 
 namespace bellhop::testing {
 
-/// Frames of a long stream; a tenth where each costs more than ten times as much.
-#if defined(BELLHOP_UNDER_TSAN) || defined(BELLHOP_UNDER_ASAN)
-inline constexpr std::uint64_t kManyFrames = 100'000;
-#else
-inline constexpr std::uint64_t kManyFrames = 1'000'000;
-#endif
+/// Frames of a long stream.
+inline const std::uint64_t kManyFrames = many(1'000'000);
 
 /// A NIC over wires in memory, with drivers before its queues: the test is the guest and the
 /// network. One thread.

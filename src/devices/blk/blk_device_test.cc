@@ -15,6 +15,7 @@
 #include "testing/eventually.h"
 #include "testing/fake_driver.h"
 #include "testing/faulty_backend.h"
+#include "testing/long_run.h"
 #include "testing/memory_backend.h"
 #include "testing/ring_layout.h"
 #include "testing/test_memory.h"
@@ -545,11 +546,11 @@ TEST_P(BlkDeviceTest, RequestsTakeMemoryWhenSoManyAreFirstInFlight) {
   EXPECT_LT(resident_bytes(), before + (std::uint64_t{64} << 20));
 }
 
-TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
+TEST_P(BlkDeviceTest, ManyRequestsAllocateNothing) {
   serve(
       std::make_unique<BlkDevice>(make_null_backend(kDiskBytes), BlkOptions{.queue_size = kSize}));
   write_header(kBlkTypeIn, 0);
-  constexpr std::uint64_t kRequests = 1'000'000;
+  const std::uint64_t requests = testing::many(1'000'000);
   const auto run = [&](std::uint64_t count) {
     std::uint64_t done = 0;
     std::uint64_t offered = 0;
@@ -565,9 +566,9 @@ TEST_P(BlkDeviceTest, MillionRequestsAllocateNothing) {
   };
   run(1000);
   const std::uint64_t before = allocations.load();
-  run(kRequests);
+  run(requests);
   EXPECT_EQ(allocations.load() - before, 0U);
-  EXPECT_EQ(host->life().counters(0).completions.get(), kRequests + 1000);
+  EXPECT_EQ(host->life().counters(0).completions.get(), requests + 1000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkDeviceTest,

@@ -136,7 +136,7 @@ class NetStreamTest : public ::testing::TestWithParam<NotifyMode> {
   std::uint64_t skipped_tx_ = 0;
 };
 
-TEST_P(NetStreamTest, AMillionFramesEachWayAndNoAllocation) {
+TEST_P(NetStreamTest, ManyFramesEachWayAndNoAllocation) {
   fixture.start();
   run(10'000, [](unsigned) {});
   const std::uint64_t before = allocations.load();

@@ -192,7 +192,7 @@ class NetTapTest : public ::testing::TestWithParam<Way> {
   unsigned in_ring = 0;
 };
 
-TEST_P(NetTapTest, AMillionFramesEachWayInOrder) {
+TEST_P(NetTapTest, ManyFramesEachWayInOrder) {
   in_namespace([this] {
     start();
     run(kManyFrames, 0);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <thread>
 
 #include "testing/queue_runner_fixture.h"
 
@@ -19,6 +20,7 @@ class Watchman final : public Task {
  public:
   Watchman(EventLoop& loop, QueueRunner& runner) : loop_(loop), runner_(runner) {}
   void run() noexcept override {
+    std::this_thread::yield();  // a driver may have to share the CPU
     loop_.defer(runner_);
     loop_.defer(*this);
   }
