@@ -16,31 +16,30 @@ namespace bellhop::bench {
 
 namespace {
 
-using nlohmann::json;
 using std::chrono::seconds;
 
-constexpr seconds kPatience{20};  // for a start
+constexpr seconds kStartPatience{20};
 constexpr seconds kEndPatience{5};
 
-double number_in(const json& object, const char* key) {
+double number_in(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number() ? found->get<double>() : 0;
 }
 
-std::optional<std::uint64_t> count_in(const json& object, const char* key) {
+std::optional<std::uint64_t> count_in(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_number_integer()) return std::nullopt;
   if (!found->is_number_unsigned() && found->get<std::int64_t>() < 0) return std::nullopt;
   return found->get<std::uint64_t>();
 }
 
-std::string text_in(const json& object, const char* key) {
+std::string text_in(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 /// "3 wrong blocks, 1 I/O errors"
-std::string faults_in(const json& result) {
+std::string faults_in(const nlohmann::json& result) {
   constexpr std::pair<const char*, const char*> kFaults[] = {
       {"wrong_blocks", "wrong blocks"},       {"io_errors", "I/O errors"},
       {"wrong_datagrams", "wrong datagrams"}, {"reordered", "reordered datagrams"},
@@ -94,7 +93,7 @@ std::string read_whole_file(int fd) {
   }
 }
 
-Result<Measurement> read_result(const json& result) {
+Result<Measurement> read_result(const nlohmann::json& result) {
   const auto verified = result.find("verified");
   if (verified == result.end() || !verified->is_boolean() || !verified->get<bool>()) {
     return fail(fmt::format("the guest found wrong data or failed requests ({}): no figure",
@@ -118,12 +117,12 @@ Result<Measurement> read_result(const json& result) {
 }
 
 Result<StatsFile> read_stats(const std::string& text) {
-  const json stats = json::parse(text, nullptr, false);
+  const nlohmann::json stats = nlohmann::json::parse(text, nullptr, false);
   if (!stats.is_object() || !stats.contains("measured") || !stats["measured"].is_object()) {
     return fail("the machine wrote no statistics of the measured time");
   }
   StatsFile file;
-  const json& measured = stats["measured"];
+  const nlohmann::json& measured = stats["measured"];
   file.counters.userspace_exits = count_in(measured, "userspace_exits");
   file.counters.kicks = count_in(measured, "kicks");
   file.counters.spurious_kicks = count_in(measured, "spurious_kicks");
@@ -131,7 +130,7 @@ Result<StatsFile> read_stats(const std::string& text) {
   file.counters.system_calls = count_in(measured, "system_calls");
   if (stats.contains("threads") && stats["threads"].is_object() &&
       stats["threads"].contains("vcpu") && stats["threads"]["vcpu"].is_array()) {
-    for (const json& tid : stats["threads"]["vcpu"]) {
+    for (const nlohmann::json& tid : stats["threads"]["vcpu"]) {
       if (tid.is_number_integer()) file.vcpu_tids.push_back(tid.get<int>());
     }
   }
@@ -150,7 +149,7 @@ Result<MachineRunner::Observed> MachineRunner::observe(Child& child, const Machi
     auto line = child.read_line(limit, interrupt_);
     if (!line) return forward(line);
     if (!*line) break;  // end of its output
-    const json object = json::parse(**line, nullptr, false);
+    const nlohmann::json object = nlohmann::json::parse(**line, nullptr, false);
     if (!object.is_object() || !object.contains("bellhop_guest")) continue;
     const std::string event = text_in(object, "event");
     if (event == "begin" || event == "end") {
@@ -212,7 +211,7 @@ Result<MachineOutcome> MachineRunner::run_qemu(const MachineRun& run) const {
   auto child = Child::spawn(run.command, files);
   if (!child) return forward(child);
   theirs.reset();
-  if (auto greeted = control.greet(kPatience); !greeted) {
+  if (auto greeted = control.greet(kStartPatience); !greeted) {
     child->wait(Child::Clock::now() + kEndPatience);
     const std::string complaint = child->last_complaint();
     return fail(complaint.empty() ? greeted.error().message : complaint);

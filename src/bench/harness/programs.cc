@@ -15,7 +15,7 @@ namespace bellhop::bench {
 
 namespace {
 
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kProgramPatience{10};
 constexpr std::string_view kQemuSays = "QEMU emulator version ";
 
 }  // namespace
@@ -43,7 +43,7 @@ Result<Qemu> find_qemu(const std::string& program) {
   }
   auto child = Child::spawn({qemu.path, "--version"}, {});
   if (!child) return forward(child);
-  const auto deadline = Child::Clock::now() + kPatience;
+  const auto deadline = Child::Clock::now() + kProgramPatience;
   const auto line = child->read_line(deadline, EventFd{});
   const std::string said = line && *line ? **line : "";
   if (said.starts_with(kQemuSays)) {

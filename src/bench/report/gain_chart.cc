@@ -54,7 +54,7 @@ class Scale {
   double high_ = 1.2;
 };
 
-std::string percent(double ratio) { return fmt::format("{:+.0f} %", (ratio - 1) * 100); }
+std::string gain_of(double ratio) { return fmt::format("{:+.0f} %", (ratio - 1) * 100); }
 
 std::string text(double x, double y, const char* kind, const std::string& words) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\">{}</text>\n", x, y, kind,
@@ -86,10 +86,9 @@ std::string error_bar(const Scale& scale, const Interval& interval, double y) {
 
 /// The figure stands right of all that is drawn in its line.
 std::string today_bar(const Scale& scale, const Ratio& ratio, double y) {
-  using Verdict = Ratio::Verdict;
-  if (ratio.verdict == Verdict::kNone || ratio.verdict == Verdict::kRefused) {
+  if (ratio.verdict == Ratio::Verdict::kNone || ratio.verdict == Ratio::Verdict::kRefused) {
     return text(scale.at(1) + 6, y + kBarHeight - 2, "value",
-                ratio.verdict == Verdict::kRefused ? "disturbed" : "not measured");
+                ratio.verdict == Ratio::Verdict::kRefused ? "disturbed" : "not measured");
   }
   std::string svg = bar(scale, ratio.value, y, "today");
   double right = scale.at(std::max(1.0, ratio.value));
@@ -97,9 +96,9 @@ std::string today_bar(const Scale& scale, const Ratio& ratio, double y) {
     svg += error_bar(scale, *ratio.interval, y);
     right = std::max(right, scale.at(ratio.interval->high));
   }
-  const bool noise = ratio.verdict == Verdict::kWithinNoise;
+  const bool noise = ratio.verdict == Ratio::Verdict::kWithinNoise;
   return svg + text(right + 6, y + kBarHeight - 2, "value",
-                    noise ? "within noise" : percent(ratio.value));
+                    noise ? "within noise" : gain_of(ratio.value));
 }
 
 std::string axis(const Scale& scale, double bottom) {
@@ -142,7 +141,7 @@ std::string to_svg(const GainChart& chart) {
       const double below = y + 19 + kBarHeight + 2;
       svg += bar(scale, *row.in_2010, below, "then");
       svg += text(scale.at(std::max(1.0, *row.in_2010)) + 6, below + kBarHeight - 2, "value",
-                  percent(*row.in_2010));
+                  gain_of(*row.in_2010));
     }
     y += kRowHeight;
   }

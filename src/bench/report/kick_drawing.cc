@@ -10,7 +10,7 @@ namespace bellhop::bench {
 
 namespace {
 
-constexpr double kWidth = 480;
+constexpr double kDrawingWidth = 480;
 
 std::optional<double> number_in(const nlohmann::ordered_json& json, const char* name) {
   if (!json.is_object()) return std::nullopt;
@@ -51,7 +51,7 @@ std::string draw_kicks(const nlohmann::ordered_json& floors) {
       "kick\">\n<defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" "
       "markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" "
       "class=\"fill\"/></marker></defs>\n",
-      kWidth);
+      kDrawingWidth);
   svg += words(8, 20, "label strong", "sync: the kick exits to the VMM");
   svg += words(8, 52, "label", "vCPU");
   svg += box(64, 34, 76, "guest", "guest");
