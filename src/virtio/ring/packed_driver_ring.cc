@@ -190,10 +190,9 @@ bool PackedDriverRing::enable_interrupts() noexcept {
 
 void PackedDriverRing::set_all_but_flags(std::uint16_t index, const PackedDesc& desc) noexcept {
   const std::size_t place = place_of(index);
-  [[maybe_unused]] const bool fits =
-      desc_.store(place + offsetof(PackedDesc, addr), desc.addr) &&
-      desc_.store(place + offsetof(PackedDesc, len), desc.len) &&
-      desc_.store(place + offsetof(PackedDesc, id), desc.id);
+  [[maybe_unused]] const bool fits = desc_.store(place + offsetof(PackedDesc, addr), desc.addr) &&
+                                     desc_.store(place + offsetof(PackedDesc, len), desc.len) &&
+                                     desc_.store(place + offsetof(PackedDesc, id), desc.id);
   assert(fits);
 }
 
@@ -230,7 +229,8 @@ void PackedDriverRing::make_indirect() noexcept {
 }
 
 void PackedDriverRing::make_endless() noexcept {
-  for (std::uint16_t i = 0; i < size_; ++i) put({.addr = 0, .len = 16, .id = 0, .flags = kDescNext});
+  for (std::uint16_t i = 0; i < size_; ++i)
+    put({.addr = 0, .len = 16, .id = 0, .flags = kDescNext});
   (void)offer();
 }
 
