@@ -6,7 +6,7 @@
 namespace bellhop::testing {
 
 /// Far longer than anything takes on a busy machine: who waits so long waits for a fault.
-inline constexpr std::chrono::seconds kPatience{20};
+inline constexpr std::chrono::seconds kPatience{60};
 
 /// Looks at `condition` until it holds; false if it does not within `patience`. What a test waits
 /// for goes through here, so that broken code fails and does not hang.

@@ -31,16 +31,18 @@ class Watchman final : public Task {
 };
 
 /// Gives each request back once the driver kicks or sleeps, so that the order is always the same.
-/// If told so, parks when it has taken what there is.
+/// If told so, parks when it has taken what there is; not for a kick that comes after its request.
 class PatientHandler final : public QueueHandler {
  public:
   explicit PatientHandler(QueueRunner& runner) : runner_(runner) {}
   void drain() noexcept override {
+    bool took_some = false;
     while (runner_.pop(chain_) == Pop::kChain) {
+      took_some = true;
       if (!eventually([this] { return driver_waits.exchange(false); })) std::abort();
       runner_.complete(chain_, 1);
     }
-    if (!parks) return;
+    if (!parks || !took_some) return;
     runner_.park();
     ++parked;
   }
