@@ -24,7 +24,8 @@ MachineCounters counters(std::uint64_t factor) {
           .devices = {{.id = "net0",
                        .stats = {{.name = "frames", .value = 12 * factor},
                                  {.name = "held", .value = 100 - factor, .level = true}}},
-                      {.id = "disk0", .stats = {{.name = "errors", .value = factor}}}}};
+                      {.id = "disk0", .stats = {{.name = "errors", .value = factor}}}},
+          .queues = {}};
 }
 
 Json shown(const RunStats& stats, const MachineCounters& total) {

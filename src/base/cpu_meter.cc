@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <memory>
-#include <optional>
 
 namespace bellhop {
 
@@ -30,6 +29,8 @@ clockid_t clock_of(int tid) noexcept {
 
 }  // namespace
 
+std::optional<nanoseconds> cpu_time_of(int tid) noexcept { return time_of(clock_of(tid)); }
+
 void CpuMeter::begin() {
   threads_.clear();
   before_ = time_of(CLOCK_PROCESS_CPUTIME_ID).value_or(nanoseconds(0));
@@ -38,7 +39,7 @@ void CpuMeter::begin() {
   while (const ::dirent* const entry = ::readdir(folder.get())) {
     const int tid = std::atoi(entry->d_name);  // "." and ".." are 0
     if (tid == 0) continue;
-    if (const auto now = time_of(clock_of(tid))) threads_.push_back({tid, *now});
+    if (const auto now = cpu_time_of(tid)) threads_.push_back({tid, *now});
   }
 }
 
@@ -48,7 +49,7 @@ nanoseconds CpuMeter::used() const noexcept {
   }
   nanoseconds sum{0};
   for (const Thread& thread : threads_) {
-    if (const auto now = time_of(clock_of(thread.tid))) sum += *now - thread.before;
+    if (const auto now = cpu_time_of(thread.tid)) sum += *now - thread.before;
   }
   return sum;
 }

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <vector>
 
 namespace bellhop {
+
+/// The CPU time that a thread of this process has used. Nothing: there is no such thread.
+std::optional<std::chrono::nanoseconds> cpu_time_of(int tid) noexcept;
 
 /// What CPU time this process's threads use between two moments. The kernel's clock of a whole
 /// process lags by up to a tick for each of its threads that runs on another CPU; this asks each

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/result.h"
 #include "config/machine_config.h"
@@ -15,6 +17,10 @@ namespace bellhop::control {
 struct Ping {};
 struct GetInfo {};
 struct GetCounters {};
+/// For looking at it again and again.
+struct GetMetrics {
+  enum class Format : std::uint8_t { kJson, kPrometheus } format = Format::kJson;
+};
 struct PressPowerButton {};
 struct Boot {};  ///< on after a PowerOff
 struct Pause {};
@@ -33,8 +39,8 @@ struct Resize {
   std::optional<std::uint64_t> balloon_bytes = {};  ///< that the guest is asked to give back
 };
 
-using Command = std::variant<Ping, GetInfo, GetCounters, PressPowerButton, Boot, Pause, Resume,
-                             Reboot, PowerOff, EndProcess, ResizeDisk, Resize>;
+using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, Resize>;
 
 enum class MachineState : std::uint8_t {
   kCreated,  ///< its first start is to come
@@ -49,8 +55,16 @@ struct MachineInfo {
   std::uint64_t memory_bytes = 0;         ///< without what is in the balloon
 };
 
+struct MachineMetrics {
+  MachineState state = MachineState::kCreated;
+  std::chrono::nanoseconds when{0};  ///< of the host's monotonic clock
+  std::uint64_t memory_bytes = 0;    ///< without what is in the balloon
+  MachineCounters counters;
+  std::vector<ThreadStats> threads;
+};
+
 /// Nothing but "done" for most commands.
-using Answer = std::variant<std::monostate, MachineInfo, MachineCounters>;
+using Answer = std::variant<std::monostate, MachineInfo, MachineCounters, MachineMetrics>;
 
 // Errors of commands have one of these codes, or that of what the host refused:
 //   EINVAL   a value is out of range, ENOENT  there is no such device, ENOTSUP  it cannot do that

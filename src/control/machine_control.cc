@@ -24,8 +24,9 @@ tl::unexpected<Error> wrong_state(MachineState state, std::string_view way_out) 
 
 /// Those that wait for nothing.
 template <class T>
-constexpr bool kAtOnce = std::is_same_v<T, Ping> || std::is_same_v<T, GetInfo> ||
-                         std::is_same_v<T, GetCounters> || std::is_same_v<T, PressPowerButton>;
+constexpr bool kAtOnce =
+    std::is_same_v<T, Ping> || std::is_same_v<T, GetInfo> || std::is_same_v<T, GetCounters> ||
+    std::is_same_v<T, GetMetrics> || std::is_same_v<T, PressPowerButton>;
 
 bool is_at_once(const Command& command) {
   return std::visit([]<class T>(const T&) { return kAtOnce<T>; }, command);
@@ -85,10 +86,12 @@ void MachineControl::submit(Command command, Done done) {
 
 Result<MachineEnd> MachineControl::run() {
   set_state(MachineState::kRunning);  // before its guest does
+  tell("booting");
   if (auto started = wiring_.machine->start(); !started) {
     close();
     return forward(started);
   }
+  tell("booted");
   news_.signal();  // for what has come before
   loop_->run();
   close();
@@ -106,16 +109,20 @@ void MachineControl::on_event(std::uint64_t /*count*/) noexcept {
 
 bool MachineControl::end_or_restart() {
   MachineEnd end = wiring_.machine->wait();
+  if (end.kind == MachineEnd::Kind::kPanic) wiring_.tell("guest", "panic");
   const bool reset =
       end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
   if (!reset || wiring_.config->on_reset == OnReset::kExit || wiring_.stopping()) {
     end_ = std::move(end);
+    if (state() != MachineState::kOff) tell("shutdown");
     return true;
   }
+  tell("rebooting");
   if (auto done = wiring_.machine->reset(); !done) {
     end_ = Result<MachineEnd>(forward(done));
     return true;
   }
+  tell("rebooted");
   return false;
 }
 
@@ -155,23 +162,36 @@ void MachineControl::set_state(MachineState state) {
 Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(); }
 
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
-  MachineInfo info{.state = state(), .config = wiring_.config, .memory_bytes = 0};
+  return Answer(MachineInfo{.state = state(),
+                            .config = wiring_.config,
+                            .memory_bytes = memory_bytes(wiring_.machine->counters())});
+}
+
+std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {
+  const MachineConfig& config = *wiring_.config;
   std::uint64_t in_balloon = 0;
-  if (!info.config->balloons.empty()) {
-    const MachineCounters counters = wiring_.machine->counters();
+  if (!config.balloons.empty()) {
     const auto balloon =
-        std::ranges::find(counters.devices, info.config->balloons.front().id, &DeviceStats::id);
+        std::ranges::find(counters.devices, config.balloons.front().id, &DeviceStats::id);
     for (const DeviceStat& stat : balloon->stats) {
       if (std::string_view(stat.name) == "actual_bytes") in_balloon = stat.value;
     }
   }
-  // The guest says how much is in it.
-  info.memory_bytes = info.config->memory - std::min(in_balloon, info.config->memory);
-  return Answer(info);
+  return config.memory - std::min(in_balloon, config.memory);  // the guest says how much is in it
 }
 
 Result<Answer> MachineControl::execute(const GetCounters& /*command*/) {
   return Answer(wiring_.machine->counters());
+}
+
+Result<Answer> MachineControl::execute(const GetMetrics& /*command*/) {
+  MachineMetrics metrics{.state = state(),
+                         .when = std::chrono::steady_clock::now().time_since_epoch(),
+                         .memory_bytes = 0,
+                         .counters = wiring_.machine->counters(),
+                         .threads = wiring_.machine->threads()};
+  metrics.memory_bytes = memory_bytes(metrics.counters);
+  return Answer(std::move(metrics));
 }
 
 Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
@@ -190,30 +210,40 @@ Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
 
 Result<Answer> MachineControl::execute(const Boot& /*command*/) {
   if (state() != MachineState::kOff) return wrong_state(state(), "");
-  return start_anew();
+  tell("booting");
+  auto done = start_anew();
+  if (done) tell("booted");
+  return done;
 }
 
 Result<Answer> MachineControl::execute(const Pause& /*command*/) {
   if (state() != MachineState::kRunning) return wrong_state(state(), "only a running one pauses");
+  tell("pausing");
   wiring_.machine->pause();
   if (wiring_.machine->ended()) {
     return fail("the guest has ended or asked for a reset meanwhile", EBUSY);
   }
   set_state(MachineState::kPaused);
+  tell("paused");
   return Answer();
 }
 
 Result<Answer> MachineControl::execute(const Resume& /*command*/) {
   if (state() != MachineState::kPaused) return wrong_state(state(), "only a paused one resumes");
+  tell("resuming");
   set_state(MachineState::kRunning);
   wiring_.machine->resume();
+  tell("resumed");
   return Answer();
 }
 
 Result<Answer> MachineControl::execute(const Reboot& /*command*/) {
   if (state() == MachineState::kOff) return wrong_state(state(), "boot starts it");
+  tell("rebooting");
   wiring_.machine->pause();
-  return start_anew();
+  auto done = start_anew();
+  if (done) tell("rebooted");
+  return done;
 }
 
 Result<Answer> MachineControl::execute(const PowerOff& /*command*/) {
@@ -224,6 +254,7 @@ Result<Answer> MachineControl::execute(const PowerOff& /*command*/) {
   }
   set_state(MachineState::kOff);
   wiring_.machine->power_off();
+  tell("shutdown");
   return Answer();
 }
 

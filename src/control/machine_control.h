@@ -18,10 +18,10 @@ namespace bellhop::control {
 /// The machine's own loop: starts it, executes commands one after the other, and starts it again or
 /// ends when its guest asks for it. Runs on the thread that owns the machine.
 ///
-/// Whatever state the machine is in, each command gets one answer. Ping, info, counters and the
-/// power button wait for nothing: they are answered at once, by the thread that asks, also while
-/// the loop waits for a disk in order to pause. All others are executed in the order in which they
-/// came. Those that come before the machine has started wait for that; a guest's reset comes
+/// Whatever state the machine is in, each command gets one answer. Ping, info, counters and metrics
+/// and the power button wait for nothing: they are answered at once, by the thread that asks, also
+/// while the loop waits for a disk in order to pause. All others are executed in the order in which
+/// they came. Those that come before the machine has started wait for that; a guest's reset comes
 /// between two commands. When the machine has come to its end, those that are left get an error.
 class MachineControl final : private EventHandler {
  public:
@@ -39,6 +39,9 @@ class MachineControl final : private EventHandler {
     /// Whether it is being ended: a guest that asks for a reset then is not started again. Any
     /// thread.
     std::function<bool()> stopping = [] { return false; };
+    /// Told what becomes of the machine, in the words of EventMonitor. Any thread; must not wait.
+    std::function<void(std::string_view source, std::string_view event)> tell =
+        [](std::string_view, std::string_view) {};
   };
   /// Before the first submit() and run().
   void connect(Wiring wiring);
@@ -68,12 +71,16 @@ class MachineControl final : private EventHandler {
   void close();
   [[nodiscard]] bool closed() const;
 
+  void tell(std::string_view event) const { wiring_.tell("vm", event); }
   [[nodiscard]] MachineState state() const;
+  /// What the guest has, without its balloon.
+  [[nodiscard]] std::uint64_t memory_bytes(const MachineCounters& counters) const;
   void set_state(MachineState state);
 
   Result<Answer> execute(const Ping& command);
   Result<Answer> execute(const GetInfo& command);
   Result<Answer> execute(const GetCounters& command);
+  Result<Answer> execute(const GetMetrics& command);
   Result<Answer> execute(const PressPowerButton& command);
   Result<Answer> execute(const Boot& command);
   Result<Answer> execute(const Pause& command);

@@ -72,6 +72,19 @@ std::array<DeviceStat, 3> notified_by(const DeviceLife& life) {
   return stats;
 }
 
+QueueStats stats_of(const DeviceLife& life, unsigned queue) {
+  QueueStats stats{.device = life.traits().id,
+                   .queue = queue,
+                   .running = life.running(queue),
+                   .server = life.server(queue),
+                   .notify = life.notify_mode(queue)};
+  const QueueCounters& counters = life.counters(queue);
+  for (const QueueCount& count : kQueueCounts) {
+    stats.*count.value = (counters.*count.counter).get();
+  }
+  return stats;
+}
+
 }  // namespace
 
 Result<IoThreads> start_iothreads(std::span<const IoThreadConfig> configs) {
@@ -120,31 +133,26 @@ MachineCounters DeviceSlots::counters() const {
 MachineCounters counters_of(std::span<const DeviceLife* const> lives) {
   MachineCounters sum;
   for (const DeviceLife* life : lives) {
-    std::uint64_t kicks = 0;
-    std::uint64_t by_exit = 0;
-    std::uint64_t chains = 0;
-    std::uint64_t interrupts = 0;
+    QueueStats all;  // of this device
     for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
-      const QueueCounters& counters = life->counters(queue);
-      kicks += counters.kicks.get();
-      by_exit += counters.kicks_by_exit.get();
-      chains += counters.chains.get();
-      interrupts += counters.interrupts.get();
-      sum.spurious_kicks += counters.spurious_kicks.get();
-      sum.interrupts_saved += counters.interrupts_saved.get();
-      sum.batches += counters.batches.get();
-      sum.bad_chains += counters.bad_chains.get();
-      sum.broken_queues += counters.broken.get();
-      sum.system_calls += counters.system_calls.get();
+      QueueStats one = stats_of(*life, queue);
+      for (const QueueCount& count : kQueueCounts) all.*count.value += one.*count.value;
+      sum.queues.push_back(std::move(one));
     }
-    sum.kicks += kicks;
-    sum.kicks_by_exit += by_exit;
-    sum.chains += chains;
-    sum.interrupts += interrupts;
-    std::vector<DeviceStat> stats = {{"kicks", kicks},
-                                     {"kicks_by_exit", by_exit},
-                                     {"chains", chains},
-                                     {"interrupts", interrupts}};
+    sum.kicks += all.kicks;
+    sum.kicks_by_exit += all.kicks_by_exit;
+    sum.chains += all.chains;
+    sum.interrupts += all.interrupts;
+    sum.spurious_kicks += all.spurious_kicks;
+    sum.interrupts_saved += all.interrupts_saved;
+    sum.batches += all.batches;
+    sum.bad_chains += all.bad_chains;
+    sum.broken_queues += all.broken;
+    sum.system_calls += all.system_calls;
+    std::vector<DeviceStat> stats = {{"kicks", all.kicks},
+                                     {"kicks_by_exit", all.kicks_by_exit},
+                                     {"chains", all.chains},
+                                     {"interrupts", all.interrupts}};
     if (life->adaptive()) std::ranges::copy(notified_by(*life), std::back_inserter(stats));
     std::ranges::copy(life->stats(), std::back_inserter(stats));
     sum.devices.push_back({life->traits().id, std::move(stats)});

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 
+#include "base/cpu_meter.h"
 #include "base/log.h"
 #include "base/resizable.h"
 #include "event/io_thread.h"
@@ -372,6 +373,21 @@ ButtonPress Machine::press_power_button() noexcept {
 }
 MachineCounters Machine::counters() const { return impl_->counters(); }
 std::vector<QueueTimes> Machine::take_request_times() { return impl_->take_request_times(); }
+
+std::vector<ThreadStats> Machine::threads() const {
+  std::vector<ThreadStats> threads;
+  const auto add = [&threads](std::string name, int tid, bool is_vcpu) {
+    const auto cpu = cpu_time_of(tid);
+    if (tid != 0 && cpu) threads.push_back({std::move(name), tid, is_vcpu, *cpu});
+  };
+  for (std::size_t i = 0; i < impl_->vcpus().size(); ++i) {
+    add(fmt::format("vcpu{}", i), impl_->vcpus()[i]->tid(), true);
+  }
+  for (const auto& thread : impl_->iothreads()) {
+    add(thread->config().name, thread->tid(), false);
+  }
+  return threads;
+}
 
 std::vector<int> Machine::vcpu_tids() const {
   std::vector<int> tids;

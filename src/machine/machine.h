@@ -83,6 +83,8 @@ class Machine {
 
   /// Any thread.
   [[nodiscard]] MachineCounters counters() const;
+  /// vCPUs, once they have started, and I/O threads. Any thread.
+  [[nodiscard]] std::vector<ThreadStats> threads() const;
   /// Of each queue that has had requests: where their time went since this was called, or
   /// MachineHooks::request_times. Nothing unless that is set.
   [[nodiscard]] std::vector<QueueTimes> take_request_times();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -43,7 +44,8 @@ class VcpuThread {
   /// Only while paused.
   [[nodiscard]] Vcpu& vcpu() noexcept { return *vcpu_; }
   [[nodiscard]] std::uint64_t exits() const noexcept { return vcpu_->exits(); }
-  [[nodiscard]] int tid() const noexcept { return tid_; }
+  /// 0 before start(). Any thread.
+  [[nodiscard]] int tid() const noexcept { return tid_.load(std::memory_order_relaxed); }
   /// Once start() has returned. Errors: the host does not allow the CPUs.
   [[nodiscard]] const Status& pinned() const noexcept { return pinned_; }
 
@@ -59,7 +61,7 @@ class VcpuThread {
   const CpuList cpus_;
   const Wiring wiring_;
   std::thread thread_;
-  int tid_ = 0;
+  std::atomic<int> tid_{0};
 
   std::mutex mutex_;
   std::condition_variable changed_;

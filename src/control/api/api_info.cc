@@ -1,4 +1,4 @@
-// vm.info and vm.counters, in the shape that clients of Cloud Hypervisor's API know.
+// vm.info and vm.counters, in the shape that clients of Cloud Hypervisor's API know; vm.metrics.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -84,17 +84,7 @@ Ordered config_json(const MachineConfig& config) {
   return json;
 }
 
-}  // namespace
-
-std::string info_json(const MachineInfo& info) {
-  Ordered json;
-  json["config"] = config_json(*info.config);
-  json["state"] = to_string(info.state);
-  json["memory_actual_size"] = info.memory_bytes;
-  return json.dump(-1, ' ', false, Ordered::error_handler_t::replace);
-}
-
-std::string counters_json(const MachineCounters& counters) {
+Ordered counters_of_all(const MachineCounters& counters) {
   Ordered json;
   auto& all = json["_machine"];
   for (const auto& [name, member] : kMachineCounts) all[name] = counters.*member;
@@ -102,7 +92,51 @@ std::string counters_json(const MachineCounters& counters) {
     auto& own = json[device.id];
     for (const DeviceStat& stat : device.stats) own[stat.name] = stat.value;
   }
+  return json;
+}
+
+std::string text_of(const Ordered& json) {
   return json.dump(-1, ' ', false, Ordered::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string info_json(const MachineInfo& info) {
+  Ordered json;
+  json["config"] = config_json(*info.config);
+  json["state"] = to_string(info.state);
+  json["memory_actual_size"] = info.memory_bytes;
+  return text_of(json);
+}
+
+std::string counters_json(const MachineCounters& counters) {
+  return text_of(counters_of_all(counters));
+}
+
+std::string metrics_json(const MachineMetrics& metrics) {
+  Ordered json;
+  json["state"] = to_string(metrics.state);
+  json["time_ns"] = metrics.when.count();
+  json["memory_actual_size"] = metrics.memory_bytes;
+  json["counters"] = counters_of_all(metrics.counters);
+  json["queues"] = Ordered::array();
+  for (const QueueStats& queue : metrics.counters.queues) {
+    Ordered one = {{"device", queue.device},
+                   {"queue", queue.queue},
+                   {"running", queue.running},
+                   {"server", to_string(queue.server)},
+                   {"notify", bellhop::to_string(queue.notify)}};
+    for (const QueueCount& count : kQueueCounts) one[count.name] = queue.*count.value;
+    json["queues"].push_back(std::move(one));
+  }
+  json["threads"] = Ordered::array();
+  for (const ThreadStats& thread : metrics.threads) {
+    json["threads"].push_back({{"name", thread.name},
+                               {"tid", thread.tid},
+                               {"vcpu", thread.is_vcpu},
+                               {"cpu_ns", thread.cpu.count()}});
+  }
+  return text_of(json);
 }
 
 }  // namespace bellhop::control

@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "control/api/metrics_text.h"
+
 namespace bellhop::control {
 
 namespace {
@@ -16,6 +18,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kBase = "/api/v1/";
+constexpr std::string_view kScrape = "/metrics";
 
 /// What a body says, field by field.
 class Body {
@@ -115,6 +118,9 @@ constexpr Endpoint kEndpoints[] = {
     {"vmm.ping", "GET", plain<Ping>},
     {"vm.info", "GET", plain<GetInfo>},
     {"vm.counters", "GET", plain<GetCounters>},
+    {"vm.metrics", "GET", plain<GetMetrics>},
+    {kScrape, "GET",
+     [](Body&) -> Command { return GetMetrics{.format = GetMetrics::Format::kPrometheus}; }},
     {"vm.boot", "PUT", plain<Boot>},
     {"vm.pause", "PUT", plain<Pause>},
     {"vm.resume", "PUT", plain<Resume>},
@@ -149,12 +155,14 @@ constexpr std::string_view kNotYet[] = {
     "vm.nmi",
 };
 
-/// "vm.info" of "/api/v1/vm.info", or of "http://localhost/api/v1/vm.info". Empty: it is elsewhere.
+/// "vm.info" of "/api/v1/vm.info", or of "http://localhost/api/v1/vm.info"; kScrape as it stands.
+/// Empty: it is elsewhere.
 std::string_view name_of(std::string_view target) {
   constexpr std::string_view kScheme = "http://";
   if (target.starts_with(kScheme)) {
     target.remove_prefix(std::min(target.find('/', kScheme.size()), target.size()));
   }
+  if (target == kScrape) return target;
   if (!target.starts_with(kBase)) return {};
   return target.substr(kBase.size());
 }
@@ -221,6 +229,12 @@ HttpResponse write_answer(const Command& command, const Result<Answer>& answer,
   }
   if (const auto* counters = std::get_if<MachineCounters>(&*answer)) {
     return {.status = 200, .body = counters_json(*counters)};
+  }
+  if (const auto* metrics = std::get_if<MachineMetrics>(&*answer)) {
+    if (std::get<GetMetrics>(command).format == GetMetrics::Format::kJson) {
+      return {.status = 200, .body = metrics_json(*metrics)};
+    }
+    return {.status = 200, .body = metrics_text(*metrics, version), .type = kMetricsTextType};
   }
   return {};
 }

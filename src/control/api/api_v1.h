@@ -12,7 +12,8 @@
 namespace bellhop::control {
 
 /// Cloud Hypervisor's REST API v1, as far as it is about bytes: a request becomes a command, an
-/// answer becomes a response.
+/// answer becomes a response. Two things beside it are ours: vm.metrics, and /metrics for
+/// Prometheus.
 struct ApiRequest {
   std::variant<Command, HttpResponse> result;  ///< a response: it is refused as it stands
   std::vector<std::string> ignored;            ///< fields of the body that mean nothing here
@@ -23,8 +24,9 @@ ApiRequest read_request(const HttpRequest& request);
 HttpResponse write_answer(const Command& command, const Result<Answer>& answer,
                           std::string_view version);
 
-/// What vm.info and vm.counters answer, as JSON.
+/// What vm.info, vm.counters and vm.metrics answer, as JSON.
 std::string info_json(const MachineInfo& info);
 std::string counters_json(const MachineCounters& counters);
+std::string metrics_json(const MachineMetrics& metrics);
 
 }  // namespace bellhop::control

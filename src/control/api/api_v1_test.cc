@@ -41,6 +41,7 @@ TEST(ApiV1Test, EachEndpointIsACommand) {
   command<Ping>(read("GET", "vmm.ping"));
   command<GetInfo>(read("GET", "vm.info"));
   command<GetCounters>(read("GET", "vm.counters"));
+  EXPECT_EQ(command<GetMetrics>(read("GET", "vm.metrics")).format, GetMetrics::Format::kJson);
   command<Boot>(read("PUT", "vm.boot"));
   command<Pause>(read("PUT", "vm.pause"));
   command<Resume>(read("PUT", "vm.resume"));
@@ -52,6 +53,10 @@ TEST(ApiV1Test, EachEndpointIsACommand) {
   absolute.method = "GET";
   absolute.target = "http://localhost/api/v1/vmm.ping";
   command<Ping>(read_request(absolute));
+  absolute.target = "/metrics";
+  EXPECT_EQ(command<GetMetrics>(read_request(absolute)).format, GetMetrics::Format::kPrometheus);
+  absolute.method = "PUT";
+  expect_refused(read_request(absolute), 405, "/metrics is asked for by GET");
 }
 
 TEST(ApiV1Test, ReadsSizes) {

@@ -47,7 +47,7 @@ std::string to_bytes(const HttpResponse& response, bool keep_alive) {
                   reason_of(response.status), keep_alive ? "keep-alive" : "close");
   if (!response.allow.empty()) bytes += fmt::format("Allow: {}\r\n", response.allow);
   if (response.status != 204) {  // RFC 9110, 8.6: it has no length
-    bytes += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n",
+    bytes += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", response.type,
                          response.body.size());
   }
   return bytes + "\r\n" + response.body;

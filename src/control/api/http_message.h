@@ -17,12 +17,13 @@ struct HttpRequest {
   std::vector<UniqueFd> fds;  ///< that came beside it (SCM_RIGHTS)
 };
 
-/// An answer. Its body, if there is one, is JSON.
+/// An answer.
 struct HttpResponse {
   unsigned status = 204;
   std::string body = {};
-  std::string allow = {};  ///< with 405: the method that would be right
-  bool close = false;      ///< the connection ends with it
+  const char* type = "application/json";  ///< the body's
+  std::string allow = {};                 ///< with 405: the method that would be right
+  bool close = false;                     ///< the connection ends with it
 };
 
 /// The bytes of an answer. `keep_alive`: the connection stays.

@@ -16,7 +16,8 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
     : backend_(std::move(backend)),
       options_(std::move(options)),
       capacity_(backend_->limits().capacity),
-      writeback_(options_.writeback) {
+      writeback_(options_.writeback),
+      traffic_(options_.queues) {
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
                            feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
@@ -86,9 +87,10 @@ Status BlkDevice::look_at_capacity() {
 }
 
 Status BlkDevice::activate(std::uint64_t features, std::span<QueueRunner* const> queues) {
-  for (QueueRunner* runner : queues) {
+  for (std::size_t i = 0; i < queues.size(); ++i) {
+    QueueRunner* const runner = queues[i];
     if (runner == nullptr) continue;
-    auto queue = BlkQueue::create(*this, *runner, features);
+    auto queue = BlkQueue::create(*this, *runner, traffic_[i], features);
     if (!queue) {
       queues_.clear();
       return forward(queue);
@@ -97,6 +99,19 @@ Status BlkDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
     queues_.push_back(std::move(*queue));
   }
   return {};
+}
+
+std::vector<DeviceStat> BlkDevice::stats() const {
+  const auto sum = [this](RelaxedCounter BlkTraffic::*counter) {
+    std::uint64_t all = 0;
+    for (const BlkTraffic& queue : traffic_) all += (queue.*counter).get();
+    return all;
+  };
+  return {
+      {"read_ops", sum(&BlkTraffic::read_ops)},      {"read_bytes", sum(&BlkTraffic::read_bytes)},
+      {"write_ops", sum(&BlkTraffic::write_ops)},    {"write_bytes", sum(&BlkTraffic::write_bytes)},
+      {"flush_ops", sum(&BlkTraffic::flush_ops)},    {"io_errors", counters_.io_errors.get()},
+      {"guest_faults", counters_.guest_faults.get()}};
 }
 
 void BlkDevice::reset() noexcept {

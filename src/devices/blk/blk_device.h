@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/relaxed_counter.h"
 #include "base/resizable.h"
 #include "base/shared_counter.h"
 #include "block/block_backend.h"
@@ -19,6 +20,16 @@ namespace bellhop {
 struct BlkCounters {
   SharedCounter guest_faults;  ///< requests that were malformed or out of range
   SharedCounter io_errors;     ///< requests that the host failed
+};
+
+/// What the requests of one queue did that succeeded. Its thread counts, on a cache line of its
+/// own.
+struct alignas(64) BlkTraffic {
+  RelaxedCounter read_ops;
+  RelaxedCounter read_bytes;
+  RelaxedCounter write_ops;
+  RelaxedCounter write_bytes;
+  RelaxedCounter flush_ops;  ///< as the driver asked for; without those of writing through
 };
 
 struct BlkOptions {
@@ -44,6 +55,7 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
+  [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   /// Has the medium get that size, and tells the driver. Errors: as the medium says, or it keeps
   /// its size.
@@ -69,6 +81,7 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
+  std::vector<BlkTraffic> traffic_;  ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;
 };
 

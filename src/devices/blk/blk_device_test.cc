@@ -196,6 +196,37 @@ TEST_P(BlkDeviceTest, FlushAndWriteThrough) {
   expect_works();
 }
 
+TEST_P(BlkDeviceTest, CountsWhatRequestsMoved) {
+  make();
+  const auto expect_stats = [this](const std::vector<std::uint64_t>& values) {
+    const std::vector<DeviceStat> stats = device->stats();
+    const std::array names = {"read_ops",  "read_bytes", "write_ops",   "write_bytes",
+                              "flush_ops", "io_errors",  "guest_faults"};
+    ASSERT_EQ(stats.size(), names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      EXPECT_STREQ(stats[i].name, names[i]);
+      EXPECT_EQ(stats[i].value, values[i]) << names[i];
+    }
+  };
+  EXPECT_EQ(request(kBlkTypeOut, 0, 1024), kBlkStatusOk);
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusOk);
+  EXPECT_EQ(request(kBlkTypeIn, 1, 4096), kBlkStatusOk);
+  EXPECT_EQ(request(kBlkTypeFlush, 0, 0), kBlkStatusOk);
+  EXPECT_EQ(request(kBlkTypeGetId, 0, 20), kBlkStatusOk);
+  expect_stats({2, 4608, 1, 1024, 1, 0, 0});
+  faults->fail_next(BlockOp::kRead, -EIO);
+  EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusIoError);
+  EXPECT_EQ(request(kBlkTypeIn, kDiskBytes / 512, 512), kBlkStatusIoError);
+  expect_stats({2, 4608, 1, 1024, 1, 1, 1});
+  // A write that goes through is one write.
+  const std::byte off{0};
+  host->life().write_config(offsetof(BlkConfig, writeback), {&off, 1});
+  EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusOk);
+  expect_stats({2, 4608, 2, 1536, 1, 1, 1});
+  host->stop();
+  expect_stats({2, 4608, 2, 1536, 1, 1, 1});
+}
+
 TEST_P(BlkDeviceTest, ConfigurationSpace) {
   make({.id = "x", .queues = 1}, 4096);
   BlkConfig config{};

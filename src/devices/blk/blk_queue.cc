@@ -12,9 +12,11 @@ namespace bellhop {
 
 using namespace virtio;
 
-BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features)
+BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic,
+                   std::uint64_t features)
     : device_(device),
       runner_(runner),
+      traffic_(traffic),
       rules_{.capacity = device.capacity(),
              .logical_block = device.backend_->limits().logical_block,
              .read_only = device.backend_->limits().read_only,
@@ -23,8 +25,8 @@ BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t feature
       can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
-                                                   std::uint64_t features) {
-  std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, features));
+                                                   BlkTraffic& traffic, std::uint64_t features) {
+  std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, traffic, features));
   const std::uint16_t depth = device.traits().queue_max_size;
   const QueueSharing sharing =
       runner.shares_with_vcpu() ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
@@ -118,6 +120,7 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
       // Write through (5.2.6.2): without FLUSH, or with the cache switched off by the driver.
       request.flush_after = plan.op == BlockOp::kWrite &&
                             (!can_flush_ || !device_.writeback_.load(std::memory_order_relaxed));
+      if (plan.op == BlockOp::kFlush) traffic_.flush_ops.add();
       enqueue(request, plan.op, plan.offset, plan.length);
       break;
     case BlkPlan::Kind::kSegments:
@@ -190,6 +193,7 @@ void BlkQueue::on_completed(BlockIo& io, int error) noexcept {
     queue.answer(request, unsupported ? kBlkStatusUnsupported : kBlkStatusIoError, 0);
     return;
   }
+  queue.count(request);
   if (request.flush_after) {
     request.flush_after = false;
     queue.enqueue(request, BlockOp::kFlush, 0, 0);
@@ -213,6 +217,16 @@ void BlkQueue::end_long(BlkRequest& request) noexcept {
   if (!std::exchange(long_waiting_, false)) return;
   if (runner_.drain() == Drain::kByIoThread) return runner_.wake();
   runner_.thread().loop().post([&runner = runner_] { runner.wake(); });
+}
+
+void BlkQueue::count(const BlkRequest& request) noexcept {
+  if (request.op == BlockOp::kRead) {
+    traffic_.read_ops.add();
+    traffic_.read_bytes.add(request.length);
+  } else if (request.op == BlockOp::kWrite) {
+    traffic_.write_ops.add();
+    traffic_.write_bytes.add(request.length);
+  }
 }
 
 void BlkQueue::answer(BlkRequest& request, std::uint8_t status, std::uint32_t written) noexcept {

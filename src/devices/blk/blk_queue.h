@@ -14,7 +14,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
  public:
   /// Errors: the back end cannot make another queue.
   static Result<std::unique_ptr<BlkQueue>> create(BlkDevice& device, QueueRunner& runner,
-                                                  std::uint64_t features);
+                                                  BlkTraffic& traffic, std::uint64_t features);
   ~BlkQueue();
 
   void drain() noexcept override;
@@ -22,7 +22,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   std::uint32_t malformed(DescriptorChain& chain) noexcept override;
 
  private:
-  BlkQueue(BlkDevice& device, QueueRunner& runner, std::uint64_t features);
+  BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic, std::uint64_t features);
 
   /// A shared back end has completions to reap.
   void on_event(std::uint64_t count) noexcept override;
@@ -37,10 +37,12 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   void get_id(BlkRequest& request) noexcept;
   void enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,
                std::uint64_t length) noexcept;
+  void count(const BlkRequest& request) noexcept;
   void answer(BlkRequest& request, std::uint8_t status, std::uint32_t written) noexcept;
 
   BlkDevice& device_;
   QueueRunner& runner_;
+  BlkTraffic& traffic_;
   BlkRules rules_;
   bool can_flush_;
   std::unique_ptr<BlockQueue> io_;

@@ -356,7 +356,7 @@ std::vector<DeviceStat> NetDevice::stats() const {
           {"tx_dropped_link_down", sum.tx_dropped_link_down},
           {"tx_dropped_error", sum.tx_dropped_error},
           {"control_commands", sum.control_commands},
-          {"vhost_queues", kernel_ ? kernel_->served() : 0U},
+          {"vhost_queues", kernel_ ? kernel_->served() : 0U, true},
           {"vhost_starts", kernel_ ? kernel_->starts() : 0U},
           {"guest_faults", sum.guest_faults}};
 }

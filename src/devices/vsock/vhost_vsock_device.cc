@@ -73,7 +73,7 @@ Status VhostVsockDevice::activate(std::uint64_t /*features*/,
 void VhostVsockDevice::reset() noexcept { events_.reset(); }
 
 std::vector<DeviceStat> VhostVsockDevice::stats() const {
-  return {{"vhost_queues", kernel_->running() ? VhostVsock::kRings : 0U}};
+  return {{"vhost_queues", kernel_->running() ? VhostVsock::kRings : 0U, true}};
 }
 
 Result<std::unique_ptr<VirtioDevice>> make_vhost_vsock_device(const std::string& id,

@@ -11,6 +11,10 @@ enum class Server : std::uint8_t {
   kProcess,  ///< another process (vhost-user), by an OffloadedQueue
 };
 
+constexpr const char* to_string(Server server) noexcept {
+  return server == Server::kDevice ? "device" : server == Server::kKernel ? "kernel" : "process";
+}
+
 /// Who is to serve a queue.
 struct ServerChoice {
   Server server = Server::kDevice;
