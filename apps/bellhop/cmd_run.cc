@@ -29,6 +29,7 @@
 #include "config/machine_options.h"
 #include "control/api/api_server.h"
 #include "control/api/api_socket.h"
+#include "control/event_monitor.h"
 #include "control/machine_control.h"
 #include "devices/console/console_window.h"
 #include "hypervisor/hypervisor.h"
@@ -204,6 +205,10 @@ Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions
   if (options.serial) {
     add("--serial", options.serial, SerialOutput::file_of(options.serial->text), FileUse::kOutput);
   }
+  if (options.event_monitor) {
+    add("--event-monitor", options.event_monitor,
+        control::EventMonitor::file_of(options.event_monitor->text), FileUse::kOutput);
+  }
   if (options.stats && options.stats->text != "-") {
     add("--stats", options.stats, options.stats->text, FileUse::kOutput);
   }
@@ -230,6 +235,12 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     return report(
         {"--console stdio: the terminal is the serial port's; --serial null or "
          "--serial file=PATH leaves it to the console"});
+  }
+  std::unique_ptr<control::EventMonitor> events;
+  if (options.event_monitor) {
+    auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
+    if (!monitor) return report_at(options.event_monitor->place, monitor.error());
+    events = std::move(*monitor);
   }
   RunExplanation explanation;
   if (options.explain) {
@@ -318,9 +329,15 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
-  control.connect({.machine = machine, .config = &config, .stop = stop, .stopping = [&clean_stop] {
-                     return clean_stop.signal() != 0;
-                   }});
+  const auto tell = [&events](std::string_view source, std::string_view event) {
+    if (events) events->tell(source, event);
+  };
+  control.connect({.machine = machine,
+                   .config = &config,
+                   .stop = stop,
+                   .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
+                   .tell = tell});
+  tell("vmm", "starting");
   std::unique_ptr<control::ApiServer> api;
   if (api_socket) {
     auto started = control::ApiServer::start(
@@ -329,6 +346,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     api = std::move(*started);
   }
   const auto end = control.run();
+  tell("vmm", "shutdown");
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
   if (!end) return report(end.error(), kFailed);
@@ -377,6 +395,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
   text("--api-socket", options.api_socket,
        "Where `bellhop ctl` and other clients of the API connect", "PATH|fd=N");
+  text("--event-monitor", options.event_monitor,
+       "Write what becomes of the machine, one JSON object for each event", "path=FILE|fd=N");
   run->add_flag("--allow-interpreted-kvm", arguments->interpreted_allowed,
                 "Start a Linux kernel even where KVM interprets guest kernel mode");
   text("--stats", options.stats,

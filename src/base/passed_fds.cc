@@ -1,5 +1,8 @@
 #include "base/passed_fds.h"
 
+#include <unistd.h>
+
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 
@@ -16,6 +19,16 @@ bool take_passed_fds(::msghdr& message, std::vector<UniqueFd>& fds) {
     }
   }
   return (message.msg_flags & MSG_CTRUNC) == 0;
+}
+
+Result<UniqueFd> take_inherited_fd(std::string_view number) {
+  int fd = -1;
+  const char* const last = number.data() + number.size();
+  const auto [end, error] = std::from_chars(number.data(), last, fd);
+  if (number.starts_with('0') || error != std::errc() || end != last || fd <= STDERR_FILENO) {
+    return fail("must be a descriptor's number, 3 or more");
+  }
+  return UniqueFd(fd);
 }
 
 }  // namespace bellhop

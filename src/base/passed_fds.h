@@ -2,8 +2,10 @@
 
 #include <sys/socket.h>
 
+#include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "base/unique_fd.h"
 
 namespace bellhop {
@@ -12,5 +14,10 @@ namespace bellhop {
 /// here on, wanted or not. False if there was no room for all of them in the message's control
 /// bytes; those that are missing are closed.
 bool take_passed_fds(::msghdr& message, std::vector<UniqueFd>& fds);
+
+/// Adopts a descriptor that this process was started with, by its number as a user gives it
+/// ("fd=5"). Errors: no number of 3 or more, or with a zero before it, so that one descriptor has
+/// one name; whether it is open is for the next call to find.
+Result<UniqueFd> take_inherited_fd(std::string_view number);
 
 }  // namespace bellhop

@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <utility>
+
+#include "base/passed_fds.h"
 
 namespace bellhop {
 
@@ -100,13 +101,9 @@ Result<UnixListener> UnixListener::adopt(UniqueFd socket) {
 }
 
 Result<UnixListener> UnixListener::adopt(std::string_view number) {
-  int fd = -1;
-  const char* const last = number.data() + number.size();
-  const auto [end, error] = std::from_chars(number.data(), last, fd);
-  if (number.starts_with('0') || error != std::errc() || end != last || fd <= STDERR_FILENO) {
-    return fail("must be a descriptor's number, 3 or more");
-  }
-  return adopt(UniqueFd(fd));
+  auto fd = take_inherited_fd(number);
+  if (!fd) return forward(fd);
+  return adopt(std::move(*fd));
 }
 
 UnixListener::~UnixListener() {

@@ -32,8 +32,7 @@ class UnixListener {
   /// A socket that was made elsewhere and listens already, a service manager's for example; no file
   /// is removed. Errors: it is no such socket.
   static Result<UnixListener> adopt(UniqueFd socket);
-  /// The same, by the descriptor's number as an option has it: 3 or more, without a zero before it,
-  /// so that one descriptor has one name.
+  /// The same, by the descriptor's number as an option has it: take_inherited_fd().
   static Result<UnixListener> adopt(std::string_view number);
   UnixListener(UnixListener&& other) noexcept = default;
   UnixListener& operator=(UnixListener&& other) = delete;

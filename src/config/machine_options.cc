@@ -313,6 +313,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--on-reset", &MachineOptions::on_reset},
       {"--stop-timeout", &MachineOptions::stop_timeout},
       {"--api-socket", &MachineOptions::api_socket},
+      {"--event-monitor", &MachineOptions::event_monitor},
   };
   return kOptions;
 }

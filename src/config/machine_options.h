@@ -29,6 +29,7 @@ struct MachineOptions {
   std::optional<OptionText> on_reset;
   std::optional<OptionText> stop_timeout;
   std::optional<OptionText> api_socket;
+  std::optional<OptionText> event_monitor;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...

@@ -154,16 +154,18 @@ class OptionsReader {
   void place_path(std::string& path) const {
     if (!path.empty() && path.front() != '/') path = (folder_ / path).string();
   }
+  void place_path_after(std::string_view word, std::string& value) const {
+    if (!value.starts_with(word) || value.size() == word.size()) return;
+    std::string path = value.substr(word.size());
+    place_path(path);
+    value = std::string(word) + path;
+  }
   void place_paths(std::string_view option, std::string& value) const {
-    constexpr std::string_view kFile = "file=";
     if (option == "kernel" || option == "initrd") place_path(value);
     if (option == "api-socket" && !value.starts_with("fd=")) place_path(value);
     if ((option == "stats" || option == "explain") && value != "-") place_path(value);
-    if (option == "serial" && value.starts_with(kFile) && value.size() > kFile.size()) {
-      std::string path = value.substr(kFile.size());
-      place_path(path);
-      value = std::string(kFile) + path;
-    }
+    if (option == "serial") place_path_after("file=", value);
+    if (option == "event-monitor") place_path_after("path=", value);
   }
   void place_paths(PropertyList& list) const {
     for (const std::string_view key : kPathKeys) {

@@ -10,12 +10,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/unix_socket.h"
 #include "control/api/api_client.h"
+#include "control/api/metrics_sample.h"
 #include "testing/elf_builder.h"
 #include "testing/eventually.h"
 #include "tests/integration/cli_fixture.h"
@@ -23,6 +25,8 @@
 namespace bellhop {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
@@ -105,10 +109,15 @@ class ControlTest : public CliMachineTest {
   }
   /// What `bellhop ctl` prints; the machine's own output stays where it is.
   std::string ctl(const std::vector<std::string>& words, int status = 0) {
-    const std::string shown = (folder_ / "ctl").string();
-    std::string line = std::string(BELLHOP_EXECUTABLE) + " ctl '" + socket_ + "'";
+    std::string line = "ctl '" + socket_ + "'";
     for (const std::string& word : words) line += " '" + word + "'";
-    line += " > '" + shown + "' 2>&1";
+    return told(line, status);
+  }
+  /// What the program prints with these arguments.
+  std::string told(const std::string& arguments, int status = 0) {
+    const std::string shown = (folder_ / "told").string();
+    const std::string line =
+        std::string(BELLHOP_EXECUTABLE) + " " + arguments + " > '" + shown + "' 2>&1";
     const int got = std::system(line.c_str());  // NOLINT(cert-env33-c,concurrency-mt-unsafe)
     EXPECT_EQ(WIFEXITED(got) ? WEXITSTATUS(got) : -1, status) << line;
     return contents(shown);
@@ -144,6 +153,24 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_EQ(ctl({"shutdown-vmm"}), "");
   EXPECT_EQ(end().status, 0);
   EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(ControlTest, EventsAreWrittenAsTheyCome) {
+  const std::string events = (folder_ / "events").string();
+  run_until_ready("workload=idle seconds=1000", {"--event-monitor", "path=" + events});
+  EXPECT_EQ(ctl({"pause"}), "");
+  EXPECT_EQ(ctl({"resume"}), "");
+  EXPECT_EQ(ctl({"shutdown-vmm"}), "");
+  EXPECT_EQ(end().status, 0);
+  std::vector<std::string> written;
+  std::istringstream lines(contents(events));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty()) written.push_back(Json::parse(line).at("event"));
+  }
+  EXPECT_THAT(written, ElementsAre("starting", "booting", "booted", "pausing", "paused", "resuming",
+                                   "resumed", "shutdown", "shutdown"));
+  expect_run_refused({"--event-monitor", "events"}, "it must be path=FILE or fd=N");
+  expect_run_refused({"--event-monitor", "path=" + image_, "--disk", image_}, "--event-monitor");
 }
 
 TEST_F(ControlTest, AGuestIsBootedAgainAndAgain) {
@@ -248,6 +275,45 @@ class ControlUnderLoadTest : public ControlTest {
     return Json::parse(ask("GET", "vm.counters").body)["load"]["chains"].get<std::uint64_t>();
   }
 };
+
+TEST_F(ControlUnderLoadTest, MetricsTellWhatADiskDoes) {
+  load(1000);
+  const auto sample = [&] { return *control::MetricsSample::read(ask("GET", "vm.metrics").body); };
+  const auto disk = [](const control::MetricsSample& of) {
+    return *std::ranges::find(of.queues, "load", &control::MetricsSample::Queue::device);
+  };
+  const control::MetricsSample first = sample();
+  EXPECT_EQ(first.state, "Running");
+  EXPECT_EQ(first.memory_bytes, std::uint64_t{64} << 20);
+  ASSERT_EQ(first.device_bytes.size(), 1U);
+  EXPECT_EQ(first.device_bytes[0].first, "load");
+  EXPECT_TRUE(disk(first).running);
+  EXPECT_EQ(disk(first).server, "device");
+  ASSERT_THAT(first.threads, ElementsAre(Field(&control::MetricsSample::Thread::name, "vcpu0"),
+                                         Field(&control::MetricsSample::Thread::name, "io0")));
+  EXPECT_TRUE(testing::eventually([&] {
+    const control::MetricsSample now = sample();
+    return now.device_bytes[0].second > first.device_bytes[0].second &&
+           disk(now).counts != disk(first).counts &&
+           now.threads[0].cpu_ns > first.threads[0].cpu_ns &&
+           now.threads[1].cpu_ns > first.threads[1].cpu_ns;
+  }));
+  const std::string top = told("top '" + socket_ + "' --interval 50ms --count 2");
+  EXPECT_THAT(top, HasSubstr("api.sock: Running, 64M of memory"));
+  EXPECT_THAT(top, HasSubstr("CPU: vcpu0 "));
+  EXPECT_THAT(top, HasSubstr("Data: load "));
+  EXPECT_THAT(top, HasSubstr("load             0 ioeventfd"));
+  const std::string lines = told("top '" + socket_ + "' --interval 50ms --count 2 --json");
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 2);
+  EXPECT_TRUE(control::MetricsSample::read(lines.substr(0, lines.find('\n'))));
+  EXPECT_EQ(put("vm.pause"), 204U);
+  EXPECT_THAT(told("top '" + socket_ + "' --interval 50ms --count 1"), HasSubstr("Paused"));
+  EXPECT_THAT(told("top '" + socket_ + "' --interval 10ms", 2), HasSubstr("--interval: '10ms' is"));
+  EXPECT_THAT(told("top '" + socket_ + "' --count 0", 2), HasSubstr("--count: '0' is wrong"));
+  EXPECT_THAT(told("top '" + socket_ + "x'", 1), HasSubstr("no machine answers there"));
+  EXPECT_EQ(put("vmm.shutdown"), 204U);
+  (void)end();
+}
 
 TEST_F(ControlUnderLoadTest, EveryCommandIsAnsweredWhileADiskRunsAtItsFullRate) {
   load(6);

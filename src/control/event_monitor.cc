@@ -1,0 +1,92 @@
+#include "control/event_monitor.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "base/passed_fds.h"
+
+namespace bellhop::control {
+
+namespace {
+
+constexpr std::string_view kPath = "path=";
+constexpr std::string_view kFd = "fd=";
+
+/// Opens what is behind a descriptor once more: whether a write waits is then ours to say, whoever
+/// else has it. Of a socket that is said with each write.
+Result<UniqueFd> own_file(const UniqueFd& fd) {
+  UniqueFd own(::open(fmt::format("/proc/self/fd/{}", fd.get()).c_str(),
+                      O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!own.valid()) return fail_errno("cannot be written");
+  return own;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EventMonitor>> EventMonitor::open(std::string_view where,
+                                                         OutputFiles& outputs) {
+  const std::string path = file_of(where);
+  if (!path.empty()) {
+    auto file = outputs.open("--event-monitor", path);
+    if (!file) return forward(file);
+    return std::unique_ptr<EventMonitor>(new EventMonitor(std::move(*file), false));
+  }
+  if (!where.starts_with(kFd)) {
+    return fail(fmt::format("--event-monitor: '{}' is wrong; it must be path=FILE or fd=N", where));
+  }
+  auto fd = take_inherited_fd(where.substr(kFd.size()));
+  struct stat info {};
+  if (fd && ::fstat(fd->get(), &info) != 0) fd = fail_errno("cannot be written");
+  const bool is_socket = fd && S_ISSOCK(info.st_mode);
+  if (fd && is_socket && ::fcntl(fd->get(), F_SETFD, FD_CLOEXEC) != 0) fd = fail_errno("");
+  if (fd && !is_socket) fd = own_file(*fd);
+  if (!fd) {
+    return fail(fmt::format("--event-monitor: {}: {}", where, fd.error().message), fd.error().code);
+  }
+  return std::unique_ptr<EventMonitor>(new EventMonitor(std::move(*fd), is_socket));
+}
+
+std::string EventMonitor::file_of(std::string_view where) {
+  return where.starts_with(kPath) ? std::string(where.substr(kPath.size())) : std::string();
+}
+
+void EventMonitor::tell(std::string_view source, std::string_view event) {
+  const auto since = Clock::now() - begin_;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+  const std::string text = fmt::format(
+      R"({{"timestamp":{{"secs":{},"nanos":{}}},"source":"{}","event":"{}","properties":null}})"
+      "\n\n",
+      seconds.count(), std::chrono::nanoseconds(since - seconds).count(), source, event);
+  const std::lock_guard hold(mutex_);
+  flush();
+  if (unsent_.size() + text.size() <= kBacklog) {
+    unsent_ += text;
+    return flush();
+  }
+  if (lost_++ == 0) log::warn("--event-monitor: nobody reads it; events are lost");
+}
+
+std::size_t EventMonitor::lost() const {
+  const std::lock_guard hold(mutex_);
+  return lost_;
+}
+
+void EventMonitor::flush() {
+  while (!unsent_.empty()) {
+    const ssize_t sent =
+        is_socket_ ? ::send(fd_.get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
+                   : ::write(fd_.get(), unsent_.data(), unsent_.size());
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return;  // EAGAIN; or its reader has gone, and may come back
+    unsent_.erase(0, static_cast<std::size_t>(sent));
+  }
+}
+
+}  // namespace bellhop::control
