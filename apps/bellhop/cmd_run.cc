@@ -206,8 +206,13 @@ Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions
     add("--serial", options.serial, SerialOutput::file_of(options.serial->text), FileUse::kOutput);
   }
   if (options.event_monitor) {
+    const std::string& where = options.event_monitor->text;
+    constexpr std::string_view kPassed = "fd=";
+    const bool passed = where.starts_with(kPassed);
     add("--event-monitor", options.event_monitor,
-        control::EventMonitor::file_of(options.event_monitor->text), FileUse::kOutput);
+        passed ? "/proc/self/fd/" + where.substr(kPassed.size())
+               : control::EventMonitor::file_of(where),
+        passed ? FileUse::kPrinted : FileUse::kOutput);
   }
   if (options.stats && options.stats->text != "-") {
     add("--stats", options.stats, options.stats->text, FileUse::kOutput);

@@ -1,4 +1,5 @@
 // The API of a real machine, and `bellhop ctl`, which speaks to it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -171,6 +172,13 @@ TEST_F(ControlTest, EventsAreWrittenAsTheyCome) {
                                    "resumed", "shutdown", "shutdown"));
   expect_run_refused({"--event-monitor", "events"}, "it must be path=FILE or fd=N");
   expect_run_refused({"--event-monitor", "path=" + image_, "--disk", image_}, "--event-monitor");
+  const UniqueFd image(::open(image_.c_str(), O_RDWR | O_CLOEXEC));
+  pid_ =
+      start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--disk", image_, "--event-monitor", "fd=9"},
+            [&] { ::dup2(image.get(), 9); });
+  const Outcome refused = end();
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--event-monitor"));
 }
 
 TEST_F(ControlTest, AGuestIsBootedAgainAndAgain) {
