@@ -99,6 +99,7 @@ int watch(const TopArguments& arguments) {
     count = *number;
   }
   std::vector<Watched> machines;
+  machines.reserve(arguments.sockets.size());
   for (const std::string& socket : arguments.sockets) machines.push_back({socket, {}, {}});
   const bool clears = !arguments.json && ::isatty(STDOUT_FILENO) == 1;
   bool first = !arguments.json;  // rates need two looks

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/log.h"
 #include "base/passed_fds.h"
 
 namespace bellhop::control {
@@ -70,7 +69,8 @@ void EventMonitor::tell(std::string_view source, std::string_view event) {
     unsent_ += text;
     return flush();
   }
-  if (lost_++ == 0) log::warn("--event-monitor: nobody reads it; events are lost");
+  ++lost_;
+  log_.warn("--event-monitor: its reader is slow; an event is lost");
 }
 
 std::size_t EventMonitor::lost() const {

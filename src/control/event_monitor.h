@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log_limiter.h"
 #include "base/output_files.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -19,7 +20,7 @@ namespace bellhop::control {
 ///
 /// Nothing ever waits for whoever reads: what is not taken at once is kept, up to kBacklog bytes,
 /// and sent before the next event. What comes beyond that is lost as whole events, counted, and
-/// told once by a line of the log. Any thread.
+/// told by lines of the log. Any thread.
 class EventMonitor {
  public:
   static constexpr std::size_t kBacklog = std::size_t{64} << 10;
@@ -48,6 +49,7 @@ class EventMonitor {
   bool is_socket_;
   std::string unsent_;
   std::size_t lost_ = 0;
+  log::Limiter log_;
 };
 
 }  // namespace bellhop::control
