@@ -50,8 +50,7 @@ TEST(MetricsTextTest, NamesAreOfWhatIsCounted) {
            "bellhop_machine_memory_bytes 4096\n",
            "bellhop_machine_userspace_exits_total 12\n",
            "bellhop_thread_cpu_seconds_total{thread=\"vcpu0\",kind=\"vcpu\"} 1.5\n",
-           "bellhop_queue_running{device=\"disk0\",queue=\"1\",server=\"device\",notify=\"poll\"} "
-           "1\n",
+           R"(bellhop_queue_running{device="disk0",queue="1",server="device",notify="poll"} 1)",
            "bellhop_queue_kicks_total{device=\"disk0\",queue=\"1\"} 7\n",
            "bellhop_device_read_bytes_total{device=\"disk0\"} 512\n",
            "bellhop_device_queues_sync{device=\"disk0\"} 1\n",
