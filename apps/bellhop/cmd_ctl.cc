@@ -9,6 +9,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
+#include "base/printable.h"
 #include "base/shallow_json.h"
 #include "base/units.h"
 #include "control/api/api_client.h"
@@ -48,8 +49,8 @@ void print_values(const Json& json, const std::string& prefix, std::size_t width
     if (value.is_structured() && !value.empty()) {
       print_values(value, path, width);
     } else {
-      fmt::print("{:<{}}  {}\n", path, width,
-                 value.is_string() ? value.get<std::string>() : value.dump());
+      fmt::print("{:<{}}  {}\n", printable(path), width,
+                 printable(value.is_string() ? value.get<std::string>() : value.dump()));
     }
   }
 }

@@ -228,10 +228,17 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options) {
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
+  OutputFiles outputs;
+  // Before all else is opened: a number that was not passed must not be one of our own.
+  std::unique_ptr<control::EventMonitor> events;
+  if (options.event_monitor) {
+    auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
+    if (!monitor) return report_at(options.event_monitor->place, monitor.error());
+    events = std::move(*monitor);
+  }
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Both would print into one another.
-  OutputFiles outputs;
   const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");
   auto opened = SerialOutput::open(destination.text, outputs);
   if (!opened) return report_at(destination.place, opened.error());
@@ -240,12 +247,6 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     return report(
         {"--console stdio: the terminal is the serial port's; --serial null or "
          "--serial file=PATH leaves it to the console"});
-  }
-  std::unique_ptr<control::EventMonitor> events;
-  if (options.event_monitor) {
-    auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
-    if (!monitor) return report_at(options.event_monitor->place, monitor.error());
-    events = std::move(*monitor);
   }
   RunExplanation explanation;
   if (options.explain) {

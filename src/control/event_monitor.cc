@@ -42,9 +42,10 @@ Result<std::unique_ptr<EventMonitor>> EventMonitor::open(std::string_view where,
   }
   auto fd = take_inherited_fd(where.substr(kFd.size()));
   struct stat info {};
-  if (fd && ::fstat(fd->get(), &info) != 0) fd = fail_errno("cannot be written");
+  if (fd && ::fstat(fd->get(), &info) != 0) fd = fail("is not open");
   const bool is_socket = fd && S_ISSOCK(info.st_mode);
-  if (fd && is_socket && ::fcntl(fd->get(), F_SETFD, FD_CLOEXEC) != 0) fd = fail_errno("");
+  if (fd && is_socket && ::fcntl(fd->get(), F_SETFD, FD_CLOEXEC) != 0)
+    fd = fail_errno("cannot be prepared");
   if (fd && !is_socket) fd = own_file(*fd);
   if (!fd) {
     return fail(fmt::format("--event-monitor: {}: {}", where, fd.error().message), fd.error().code);

@@ -117,7 +117,7 @@ TEST_F(EventMonitorTest, SaysWhatIsWrong) {
   expect_refused("fd=1", "must be a descriptor's number, 3 or more");
   expect_refused("fd=05", "must be a descriptor's number");
   expect_refused("fd=7x", "must be a descriptor's number");
-  expect_refused("fd=1023", "fd=1023: cannot be written");
+  expect_refused("fd=1023", "fd=1023: is not open");
   expect_refused("path=" + folder_ + "/no/such", "cannot write");
   ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
   expect_refused("path=" + path(), "nobody reads it yet");

@@ -377,8 +377,8 @@ std::vector<QueueTimes> Machine::take_request_times() { return impl_->take_reque
 std::vector<ThreadStats> Machine::threads() const {
   std::vector<ThreadStats> threads;
   const auto add = [&threads](std::string name, int tid, bool is_vcpu) {
-    const auto cpu = cpu_time_of(tid);
-    if (tid != 0 && cpu) threads.push_back({std::move(name), tid, is_vcpu, *cpu});
+    if (tid == 0) return;  // not started yet
+    if (const auto cpu = cpu_time_of(tid)) threads.push_back({std::move(name), tid, is_vcpu, *cpu});
   };
   for (std::size_t i = 0; i < impl_->vcpus().size(); ++i) {
     add(fmt::format("vcpu{}", i), impl_->vcpus()[i]->tid(), true);

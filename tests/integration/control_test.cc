@@ -170,6 +170,7 @@ TEST_F(ControlTest, EventsAreWrittenAsTheyCome) {
   }
   EXPECT_THAT(written, ElementsAre("starting", "booting", "booted", "pausing", "paused", "resuming",
                                    "resumed", "shutdown", "shutdown"));
+  expect_run_refused({"--event-monitor", "fd=99"}, "fd=99: is not open");
   expect_run_refused({"--event-monitor", "events"}, "it must be path=FILE or fd=N");
   expect_run_refused({"--event-monitor", "path=" + image_, "--disk", image_}, "--event-monitor");
   const UniqueFd image(::open(image_.c_str(), O_RDWR | O_CLOEXEC));

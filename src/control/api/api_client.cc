@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/poll.h"
+#include "base/printable.h"
 #include "base/unix_socket.h"
 #include "control/api/http_parser.h"
 
@@ -108,7 +109,7 @@ std::string error_text(const HttpResponse& response) {
       if (one.is_string()) text += (text.empty() ? "" : ": ") + one.get<std::string>();
     }
   }
-  return text.empty() ? fmt::format("status {}", response.status) : text;
+  return text.empty() ? fmt::format("status {}", response.status) : printable(std::move(text));
 }
 
 }  // namespace bellhop::control

@@ -16,7 +16,7 @@ Result<HttpResponse> ask_api(const std::string& socket, std::string_view method,
                              std::string_view name, std::string_view body,
                              std::chrono::milliseconds patience);
 
-/// The messages of an answer that is an error, in one line.
+/// The messages of an answer that is an error, in one line, fit for a terminal.
 std::string error_text(const HttpResponse& response);
 
 }  // namespace bellhop::control

@@ -1,9 +1,9 @@
 #include "control/api/metrics_sample.h"
 
-#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "base/shallow_json.h"
 
 namespace bellhop::control {
@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::array kBytes = {"read_bytes", "write_bytes", "rx_bytes", "tx_bytes"};
 constexpr std::array kColumns = {"kicks", "spurious_kicks", "completions", "interrupts", "batches"};
-
-std::string printable(std::string text) {
-  std::ranges::replace_if(
-      text, [](char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f; }, '?');
-  return text;
-}
 
 std::string text_in(const nlohmann::json& json, const char* name) {
   return printable(json.at(name).get<std::string>());

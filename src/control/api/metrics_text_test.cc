@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 
+#include "control/api/api_client.h"
 #include "control/api/api_v1.h"
 #include "control/api/metrics_sample.h"
 #include "testing/control_fixture.h"
@@ -158,6 +159,7 @@ TEST(MetricsSampleTest, AnythingElseIsRefused) {
 }
 
 TEST(MetricsSampleTest, TextsAreFitForATerminal) {
+  EXPECT_EQ(error_text(error_response(409, "a\x1b[2Jb")), "a?[2Jb");
   MachineMetrics metrics = metrics_of_a_disk();
   metrics.counters.queues[0].device = "a\x1b[2Jb";
   EXPECT_EQ(MetricsSample::read(metrics_json(metrics))->queues[0].device, "a?[2Jb");
