@@ -50,14 +50,6 @@ Result<OpenOutput> open_output(const BenchOutput& output,
   return open;
 }
 
-namespace {
-
-/// A line that cannot be written ends no sweep, so nothing is thrown: of standard output main
-/// tells.
-void print(std::FILE* file, const std::string& text) { (void)std::fputs(text.c_str(), file); }
-
-/// In one line, for whoever does not read the report: the first cell that failed, or that this host
-/// cannot run where it can run none.
 Error what_failed(const bench::ReportBase& report_data) {
   const bool failed = report_data.has_failures();
   const bench::NotRun* first = nullptr;
@@ -72,8 +64,6 @@ Error what_failed(const bench::ReportBase& report_data) {
                       failed ? "failed" : "could not be run, and no other was", first->cell,
                       first->reason)};
 }
-
-}  // namespace
 
 bench::TextStyle style_for(int fd, bool wide) {
   constexpr std::size_t kUsual = 80;

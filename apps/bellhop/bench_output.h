@@ -42,6 +42,10 @@ void describe_host(bench::ReportBase& report);
 /// is set.
 bench::TextStyle style_for(int fd, bool wide);
 
+/// In one line, for whoever does not read the report: the first cell that failed, or that this host
+/// cannot run where it can run none.
+Error what_failed(const bench::ReportBase& report_data);
+
 /// A report in all its forms.
 struct ReportForms {
   bench::Page page;

@@ -49,8 +49,9 @@ void print_values(const Json& json, const std::string& prefix, std::size_t width
     if (value.is_structured() && !value.empty()) {
       print_values(value, path, width);
     } else {
-      fmt::print("{:<{}}  {}\n", printable(path), width,
-                 printable(value.is_string() ? value.get<std::string>() : value.dump()));
+      print(stdout,
+            fmt::format("{:<{}}  {}\n", printable(path), width,
+                        printable(value.is_string() ? value.get<std::string>() : value.dump())));
     }
   }
 }
@@ -90,7 +91,7 @@ int ask(const CtlArguments& arguments, const char* method, const char* name,
                   kFailed);
   }
   if (arguments.json) {
-    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+    print(stdout, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
     print_values(json, "", widest(json, ""));
   }

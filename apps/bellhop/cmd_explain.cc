@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "apps/bellhop/bench_options.h"
+#include "apps/bellhop/bench_output.h"
 #include "apps/bellhop/bench_progress.h"
 #include "apps/bellhop/blk_options.h"
 #include "apps/bellhop/commands.h"
@@ -81,9 +82,9 @@ int explain_file(const ExplainArguments& arguments) {
   const auto queues = bench::read_explanations(*text);
   if (!queues) return report({fmt::format("{}: {}", arguments.file, queues.error().message)});
   if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
-  if (queues->empty()) fmt::print(tables_to(arguments), "No request came to its end.\n");
+  if (queues->empty()) print(tables_to(arguments), "No request came to its end.\n");
   for (std::size_t i = 0; i < queues->size(); ++i) {
-    fmt::print(tables_to(arguments), "{}{}", i == 0 ? "" : "\n", bench::waterfall((*queues)[i]));
+    print(tables_to(arguments), (i == 0 ? "" : "\n") + bench::waterfall((*queues)[i]));
   }
   if (auto written = timeline.write(*queues); !written) return report(written.error(), kFailed);
   return kDone;
@@ -135,10 +136,10 @@ std::vector<bench::QueueExplanation> print_runs(
     const std::string& medium) {
   std::vector<bench::QueueExplanation> explained;
   for (const auto& [cell, run] : runs) {
-    fmt::print(tables, "{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(),
-               medium);
+    print(tables, fmt::format("{}: {:.1f} MB/s on {}\n", describe(cell), run.measurement.mb_per_s(),
+                              medium));
     for (const bench::QueueExplanation& queue : run.queues) {
-      fmt::print(tables, "{}\n", bench::waterfall(queue));
+      print(tables, bench::waterfall(queue) + "\n");
       explained.push_back(queue);
       explained.back().device = fmt::format("{}, {}", describe(cell), queue.device);
     }
@@ -188,11 +189,10 @@ int explain_blk(const ExplainArguments& arguments) {
   const auto explained = print_runs(tables_to(arguments), runs, job->setting.medium);
   if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
   if (signal != 0) return kSignalBase + signal;
-  for (const std::string& note : bench::notes_about(result)) {
-    fmt::print(tables_to(arguments), "{}", note);
-  }
-  fmt::print(tables_to(arguments), "{}", bench::not_run_text(result));
-  return !swept || result.has_failures() ? kFailed : kDone;
+  for (const std::string& note : bench::notes_about(result)) print(tables_to(arguments), note);
+  print(tables_to(arguments), bench::not_run_text(result));
+  if (!swept) return kFailed;
+  return result.has_failures() || runs.empty() ? report(what_failed(result), kFailed) : kDone;
 }
 
 }  // namespace

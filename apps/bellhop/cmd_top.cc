@@ -112,8 +112,8 @@ int watch(const TopArguments& arguments) {
     }
     if (!answers) return report({machines.front().fault}, kFailed);
     if (!std::exchange(first, false)) {
-      fmt::print("{}{}", clears ? "\x1b[H\x1b[J" : "", screen);
-      if (std::fflush(stdout) != 0) return kDone;  // main() says so
+      print(stdout, (clears ? "\x1b[H\x1b[J" : "") + screen);
+      if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return kDone;  // main() says so
       ++printed;
     }
     if (!count || printed < *count) std::this_thread::sleep_for(*interval);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -40,6 +41,8 @@ void add_bench_notify_command(CLI::App& bench, int& exit_status);
 
 /// The text with its line breaks turned into blanks.
 std::string one_line(std::string_view text);
+/// Prints `text` as it is. What cannot be written throws nothing: of standard output main() tells.
+void print(std::FILE* file, const std::string& text);
 /// Prints "bellhop: MESSAGE" on standard error and returns `status`.
 int report(const Error& error, int status);
 /// The same for what is wrong before anything runs, whichever command finds it and however late:

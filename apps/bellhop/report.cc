@@ -14,6 +14,8 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
+void print(std::FILE* file, const std::string& text) { (void)std::fputs(text.c_str(), file); }
+
 int report(const Error& error, int status) {
   std::fprintf(stderr, "bellhop: %s\n", one_line(error.message).c_str());
   return status;

@@ -45,7 +45,10 @@ Status KernelSignal::open() {
     return fail_errno("this kernel cannot read an eventfd without waiting (Linux 5.8 can)");
   }
   while (count_ < kMaxWays && ::syscall(SYS_io_setup, 1, &ways_[count_].context) == 0) ++count_;
-  if (count_ == 0) return fail_errno("no context of Linux AIO is to be had (fs.aio-max-nr)");
+  if (count_ == 0) {
+    return fail_errno(
+        "signals to another process need a context of Linux AIO (/proc/sys/fs/aio-max-nr)");
+  }
   return {};
 }
 

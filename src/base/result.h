@@ -16,6 +16,9 @@ struct Error {
   int code = 0;
 };
 
+/// Error::code of what its user has ended. No system call gives it, where EINTR may come from any.
+inline constexpr int kEndedByUser = ECANCELED;
+
 /// Value or Error. Has std::expected's member names, and is to become an alias of it.
 template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {

@@ -202,7 +202,7 @@ Status FloorGuest::run_until_done(Vcpu& vcpu, const ExitHandler& handler) {
         if (handler) handler(*exit);
         break;
       case Reason::kInterrupted:
-        return fail("the measuring guest was interrupted", EINTR);
+        return fail("the measuring guest was interrupted", kEndedByUser);
       default:
         return fail(fmt::format("the measuring guest crashed (exit {}, {}): {}",
                                 static_cast<int>(exit->reason), exit->detail, vcpu.dump()));

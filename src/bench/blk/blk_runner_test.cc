@@ -80,7 +80,7 @@ TEST(ChildProcess, EndsWithItsObjectAndAtAnInterrupt) {
     interrupt->signal();
     const auto line = child->read_line(Child::Clock::now() + seconds(20), *interrupt);
     ASSERT_FALSE(line.has_value());
-    EXPECT_EQ(line.error().code, EINTR);
+    EXPECT_EQ(line.error().code, kEndedByUser);
     const auto late = child->read_line(Child::Clock::now(), EventFd{});
     ASSERT_FALSE(late.has_value());
     EXPECT_EQ(late.error().code, ETIMEDOUT);

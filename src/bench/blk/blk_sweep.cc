@@ -60,7 +60,7 @@ class Sweep {
  private:
   Result<Measurement> no_image(const Result<UniqueFd>& made) {
     image_trouble_ = made.error();
-    return fail(made.error().message, EINTR);
+    return fail(made.error().message, kEndedByUser);
   }
 
   const BlkImages& images_;

@@ -21,8 +21,8 @@ using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&
 
 /// Runs every cell of `sweep`, the repeats of each compared set interleaved, and what `earlier` has
 /// not measured yet. `report` has its settings and seed. Cells that cannot be run, or fail, are
-/// listed in it with the reason. Where `measure` says EINTR, it has what was done until then.
-/// Errors: the images cannot be made.
+/// listed in it with the reason. Where `measure` says kEndedByUser, it has what was done until
+/// then. Errors: the images cannot be made.
 Status run_blk_sweep(const BlkSweep& sweep, const BlkImages& images, const Measure& measure,
                      const Earlier<Measurement>& earlier, const SweepHooks& hooks,
                      BlkReport& report);

@@ -210,7 +210,7 @@ void Load::kick() { engine_.device->kick(0); }
 Status Load::wait(const EventFd& interrupt) {
   pollfd fds[2] = {{engine_.device->call(0).get(), POLLIN, 0}, {interrupt.get(), POLLIN, 0}};
   const int ready = ::poll(fds, 2, kPatienceMs);
-  if (fds[1].revents != 0) return fail("interrupted", EINTR);
+  if (fds[1].revents != 0) return fail("interrupted", kEndedByUser);
   if (ready == 0) return fail("requests in flight were not answered", ETIMEDOUT);
   (void)engine_.device->call(0).consume();
   return {};

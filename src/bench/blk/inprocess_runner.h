@@ -15,7 +15,7 @@ class InprocessRunner {
       : setting_(std::move(setting)), warmup_s_(warmup_s), interrupt_(interrupt) {}
 
   /// Errors: the back end cannot be had, more than one vCPU is asked for, a request failed or a
-  /// block was wrong; EINTR where `interrupt` was signalled.
+  /// block was wrong; kEndedByUser where `interrupt` was signalled.
   [[nodiscard]] Result<Measurement> run(const BlkCell& cell, const CpuPlan& plan, int image) const;
 
  private:

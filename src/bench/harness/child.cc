@@ -102,7 +102,7 @@ Result<std::optional<std::string>> Child::read_line(Clock::time_point deadline,
     pollfd fds[2] = {{output_.get(), POLLIN, 0}, {interrupt.get(), POLLIN, 0}};
     const int ready = ::poll(fds, 2, milliseconds_until(deadline));
     if (ready < 0 && errno != EINTR) return fail_errno("cannot wait for the guest");
-    if (fds[1].revents != 0) return fail("interrupted", EINTR);
+    if (fds[1].revents != 0) return fail("interrupted", kEndedByUser);
     if (ready == 0) return fail("no answer from the guest in time", ETIMEDOUT);
     if (ready < 0 || fds[0].revents == 0) continue;
     std::array<char, 4096> chunk;

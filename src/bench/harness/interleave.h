@@ -39,7 +39,7 @@ template <class Cell, class M>
 struct CellRunner {
   /// Errors: why this host cannot run the cell.
   std::function<Result<CpuPlan>(const Cell&)> prepare;
-  /// One repeat. Errors: the cell failed; EINTR ends the sweep.
+  /// One repeat. Errors: the cell failed; kEndedByUser ends the sweep.
   std::function<Result<M>(const Cell&, const CpuPlan&)> measure;
   /// How much of a repeat's time was taken by others than what is measured, in seconds.
   std::function<double(const Cell&, const M&)> taken_by_others;
@@ -69,8 +69,8 @@ class Interleaved {
   Interleaved(Report& report, const CellRunner<Cell, M>& runner, const SweepHooks& hooks)
       : report_(report), runner_(runner), hooks_(hooks), rounds_(report.setting.rounds) {}
 
-  /// Cells that cannot be run, or fail, are listed in the report. Where `measure` says EINTR, the
-  /// report has what was done, and is marked as interrupted.
+  /// Cells that cannot be run, or fail, are listed in the report. Where `measure` says
+  /// kEndedByUser, the report has what was done, and is marked as interrupted.
   void run(const std::vector<std::vector<Cell>>& sets, const Earlier<M>& earlier) {
     for (const auto& set : sets) prepare(set, earlier);
     hooks_.begin(size());
@@ -139,7 +139,7 @@ class Interleaved {
         if (entry.trouble || entry.repeats.all.size() > round) continue;
         hooks_.progress(++done_, total_, describe(entry.cell));
         if (auto measured = measure(entry); !measured) {
-          if (measured.error().code == EINTR) {
+          if (measured.error().code == kEndedByUser) {
             report_.interrupted = true;
             return;
           }

@@ -51,9 +51,9 @@ class InterleaveTest : public ::testing::Test {
   void run(unsigned repeats) { run(repeats, repeats); }
 
   Result<Measurement> measure(const TestCell& cell) {
-    if (order.size() == interrupt_after) return fail("interrupted", EINTR);
+    if (order.size() == interrupt_after) return fail("interrupted", kEndedByUser);
     order.push_back(cell.name);
-    if (cell.name == "broken") return fail("it broke");
+    if (cell.name == "broken") return fail("it broke", EINTR);  // by itself: nobody has ended it
     Measurement m;
     m.seconds = 1;
     m.bytes = ++count;

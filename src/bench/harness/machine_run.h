@@ -45,7 +45,7 @@ class MachineRunner {
  public:
   explicit MachineRunner(const EventFd& interrupt) : interrupt_(interrupt) {}
 
-  /// Errors: what the VMM or the guest complained of, a wrong byte among it; EINTR where
+  /// Errors: what the VMM or the guest complained of, a wrong byte among it; kEndedByUser where
   /// `interrupt` was signalled.
   Result<MachineOutcome> run_bellhop(const MachineRun& run) const;
   Result<MachineOutcome> run_qemu(const MachineRun& run) const;

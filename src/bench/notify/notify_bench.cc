@@ -91,7 +91,7 @@ Status run_notify_bench(const NotifyOptions& options, const EventFd& interrupt,
     for (const std::size_t index : shuffled(kinds.size(), report.comparing.seed + round)) {
       hooks.progress(++done, all, kinds.at(index).figure.name);
       const auto measured = kinds.at(index).measure();
-      if (!measured && measured.error().code == EINTR) {
+      if (!measured && measured.error().code == kEndedByUser) {
         report.interrupted = true;
         return {};
       }

@@ -83,7 +83,7 @@ Result<HttpResponse> ask_api(const std::string& socket, std::string_view method,
     return fail(fmt::format("{}: {}", socket, error.message), error.code);
   };
   UniqueFd connection = make_unix_socket();
-  if (!connection.valid()) return fail_errno("cannot make a socket");
+  if (!connection.valid()) return fail_errno(fmt::format("{}: cannot make a socket", socket));
   while (const int fault = connect_unix(connection.get(), socket)) {
     // EAGAIN: others wait in front of us, and nobody is told when there is room.
     if ((fault != EAGAIN && fault != EINTR) || Clock::now() >= end) {
