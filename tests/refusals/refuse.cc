@@ -326,6 +326,7 @@ int main(int argc, char** argv) {
     ::execvp(argv[at + 1], argv + at + 1);
     ::_exit(127);
   }
+  ::signal(SIGINT, SIG_IGN);  // Ctrl-C is the program's
   const int listener = take_listener(child);
   if (listener < 0) {
     std::fputs("refuse: no user notification by seccomp here\n", stderr);
