@@ -84,6 +84,10 @@ function(bellhop_add_unit_tests room)
   get_property(tests GLOBAL PROPERTY BELLHOP_TESTS_${room})
   get_property(kvm_tests GLOBAL PROPERTY BELLHOP_KVM_TESTS_${room})
   bellhop_add_gtest(NAME ${room}_test SOURCES ${tests} LIBRARIES ${ARGN} LABELS unit)
+  if(BELLHOP_TOGETHER AND TARGET ${room}_test)
+    # A few at a time: who changes one waits for its neighbours, too.
+    set_target_properties(${room}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
+  endif()
   bellhop_add_gtest(NAME ${room}_kvm_test SOURCES ${kvm_tests} LIBRARIES ${ARGN} LABELS kvm ALONE)
 endfunction()
 

@@ -11,10 +11,10 @@ namespace bellhop {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
-class CleanStopTest : public testing::Test {
+class CleanStopTest : public ::testing::Test {
  protected:
   CleanStop make(std::chrono::nanoseconds patience) {
     return CleanStop(patience,

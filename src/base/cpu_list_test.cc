@@ -9,8 +9,8 @@
 namespace bellhop {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string refusal(std::string_view text) {
   const auto parsed = parse_cpu_list(text);

@@ -17,11 +17,11 @@ namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr FileUse kUses[] = {FileUse::kRead, FileUse::kMedium, FileUse::kOutput, FileUse::kPrinted};
 
-class FileRolesTest : public testing::Test {
+class FileRolesTest : public ::testing::Test {
  protected:
   FileRolesTest() {
     char name[] = "/tmp/bellhop-roles-XXXXXX";

@@ -41,9 +41,9 @@ TEST(LogTest, WritesOneLineToStandardErrorWithItsLevel) {
 
 TEST(LogDeathTest, ColourIsForTerminalsUnlessNoColorIsSet) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process of its own for each
-  EXPECT_EXIT(log_at_a_terminal(nullptr), testing::ExitedWithCode(10), "");
-  EXPECT_EXIT(log_at_a_terminal(""), testing::ExitedWithCode(10), "");
-  EXPECT_EXIT(log_at_a_terminal("1"), testing::ExitedWithCode(20), "");
+  EXPECT_EXIT(log_at_a_terminal(nullptr), ::testing::ExitedWithCode(10), "");
+  EXPECT_EXIT(log_at_a_terminal(""), ::testing::ExitedWithCode(10), "");
+  EXPECT_EXIT(log_at_a_terminal("1"), ::testing::ExitedWithCode(20), "");
 }
 
 }  // namespace

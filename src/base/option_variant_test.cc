@@ -6,7 +6,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 struct Apple {
   static constexpr std::string_view kChoice = "apple=N";

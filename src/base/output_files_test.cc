@@ -17,9 +17,9 @@ namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class OutputFilesTest : public testing::Test {
+class OutputFilesTest : public ::testing::Test {
  protected:
   OutputFilesTest() {
     char name[] = "/tmp/bellhop-output-XXXXXX";

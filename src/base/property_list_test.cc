@@ -8,8 +8,8 @@
 namespace bellhop {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 PropertyList parsed(std::string_view text, std::string_view bare_key = {}) {
   auto list = PropertyList::parse(text, bare_key);
@@ -89,9 +89,9 @@ TEST(PropertyReader, AsksForTheUnitThatASizeLacks) {
     std::uint64_t size = 0;
     reader.size("size", size, 16 << 20, std::uint64_t{1} << 40);
   };
-  EXPECT_THAT(fault_of("size=256", read), testing::EndsWith(": 256M?"));
+  EXPECT_THAT(fault_of("size=256", read), ::testing::EndsWith(": 256M?"));
   for (const char* other : {"size=15", "size=2000000", "size=8K", "size=0"}) {
-    EXPECT_THAT(fault_of(other, read), testing::EndsWith("such as 4K, 512M or 2G")) << other;
+    EXPECT_THAT(fault_of(other, read), ::testing::EndsWith("such as 4K, 512M or 2G")) << other;
   }
 }
 

@@ -8,8 +8,8 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 Result<int> half(int number) {
   if (number % 2 != 0) return fail("odd");

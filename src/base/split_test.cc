@@ -6,7 +6,7 @@
 namespace bellhop {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 TEST(Split, GivesWhatIsBetweenSeparators) {
   EXPECT_THAT(split("a:bc:d", ':'), ElementsAre("a", "bc", "d"));

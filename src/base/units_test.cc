@@ -9,7 +9,7 @@ namespace bellhop {
 namespace {
 
 using std::chrono::nanoseconds;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::uint64_t size_of(std::string_view text) {
   const auto parsed = parse_size(text);

@@ -66,7 +66,7 @@ class Driver {
   unsigned running_ = 0;
 };
 
-class AllocationTest : public testing::TestWithParam<Case> {};
+class AllocationTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(AllocationTest, TheDataPathMakesNone) {
   const char* const folder = ::access(kMemoryFolder, W_OK) == 0 ? kMemoryFolder : kDiskFolder;
@@ -86,7 +86,7 @@ TEST_P(AllocationTest, TheDataPathMakesNone) {
 
 INSTANTIATE_TEST_SUITE_P(
     Engines, AllocationTest,
-    testing::Values(
+    ::testing::Values(
         Case{Aio::kIoUring, Cache::kNone, LoopKind::kIoUring, QueueSharing::kLoopOnly, 0},
         Case{Aio::kIoUring, Cache::kNone, LoopKind::kIoUring, QueueSharing::kLoopOnly, 8},
         Case{Aio::kIoUring, Cache::kNone, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, 8},

@@ -70,12 +70,12 @@ class LoopDevice {
   std::string why_not_;
 };
 
-struct Engine {
+struct CachedEngine {
   Aio aio;
   Cache cache;
 };
 
-class BlockDeviceTest : public ::testing::TestWithParam<Engine> {
+class BlockDeviceTest : public ::testing::TestWithParam<CachedEngine> {
  protected:
   void SetUp() override {
     if (GetParam().aio == Aio::kIoUring && !EventLoop::create(LoopKind::kIoUring)) {
@@ -358,12 +358,15 @@ TEST_P(BlockDeviceTest, AWriterIsAloneWhateverTheNode) {
   EXPECT_TRUE(unasked) << unasked.error().message;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Engines, BlockDeviceTest,
-    ::testing::Values(Engine{Aio::kIoUring, Cache::kNone}, Engine{Aio::kIoUring, Cache::kWriteback},
-                      Engine{Aio::kNative, Cache::kNone}, Engine{Aio::kThreads, Cache::kNone},
-                      Engine{Aio::kThreads, Cache::kWriteback}),
-    [](const auto& engine) { return name_of(engine.param.aio, engine.param.cache); });
+INSTANTIATE_TEST_SUITE_P(Engines, BlockDeviceTest,
+                         ::testing::Values(CachedEngine{Aio::kIoUring, Cache::kNone},
+                                           CachedEngine{Aio::kIoUring, Cache::kWriteback},
+                                           CachedEngine{Aio::kNative, Cache::kNone},
+                                           CachedEngine{Aio::kThreads, Cache::kNone},
+                                           CachedEngine{Aio::kThreads, Cache::kWriteback}),
+                         [](const auto& engine) {
+                           return name_of(engine.param.aio, engine.param.cache);
+                         });
 
 }  // namespace
 }  // namespace bellhop

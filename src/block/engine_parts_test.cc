@@ -16,7 +16,7 @@ namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 unsigned disk_workers() {
   unsigned found = 0;
@@ -28,7 +28,7 @@ unsigned disk_workers() {
   return found;
 }
 
-class EnginePartsTest : public testing::Test {
+class EnginePartsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (in_memory(kDiskFolder)) GTEST_SKIP() << "there are no engines for files in memory";
@@ -98,13 +98,13 @@ TEST(EnginePartsDeathTest, ALineSaysSoOnce) {
     std::exit(0);
   };
   if (in_memory(kDiskFolder)) GTEST_SKIP() << "there are no engines for files in memory";
-  EXPECT_EXIT(open_two(), testing::ExitedWithCode(0),
+  EXPECT_EXIT(open_two(), ::testing::ExitedWithCode(0),
               "^[^\n]*no io_uring for us [^\n]*aio=threads\n$");
 }
 
 // Whatever the host refuses later, the queues that were asked for work as they were asked for.
 TEST_F(EnginePartsTest, WhatWasHadAtTheStartIsKept) {
-  constexpr unsigned kDepth = 16;
+  constexpr unsigned kQueueDepth = 16;
   const struct {
     Aio aio;
     unsigned call;
@@ -112,19 +112,19 @@ TEST_F(EnginePartsTest, WhatWasHadAtTheStartIsKept) {
   for (const auto& [aio, call] : engines) {
     const auto backend = open_raw_file(source(aio));
     if (!backend) continue;  // this host has none of it
-    ASSERT_TRUE((*backend)->reserve(2, kDepth, QueueSharing::kSharedWithVcpu));
+    ASSERT_TRUE((*backend)->reserve(2, kQueueDepth, QueueSharing::kSharedWithVcpu));
     with_refused_call(call, ENOMEM, [&] {
       for (int driver = 0; driver < 3; ++driver) {
-        QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kDepth);
-        QueueFixture two(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, kDepth);
+        QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kQueueDepth);
+        QueueFixture two(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, kQueueDepth);
         expect_works(one);
         expect_works(two);
       }
       EXPECT_EQ(disk_workers(), 0U) << (*backend)->kind();
       // One more than was asked for does with threads.
-      QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kDepth);
-      QueueFixture two(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kDepth);
-      QueueFixture three(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kDepth);
+      QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kQueueDepth);
+      QueueFixture two(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kQueueDepth);
+      QueueFixture three(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kQueueDepth);
       expect_works(one);
       expect_works(two);
       EXPECT_EQ(disk_workers(), 0U) << (*backend)->kind();

@@ -10,7 +10,7 @@
 namespace bellhop {
 namespace {
 
-class FaultyBackendTest : public testing::TestWithParam<QueueSharing> {
+class FaultyBackendTest : public ::testing::TestWithParam<QueueSharing> {
  protected:
   FaultyBackend backend{std::make_unique<MemoryBackend>(1 << 20)};
   QueueFixture fixture{backend, LoopKind::kEpoll, GetParam()};
@@ -72,7 +72,7 @@ TEST_P(FaultyBackendTest, HoldsUntilReleased) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharings, FaultyBackendTest,
-                         testing::Values(QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu),
+                         ::testing::Values(QueueSharing::kLoopOnly, QueueSharing::kSharedWithVcpu),
                          [](const auto& which) {
                            return which.param == QueueSharing::kLoopOnly ? "loop" : "shared";
                          });

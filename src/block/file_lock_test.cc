@@ -12,7 +12,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 RawFileSource writing(const ScratchFile& file) {
   return {

@@ -12,7 +12,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::string_view format_of(std::string_view bytes, std::size_t offset = 0) {
   std::vector<std::byte> head(512);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kBlock = 4096;
 
-struct JointPoolTest : testing::Test {
+struct JointPoolTest : ::testing::Test {
   TestIo& add(BlockOp op, std::uint64_t offset, std::size_t spans = 1) {
     auto& io = *ios.emplace_back(std::make_unique<TestIo>());
     std::vector<GuestSpan> where;
@@ -124,7 +124,7 @@ struct Case {
   const char* folder;
 };
 
-class JointRequests : public testing::TestWithParam<Case> {
+class JointRequests : public ::testing::TestWithParam<Case> {
  protected:
   static constexpr std::size_t kCount = 16;
   void SetUp() override {
@@ -175,10 +175,10 @@ TEST_P(JointRequests, OnlyThePartThatFailsFails) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, JointRequests,
-                         testing::Values(Case{Aio::kIoUring, Cache::kWriteback, kDiskFolder},
-                                         Case{Aio::kNative, Cache::kNone, kDiskFolder},
-                                         Case{Aio::kThreads, Cache::kWriteback, kDiskFolder},
-                                         Case{Aio::kNative, Cache::kNone, kMemoryFolder}),
+                         ::testing::Values(Case{Aio::kIoUring, Cache::kWriteback, kDiskFolder},
+                                           Case{Aio::kNative, Cache::kNone, kDiskFolder},
+                                           Case{Aio::kThreads, Cache::kWriteback, kDiskFolder},
+                                           Case{Aio::kNative, Cache::kNone, kMemoryFolder}),
                          [](const auto& which) {
                            return name_of(which.param.aio, which.param.cache) +
                                   (which.param.folder == kDiskFolder ? "_disk" : "_memory");

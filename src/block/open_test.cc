@@ -6,7 +6,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 RawFileSource config_of(std::string path) {
   return {.path = std::move(path),

@@ -13,9 +13,9 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class DeviceOptionsTest : public testing::Test {
+class DeviceOptionsTest : public ::testing::Test {
  protected:
   DeviceOptionsTest() {
     char name[] = "/tmp/bellhop-options-XXXXXX";
@@ -184,7 +184,7 @@ TEST(DeviceKinds, SayWhatTheyAre) {
   for (const DeviceKind& kind : device_kinds()) {
     EXPECT_TRUE(names.insert(kind.option.name).second) << kind.option.name;
     EXPECT_FALSE(kind.option.summary.empty() || kind.option.value.empty()) << kind.option.name;
-    EXPECT_THAT(kind.option.keys, testing::StartsWith("\n  ")) << kind.option.name;
+    EXPECT_THAT(kind.option.keys, ::testing::StartsWith("\n  ")) << kind.option.name;
     const auto file = fmt::format("[[{}]]\n", kind.option.name);
     const auto options = parse_options_text(file, "f");
     ASSERT_TRUE(options.has_value()) << options.error().message;

@@ -11,9 +11,9 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class MachineOptionsTest : public testing::Test {
+class MachineOptionsTest : public ::testing::Test {
  protected:
   MachineOptionsTest() {
     char name[] = "/tmp/bellhop-options-XXXXXX";
@@ -187,7 +187,7 @@ TEST_F(MachineOptionsTest, TakesUserModeNetworking) {
   MachineOptions later;
   later.nics.push_back(*PropertyList::parse("id=n,hostfwd=tcp::5-:6"));
   file->merge(later);
-  EXPECT_THAT(file->nics.at(0).all("hostfwd"), testing::ElementsAre("tcp::5-:6"));
+  EXPECT_THAT(file->nics.at(0).all("hostfwd"), ::testing::ElementsAre("tcp::5-:6"));
   EXPECT_FALSE(parse_options_text("net = { hostfwd = [1.5] }", "f").has_value());
 }
 
@@ -306,7 +306,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAShare) {
   for (const auto& [text, expected] : cases) {
     options_.shares.clear();
     share(text);
-    EXPECT_THAT(fault(), testing::StartsWith("--fs: ")) << text;
+    EXPECT_THAT(fault(), ::testing::StartsWith("--fs: ")) << text;
     EXPECT_THAT(fault(), HasSubstr(expected)) << text;
   }
   options_.shares.clear();
@@ -338,7 +338,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithAVsock) {
   for (const auto& [text, expected] : cases) {
     options_.vsocks.clear();
     vsock(text);
-    EXPECT_THAT(fault(), testing::StartsWith("--vsock: "));
+    EXPECT_THAT(fault(), ::testing::StartsWith("--vsock: "));
     EXPECT_THAT(fault(), HasSubstr(expected)) << text;
   }
   options_.vsocks.clear();
@@ -409,7 +409,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
   for (const auto& [text, expected] : cases) {
     options_.disks.clear();
     disk(text);
-    EXPECT_THAT(fault(), testing::ContainsRegex("^--disk( disk0)?: ")) << text;
+    EXPECT_THAT(fault(), ::testing::ContainsRegex("^--disk( disk0)?: ")) << text;
     EXPECT_THAT(fault(), HasSubstr(expected)) << text;
   }
 }

@@ -14,9 +14,9 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class OptionsFileTest : public testing::Test {
+class OptionsFileTest : public ::testing::Test {
  protected:
   OptionsFileTest() {
     char name[] = "/tmp/bellhop-options-XXXXXX";
@@ -148,7 +148,7 @@ TEST_F(OptionsFileTest, EveryFaultOfAFileHasTheLineAndTheKeyThatAreWrong) {
       {"[[balloon]]\n[[balloon]]", "f:3: balloon: a machine has one at most"},
   };
   for (const auto& [text, expected] : cases) {
-    EXPECT_THAT(fault_of_file(text), testing::StartsWith(expected)) << text;
+    EXPECT_THAT(fault_of_file(text), ::testing::StartsWith(expected)) << text;
   }
   for (const DeviceKind& kind : device_kinds()) {
     const std::string table = "[[" + std::string(kind.option.name) + "]]\n";
@@ -174,11 +174,11 @@ TEST_F(OptionsFileTest, AFaultHasThePlaceOfWhatIsWrong) {
   later.disks.push_back(*PropertyList::parse("id=a,queues=0"));
   options->merge(later);
   EXPECT_THAT(make_machine_config(*options).error().message,
-              testing::StartsWith("--disk: queues=0 is wrong"));
+              ::testing::StartsWith("--disk: queues=0 is wrong"));
   later = MachineOptions();
   later.cpus = "0";
   options->merge(later);
-  EXPECT_THAT(make_machine_config(*options).error().message, testing::StartsWith("--cpus: '0'"));
+  EXPECT_THAT(make_machine_config(*options).error().message, ::testing::StartsWith("--cpus: '0'"));
 }
 
 TEST_F(OptionsFileTest, BooleansMeanWhatTheySay) {
@@ -198,7 +198,7 @@ TEST_F(OptionsFileTest, BooleansMeanWhatTheySay) {
   for (const char* text :
        {"[[rng]]\nsrc = false", "[[disk]]\npath = false", "[[disk]]\nnull = false",
         "[[disk]]\nqueues = false", "[[console]]\nfile = false", "[[iothread]]\ncpus = false"}) {
-    EXPECT_THAT(fault_of_file(text), testing::ContainsRegex("f:3: .*=false is wrong")) << text;
+    EXPECT_THAT(fault_of_file(text), ::testing::ContainsRegex("f:3: .*=false is wrong")) << text;
   }
   const std::string disk = "[[disk]]\npath = '" + file("disk") + "'\n";
   EXPECT_EQ(fault_of_file(disk + "readonly = false"), "");

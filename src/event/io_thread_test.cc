@@ -21,7 +21,7 @@ std::string comm_of(int tid) {
   return name;
 }
 
-class IoThreadTest : public testing::TestWithParam<bool> {
+class IoThreadTest : public ::testing::TestWithParam<bool> {
  protected:
   static IoThreadConfig config() {
     return {.name = "disks", .cpus = {}, .prefer_epoll = GetParam()};
@@ -87,7 +87,7 @@ TEST_P(IoThreadTest, SaysThatACpuIsNotThere) {
   auto thread = IoThread::start(wanted);
   ASSERT_FALSE(thread);
   EXPECT_THAT(thread.error().message,
-              testing::AllOf(testing::HasSubstr("disks"), testing::HasSubstr("1000")));
+              ::testing::AllOf(::testing::HasSubstr("disks"), ::testing::HasSubstr("1000")));
 }
 
 TEST_P(IoThreadTest, StartsAndStopsManyTimes) {
@@ -124,12 +124,12 @@ TEST(IoThreadLoop, EpollTakesThePlaceOfAnIoUringThatIsRefusedUnlessItIsNamed) {
     const auto named = IoThread::start({.name = "disks", .cpus = {}, .need_uring = true});
     ASSERT_FALSE(named);
     EXPECT_THAT(named.error().message,
-                testing::StartsWith("I/O thread disks: loop=io_uring is not to be had here: "));
+                ::testing::StartsWith("I/O thread disks: loop=io_uring is not to be had here: "));
     EXPECT_EQ(named.error().code, EPERM);
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, IoThreadTest, testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(Kinds, IoThreadTest, ::testing::Bool(),
                          [](const auto& epoll) { return epoll.param ? "epoll" : "io_uring"; });
 
 }  // namespace

@@ -15,15 +15,15 @@
 namespace bellhop {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kGuestPage = 4096;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
 class GuestMemoryTest : public ::testing::TestWithParam<MemoryBacking> {
  protected:
   [[nodiscard]] bool is_resident(std::uint64_t address) const {
     unsigned char page = 0;
-    const auto span = memory.span(GuestAddress(address), kPage);
-    EXPECT_EQ(::mincore(span->as_iovec().iov_base, kPage, &page), 0);
+    const auto span = memory.span(GuestAddress(address), kGuestPage);
+    EXPECT_EQ(::mincore(span->as_iovec().iov_base, kGuestPage, &page), 0);
     return (page & 1) != 0;
   }
   [[nodiscard]] std::byte byte_at(std::uint64_t address) const {
@@ -42,14 +42,14 @@ TEST_P(GuestMemoryTest, SpansStayWithinTheirRegion) {
   EXPECT_FALSE(memory.span(GuestAddress(16 * kMiB), 1)) << "the hole";
   EXPECT_FALSE(memory.span(GuestAddress(high - 1), 2)) << "into a region from below";
   EXPECT_TRUE(memory.span(GuestAddress(high), 4 * kMiB));
-  EXPECT_FALSE(memory.span(GuestAddress(high + kPage), UINT64_MAX)) << "around the end of all";
+  EXPECT_FALSE(memory.span(GuestAddress(high + kGuestPage), UINT64_MAX)) << "around the end of all";
   EXPECT_TRUE(memory.span(GuestAddress(16 * kMiB), 0)) << "nothing lies anywhere";
 }
 
 TEST_P(GuestMemoryTest, RegionsHaveMemoryOfTheirOwn) {
-  memory.span(GuestAddress(0), kPage)->fill(std::byte{1});
+  memory.span(GuestAddress(0), kGuestPage)->fill(std::byte{1});
   EXPECT_EQ(byte_at(testing::kHighBase), std::byte{0});
-  memory.span(GuestAddress(testing::kHighBase), kPage)->fill(std::byte{2});
+  memory.span(GuestAddress(testing::kHighBase), kGuestPage)->fill(std::byte{2});
   EXPECT_EQ(byte_at(0), std::byte{1});
 }
 
@@ -65,21 +65,21 @@ TEST_P(GuestMemoryTest, NothingIsReadOrWrittenOutsideOfIt) {
 
 TEST_P(GuestMemoryTest, OnlyWhatIsTouchedIsTakenFromTheHost) {
   EXPECT_FALSE(is_resident(8 * kMiB));
-  memory.span(GuestAddress(8 * kMiB), kPage)->fill(std::byte{1});
+  memory.span(GuestAddress(8 * kMiB), kGuestPage)->fill(std::byte{1});
   EXPECT_TRUE(is_resident(8 * kMiB));
   EXPECT_FALSE(is_resident(12 * kMiB));
 }
 
 TEST_P(GuestMemoryTest, ReleasedPagesReadZeroAndOthersKeepTheirBytes) {
   for (const std::uint64_t base : {std::uint64_t{0}, testing::kHighBase}) {
-    memory.span(GuestAddress(base), 4 * kPage)->fill(std::byte{1});
+    memory.span(GuestAddress(base), 4 * kGuestPage)->fill(std::byte{1});
     // From the middle of the first page to the middle of the fourth: two whole ones.
-    const auto part = memory.span(GuestAddress(base + kPage / 2), 3 * kPage);
-    EXPECT_EQ(memory.release(*part), 2 * kPage);
-    EXPECT_EQ(byte_at(base + kPage - 1), std::byte{1});
-    EXPECT_EQ(byte_at(base + kPage), std::byte{0});
-    EXPECT_EQ(byte_at(base + 3 * kPage - 1), std::byte{0});
-    EXPECT_EQ(byte_at(base + 3 * kPage), std::byte{1});
+    const auto part = memory.span(GuestAddress(base + kGuestPage / 2), 3 * kGuestPage);
+    EXPECT_EQ(memory.release(*part), 2 * kGuestPage);
+    EXPECT_EQ(byte_at(base + kGuestPage - 1), std::byte{1});
+    EXPECT_EQ(byte_at(base + kGuestPage), std::byte{0});
+    EXPECT_EQ(byte_at(base + 3 * kGuestPage - 1), std::byte{0});
+    EXPECT_EQ(byte_at(base + 3 * kGuestPage), std::byte{1});
   }
 }
 
@@ -87,7 +87,7 @@ TEST_P(GuestMemoryTest, ReleasedPagesLeaveTheHost) {
   memory.span(GuestAddress(8 * kMiB), 4 * kMiB)->fill(std::byte{1});
   EXPECT_EQ(memory.release(*memory.span(GuestAddress(8 * kMiB), 4 * kMiB)), 4 * kMiB);
   EXPECT_FALSE(is_resident(8 * kMiB));
-  EXPECT_FALSE(is_resident(12 * kMiB - kPage));
+  EXPECT_FALSE(is_resident(12 * kMiB - kGuestPage));
 }
 
 TEST_P(GuestMemoryTest, ClearIsAsAfterPowerOn) {
@@ -95,12 +95,12 @@ TEST_P(GuestMemoryTest, ClearIsAsAfterPowerOn) {
   memory.span(GuestAddress(testing::kHighBase), kMiB)->fill(std::byte{1});
   memory.clear();
   EXPECT_FALSE(is_resident(0));
-  EXPECT_EQ(byte_at(kPage), std::byte{0});
-  EXPECT_EQ(byte_at(testing::kHighBase + kPage), std::byte{0});
+  EXPECT_EQ(byte_at(kGuestPage), std::byte{0});
+  EXPECT_EQ(byte_at(testing::kHighBase + kGuestPage), std::byte{0});
 }
 
 TEST_P(GuestMemoryTest, LiesInItsHugePagesAsTheGuestSeesIt) {
-  const std::array odd{GuestMemory::RegionSpec{GuestAddress(3 * kPage), 8 * kMiB}};
+  const std::array odd{GuestMemory::RegionSpec{GuestAddress(3 * kGuestPage), 8 * kMiB}};
   GuestMemory other = testing::must(GuestMemory::create(odd, GetParam()));
   for (const GuestMemory* each : std::array<const GuestMemory*, 2>{&memory, &other}) {
     for (const auto& region : each->regions()) {
@@ -116,12 +116,12 @@ TEST_P(GuestMemoryTest, OnlySharedMemoryCanBeMappedByOthers) {
     return;
   }
   const auto& region = memory.regions()[1];
-  void* const other = ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, region.fd,
+  void* const other = ::mmap(nullptr, kGuestPage, PROT_READ, MAP_SHARED, region.fd,
                              static_cast<off_t>(region.file_offset));
   ASSERT_NE(other, MAP_FAILED);
   memory.span(region.base, 1)->fill(std::byte{7});
   EXPECT_EQ(*static_cast<const std::byte*>(other), std::byte{7});
-  ::munmap(other, kPage);
+  ::munmap(other, kGuestPage);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryTest,
@@ -186,11 +186,11 @@ class GivenGuestMemoryTest : public ::testing::Test {
 };
 
 TEST_F(GivenGuestMemoryTest, RegionsLieInTheirFilesWhereTheirOffsetsSay) {
-  GuestMemory memory =
-      testing::must(map(region(0, 2 * kMiB, one_, kMiB + kPage), region(kHole, kMiB, two_, 0)));
-  memory.span(GuestAddress(kPage), 1)->fill(std::byte{3});
+  GuestMemory memory = testing::must(
+      map(region(0, 2 * kMiB, one_, kMiB + kGuestPage), region(kHole, kMiB, two_, 0)));
+  memory.span(GuestAddress(kGuestPage), 1)->fill(std::byte{3});
   memory.span(GuestAddress(kHole + kMiB - 1), 1)->fill(std::byte{4});
-  EXPECT_EQ(at(one_, kMiB + 2 * kPage), std::byte{3});
+  EXPECT_EQ(at(one_, kMiB + 2 * kGuestPage), std::byte{3});
   EXPECT_EQ(at(two_, kMiB - 1), std::byte{4});
   EXPECT_FALSE(memory.span(GuestAddress(2 * kMiB), 1));
   EXPECT_TRUE(memory.shared());
@@ -200,18 +200,18 @@ TEST_F(GivenGuestMemoryTest, RegionsLieInTheirFilesWhereTheirOffsetsSay) {
   const GuestMemory moved = std::move(memory);
   one_.reset();
   std::byte byte{};
-  EXPECT_TRUE(moved.read(GuestAddress(kPage), std::span(&byte, 1)));
+  EXPECT_TRUE(moved.read(GuestAddress(kGuestPage), std::span(&byte, 1)));
   EXPECT_EQ(byte, std::byte{3});
 }
 
 TEST_F(GivenGuestMemoryTest, ReleasedPagesAreTakenFromTheFile) {
-  const GuestMemory memory =
-      testing::must(map(region(0, 2 * kMiB, one_, kMiB + kPage), region(kHole, kMiB, two_, 0)));
+  const GuestMemory memory = testing::must(
+      map(region(0, 2 * kMiB, one_, kMiB + kGuestPage), region(kHole, kMiB, two_, 0)));
   memory.span(GuestAddress(0), 2 * kMiB)->fill(std::byte{1});
-  EXPECT_EQ(memory.release(*memory.span(GuestAddress(kPage - 1), kPage + 2)), kPage);
-  EXPECT_EQ(at(one_, kMiB + 2 * kPage - 1), std::byte{1});
-  EXPECT_EQ(at(one_, kMiB + 2 * kPage), std::byte{0});
-  EXPECT_EQ(at(one_, kMiB + 3 * kPage), std::byte{1});
+  EXPECT_EQ(memory.release(*memory.span(GuestAddress(kGuestPage - 1), kGuestPage + 2)), kGuestPage);
+  EXPECT_EQ(at(one_, kMiB + 2 * kGuestPage - 1), std::byte{1});
+  EXPECT_EQ(at(one_, kMiB + 2 * kGuestPage), std::byte{0});
+  EXPECT_EQ(at(one_, kMiB + 3 * kGuestPage), std::byte{1});
 }
 
 TEST_F(GivenGuestMemoryTest, ARegionThatItsFileDoesNotHoldIsRefused) {
@@ -219,11 +219,11 @@ TEST_F(GivenGuestMemoryTest, ARegionThatItsFileDoesNotHoldIsRefused) {
     return map(region(0, size, one_, offset), region(kHole, kMiB, two_, 0)).has_value();
   };
   EXPECT_TRUE(good(0, 4 * kMiB));
-  EXPECT_TRUE(good(4 * kMiB - kPage, kPage));
-  EXPECT_FALSE(good(4 * kMiB, kPage)) << "past the end";
-  EXPECT_FALSE(good(kPage, 4 * kMiB)) << "its last page";
-  EXPECT_FALSE(good(std::uint64_t{0} - kPage, 2 * kPage)) << "around the end of all";
-  EXPECT_FALSE(good(100, kPage)) << "not whole pages";
+  EXPECT_TRUE(good(4 * kMiB - kGuestPage, kGuestPage));
+  EXPECT_FALSE(good(4 * kMiB, kGuestPage)) << "past the end";
+  EXPECT_FALSE(good(kGuestPage, 4 * kMiB)) << "its last page";
+  EXPECT_FALSE(good(std::uint64_t{0} - kGuestPage, 2 * kGuestPage)) << "around the end of all";
+  EXPECT_FALSE(good(100, kGuestPage)) << "not whole pages";
   EXPECT_FALSE(map(region(0, kMiB, UniqueFd(), 0), region(kHole, kMiB, two_, 0))) << "no file";
   EXPECT_FALSE(map(region(0, kMiB, one_, 0), region(0, kMiB, two_, 0))) << "one on another";
 }
@@ -246,9 +246,9 @@ TEST(GuestMemoryRegionsTest, WrongOnesAreRefused) {
   EXPECT_FALSE(made({}));
   EXPECT_FALSE(made({{GuestAddress(0), 0}}));
   EXPECT_FALSE(made({{GuestAddress(0), 100}}));
-  EXPECT_FALSE(made({{GuestAddress(1), kPage}}));
-  EXPECT_FALSE(made({{GuestAddress(0), 2 * kPage}, {GuestAddress(kPage), kPage}}));
-  EXPECT_TRUE(made({{GuestAddress(0), kPage}, {GuestAddress(kPage), kPage}}));
+  EXPECT_FALSE(made({{GuestAddress(1), kGuestPage}}));
+  EXPECT_FALSE(made({{GuestAddress(0), 2 * kGuestPage}, {GuestAddress(kGuestPage), kGuestPage}}));
+  EXPECT_TRUE(made({{GuestAddress(0), kGuestPage}, {GuestAddress(kGuestPage), kGuestPage}}));
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::uint64_t pool(const std::string& what) {
   std::uint64_t count = 0;

@@ -29,8 +29,8 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// Runs a test's body on a thread that has a network namespace to itself.
 void in_namespace(const std::function<void()>& body) {
@@ -269,9 +269,9 @@ TEST(Tap, NeedsRights) {
     // Ours alone: on Linux, credentials are a thread's, as far as the system call is concerned.
     ASSERT_EQ(::syscall(SYS_setresuid, -1, 65534, -1), 0);
     EXPECT_THAT(fault({.name = "bell8", .fds = {}, .pairs = 1, .mtu = 0}),
-                testing::AnyOf(HasSubstr("CAP_NET_ADMIN"), HasSubstr("/dev/net/tun")));
+                ::testing::AnyOf(HasSubstr("CAP_NET_ADMIN"), HasSubstr("/dev/net/tun")));
     EXPECT_THAT(fault({.name = "bell7", .fds = {}, .pairs = 1, .mtu = 0}),
-                testing::AnyOf(HasSubstr("CAP_NET_ADMIN"), HasSubstr("/dev/net/tun")));
+                ::testing::AnyOf(HasSubstr("CAP_NET_ADMIN"), HasSubstr("/dev/net/tun")));
   });
 }
 

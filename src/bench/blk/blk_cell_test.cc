@@ -9,9 +9,9 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 BlkCell cell(unsigned vcpus, Placement placement, Vmm vmm = Vmm::kBellhop,
              NotifyMode notify = NotifyMode::kIoEventFd) {
@@ -85,7 +85,7 @@ TEST(Commands, BothVmmsGetTheSameGuestAndDisk) {
   const auto sync =
       qemu_command(cell(1, Placement::kFree, Vmm::kQemu, NotifyMode::kSync), setting, launch);
   EXPECT_THAT(sync, Contains(HasSubstr("ioeventfd=off")));
-  EXPECT_THAT(sync, testing::Not(Contains("iothread,id=io0")));
+  EXPECT_THAT(sync, ::testing::Not(Contains("iothread,id=io0")));
 }
 
 TEST(Patch2010Blks, AreThoseOfThePatch) {

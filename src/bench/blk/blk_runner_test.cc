@@ -21,7 +21,7 @@ namespace bellhop::bench {
 namespace {
 
 using std::chrono::seconds;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST(ReadResult, GivesNoFigureForDataThatWasNotVerified) {
   nlohmann::json line = {{"seconds", 2.0},
@@ -52,7 +52,7 @@ TEST(ReadStats, TakesTheMeasuredTimeOnly) {
   EXPECT_EQ(stats->counters.kicks, 60U);
   EXPECT_EQ(stats->counters.userspace_exits, 70U);
   EXPECT_FALSE(stats->counters.interrupts.has_value());
-  EXPECT_THAT(stats->vcpu_tids, testing::ElementsAre(11, 12));
+  EXPECT_THAT(stats->vcpu_tids, ::testing::ElementsAre(11, 12));
   EXPECT_FALSE(read_stats("").has_value());
   EXPECT_FALSE(read_stats(R"({"total":{}})").has_value());
 }
@@ -245,7 +245,7 @@ TEST(CpuAccount, GivesNoFigureWithoutAFileThatCannotBeRead) {
 }
 
 TEST(BenchImage, HoldsThePatternAndHasNoName) {
-  const std::string folder = testing::TempDir();
+  const std::string folder = ::testing::TempDir();
   const auto image = make_pattern_image(folder, 3 << 20);
   ASSERT_TRUE(image.has_value()) << image.error().message;
   struct stat info {};

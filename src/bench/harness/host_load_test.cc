@@ -6,7 +6,7 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST(CpuTimes, AreThoseOfAllCpus) {
   // user nice system idle iowait irq softirq steal guest guest_nice

@@ -11,14 +11,14 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 /// A folder with programs of ours.
-class FindQemu : public testing::Test {
+class FindQemu : public ::testing::Test {
  protected:
   FindQemu() {
-    std::string name = testing::TempDir() + "programsXXXXXX";
+    std::string name = ::testing::TempDir() + "programsXXXXXX";
     folder_ = ::mkdtemp(name.data());
   }
   ~FindQemu() override { std::filesystem::remove_all(folder_); }
@@ -67,7 +67,7 @@ TEST_F(FindQemu, RefusesOtherPrograms) {
 }
 
 TEST(FindProgram, LooksWhereAShellWould) {
-  EXPECT_THAT(find_program("sh"), testing::EndsWith("/sh"));
+  EXPECT_THAT(find_program("sh"), ::testing::EndsWith("/sh"));
   EXPECT_EQ(find_program("/bin/sh"), "/bin/sh");
   EXPECT_EQ(find_program("no-such-program"), "");
   EXPECT_EQ(find_program("./sh"), "");

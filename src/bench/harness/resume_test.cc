@@ -9,9 +9,9 @@ namespace bellhop::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-BlkReport fixed_report() {
+BlkReport earlier_report() {
   BlkReport report;
   report.host = {{"kernel", "6.1"}, {"cpus", 2}, {"kvm", "VMX"}};
   report.options = {{"seconds", 3.0}, {"threads", {1, 16}}, {"aio", "native"}};
@@ -29,7 +29,7 @@ BlkReport fixed_report() {
 std::string fault_of(const Status& status) { return status ? "" : status.error().message; }
 
 TEST(Resume, TakesWhatWasMeasured) {
-  const auto report = parse_report(to_json(fixed_report()).dump());
+  const auto report = parse_report(to_json(earlier_report()).dump());
   ASSERT_TRUE(report.has_value()) << report.error().message;
   EXPECT_EQ(*seed_in(*report), 42U);
   const auto earlier = earlier_in<Measurement>(*report, 3);
@@ -43,7 +43,7 @@ TEST(Resume, TakesWhatWasMeasured) {
 }
 
 TEST(Resume, RefusesOtherOptionsAndAnotherHost) {
-  const BlkReport old = fixed_report();
+  const BlkReport old = earlier_report();
   const Json report = to_json(old);
   const Json host{{"kernel", "6.1"}, {"cpus", 2}};
   EXPECT_EQ(fault_of(check_same(report, old.options, host)), "");
@@ -77,10 +77,10 @@ TEST(Resume, RefusesWhatIsNoReport) {
   }
   EXPECT_THAT(parse_report(R"({"schema":1})").error().message, HasSubstr("schema 1"));
   const auto refused = [](const std::function<void(Json&)>& change) {
-    Json report = to_json(fixed_report());
+    Json report = to_json(earlier_report());
     change(report);
     const bool good = seed_in(report) && earlier_in<Measurement>(report, 3);
-    EXPECT_TRUE(check_same(report, fixed_report().options, {}).has_value() || !good);
+    EXPECT_TRUE(check_same(report, earlier_report().options, {}).has_value() || !good);
     return !good;
   };
   EXPECT_FALSE(refused([](Json&) {}));

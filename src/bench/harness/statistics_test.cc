@@ -10,8 +10,8 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::ElementsAre;
-using testing::UnorderedElementsAre;
+using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
 
 TEST(Median, IsTheMiddleOrTheMeanOfTwo) {
   EXPECT_DOUBLE_EQ(median({3, 1, 2}), 2);

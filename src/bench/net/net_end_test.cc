@@ -22,7 +22,7 @@ using wire::Kind;
 
 constexpr std::uint64_t kSeed = 7;
 
-class NetEndTest : public testing::Test {
+class NetEndTest : public ::testing::Test {
  protected:
   void SetUp() override {
     guest_ = UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));

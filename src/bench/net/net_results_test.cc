@@ -12,10 +12,10 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::AllOf;
-using testing::Contains;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 NetCell stream(Vmm vmm, NetNotify notify, Direction direction = Direction::kGuestToHost) {
   NetCell cell;
@@ -28,7 +28,7 @@ NetCell stream(Vmm vmm, NetNotify notify, Direction direction = Direction::kGues
 }
 
 /// So many megabits of payload in one second, by so much CPU time.
-NetMeasurement measured(double megabits, double cpu_s) {
+NetMeasurement measured_net(double megabits, double cpu_s) {
   NetMeasurement m;
   m.seconds = 1;
   m.bytes = static_cast<std::uint64_t>(megabits * 1e6 / 8);
@@ -40,28 +40,28 @@ NetMeasurement measured(double megabits, double cpu_s) {
   return m;
 }
 
-NetReport fixed_report() {
+NetReport net_report() {
   NetReport report;
   report.setting.programs.qemus = {{"/usr/bin/qemu", "7.2"}};
   const auto add = [&report](const NetCell& cell, const NetMeasurement& m) {
     report.runs.push_back(summarise(cell, std::vector<NetMeasurement>{m}));
   };
-  add(stream(Vmm::kBellhop, NetNotify::kSync), measured(1000, 1));
-  add(stream(Vmm::kBellhop, NetNotify::kIoEventFd), measured(2000, 1));
-  add(stream(Vmm::kQemu, NetNotify::kSync), measured(800, 2));
-  add(stream(Vmm::kQemu, NetNotify::kIoEventFd), measured(1000, 2));
+  add(stream(Vmm::kBellhop, NetNotify::kSync), measured_net(1000, 1));
+  add(stream(Vmm::kBellhop, NetNotify::kIoEventFd), measured_net(2000, 1));
+  add(stream(Vmm::kQemu, NetNotify::kSync), measured_net(800, 2));
+  add(stream(Vmm::kQemu, NetNotify::kIoEventFd), measured_net(1000, 2));
   NetCell ping = stream(Vmm::kBellhop, NetNotify::kSync);
   ping.workload = NetWorkload::kPing;
   ping.framing = Framing::kMtu;
   ping.message_bytes = 1;
-  NetMeasurement pings = measured(0, 0.5);
+  NetMeasurement pings = measured_net(0, 0.5);
   pings.operations = 10'000;
   pings.latency = {90, 100, 110, 120};
   add(ping, pings);
   NetCell packets = ping;
   packets.workload = NetWorkload::kPackets;
   packets.message_bytes = kSmallestMessage;
-  NetMeasurement small = measured(0, 0.5);
+  NetMeasurement small = measured_net(0, 0.5);
   small.datagrams = 250'000;
   small.counters.system_calls = 300'000;
   small.io_cpu_s = 0.4;
@@ -72,7 +72,7 @@ NetReport fixed_report() {
 }
 
 TEST(NetResults, FollowTheSchema) {
-  const auto json = to_json(fixed_report());
+  const auto json = to_json(net_report());
   const auto& run = json.at("runs").at(1);
   EXPECT_EQ(run.at("device"), "net");
   EXPECT_EQ(run.at("workload"), "stream");
@@ -82,17 +82,17 @@ TEST(NetResults, FollowTheSchema) {
   EXPECT_DOUBLE_EQ(run.at("mb_per_s").get<double>(), 250);
   EXPECT_EQ(run.at("net").at("lost"), 5);
   EXPECT_TRUE(run.at("net").at("host_end_cpus").is_null());
-  NetReport pinned = fixed_report();
+  NetReport pinned = net_report();
   pinned.setting.end_cpus = {0, 1};
   EXPECT_EQ(to_json(pinned).at("runs").at(1).at("net").at("host_end_cpus"), "0-1");
   EXPECT_THAT(to_text(make_tables(pinned)[0]), HasSubstr("other end on CPU 0-1"));
   EXPECT_EQ(run.at("verified"), true);
   EXPECT_TRUE(json.at("runs").at(4).at("direction").is_null());
-  EXPECT_THAT(to_csv(fixed_report()), HasSubstr("net.framing"));
+  EXPECT_THAT(to_csv(net_report()), HasSubstr("net.framing"));
 }
 
 TEST(NetTables, SetTodaysFiguresBesideThePatchOf2010) {
-  const auto tables = make_tables(fixed_report());
+  const auto tables = make_tables(net_report());
   ASSERT_EQ(tables.size(), 5U);
   EXPECT_THAT(to_text(tables[0]),
               AllOf(HasSubstr("UDP stream"), HasSubstr("2000"), HasSubstr("+100 %"),
@@ -105,7 +105,7 @@ TEST(NetTables, SetTodaysFiguresBesideThePatchOf2010) {
 }
 
 TEST(NetTables, TellTwoQemusApart) {
-  NetReport report = fixed_report();
+  NetReport report = net_report();
   report.setting.programs.qemus.push_back({"/opt/qemu", "10.0.2"});
   const auto add = [&report](std::size_t like, double datagrams) {
     NetRun run = report.runs[like];
@@ -131,11 +131,11 @@ TEST(NetTables, TellTwoQemusApart) {
 }
 
 TEST(NetPage, OpensWithWhatWasFound) {
-  NetReport report = fixed_report();
+  NetReport report = net_report();
   report.runs.resize(4);
   EXPECT_THAT(
       make_page(report).findings,
-      testing::ElementsAre(
+      ::testing::ElementsAre(
           "Stream guest-to-host gso 4096 with Bellhop: by throughput ioeventfd is best, 2.00 "
           "times the next. By bytes for a host CPU second ioeventfd is best, 2.00 times the "
           "next.",
@@ -146,7 +146,7 @@ TEST(NetPage, OpensWithWhatWasFound) {
 }
 
 TEST(NetResults, ARepeatIsReadBackAsItWasWritten) {
-  NetMeasurement m = measured(1000, 1);
+  NetMeasurement m = measured_net(1000, 1);
   m.offload = true;
   m.end_cpu_s = 0.5;
   m.retransmits = 3;
@@ -167,7 +167,7 @@ TEST(NetResults, ARepeatIsReadBackAsItWasWritten) {
 }
 
 TEST(NetPage, SaysThatItIsNoTcpAndKeepsMarkupOut) {
-  const NetReport report = fixed_report();
+  const NetReport report = net_report();
   const std::string html = to_html(make_page(report), report);
   EXPECT_THAT(html, AllOf(HasSubstr("no TCP"), HasSubstr("no &lt;device&gt;")));
   EXPECT_THAT(html, Not(HasSubstr("no <device>")));
@@ -280,7 +280,7 @@ TEST(IperfResult, IsNoFigureWithoutData) {
 }
 
 TEST(NetTables, CallTheLinuxGuestsStreamTcp) {
-  NetReport report = fixed_report();
+  NetReport report = net_report();
   for (NetRun& run : report.runs) run.cell.framing = Framing::kTcp;
   EXPECT_THAT(make_tables(report).front().caption,
               AllOf(HasSubstr("TCP_STREAM"), Not(HasSubstr("UDP"))));

@@ -6,11 +6,11 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
-NotifyReport fixed_report() {
+NotifyReport notify_report() {
   NotifyReport report;
   report.host = {{"cpus", 2}, {"cpu_model", "<slow>"}};
   report.kicks = 5000;
@@ -23,12 +23,12 @@ NotifyReport fixed_report() {
 }
 
 TEST(NotifyResultTest, TakesTheRepeatInTheMiddle) {
-  EXPECT_DOUBLE_EQ(fixed_report().ioeventfd.median_us(), 3);
+  EXPECT_DOUBLE_EQ(notify_report().ioeventfd.median_us(), 3);
   EXPECT_DOUBLE_EQ(NotifyResult{}.median_us(), 0);
 }
 
 TEST(NotifyPage, HasEveryKindWithItsRatioToTheFloor) {
-  const Page page = make_page(fixed_report());
+  const Page page = make_page(notify_report());
   ASSERT_EQ(page.tables.size(), 2U);
   ASSERT_EQ(page.tables[0].rows.size(), 5U);
   const std::string text = to_text(page.tables[0]);
@@ -38,7 +38,7 @@ TEST(NotifyPage, HasEveryKindWithItsRatioToTheFloor) {
 }
 
 TEST(NotifyPage, OpensWithWhatWasFound) {
-  NotifyReport report = fixed_report();
+  NotifyReport report = notify_report();
   const auto findings = make_page(report).findings;
   ASSERT_EQ(findings.size(), 2U);
   EXPECT_THAT(findings[0], HasSubstr("A kick that exits takes the guest 28.00 us, within noise ("));
@@ -58,7 +58,7 @@ TEST(NotifyPage, OfAnInterruptedRunHasNoFigure) {
 }
 
 TEST(NotifyPage, ASingleRepeatHasNoSpread) {
-  NotifyReport report = fixed_report();
+  NotifyReport report = notify_report();
   for (NotifyResult* one : {&report.bare_exit, &report.sync, &report.bare_event,
                             &report.bare_waited, &report.ioeventfd}) {
     one->repeats_us.resize(1);
@@ -74,7 +74,7 @@ TEST(NotifyPage, ASingleRepeatHasNoSpread) {
 }
 
 TEST(NotifyPage, IsHtmlWithoutMarkupFromOutside) {
-  const NotifyReport report = fixed_report();
+  const NotifyReport report = notify_report();
   const std::string html = to_html(make_page(report), report);
   EXPECT_THAT(
       html, AllOf(HasSubstr("<title>Bellhop: what a notification"), HasSubstr("<table>"),
@@ -83,7 +83,7 @@ TEST(NotifyPage, IsHtmlWithoutMarkupFromOutside) {
 }
 
 TEST(NotifyJson, HasMedianSpreadAndRatio) {
-  const auto json = to_json(fixed_report());
+  const auto json = to_json(notify_report());
   EXPECT_EQ(json["schema"], 2);
   EXPECT_EQ(json["notify"]["bare_exit"]["all_repeats_us"].size(), 3U);
   EXPECT_EQ(json["host"]["cpus"], 2);
@@ -97,10 +97,10 @@ TEST(NotifyJson, HasMedianSpreadAndRatio) {
 }
 
 TEST(NotifyCsv, HasALineForEachKind) {
-  const std::string csv = to_csv(fixed_report());
-  EXPECT_THAT(csv,
-              testing::StartsWith("notification,repeat,kicks,median_us,spread_us.min,spread_us.max,"
-                                  "times_floor\nbare_exit,3,5000,25.0,20.0,30.0,\n"));
+  const std::string csv = to_csv(notify_report());
+  EXPECT_THAT(
+      csv, ::testing::StartsWith("notification,repeat,kicks,median_us,spread_us.min,spread_us.max,"
+                                 "times_floor\nbare_exit,3,5000,25.0,20.0,30.0,\n"));
   EXPECT_THAT(csv, HasSubstr("\nbellhop_ioeventfd,3,5000,3.0,2.0,9.0,1.2\n"));
   EXPECT_EQ(std::ranges::count(csv, '\n'), 6);
 }

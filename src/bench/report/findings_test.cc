@@ -8,10 +8,10 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 /// Seven repeats that lie up to `spread` to both sides, in another order for each `turn`: what two
 /// cells have in one round are not the same neighbours.
@@ -85,8 +85,8 @@ TEST(BestWays, AreOfAKindAndNeedTwo) {
   const auto findings =
       find_best_ways("Bellhop", {writes, alone, cell("x1", {}, figure(2))}, Comparing{});
   ASSERT_EQ(findings.size(), 2U);
-  EXPECT_THAT(findings[0], testing::StartsWith("Writes x1 with Bellhop: "));
-  EXPECT_THAT(findings[1], testing::StartsWith("Reads x1 with Bellhop: "));
+  EXPECT_THAT(findings[0], ::testing::StartsWith("Writes x1 with Bellhop: "));
+  EXPECT_THAT(findings[1], ::testing::StartsWith("Reads x1 with Bellhop: "));
 }
 
 std::string beside(const std::vector<std::pair<Sample, Sample>>& figures) {
@@ -142,7 +142,7 @@ TEST(AheadAndBehind, SaysWithWhat) {
       "QEMU 7.2", "with trains",
       {{"c", comparing.ratio(figure(2, 0.1), figure(1, 0.1)), comparing.ratio(figure(1), {})}});
   ASSERT_EQ(findings.size(), 2U);
-  EXPECT_THAT(findings[0], testing::StartsWith("Bellhop beside QEMU 7.2, with trains, notified"));
+  EXPECT_THAT(findings[0], ::testing::StartsWith("Bellhop beside QEMU 7.2, with trains, notified"));
 }
 
 TEST(Headline, SaysWhatIsGainedAtWhatCostAndWhatToUse) {
@@ -171,7 +171,7 @@ TEST(Headline, SaysWhatIsGainedAtWhatCostAndWhatToUse) {
 
 // ---- of a whole report
 
-Measurement measured(double megabytes_per_s, double cpu_s) {
+Measurement measured_cell(double megabytes_per_s, double cpu_s) {
   Measurement m;
   m.seconds = 1;
   m.bytes = static_cast<std::uint64_t>(megabytes_per_s * 1e6);
@@ -185,7 +185,8 @@ TEST(Findings, OfADisksReport) {
   const auto add = [&report](Vmm vmm, NotifyMode notify, double speed, double cpu_s) {
     const BlkCell cell{Workload::kRandRead, 16, 1, Placement::kFree, vmm, notify};
     report.runs.push_back(summarise<BlkCell, Measurement>(
-        cell, {measured(speed, cpu_s), measured(speed + 1, cpu_s), measured(speed - 1, cpu_s)}));
+        cell, {measured_cell(speed, cpu_s), measured_cell(speed + 1, cpu_s),
+               measured_cell(speed - 1, cpu_s)}));
   };
   add(Vmm::kBellhop, NotifyMode::kSync, 100, 1);
   add(Vmm::kBellhop, NotifyMode::kIoEventFd, 150, 3);

@@ -16,9 +16,9 @@ namespace bellhop::bench {
 namespace {
 
 using std::chrono::seconds;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 void fill_base(ReportBase& report) {
   report.host = {{"cpus", 2}, {"cpu_model", "A <fast> one"}, {"kvm", "VMX with EPT"}};
@@ -222,7 +222,8 @@ document.getElementById('f').onload = function () {
 }
 
 std::string look_at(const std::string& browser, const std::string& html, unsigned width) {
-  const std::string folder = testing::TempDir() + "html_report_test." + std::to_string(::getpid());
+  const std::string folder =
+      ::testing::TempDir() + "html_report_test." + std::to_string(::getpid());
   const std::string file = folder + ".html";
   std::ofstream(file) << measuring_page(html, width);
   auto child = Child::spawn(
@@ -257,7 +258,8 @@ TEST(HtmlReport, OverflowsNoWindowInABrowser) {
   const NetReport net = whole_net_report();
   for (const std::string& html : {to_html(make_page(blk), blk), to_html(make_page(net), net)}) {
     for (const unsigned width : {1300U, 390U}) {
-      EXPECT_THAT(look_at(browser, html, width), testing::MatchesRegex("tables [1-9][0-9]* wrong "))
+      EXPECT_THAT(look_at(browser, html, width),
+                  ::testing::MatchesRegex("tables [1-9][0-9]* wrong "))
           << width;
     }
   }

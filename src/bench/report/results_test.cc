@@ -15,9 +15,9 @@ Run summary(const BlkCell& cell, std::vector<Measurement> measurements) {
   return summarise(cell, std::move(measurements));
 }
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 Measurement measured(double megabytes_per_s, double cpu_s) {
   Measurement m;
@@ -289,13 +289,13 @@ TEST(Gains, WithinTheNoiseAreMarked) {
   };
   set(0, {100, 120, 90, 110, 100});
   set(1, {110, 100, 115, 90, 105});
-  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, testing::StartsWith("within noise ("));
+  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, ::testing::StartsWith("within noise ("));
   set(1, {160, 170, 150, 165, 155});
-  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, testing::StartsWith("+60 % (+"));
+  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, ::testing::StartsWith("+60 % (+"));
   report.runs[1].all[2].disturbed = true;
   EXPECT_EQ(make_tables(report)[0].rows[0][4], "disturbed");
   report.comparing.accept_disturbed = true;
-  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, testing::StartsWith("+60 % (+"));
+  EXPECT_THAT(make_tables(report)[0].rows[0][4].text, ::testing::StartsWith("+60 % (+"));
 }
 
 TEST(WhereBellhopLoses, StandsInEveryReport) {

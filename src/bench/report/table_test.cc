@@ -9,11 +9,11 @@
 namespace bellhop::bench {
 namespace {
 
-using testing::AllOf;
-using testing::Each;
-using testing::HasSubstr;
-using testing::Le;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::Le;
+using ::testing::Not;
 
 std::vector<std::size_t> widths(const std::string& text) {
   std::vector<std::size_t> result;

@@ -40,11 +40,11 @@ class BalloonLimits final : public testing::DeviceLimits {
  private:
   /// A list of `count` pages in memory that nothing else uses.
   static void pages(LimitsDriver& driver, unsigned queue, const char* stat, unsigned count) {
-    constexpr auto kFirst = static_cast<std::uint32_t>(testing::kHighBase / kBalloonPageBytes);
+    constexpr auto kFirstAbove = static_cast<std::uint32_t>(testing::kHighBase / kBalloonPageBytes);
     constexpr auto kPages =
         static_cast<std::uint32_t>(LimitsDriver::kHighMemory / kBalloonPageBytes);
     std::vector<std::uint32_t> numbers(count);
-    std::ranges::generate(numbers, [&] { return kFirst + driver.random(0, kPages - 1); });
+    std::ranges::generate(numbers, [&] { return kFirstAbove + driver.random(0, kPages - 1); });
     const std::byte touched{0x5a};
     const GuestAddress last(numbers.back() * kBalloonPageBytes);
     ASSERT_TRUE(driver.memory().write(last, {&touched, 1}));

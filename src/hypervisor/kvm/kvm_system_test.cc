@@ -13,7 +13,7 @@
 namespace bellhop {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr uid_t kNobody = 65534;
 
@@ -38,8 +38,8 @@ TEST(KvmSystem, WithoutRightsTheGroupIsNamed) {
   };
   EXPECT_THAT(refusal(0060), HasSubstr("usermod -aG "));
   EXPECT_THAT(refusal(0060), HasSubstr("lets you in once you log in again; or run as root"));
-  EXPECT_THAT(refusal(0), testing::AllOf(HasSubstr("no rights to open " + path),
-                                         testing::Not(HasSubstr("usermod"))));
+  EXPECT_THAT(refusal(0), ::testing::AllOf(HasSubstr("no rights to open " + path),
+                                           ::testing::Not(HasSubstr("usermod"))));
   ::unlink(path.c_str());
   ::rmdir(folder);
 }

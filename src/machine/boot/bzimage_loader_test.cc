@@ -14,13 +14,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::size_t kCode = 5 * 512;
+constexpr std::size_t kCodeAt = 5 * 512;
 
 /// A bzImage of four setup sectors and `code` bytes of 0xcc, as Linux' build makes them.
 class Image {
  public:
-  explicit Image(std::size_t code = 4096) : bytes_(kCode + code, std::byte{0xcc}) {
-    std::fill_n(bytes_.begin(), kCode, std::byte{0});
+  explicit Image(std::size_t code = 4096) : bytes_(kCodeAt + code, std::byte{0xcc}) {
+    std::fill_n(bytes_.begin(), kCodeAt, std::byte{0});
     set<std::uint8_t>(0x1f1, 4);
     set<std::uint16_t>(0x1fe, 0xaa55);
     set<std::uint32_t>(0x1f4, static_cast<std::uint32_t>(code / 16));

@@ -18,8 +18,8 @@ using testing::eventually;
 using testing::FakeDriver;
 using testing::must;
 
-constexpr GuestAddress kFrom{0x100000};
-constexpr GuestAddress kTo{0x101000};
+constexpr GuestAddress kReadAt{0x100000};
+constexpr GuestAddress kWrittenAt{0x101000};
 
 class PackedQueueTest : public ::testing::Test {
  protected:
@@ -37,7 +37,7 @@ class PackedQueueTest : public ::testing::Test {
     return host->start(virtio::kRingFeatures | kPacked, {&config, 1});
   }
   bool works() {
-    if (!driver.add({{kFrom, 8, false}, {kTo, 8, true}})) return false;
+    if (!driver.add({{kReadAt, 8, false}, {kWrittenAt, 8, true}})) return false;
     if (driver.offer()) host->kick(0);
     return eventually([this] { return driver.reap().has_value(); });
   }

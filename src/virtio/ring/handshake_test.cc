@@ -18,8 +18,8 @@ using testing::must;
 using testing::Pinned;
 using testing::two_cpus;
 
-constexpr GuestAddress kRing{0x10000};
-constexpr GuestAddress kData{0x800000};
+constexpr GuestAddress kRingAt{0x10000};
+constexpr GuestAddress kBuffersAt{0x800000};
 constexpr std::uint16_t kSize = 16;
 
 // Whoever goes to sleep says so and then looks once more; whoever has news shows it and then looks
@@ -78,7 +78,7 @@ class Handshake : public ::testing::TestWithParam<RingFeatures> {
   std::optional<std::pair<int, int>> cpus;
   GuestMemory memory = make_memory();
   RingFeatures features = GetParam();
-  FakeDriver driver{memory, kRing, kSize, features};
+  FakeDriver driver{memory, kRingAt, kSize, features};
   QueueCounters counters;
   Ring ring = must(Ring::activate(memory, driver.config(), features, counters));
   DescriptorChain chain;
@@ -86,7 +86,7 @@ class Handshake : public ::testing::TestWithParam<RingFeatures> {
 
 TEST_P(Handshake, NoKickIsLost) {
   ring.suppress_kicks();
-  ASSERT_TRUE(driver.add({{kData, 8, true}}));
+  ASSERT_TRUE(driver.add({{kBuffersAt, 8, true}}));
   run([&] { return ring.enable_kicks(); }, [&] { return driver.offer(); },
       [&] {
         ring.suppress_kicks();
@@ -96,14 +96,14 @@ TEST_P(Handshake, NoKickIsLost) {
       },
       [&] {
         ASSERT_TRUE(driver.reap());
-        ASSERT_TRUE(driver.add({{kData, 8, true}}));
+        ASSERT_TRUE(driver.add({{kBuffersAt, 8, true}}));
       });
 }
 
 TEST_P(Handshake, NoInterruptIsLost) {
   const auto offer = [&] {
     driver.suppress_interrupts();
-    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    ASSERT_TRUE(driver.add({{kBuffersAt, 8, true}}));
     (void)driver.offer();
   };
   offer();

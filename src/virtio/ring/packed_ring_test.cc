@@ -17,12 +17,12 @@ using testing::must;
 using namespace virtio;
 
 constexpr std::uint64_t kBuffer = testing::RingFixture::kData.value();
-constexpr std::uint64_t kTable = kBuffer + 0x1000;
+constexpr std::uint64_t kPackedTable = kBuffer + 0x1000;
 /// What shows a descriptor in the first round.
 constexpr std::uint16_t kShown = packed_avail_flags(true);
 
-struct Fixture : testing::RingFixture {
-  explicit Fixture(std::uint16_t size = 8, RingFeatures features = {})
+struct PackedFixture : testing::RingFixture {
+  explicit PackedFixture(std::uint16_t size = 8, RingFeatures features = {})
       : RingFixture(size, {features.indirect, features.event_idx, true}) {}
 
   void put(std::uint16_t index, const PackedDesc& desc) { driver.set_packed_desc(index, desc); }
@@ -56,7 +56,7 @@ struct Fixture : testing::RingFixture {
 // ---- the layout ----
 
 TEST(PackedRing, AUsedDescriptorStandsForItsWholeChain) {
-  Fixture f;
+  PackedFixture f;
   f.put(1, {kBuffer, 16, 0, kShown | kDescNext});
   f.put(2, {kBuffer, 16, 500, kShown | kDescWrite});
   f.put(3, {kBuffer, 8, 7, kShown | kDescWrite});
@@ -76,7 +76,7 @@ TEST(PackedRing, AUsedDescriptorStandsForItsWholeChain) {
 }
 
 TEST(PackedRing, TheFirstOfABatchIsShownLast) {
-  Fixture f;
+  PackedFixture f;
   for (std::uint16_t i = 0; i < 3; ++i) f.put(i, {kBuffer, 16, i, kShown});
   std::array<DescriptorChain, 3> chains;
   for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
@@ -90,7 +90,7 @@ TEST(PackedRing, TheFirstOfABatchIsShownLast) {
 
 TEST(PackedRing, ARingOfAnySizeWraps) {
   for (const std::uint16_t size : std::initializer_list<std::uint16_t>{1, 2, 3, 7, 100}) {
-    Fixture f(size);
+    PackedFixture f(size);
     std::uint16_t at = 0;
     bool wrap = true;
     for (unsigned i = 0; i < 1000; ++i) {
@@ -116,7 +116,7 @@ TEST(PackedRing, ARingOfAnySizeWraps) {
 }
 
 TEST(PackedRing, AskedForAnEventItNamesItsPlaceAndWrapCounter) {
-  Fixture f(2, {.event_idx = true});
+  PackedFixture f(2, {.event_idx = true});
   EXPECT_FALSE(f.queue.enable_kicks());
   EXPECT_EQ(f.driver.device_event().flags, kRingEventFlagsDesc);
   EXPECT_EQ(f.driver.device_event().off_wrap, 0x8000);
@@ -172,14 +172,15 @@ TEST(PackedRing, StateInTheEncodingOfVhostUser) {
 
 TEST(PackedEvents, AStepIsHeardOfIfItPassesTheEvent) {
   // Every event of a ring of five, over two rounds, against every step that ends in them.
-  constexpr std::uint16_t kSize = 5;
-  for (unsigned event = 0; event < 2U * kSize; ++event) {
-    for (unsigned end = kSize; end < 2U * kSize; ++end) {
-      for (unsigned count = 1; count <= kSize; ++count) {
+  constexpr std::uint16_t kOddSize = 5;
+  for (unsigned event = 0; event < 2U * kOddSize; ++event) {
+    for (unsigned end = kOddSize; end < 2U * kOddSize; ++end) {
+      for (unsigned count = 1; count <= kOddSize; ++count) {
         const bool passes = event >= end - count && event < end;
-        const auto at = packed_event_at(static_cast<std::uint16_t>(event % kSize), event < kSize);
-        EXPECT_EQ(packed_need_event(at, static_cast<std::uint16_t>(end % kSize), end < kSize,
-                                    static_cast<std::uint16_t>(count), kSize),
+        const auto at =
+            packed_event_at(static_cast<std::uint16_t>(event % kOddSize), event < kOddSize);
+        EXPECT_EQ(packed_need_event(at, static_cast<std::uint16_t>(end % kOddSize), end < kOddSize,
+                                    static_cast<std::uint16_t>(count), kOddSize),
                   passes)
             << event << ", " << count << " up to " << end;
       }
@@ -190,7 +191,7 @@ TEST(PackedEvents, AStepIsHeardOfIfItPassesTheEvent) {
 // ---- bad-inputs.md, rows 1 to 11 ----
 
 TEST(PackedBadInput, Row1MoreDescriptorsThanTheRingHas) {
-  Fixture f(4);
+  PackedFixture f(4);
   std::array<DescriptorChain, 4> chains;
   for (std::uint16_t i = 0; i < 4; ++i) f.put(i, {kBuffer, 16, i, kShown});
   for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
@@ -203,7 +204,7 @@ TEST(PackedBadInput, Row1MoreDescriptorsThanTheRingHas) {
 }
 
 TEST(PackedBadInput, Row1WhatWasNotShownAsUsedIsNotTheDriversAgain) {
-  Fixture f(2);
+  PackedFixture f(2);
   f.put(0, {kBuffer, 16, 0, kShown});
   f.put(1, {kBuffer, 16, 1, kShown});
   for (int i = 0; i < 2; ++i) {
@@ -215,7 +216,7 @@ TEST(PackedBadInput, Row1WhatWasNotShownAsUsedIsNotTheDriversAgain) {
 }
 
 TEST(PackedBadInput, Row2BufferIdInFlight) {
-  Fixture f;
+  PackedFixture f;
   f.put(0, {kBuffer, 16, 5, kShown});
   f.put(1, {kBuffer, 16, 5, kShown});
   DescriptorChain first;
@@ -226,7 +227,7 @@ TEST(PackedBadInput, Row2BufferIdInFlight) {
 }
 
 TEST(PackedBadInput, Row3AnyBufferIdWillDo) {
-  Fixture f;
+  PackedFixture f;
   std::array<DescriptorChain, 3> chains;
   constexpr std::array<std::uint16_t, 3> kIds{8, 0x8000, 0xffff};
   for (std::uint16_t i = 0; i < 3; ++i) f.put(i, {kBuffer, 16, kIds[i], kShown});
@@ -237,13 +238,13 @@ TEST(PackedBadInput, Row3AnyBufferIdWillDo) {
 }
 
 TEST(PackedBadInput, Row4NextWithoutAnEnd) {
-  Fixture f;
+  PackedFixture f;
   for (std::uint16_t i = 0; i < 8; ++i) f.put(i, {kBuffer, 16, i, kShown | kDescNext});
   f.expect_broken();
 }
 
 TEST(PackedBadInput, Row4NextIntoAChainThatIsInFlight) {
-  Fixture f(4);
+  PackedFixture f(4);
   f.put(0, {kBuffer, 16, 0, kShown});
   DescriptorChain first;
   ASSERT_EQ(f.queue.pop(first), Pop::kChain);
@@ -253,7 +254,7 @@ TEST(PackedBadInput, Row4NextIntoAChainThatIsInFlight) {
 }
 
 TEST(PackedBadInput, Row4MoreBuffersThanAChainHolds) {
-  Fixture f(512);
+  PackedFixture f(512);
   constexpr std::uint16_t kCount = kMaxChainBuffers + 1;
   for (std::uint16_t i = 0; i < kCount; ++i) {
     const bool last = i + 1 == kCount;
@@ -263,12 +264,12 @@ TEST(PackedBadInput, Row4MoreBuffersThanAChainHolds) {
 }
 
 TEST(PackedBadInput, Row4MoreBuffersThanAChainHoldsInATable) {
-  Fixture f(8, {.indirect = true});
+  PackedFixture f(8, {.indirect = true});
   constexpr std::uint32_t kCount = kMaxChainBuffers + 1;
   std::vector<PackedDesc> table(kCount, PackedDesc{kBuffer, 1, 0, 0});
   table.back().flags = kDescWrite;
-  ASSERT_TRUE(f.memory.write(GuestAddress(kTable), std::as_bytes(std::span(table))));
-  f.put(0, {kTable, kCount * 16, 3, kShown | kDescIndirect});
+  ASSERT_TRUE(f.memory.write(GuestAddress(kPackedTable), std::as_bytes(std::span(table))));
+  f.put(0, {kPackedTable, kCount * 16, 3, kShown | kDescIndirect});
   f.expect_bad_chain(1, 1);
 }
 
@@ -288,20 +289,21 @@ TEST(PackedBadInput, Row5TotalOver32Bits) {
   queue.complete(chain, 0);
 }
 
-struct IndirectCase {
+struct PackedIndirectCase {
   const char* name;
   PackedDesc desc;
   std::size_t answer = 0;
 };
 
-class PackedBadIndirect : public ::testing::TestWithParam<IndirectCase> {};
+class PackedBadIndirect : public ::testing::TestWithParam<PackedIndirectCase> {};
 
 TEST_P(PackedBadIndirect, Row6IsRefused) {
-  Fixture f(8, {.indirect = true});
-  // The table at kBuffer nests; there is nothing wrong with the one at kTable.
+  PackedFixture f(8, {.indirect = true});
+  // The table at kBuffer nests; there is nothing wrong with the one at kPackedTable.
+  ASSERT_TRUE(f.memory.span(GuestAddress(kBuffer), 16)
+                  ->store(0, PackedDesc{kPackedTable, 16, 0, kDescIndirect}));
   ASSERT_TRUE(
-      f.memory.span(GuestAddress(kBuffer), 16)->store(0, PackedDesc{kTable, 16, 0, kDescIndirect}));
-  ASSERT_TRUE(f.memory.span(GuestAddress(kTable), 16)->store(0, PackedDesc{kBuffer, 16, 0, 0}));
+      f.memory.span(GuestAddress(kPackedTable), 16)->store(0, PackedDesc{kBuffer, 16, 0, 0}));
   PackedDesc desc = GetParam().desc;
   desc.flags |= kShown | kDescIndirect;
   f.put(0, desc);
@@ -312,37 +314,37 @@ TEST_P(PackedBadIndirect, Row6IsRefused) {
 
 INSTANTIATE_TEST_SUITE_P(
     Tables, PackedBadIndirect,
-    ::testing::Values(IndirectCase{"empty", {kTable, 0, 1, 0}},
-                      IndirectCase{"ragged", {kTable, 24, 1, 0}},
-                      IndirectCase{"huge", {kBuffer, 0xfffffff0U, 1, 0}},
-                      IndirectCase{"nested", {kBuffer, 16, 1, 0}},
-                      IndirectCase{"with_next", {kTable, 16, 1, kDescNext}, 16},
-                      IndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, 1, 0}},
-                      IndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, 1, 0}}),
+    ::testing::Values(PackedIndirectCase{"empty", {kPackedTable, 0, 1, 0}},
+                      PackedIndirectCase{"ragged", {kPackedTable, 24, 1, 0}},
+                      PackedIndirectCase{"huge", {kBuffer, 0xfffffff0U, 1, 0}},
+                      PackedIndirectCase{"nested", {kBuffer, 16, 1, 0}},
+                      PackedIndirectCase{"with_next", {kPackedTable, 16, 1, kDescNext}, 16},
+                      PackedIndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, 1, 0}},
+                      PackedIndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, 1, 0}}),
     [](const auto& which) { return which.param.name; });
 
 TEST(PackedBadInput, Row6IndirectAfterDirect) {
-  Fixture f(8, {.indirect = true});
+  PackedFixture f(8, {.indirect = true});
   const std::array<PackedDesc, 1> table{{{kBuffer, 16, 0, kDescWrite}}};
-  ASSERT_TRUE(f.memory.write(GuestAddress(kTable), std::as_bytes(std::span(table))));
+  ASSERT_TRUE(f.memory.write(GuestAddress(kPackedTable), std::as_bytes(std::span(table))));
   f.put(0, {kBuffer, 16, 1, kShown | kDescNext});
-  f.put(1, {kTable, 16, 1, kShown | kDescIndirect});
+  f.put(1, {kPackedTable, 16, 1, kShown | kDescIndirect});
   f.expect_bad_chain(2, 16);
 }
 
 TEST(PackedBadInput, Row6IndirectNotNegotiated) {
-  Fixture f;
-  f.put(0, {kTable, 16, 1, kShown | kDescIndirect | kDescWrite});
+  PackedFixture f;
+  f.put(0, {kPackedTable, 16, 1, kShown | kDescIndirect | kDescWrite});
   f.expect_bad_chain(1);
 }
 
 // 2.8.7: NEXT is reserved in a table, and all of its entries count.
 TEST(PackedRing, EntriesOfATableFollowEachOther) {
-  Fixture f(8, {.indirect = true});
+  PackedFixture f(8, {.indirect = true});
   const std::array<PackedDesc, 3> table{
       {{kBuffer, 16, 9, 0}, {kBuffer, 8, 9, kDescNext}, {kBuffer, 4, 9, kDescWrite}}};
-  ASSERT_TRUE(f.memory.write(GuestAddress(kTable), std::as_bytes(std::span(table))));
-  f.put(0, {kTable, 48, 1, kShown | kDescIndirect | kDescWrite});
+  ASSERT_TRUE(f.memory.write(GuestAddress(kPackedTable), std::as_bytes(std::span(table))));
+  f.put(0, {kPackedTable, 48, 1, kShown | kDescIndirect | kDescWrite});
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
   EXPECT_EQ(f.chain.head(), 1U);
   EXPECT_EQ(f.chain.readable_bytes(), 24U);
@@ -350,32 +352,32 @@ TEST(PackedRing, EntriesOfATableFollowEachOther) {
   f.queue.complete(f.chain, 0);
 }
 
-struct BufferCase {
+struct PackedBufferCase {
   const char* name;
   std::uint64_t address;
   std::uint32_t length;
 };
 
-class PackedBadBuffer : public ::testing::TestWithParam<BufferCase> {};
+class PackedBadBuffer : public ::testing::TestWithParam<PackedBufferCase> {};
 
 TEST_P(PackedBadBuffer, Rows7To9AreRefused) {
-  Fixture f;
+  PackedFixture f;
   f.put(1, {kBuffer, 32, 3, kShown | kDescWrite});
   f.put(0, {GetParam().address, GetParam().length, 3, kShown | kDescWrite | kDescNext});
   f.expect_bad_chain(2, 32);
 }
 
-INSTANTIATE_TEST_SUITE_P(Buffers, PackedBadBuffer,
-                         ::testing::Values(BufferCase{"wraps", UINT64_MAX - 15, 32},
-                                           BufferCase{"straddles_end_of_region", (16U << 20) - 16,
-                                                      32},
-                                           BufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
-                                           BufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
-                                           BufferCase{"zero_length", kBuffer, 0}),
-                         [](const auto& which) { return which.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Buffers, PackedBadBuffer,
+    ::testing::Values(PackedBufferCase{"wraps", UINT64_MAX - 15, 32},
+                      PackedBufferCase{"straddles_end_of_region", (16U << 20) - 16, 32},
+                      PackedBufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
+                      PackedBufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
+                      PackedBufferCase{"zero_length", kBuffer, 0}),
+    [](const auto& which) { return which.param.name; });
 
 TEST(PackedBadInput, Row9WritableBeforeReadable) {
-  Fixture f;
+  PackedFixture f;
   f.put(1, {kBuffer, 16, 3, kShown});
   f.put(0, {kBuffer, 16, 3, kShown | kDescWrite | kDescNext});
   f.expect_bad_chain(2);
@@ -410,7 +412,7 @@ TEST(PackedBadInput, Row10Configuration) {
 }
 
 TEST(PackedBadInput, Row11DriverEventGarbage) {
-  Fixture f(8, {.event_idx = true});
+  PackedFixture f(8, {.event_idx = true});
   for (std::uint32_t i = 0; i < 70'000; ++i) {
     f.driver.set_driver_event({.off_wrap = static_cast<std::uint16_t>(i * 40503U),
                                .flags = static_cast<std::uint16_t>(i % 7 * (i % 3))});
@@ -421,7 +423,7 @@ TEST(PackedBadInput, Row11DriverEventGarbage) {
 
 // Flags that change while they are looked at: those that showed the chain count.
 TEST(PackedBadInput, FlagsOfAnotherRoundShowNothing) {
-  Fixture f;
+  PackedFixture f;
   for (const std::uint16_t flags :
        {std::uint16_t{0}, packed_used_flags(true), packed_avail_flags(false)}) {
     f.put(0, {kBuffer, 16, 0, flags});

@@ -13,15 +13,13 @@ using testing::FakeDriver;
 using testing::kHighBase;
 using testing::make_memory;
 using testing::must;
-using Fixture = testing::RingFixture;
-
-constexpr GuestAddress kData = Fixture::kData;
+using testing::RingFixture;
 
 // What holds for rings of both layouts.
 class RingTest : public ::testing::TestWithParam<RingFeatures> {};
 
 TEST_P(RingTest, CarriesChainsAroundManyTimes) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   // More than 65536 rounds: every index wraps.
   for (int i = 0; i < 70'000; ++i) {
     f.expect_works();
@@ -32,8 +30,8 @@ TEST_P(RingTest, CarriesChainsAroundManyTimes) {
 }
 
 TEST_P(RingTest, GivesBuffersInOrderAndTotals) {
-  Fixture f(8, GetParam());
-  ASSERT_TRUE(f.driver.add({{kData, 16, false},
+  RingFixture f(8, GetParam());
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 16, false},
                             {GuestAddress(kHighBase), 100, false},
                             {GuestAddress(0x900000), 7, true}}));
   (void)f.driver.offer();
@@ -45,7 +43,8 @@ TEST_P(RingTest, GivesBuffersInOrderAndTotals) {
 
   // Writes through the chain land in guest memory, across buffers.
   const std::array<std::byte, 4> bytes{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
-  ASSERT_TRUE(f.memory.write(GuestAddress(kData.value() + 14), std::span(bytes).first(2)));
+  ASSERT_TRUE(
+      f.memory.write(GuestAddress(RingFixture::kData.value() + 14), std::span(bytes).first(2)));
   ASSERT_TRUE(f.memory.write(GuestAddress(kHighBase), std::span(bytes).last(2)));
   std::array<std::byte, 4> got{};
   EXPECT_EQ(BufferRun(f.chain.readable()).copy_out(14, got), 4U);
@@ -58,12 +57,14 @@ TEST_P(RingTest, GivesBuffersInOrderAndTotals) {
 }
 
 TEST_P(RingTest, GivesAgainWhatWasPutBack) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   std::array<DescriptorChain, 3> chains;
   std::array<std::uint16_t, 3> heads{};
   // Past the wrap of every index.
   for (int round = 0; round < 30'000; ++round) {
-    for (auto& head : heads) head = f.driver.add({{kData, 16, false}, {kData, 32, true}}).value();
+    for (auto& head : heads)
+      head =
+          f.driver.add({{RingFixture::kData, 16, false}, {RingFixture::kData, 32, true}}).value();
     (void)f.driver.offer();
     for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
     ASSERT_EQ(f.queue.in_flight(), 3U);
@@ -89,9 +90,9 @@ TEST_P(RingTest, GivesAgainWhatWasPutBack) {
 }
 
 TEST_P(RingTest, BatchIsPublishedAtOnce) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   std::array<DescriptorChain, 3> chains;
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
   (void)f.driver.offer();
   for (auto& chain : chains) ASSERT_EQ(f.queue.pop(chain), Pop::kChain);
   for (auto& chain : chains) f.queue.complete(chain, 1);
@@ -103,27 +104,27 @@ TEST_P(RingTest, BatchIsPublishedAtOnce) {
 }
 
 TEST_P(RingTest, KicksAreSuppressedWhileDraining) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   EXPECT_FALSE(f.queue.enable_kicks());
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
   EXPECT_TRUE(f.driver.offer()) << "the first kick is wanted";
   f.queue.suppress_kicks();
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
   f.queue.complete(f.chain, 0);
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
   EXPECT_FALSE(f.driver.offer()) << "the device is looking anyway";
   EXPECT_TRUE(f.queue.enable_kicks()) << "what slipped in must be seen";
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
   f.queue.complete(f.chain, 0);
   EXPECT_FALSE(f.queue.enable_kicks());
-  ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
   EXPECT_TRUE(f.driver.offer());
 }
 
 TEST_P(RingTest, InterruptsAreSuppressedWhileReaping) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   const auto one = [&] {
-    ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+    ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
     (void)f.driver.offer();
     ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
     f.queue.complete(f.chain, 0);
@@ -145,7 +146,7 @@ TEST_P(RingTest, InterruptsAreSuppressedWhileReaping) {
 }
 
 TEST_P(RingTest, GoesOnElsewhere) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   for (int i = 0; i < 1000; ++i) {
     f.expect_works();
     f.queue =
@@ -155,13 +156,14 @@ TEST_P(RingTest, GoesOnElsewhere) {
 }
 
 TEST_P(RingTest, ChainsComeBackInAnyOrder) {
-  Fixture f(16, GetParam());
+  RingFixture f(16, GetParam());
   std::array<DescriptorChain, 5> chains;
   std::array<std::uint16_t, 5> heads{};
   for (unsigned round = 0; round < 2000; ++round) {
     for (std::size_t i = 0; i < chains.size(); ++i) {
-      const std::array<FakeDriver::Buffer, 3> buffers{
-          {{kData, 16, false}, {kData, 32, false}, {kData, 64, true}}};
+      const std::array<FakeDriver::Buffer, 3> buffers{{{RingFixture::kData, 16, false},
+                                                       {RingFixture::kData, 32, false},
+                                                       {RingFixture::kData, 64, true}}};
       heads[i] = f.driver.add(std::span(buffers).last(1 + (round + i) % 3)).value();
     }
     (void)f.driver.offer();
@@ -191,7 +193,7 @@ TEST_P(RingTest, ChainsComeBackInAnyOrder) {
 }
 
 TEST_P(RingTest, TellsOfABatchOnceAndOnlyIfTheDriverWaitsForOneOfIt) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   // Rounds of three requests in a ring of eight: the batches begin everywhere, and wrap.
   for (unsigned round = 0; round < 100; ++round) {
     const bool waits = round % 3 != 0;
@@ -203,7 +205,7 @@ TEST_P(RingTest, TellsOfABatchOnceAndOnlyIfTheDriverWaitsForOneOfIt) {
         f.driver.set_used_event(static_cast<std::uint16_t>(round * 3 - 1));
       }
     }
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
     (void)f.driver.offer();
     for (int i = 0; i < 3; ++i) {
       ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
@@ -215,7 +217,7 @@ TEST_P(RingTest, TellsOfABatchOnceAndOnlyIfTheDriverWaitsForOneOfIt) {
 }
 
 TEST_P(RingTest, IsKickedOnceForABatchAndOnlyIfItWaitsForOneOfIt) {
-  Fixture f(8, GetParam());
+  RingFixture f(8, GetParam());
   for (unsigned round = 0; round < 100; ++round) {
     const bool waits = round % 3 != 2;
     if (waits) {
@@ -223,7 +225,7 @@ TEST_P(RingTest, IsKickedOnceForABatchAndOnlyIfItWaitsForOneOfIt) {
     } else {
       f.queue.suppress_kicks();
     }
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{kData, 1, true}}));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{RingFixture::kData, 1, true}}));
     ASSERT_EQ(f.driver.offer(), waits) << "round " << round;
     for (int i = 0; i < 3; ++i) {
       ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);

@@ -13,19 +13,17 @@ using testing::FakeDriver;
 using testing::kHighBase;
 using testing::make_memory;
 using testing::must;
-using Fixture = testing::RingFixture;
+using testing::RingFixture;
 using namespace virtio;
 
-constexpr GuestAddress kRing = Fixture::kRing;
-constexpr GuestAddress kData = Fixture::kData;
-
 TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
-  Fixture f;
+  RingFixture f;
   DescriptorChain good;
-  ASSERT_TRUE(f.driver.add({{kData, 16, true}}));
-  const std::uint16_t bad = f.driver.add({{kData, 16, true}}).value();
-  ASSERT_TRUE(f.driver.add({{kData, 16, true}}));
-  f.driver.set_desc(bad, {.addr = kData.value(), .len = 0, .flags = kDescWrite, .next = 0});
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 16, true}}));
+  const std::uint16_t bad = f.driver.add({{RingFixture::kData, 16, true}}).value();
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 16, true}}));
+  f.driver.set_desc(bad,
+                    {.addr = RingFixture::kData.value(), .len = 0, .flags = kDescWrite, .next = 0});
   (void)f.driver.offer();
   ASSERT_EQ(f.queue.pop(good), Pop::kChain);
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kMalformed);
@@ -45,14 +43,14 @@ TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
 // ---- bad-inputs.md, rows 1 to 11 ----
 
 TEST(VirtqueueBadInput, Row1AvailIndexJumps) {
-  Fixture f;
+  RingFixture f;
   f.driver.set_avail_idx(9);
   f.expect_broken();
 }
 
 TEST(VirtqueueBadInput, Row2HeadOfferedTwice) {
-  Fixture f;
-  ASSERT_TRUE(f.driver.add({{kData, 16, false}}));
+  RingFixture f;
+  ASSERT_TRUE(f.driver.add({{RingFixture::kData, 16, false}}));
   f.driver.push_head(0);
   (void)f.driver.offer();
   DescriptorChain first;
@@ -67,29 +65,29 @@ TEST(VirtqueueBadInput, Row2HeadOfferedTwice) {
 }
 
 TEST(VirtqueueBadInput, Row3HeadOutOfRange) {
-  Fixture f;
+  RingFixture f;
   f.driver.push_head(8);
   (void)f.driver.offer();
   f.expect_broken();
 }
 
 TEST(VirtqueueBadInput, Row3NextOutOfRange) {
-  Fixture f;
-  f.offer_raw({kData.value(), 16, kDescNext, 8});
+  RingFixture f;
+  f.offer_raw({RingFixture::kData.value(), 16, kDescNext, 8});
   f.expect_bad_chain();
 }
 
 TEST(VirtqueueBadInput, Row4Cycle) {
-  Fixture f;
-  f.offer_raw({kData.value(), 16, kDescNext, 0});
+  RingFixture f;
+  f.offer_raw({RingFixture::kData.value(), 16, kDescNext, 0});
   f.expect_bad_chain();
 }
 
 // 2.7.5.3.1 forbids it, and Linux does it: a table is not bound to the ring's size.
 TEST(SplitRing, TakesAnIndirectTableThatIsLongerThanTheRing) {
-  Fixture f(8, {.indirect = true});
+  RingFixture f(8, {.indirect = true});
   std::array<FakeDriver::Buffer, 9> buffers;
-  buffers.fill({kData, 8, false});
+  buffers.fill({RingFixture::kData, 8, false});
   ASSERT_TRUE(f.driver.add(buffers));
   (void)f.driver.offer();
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
@@ -98,24 +96,24 @@ TEST(SplitRing, TakesAnIndirectTableThatIsLongerThanTheRing) {
 }
 
 TEST(VirtqueueBadInput, Row4MoreBuffersThanAChainHolds) {
-  Fixture f(256, {.indirect = true});
+  RingFixture f(256, {.indirect = true});
   constexpr std::uint32_t kCount = kMaxChainBuffers + 1;
-  const auto table = f.memory.span(kData, kCount * sizeof(Desc));
+  const auto table = f.memory.span(RingFixture::kData, kCount * sizeof(Desc));
   for (std::uint32_t i = 0; i < kCount; ++i) {
     const bool last = i + 1 == kCount;
     ASSERT_TRUE(table->store(i * sizeof(Desc),
                              Desc{0x900000, 1, static_cast<std::uint16_t>(last ? 0 : kDescNext),
                                   static_cast<std::uint16_t>(i + 1)}));
   }
-  f.offer_raw({kData.value(), kCount * sizeof(Desc), kDescIndirect, 0});
+  f.offer_raw({RingFixture::kData.value(), kCount * sizeof(Desc), kDescIndirect, 0});
   f.expect_bad_chain();
 }
 
 // What a disk answers with lies at the end of its chain, however bad the rest of that is.
 TEST(VirtqueueBadInput, ALastWritableBufferIsLeftForAStatus) {
-  Fixture f(256, {.indirect = true});
+  RingFixture f(256, {.indirect = true});
   constexpr std::uint32_t kCount = kMaxChainBuffers + 1;
-  const auto table = f.memory.span(kData, kCount * sizeof(Desc));
+  const auto table = f.memory.span(RingFixture::kData, kCount * sizeof(Desc));
   for (std::uint32_t i = 0; i < kCount; ++i) {
     const bool last = i + 1 == kCount;
     ASSERT_TRUE(table->store(
@@ -123,7 +121,7 @@ TEST(VirtqueueBadInput, ALastWritableBufferIsLeftForAStatus) {
         Desc{0x900000, 3, static_cast<std::uint16_t>(last ? std::uint16_t{kDescWrite} : kDescNext),
              static_cast<std::uint16_t>(i + 1)}));
   }
-  f.offer_raw({kData.value(), kCount * sizeof(Desc), kDescIndirect, 0});
+  f.offer_raw({RingFixture::kData.value(), kCount * sizeof(Desc), kDescIndirect, 0});
   f.expect_bad_chain(3);
 }
 
@@ -131,7 +129,7 @@ TEST(VirtqueueBadInput, Row5TotalOver32Bits) {
   // Needs a region in which a 2 GiB buffer fits; never touched, so it costs nothing.
   const std::array regions{GuestMemory::RegionSpec{GuestAddress(0), std::uint64_t{3} << 30}};
   const GuestMemory memory = must(GuestMemory::create(regions));
-  FakeDriver driver(memory, kRing, 8);
+  FakeDriver driver(memory, RingFixture::kRing, 8);
   QueueCounters counters;
   auto queue = must(SplitRing::activate(memory, driver.config(), {}, counters));
   const std::uint32_t half = 1U << 31;
@@ -148,15 +146,16 @@ struct IndirectCase {
   Desc desc;
 };
 
-constexpr GuestAddress kTable{kData.value() + 0x1000};
+constexpr GuestAddress kTable{RingFixture::kData.value() + 0x1000};
 
 class VirtqueueBadIndirect : public ::testing::TestWithParam<IndirectCase> {};
 
 TEST_P(VirtqueueBadIndirect, Row6IsRefused) {
-  Fixture f(8, {.indirect = true});
-  // The table at kData nests; there is nothing wrong with the one at kTable.
-  ASSERT_TRUE(f.memory.span(kData, 16)->store(0, Desc{kData.value(), 16, kDescIndirect, 0}));
-  ASSERT_TRUE(f.memory.span(kTable, 16)->store(0, Desc{kData.value(), 16, 0, 0}));
+  RingFixture f(8, {.indirect = true});
+  // The table at RingFixture::kData nests; there is nothing wrong with the one at kTable.
+  ASSERT_TRUE(f.memory.span(RingFixture::kData, 16)
+                  ->store(0, Desc{RingFixture::kData.value(), 16, kDescIndirect, 0}));
+  ASSERT_TRUE(f.memory.span(kTable, 16)->store(0, Desc{RingFixture::kData.value(), 16, 0, 0}));
   f.offer_raw(GetParam().desc);
   f.expect_bad_chain();
 }
@@ -165,16 +164,17 @@ INSTANTIATE_TEST_SUITE_P(
     Tables, VirtqueueBadIndirect,
     ::testing::Values(IndirectCase{"empty", {kTable.value(), 0, kDescIndirect, 0}},
                       IndirectCase{"ragged", {kTable.value(), 24, kDescIndirect, 0}},
-                      IndirectCase{"huge", {kData.value(), 0xfffffff0U, kDescIndirect, 0}},
-                      IndirectCase{"nested", {kData.value(), 16, kDescIndirect, 0}},
+                      IndirectCase{"huge",
+                                   {RingFixture::kData.value(), 0xfffffff0U, kDescIndirect, 0}},
+                      IndirectCase{"nested", {RingFixture::kData.value(), 16, kDescIndirect, 0}},
                       IndirectCase{"with_next", {kTable.value(), 16, kDescIndirect | kDescNext, 1}},
                       IndirectCase{"crosses_end_of_ram", {(16U << 20) - 16, 32, kDescIndirect, 0}},
                       IndirectCase{"in_a_hole", {std::uint64_t{2} << 30, 16, kDescIndirect, 0}}),
     [](const auto& which) { return which.param.name; });
 
 TEST(VirtqueueBadInput, Row6IndirectNotNegotiated) {
-  Fixture f;
-  f.offer_raw({kData.value(), 16, kDescIndirect, 0});
+  RingFixture f;
+  f.offer_raw({RingFixture::kData.value(), 16, kDescIndirect, 0});
   f.expect_bad_chain();
 }
 
@@ -187,24 +187,24 @@ struct BufferCase {
 class VirtqueueBadBuffer : public ::testing::TestWithParam<BufferCase> {};
 
 TEST_P(VirtqueueBadBuffer, Rows7To9AreRefused) {
-  Fixture f;
+  RingFixture f;
   f.offer_raw({GetParam().address, GetParam().length, kDescWrite, 0});
   f.expect_bad_chain();
 }
 
-INSTANTIATE_TEST_SUITE_P(Buffers, VirtqueueBadBuffer,
-                         ::testing::Values(BufferCase{"wraps", UINT64_MAX - 15, 32},
-                                           BufferCase{"straddles_end_of_region", (16U << 20) - 16,
-                                                      32},
-                                           BufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
-                                           BufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
-                                           BufferCase{"device_registers", 0xe0000000U, 4096},
-                                           BufferCase{"zero_length", kData.value(), 0}),
-                         [](const auto& which) { return which.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Buffers, VirtqueueBadBuffer,
+    ::testing::Values(BufferCase{"wraps", UINT64_MAX - 15, 32},
+                      BufferCase{"straddles_end_of_region", (16U << 20) - 16, 32},
+                      BufferCase{"in_a_hole", std::uint64_t{1} << 31, 16},
+                      BufferCase{"past_all_ram", kHighBase + (1U << 20), 1},
+                      BufferCase{"device_registers", 0xe0000000U, 4096},
+                      BufferCase{"zero_length", RingFixture::kData.value(), 0}),
+    [](const auto& which) { return which.param.name; });
 
 TEST(VirtqueueBadInput, Row8BufferOnTheRingsIsOnlyMemory) {
-  Fixture f;
-  ASSERT_TRUE(f.driver.add({{kRing, 64, true}}));
+  RingFixture f;
+  ASSERT_TRUE(f.driver.add({{RingFixture::kRing, 64, true}}));
   (void)f.driver.offer();
   ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
   f.chain.writable()[0].fill(std::byte{0xff});
@@ -214,16 +214,16 @@ TEST(VirtqueueBadInput, Row8BufferOnTheRingsIsOnlyMemory) {
 }
 
 TEST(VirtqueueBadInput, Row9WritableBeforeReadable) {
-  Fixture f;
-  f.driver.set_desc(1, {kData.value(), 16, 0, 0});
-  f.offer_raw({kData.value(), 16, kDescWrite | kDescNext, 1});
+  RingFixture f;
+  f.driver.set_desc(1, {RingFixture::kData.value(), 16, 0, 0});
+  f.offer_raw({RingFixture::kData.value(), 16, kDescWrite | kDescNext, 1});
   f.expect_bad_chain();
 }
 
 TEST(VirtqueueBadInput, Row10Configuration) {
   const GuestMemory memory = make_memory();
   QueueCounters counters;
-  const FakeDriver driver(memory, kRing, 8);
+  const FakeDriver driver(memory, RingFixture::kRing, 8);
   const auto refused = [&](auto change) {
     QueueConfig config = driver.config();
     change(config);
@@ -248,7 +248,7 @@ TEST(VirtqueueBadInput, Row10Configuration) {
 TEST(SplitRing, LargestSizeWorks) {
   const GuestMemory memory = make_memory(std::uint64_t{64} << 20);
   QueueCounters counters;
-  FakeDriver driver(memory, kRing, 32768, {.event_idx = true});
+  FakeDriver driver(memory, RingFixture::kRing, 32768, {.event_idx = true});
   auto queue = must(SplitRing::activate(memory, driver.config(), {.event_idx = true}, counters));
   for (int i = 0; i < 32768; ++i) ASSERT_TRUE(driver.add({{GuestAddress(0), 1, true}}));
   (void)driver.offer();
@@ -265,7 +265,7 @@ TEST(SplitRing, LargestSizeWorks) {
 }
 
 TEST(VirtqueueBadInput, Row11UsedEventGarbageAndFlagFlips) {
-  Fixture f(8, {.event_idx = true});
+  RingFixture f(8, {.event_idx = true});
   for (std::uint32_t i = 0; i < 70'000; ++i) {
     f.driver.set_used_event(static_cast<std::uint16_t>(i * 40503U));
     f.driver.set_avail_flags(static_cast<std::uint16_t>(i & 1U));
