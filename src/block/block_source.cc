@@ -54,9 +54,13 @@ NullSource NullSource::parse(PropertyReader& reader) {
   if (medium.bytes % 512 != 0) {
     reader.wrong("null", fmt::format("{}", medium.bytes), "a multiple of 512");
   }
+  constexpr std::chrono::seconds kLongestLatency{1};
+  reader.duration("latency", medium.latency, kLongestLatency);
   return medium;
 }
 
-Result<std::unique_ptr<BlockBackend>> NullSource::open() const { return make_null_backend(bytes); }
+Result<std::unique_ptr<BlockBackend>> NullSource::open() const {
+  return make_null_backend(bytes, latency);
+}
 
 }  // namespace bellhop

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -63,14 +64,17 @@ struct RawFileSource {
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
 
-/// `null=SIZE`: completes everything at once and keeps nothing, for measuring the engine.
+/// `null=SIZE`: keeps nothing, for measuring the engine. Completes everything at once, or no sooner
+/// than `latency` after its submission.
 struct NullSource {
   std::uint64_t bytes = 0;  ///< a multiple of 512
+  std::chrono::nanoseconds latency{0};
 
   static constexpr std::string_view kChoice = "null=SIZE";
-  static constexpr std::string_view kKeys[] = {"null"};
+  static constexpr std::string_view kKeys[] = {"null", "latency"};
   static constexpr std::string_view kHelp = R"(
-  null=SIZE                or a medium that keeps nothing)";
+  null=SIZE                or a medium that keeps nothing
+    latency=TIME           and answers each request that long after it came (0))";
   static unsigned chosen(PropertyReader& reader) { return reader.has("null") ? 1 : 0; }
   static NullSource parse(PropertyReader& reader);
   [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }

@@ -1,5 +1,9 @@
+#include <sys/timerfd.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "block/delay_line.h"
 #include "block/io_list.h"
 #include "block/raw_file.h"
 
@@ -28,17 +32,73 @@ class NullQueue final : public BlockQueue {
   QueueSharing sharing_;
 };
 
+/// Each request ends so long after its submission: by a timer of the loop's or, where a vCPU
+/// submits as well and has no loop to ask, by one of the kernel's in the place of an eventfd.
+class DelayedQueue final : public BlockQueue, private TimerHandler {
+ public:
+  /// `timer` is a timerfd of kSharedWithVcpu, else not valid.
+  DelayedQueue(EventLoop& loop, std::chrono::nanoseconds latency, UniqueFd timer) noexcept
+      : loop_(loop), line_(latency), timer_(std::move(timer)) {}
+  ~DelayedQueue() override {
+    if (!timer_.valid()) loop_.stop_timer(*this);
+  }
+
+  void enqueue(BlockIo& io) noexcept override { pending_.push(io); }
+  void submit() noexcept override {
+    const auto now = Clock::now();
+    line_.push(pending_, now);
+    while (BlockIo* const io = line_.pop(now)) io->completed(*io, 0);
+    arm(now);
+  }
+  void reap() noexcept override {
+    armed_ = false;
+    submit();
+  }
+  [[nodiscard]] const EventFd* completion_event() const noexcept override {
+    return timer_.valid() ? &timer_ : nullptr;
+  }
+  [[nodiscard]] std::uint64_t system_calls() const noexcept override { return system_calls_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void on_timer() noexcept override { reap(); }
+
+  /// For the first that is to end. What the timer was set for before ends no later than that.
+  void arm(Clock::time_point now) noexcept {
+    const auto next = line_.next();
+    if (!next || armed_) return;
+    armed_ = true;
+    const auto delay = std::max(*next - now, Clock::duration(1));
+    if (!timer_.valid()) return loop_.start_timer(*this, delay);
+    ++system_calls_;
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(delay);
+    const itimerspec time{.it_interval = {},
+                          .it_value = {seconds.count(), (delay - seconds).count()}};
+    ::timerfd_settime(timer_.get(), 0, &time, nullptr);
+  }
+
+  EventLoop& loop_;
+  IoList pending_;
+  DelayLine line_;
+  EventFd timer_;
+  bool armed_ = false;
+  std::uint64_t system_calls_ = 0;
+};
+
 class NullBackend final : public BlockBackend {
  public:
-  explicit NullBackend(std::uint64_t capacity) noexcept {
+  NullBackend(std::uint64_t capacity, std::chrono::nanoseconds latency) noexcept
+      : latency_(latency) {
     limits_.capacity = capacity;
     limits_.can_discard = true;
     limits_.can_write_zeroes = true;
   }
   [[nodiscard]] const BlockLimits& limits() const noexcept override { return limits_; }
   [[nodiscard]] const char* kind() const noexcept override { return "null"; }
-  Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop&, QueueSharing sharing,
+  Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                  unsigned) override {
+    if (latency_ > std::chrono::nanoseconds(0)) return make_delayed(loop, sharing);
     EventFd event;
     if (sharing == QueueSharing::kSharedWithVcpu) {
       auto made = EventFd::create();
@@ -49,13 +109,24 @@ class NullBackend final : public BlockBackend {
   }
 
  private:
+  Result<std::unique_ptr<BlockQueue>> make_delayed(EventLoop& loop, QueueSharing sharing) const {
+    UniqueFd timer;
+    if (sharing == QueueSharing::kSharedWithVcpu) {
+      timer = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+      if (!timer.valid()) return fail_errno("cannot create a timer");
+    }
+    return std::make_unique<DelayedQueue>(loop, latency_, std::move(timer));
+  }
+
   BlockLimits limits_;
+  std::chrono::nanoseconds latency_;
 };
 
 }  // namespace
 
-std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity) {
-  return std::make_unique<NullBackend>(capacity);
+std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity,
+                                                std::chrono::nanoseconds latency) {
+  return std::make_unique<NullBackend>(capacity, latency);
 }
 
 }  // namespace bellhop

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -18,7 +19,9 @@ namespace bellhop {
 /// not to be had here.
 Result<std::unique_ptr<BlockBackend>> open_raw_file(const RawFileSource& source);
 
-/// A medium that completes everything at once and keeps nothing: for measuring the engine.
-std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity);
+/// A medium that keeps nothing and completes everything at once or, for measuring the engine on a
+/// slower medium, no sooner than `latency` after its submission (and in order).
+std::unique_ptr<BlockBackend> make_null_backend(std::uint64_t capacity,
+                                                std::chrono::nanoseconds latency = {});
 
 }  // namespace bellhop

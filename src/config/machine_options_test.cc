@@ -95,6 +95,18 @@ TEST_F(MachineOptionsTest, FillsInDefaults) {
   EXPECT_EQ(config->disks[1].notify, NotifyMode::kIoEventFd);
 }
 
+TEST_F(MachineOptionsTest, TakesTheLatencyOfANullMedium) {
+  disk("null=1M");
+  disk("null=1M,latency=50us");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(std::get<NullSource>(config->disks[0].source).latency, std::chrono::nanoseconds(0));
+  EXPECT_EQ(std::get<NullSource>(config->disks[1].source).latency, std::chrono::microseconds(50));
+  disk("null=1M,latency=2s");
+  EXPECT_THAT(make_machine_config(options_).error().message,
+              ::testing::HasSubstr("latency=2s is wrong; it must be a time up to"));
+}
+
 TEST_F(MachineOptionsTest, FillsInDefaultsOfANic) {
   net("tap=tap0");
   net("fd=7:8,id=uplink");
