@@ -167,7 +167,8 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
       .number("operations", total.operations)
       .number("bytes", total.bytes);
   add_latency(&line, *latency);
-  line.boolean("verified", !failed)
+  line.boolean("verified", options.check && !failed)
+      .boolean("checked", options.check)
       .number("blocks_verified", total.blocks_verified)
       .number("read_back", read_back)
       .number("wrapped", total.wrapped)

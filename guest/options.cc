@@ -83,6 +83,7 @@ Options parse_options() {
   o.storm = cmdline_choice("storm", kOff) == 1;
   o.witness = cmdline_choice("witness", kOff) == 1;
   o.stamps = cmdline_choice("stamps", kOff) == 1;
+  o.check = cmdline_choice("check", kSwitch) == 0;
   o.publish_each = cmdline_choice("publish", kPublish) == 0;
   const char* wrong = cmdline_bad_word();
   if (wrong != nullptr) {
@@ -97,6 +98,7 @@ Options parse_options() {
   if (o.packed && (!o.needs_disk() || o.hostile.present() || o.workload == Workload::kNotify)) {
     fail(kExitUsage, "packed rings are for the workloads of a disk");
   }
+  if (!o.check && o.workload == Workload::kVerify) fail(kExitUsage, "verify is there to check");
   if ((o.queue_size & (o.queue_size - 1)) != 0) fail(kExitUsage, "size must be a power of two");
   return o;
 }

@@ -48,6 +48,7 @@ struct Options {
   bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause
   bool witness = false;      ///< hostile: vCPU 1 works on the next disk meanwhile
   bool stamps = false;       ///< tell the device when requests are offered and seen
+  bool check = true;         ///< what is read, and a sample of what was written
   bool publish_each = true;  ///< show each request at once, still with one kick for a batch
 
   const char* ring_name() const {

@@ -213,7 +213,7 @@ void Worker::finish(Slot* slot) {
   --in_flight_;
   if (slot->status != kBlkStatusOk) {
     ++figures_.io_errors;
-  } else if (phase_ == Phase::kReadBack || !options_->writes()) {
+  } else if (options_->check && (phase_ == Phase::kReadBack || !options_->writes())) {
     verify(slot);
   }
   if (generations_ != nullptr) generation_of(slot->offset) &= ~kInFlight;
@@ -332,7 +332,9 @@ const char* Worker::run() {
     step(read_tsc());
   }
   if (phase_ != Phase::kDrain) freeze();
-  if (generations_ != nullptr && figures_.io_errors == 0) return read_back_sample();
+  if (generations_ != nullptr && options_->check && figures_.io_errors == 0) {
+    return read_back_sample();
+  }
   return nullptr;
 }
 
