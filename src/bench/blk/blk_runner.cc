@@ -10,7 +10,12 @@ Result<Measurement> BlkRunner::run(const BlkCell& cell, const CpuPlan& plan, int
   MachineRun run;
   run.command =
       qemu ? qemu_command(cell, setting_, launch_) : bellhop_command(cell, plan, setting_, launch_);
-  run.files = {{image, kImageFd}};
+  if (setting_.null) {
+    if (qemu) return fail("QEMU has no null medium that is like ours");
+    run.read = read_unchecked_result;
+  } else {
+    run.files = {{image, kImageFd}};
+  }
   run.plan = plan;
   run.seconds = setting_.seconds + launch_.warmup_s;
   const auto outcome = qemu ? runner_.run_qemu(run) : runner_.run_bellhop(run);

@@ -14,7 +14,7 @@ class BlkRunner {
   BlkRunner(BlkSetting setting, Launch launch, const EventFd& interrupt)
       : setting_(std::move(setting)), launch_(std::move(launch)), runner_(interrupt) {}
 
-  /// `image` is an open file of ours. Errors: as those of MachineRunner.
+  /// `image` is an open file of ours, or -1 for a null medium. Errors: as those of MachineRunner.
   Result<Measurement> run(const BlkCell& cell, const CpuPlan& plan, int image) const;
 
  private:

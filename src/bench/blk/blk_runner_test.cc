@@ -45,6 +45,22 @@ TEST(ReadResult, GivesNoFigureForDataThatWasNotVerified) {
   EXPECT_FALSE(read_result(nlohmann::json::object()).has_value());
 }
 
+TEST(ReadResult, TakesAnUncheckedOneOnlyWhereNothingWasToBeChecked) {
+  nlohmann::json line = {{"seconds", 2.0},    {"operations", 1000}, {"bytes", 4096000},
+                         {"verified", false}, {"checked", false},   {"io_errors", 0}};
+  const auto good = read_unchecked_result(line);
+  ASSERT_TRUE(good.has_value()) << good.error().message;
+  EXPECT_DOUBLE_EQ(good->mb_per_s(), 2.048);
+  EXPECT_FALSE(read_result(line).has_value()) << "who expects a check does not take it";
+  line["io_errors"] = 2;
+  EXPECT_THAT(read_unchecked_result(line).error().message, HasSubstr("2 I/O errors"));
+  line["io_errors"] = 0;
+  line["checked"] = true;
+  EXPECT_FALSE(read_unchecked_result(line).has_value());
+  line.erase("checked");
+  EXPECT_FALSE(read_unchecked_result(line).has_value()) << "an older guest has checked";
+}
+
 TEST(ReadStats, TakesTheMeasuredTimeOnly) {
   const auto stats = read_stats(
       R"({"total":{"kicks":100},"measured":{"kicks":60,"userspace_exits":70},"threads":{"vcpu":[11,12],"iothread":[13]}})");

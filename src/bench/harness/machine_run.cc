@@ -53,6 +53,29 @@ std::string faults_in(const nlohmann::json& result) {
   return text.empty() ? "it does not say what" : text;
 }
 
+bool flag_in(const nlohmann::json& object, const char* key, bool otherwise) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
+}
+
+Result<Measurement> read_figures(const nlohmann::json& result) {
+  Measurement m;
+  m.seconds = number_in(result, "seconds");
+  m.operations = count_in(result, "operations").value_or(0);
+  m.bytes = count_in(result, "bytes").value_or(0);
+  if (!(m.seconds > 0) || m.operations == 0 || m.bytes == 0) {
+    return fail("the guest did nothing in the measured time");
+  }
+  if (const auto latency = result.find("latency_us");
+      latency != result.end() && latency->is_object()) {
+    m.latency = {number_in(*latency, "p50"), number_in(*latency, "p99"),
+                 number_in(*latency, "p999"), number_in(*latency, "max")};
+  }
+  m.counters.kicks = count_in(result, "kicks");
+  m.counters.interrupts = count_in(result, "interrupts");
+  return m;
+}
+
 void add_cpu_use(Measurement& measurement, const CpuUse& use) {
   measurement.host_cpu_s = use.total_s;
   measurement.vcpu_cpu_s = use.vcpu_s;
@@ -94,26 +117,19 @@ std::string read_whole_file(int fd) {
 }
 
 Result<Measurement> read_result(const nlohmann::json& result) {
-  const auto verified = result.find("verified");
-  if (verified == result.end() || !verified->is_boolean() || !verified->get<bool>()) {
+  if (!flag_in(result, "verified", false)) {
     return fail(fmt::format("the guest found wrong data or failed requests ({}): no figure",
                             faults_in(result)));
   }
-  Measurement m;
-  m.seconds = number_in(result, "seconds");
-  m.operations = count_in(result, "operations").value_or(0);
-  m.bytes = count_in(result, "bytes").value_or(0);
-  if (!(m.seconds > 0) || m.operations == 0 || m.bytes == 0) {
-    return fail("the guest did nothing in the measured time");
+  return read_figures(result);
+}
+
+Result<Measurement> read_unchecked_result(const nlohmann::json& result) {
+  if (flag_in(result, "checked", true)) return fail("the guest checked a medium without data");
+  if (number_in(result, "io_errors") > 0) {
+    return fail(fmt::format("the guest had failed requests ({}): no figure", faults_in(result)));
   }
-  if (const auto latency = result.find("latency_us");
-      latency != result.end() && latency->is_object()) {
-    m.latency = {number_in(*latency, "p50"), number_in(*latency, "p99"),
-                 number_in(*latency, "p999"), number_in(*latency, "max")};
-  }
-  m.counters.kicks = count_in(result, "kicks");
-  m.counters.interrupts = count_in(result, "interrupts");
-  return m;
+  return read_figures(result);
 }
 
 Result<StatsFile> read_stats(const std::string& text) {

@@ -18,6 +18,9 @@ namespace bellhop::bench {
 /// The guest's "result" line as a measurement, without what only the host knows. Errors: fields
 /// that are missing, nothing done, or data that was not verified.
 Result<Measurement> read_result(const nlohmann::json& result);
+/// The same of a guest that was told to check nothing (check=off). Errors: it did check, requests
+/// that failed, nothing done.
+Result<Measurement> read_unchecked_result(const nlohmann::json& result);
 
 /// One machine to be run once.
 struct MachineRun {

@@ -10,15 +10,24 @@ namespace {
 
 constexpr unsigned kQueueSize = 256;
 
+/// Of `--disk` what lies under it.
+std::string medium_keys(const BlkSetting& setting) {
+  if (setting.null) {
+    return fmt::format("null={},latency={}ns", setting.null->bytes, setting.null->latency.count());
+  }
+  return fmt::format("path={},cache={},aio={}", inherited_file(kImageFd), to_string(setting.cache),
+                     to_string(setting.aio));
+}
+
 }  // namespace
 
 std::string guest_cmdline(const BlkCell& cell, const BlkSetting& setting, const Launch& launch) {
   return fmt::format(
       "workload={} threads={} bs={} seconds={:.3f} warmup={:.3f} vcpus={} queues={} size={} "
-      "seed={}{}{}{}",
+      "seed={}{}{}{}{}",
       to_string(cell.workload), cell.threads, setting.block_bytes, setting.seconds, launch.warmup_s,
       cell.vcpus, cell.vcpus, kQueueSize, kImageSeed,
-      cell.ring == RingLayout::kPacked ? " ring=packed" : "",
+      cell.ring == RingLayout::kPacked ? " ring=packed" : "", setting.null ? " check=off" : "",
       launch.extra_cmdline.empty() ? "" : " ", launch.extra_cmdline);
 }
 
@@ -27,10 +36,9 @@ std::vector<std::string> bellhop_command(const BlkCell& cell, const CpuPlan& pla
   auto command = bellhop_machine(launch, plan, cell.vcpus, setting.transport,
                                  guest_cmdline(cell, setting, launch));
   command.emplace_back("--disk");
-  command.push_back(
-      fmt::format("path={},cache={},aio={},queues={},queue-size={},notify={},iothread=io0",
-                  inherited_file(kImageFd), to_string(setting.cache), to_string(setting.aio),
-                  cell.vcpus, kQueueSize, bellhop::to_string(cell.notify)));
+  command.push_back(medium_keys(setting) +
+                    fmt::format(",queues={},queue-size={},notify={},iothread=io0", cell.vcpus,
+                                kQueueSize, bellhop::to_string(cell.notify)));
   if (cell.ring == RingLayout::kPacked) command.back() += ",packed=on";
   if (cell.notify == NotifyMode::kAdaptive) {
     command.back() += fmt::format(",optimize={}", bellhop::to_string(setting.optimize));

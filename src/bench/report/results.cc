@@ -7,12 +7,9 @@
 
 namespace bellhop::bench {
 
-namespace {
-
 using Json = nlohmann::ordered_json;
 
-Json run_to_json(const Run& run, const BlkSetting& setting) {
-  const BlkCell& cell = run.cell;
+Json cell_fields(const BlkCell& cell, const BlkSetting& setting) {
   Json json = vmm_fields(setting.programs, cell.vmm);
   json.update(Json{
       {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
@@ -27,7 +24,7 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
       {"block_bytes", setting.block_bytes},
       {"direction", nullptr},
       {"message_bytes", nullptr},
-      {"backend", to_string(setting.aio)},
+      {"backend", setting.null ? "null" : to_string(setting.aio)},
       {"cache", to_string(setting.cache)},
       {"medium", setting.medium},
       {"notify", bellhop::to_string(cell.notify)},
@@ -35,6 +32,13 @@ Json run_to_json(const Run& run, const BlkSetting& setting) {
                                                         : Json(nullptr)},
       {"placement", to_string(cell.placement)},
   });
+  return json;
+}
+
+namespace {
+
+Json run_to_json(const Run& run, const BlkSetting& setting) {
+  Json json = cell_fields(run.cell, setting);
   add_run(json, run);
   json["verified"] = true;
   return json;

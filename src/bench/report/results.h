@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +16,12 @@ namespace bellhop::bench {
 
 using Run = RunOf<BlkCell, Measurement>;
 
+/// `--disk null=...`: nothing of it is kept, so that nothing of it can be checked.
+struct NullMedium {
+  std::uint64_t bytes = std::uint64_t{1} << 30;
+  std::chrono::nanoseconds latency{0};
+};
+
 /// What all runs of a report have in common.
 struct BlkSetting {
   unsigned block_bytes = 4096;
@@ -21,6 +30,7 @@ struct BlkSetting {
   TransportKind transport = TransportKind::kPci;
   Optimize optimize = Optimize::kThroughput;  ///< of notify=adaptive
   std::string medium;                         ///< "tmpfs", "ext4", ...
+  std::optional<NullMedium> null;             ///< in the place of an image
   double seconds = 3;                         ///< measured, for each repeat
   Rounds rounds;
   Programs programs;
@@ -33,6 +43,8 @@ struct BlkReport : ReportBase {
   [[nodiscard]] const Run* find(const BlkCell& cell) const;
 };
 
+/// Of a run's JSON what it has before its figures.
+nlohmann::ordered_json cell_fields(const BlkCell& cell, const BlkSetting& setting);
 /// The schema that all measurements share (see docs/measuring.md).
 nlohmann::ordered_json to_json(const BlkReport& report);
 /// One line a run; nested names joined with dots.
