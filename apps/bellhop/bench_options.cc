@@ -153,7 +153,7 @@ void add_machine_options(CLI::App& command, MachineArguments& arguments) {
         ->type_name("LIST");
   };
   text("--placement", arguments.placements,
-       "same-core,other-core,free,overcommit (other-core, where there are two CPUs)");
+       "same-core,other-core,free,overcommit,busy (other-core, where there are two CPUs)");
   command
       .add_option(
           "--peer", arguments.peers,
@@ -172,7 +172,8 @@ void read_machines(OptionLists& lists, const MachineArguments& arguments,
                            {{"same-core", Placement::kSameCore},
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree},
-                            {"overcommit", Placement::kOvercommit}});
+                            {"overcommit", Placement::kOvercommit},
+                            {"busy", Placement::kBusy}});
   VmmList list(lists, vmms, programs);
   if (!arguments.vmms.empty()) {
     vmms.clear();

@@ -13,6 +13,7 @@
 
 #include "base/thread.h"
 #include "bench/harness/bench_image.h"
+#include "bench/harness/busy_load.h"
 #include "block/raw_file.h"
 #include "devices/blk/blk_device.h"
 #include "guest/pattern.h"
@@ -307,6 +308,8 @@ Result<Measurement> Load::run(double warmup_s, double seconds, const EventFd& in
 Result<Measurement> InprocessRunner::run(const BlkCell& cell, const CpuPlan& plan,
                                          int image) const {
   if (cell.vcpus != 1) return fail("--host inprocess has one driver thread: leave out --vcpus");
+  const auto load = BusyLoad::start(plan.busy_processes);
+  if (!load) return forward(load);
   auto engine = Engine::create(setting_, cell, plan.io, image);
   if (!engine) return forward(engine);
   Result<Measurement> result;

@@ -14,6 +14,8 @@ const char* to_string(Placement placement) noexcept {
       return "free";
     case Placement::kOvercommit:
       return "overcommit";
+    case Placement::kBusy:
+      return "busy";
   }
   return "";
 }
@@ -41,6 +43,9 @@ Result<CpuPlan> plan_cpus(Placement placement, unsigned vcpus, const CpuList& av
   const std::size_t cpus = available.size();
   switch (placement) {
     case Placement::kFree:
+      return plan;
+    case Placement::kBusy:
+      plan.busy_processes = kBusyProcesses;
       return plan;
     case Placement::kOvercommit:
       if (vcpus > cpus) return plan;

@@ -17,6 +17,7 @@ enum class Placement : std::uint8_t {
   kOtherCore,   ///< each vCPU on a CPU of its own, the I/O thread on a further one
   kFree,        ///< left to the scheduler
   kOvercommit,  ///< left to the scheduler, with more vCPUs than CPUs
+  kBusy,        ///< left to the scheduler, beside kBusyProcesses that never sleep
 };
 /// Whose machine it is.
 struct Vmm {
@@ -39,10 +40,14 @@ inline constexpr Vmm Vmm::kBellhop{Kind::kBellhop, 0};
 inline constexpr Vmm Vmm::kQemu{Kind::kQemu, 0};
 inline constexpr Vmm Vmm::kInprocess{Kind::kInprocess, 0};
 
+/// How many processes of ours compute beside a machine of Placement::kBusy, all the while.
+inline constexpr unsigned kBusyProcesses = 2;
+
 /// CPUs for the threads of one machine; empty lists leave them to the scheduler.
 struct CpuPlan {
   std::vector<CpuList> vcpus;  ///< one for each vCPU, or none
   CpuList io;
+  unsigned busy_processes = 0;  ///< beside the machine: see BusyLoad
 };
 
 const char* to_string(Placement placement) noexcept;

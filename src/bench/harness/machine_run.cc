@@ -9,6 +9,7 @@
 #include <array>
 
 #include "base/cpu_list.h"
+#include "bench/harness/busy_load.h"
 #include "bench/harness/machine_command.h"
 #include "bench/harness/qmp_client.h"
 
@@ -195,6 +196,8 @@ Result<MachineRunner::Observed> MachineRunner::observe(Child& child, const Machi
 Result<MachineOutcome> MachineRunner::run_bellhop(const MachineRun& run) const {
   const UniqueFd stats(::memfd_create("stats", MFD_CLOEXEC));
   if (!stats.valid()) return fail_errno("cannot make a memory file");
+  const auto load = BusyLoad::start(run.plan.busy_processes);
+  if (!load) return forward(load);
   auto files = run.files;
   files.emplace_back(stats.get(), kStatsFd);
   auto child = Child::spawn(run.command, files);
@@ -222,6 +225,8 @@ Result<MachineOutcome> MachineRunner::run_qemu(const MachineRun& run) const {
   }
   QmpClient control{UniqueFd(ends[0])};
   UniqueFd theirs(ends[1]);
+  const auto load = BusyLoad::start(run.plan.busy_processes);
+  if (!load) return forward(load);
   auto files = run.files;
   files.emplace_back(theirs.get(), kQmpFd);
   auto child = Child::spawn(run.command, files);
