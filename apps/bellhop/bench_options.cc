@@ -182,18 +182,31 @@ void read_machines(OptionLists& lists, const MachineArguments& arguments,
   for (const std::string& peers : arguments.peers) list.add("--peer", peers);
 }
 
-void add_time_options(CLI::App& command, TimeArguments& arguments) {
-  const auto text = [&command](const char* name, std::string& value, const char* help,
-                               const char* type) { add_scalar(command, name, value, help, type); };
-  text("--seconds", arguments.seconds, "Measured seconds of each repeat (3)", "S");
-  text("--warmup", arguments.warmup, "Seconds before them (0.5)", "S");
+Times quick_look() {
+  Times times;
+  times.rounds = {1, 1};
+  times.seconds = 1;
+  times.warmup_s = 0.2;
+  return times;
+}
+
+void add_time_options(CLI::App& command, TimeArguments& arguments, const Times& usual,
+                      const char* quick) {
+  const auto text = [&command](const char* name, std::string& value, const std::string& help,
+                               const char* type) {
+    add_scalar(command, name, value, help.c_str(), type);
+  };
+  text("--seconds", arguments.seconds,
+       fmt::format("Measured seconds of each repeat ({:g})", usual.seconds), "S");
+  text("--warmup", arguments.warmup, fmt::format("Seconds before them ({:g})", usual.warmup_s),
+       "S");
   text("--repeat", arguments.repeat,
        "Repeats of each cell (3); LEAST..MOST goes on until each ratio is known (see --until)",
        "N|LEAST..MOST");
   text("--until", arguments.until,
        "How well: its 95 % interval lies within this part of it (5%; with it --repeat is 5..15)",
        "PERCENT");
-  command.add_flag("--quick", arguments.quick, "One repeat of one second, for a first look");
+  command.add_flag("--quick", arguments.quick, quick);
   text("--seed", arguments.seed, "Of the order and the intervals (another one each time)", "N");
   command.add_flag("--accept-disturbed", arguments.accept_disturbed,
                    "Give ratios of repeats, too, of which other programs took more than 2 %");
@@ -202,14 +215,11 @@ void add_time_options(CLI::App& command, TimeArguments& arguments) {
        "FILE");
 }
 
-void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times) {
+void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times,
+                const Times& quick) {
   constexpr unsigned kMostRepeats = 1000;
   bench::Rounds& rounds = times.rounds;
-  if (arguments.quick) {
-    rounds = {1, 1};
-    times.seconds = 1;
-    times.warmup_s = 0.2;
-  }
+  if (arguments.quick) times = quick;
   lists.seconds("--seconds", arguments.seconds, times.seconds, 0.05, 3600);
   lists.seconds("--warmup", arguments.warmup, times.warmup_s, 0, 3600);
   std::string repeat = arguments.repeat;

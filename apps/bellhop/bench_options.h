@@ -100,15 +100,22 @@ struct TimeArguments {
   bool quick = false;
   bool accept_disturbed = false;
 };
-void add_time_options(CLI::App& command, TimeArguments& arguments);
 struct Times {
   bench::Rounds rounds;
   double seconds = 3;
   double warmup_s = 0.5;
   bench::Comparing comparing;
 };
-/// After what --quick makes of them; without --seed another seed each time.
-void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times);
+inline constexpr const char* kQuickHelp = "One repeat of one second, for a first look";
+/// What it means everywhere but where a command has a --quick of its own.
+Times quick_look();
+/// `usual` is what holds without options, `quick` the help of --quick.
+void add_time_options(CLI::App& command, TimeArguments& arguments, const Times& usual = {},
+                      const char* quick = kQuickHelp);
+/// `times` begins as what holds without options; `quick` is what --quick makes of it. Without
+/// --seed another seed each time.
+void read_times(OptionLists& lists, const TimeArguments& arguments, Times& times,
+                const Times& quick = quick_look());
 
 /// The file named, or the one that was built with this program: beside it, or in the build tree's
 /// guest folder. Errors: none of them is there.

@@ -45,6 +45,20 @@ void read_blk_back_end(OptionLists& lists, const BlkOptions& options, bench::Blk
   }
 }
 
+Status read_blk_sizes(OptionLists& lists, const std::string& block, const std::string& image,
+                      const std::string& create, bench::BlkSetting& setting,
+                      bench::BlkImages& images) {
+  std::uint64_t block_bytes = 0;
+  lists.size("--block-size", block, block_bytes, 4096, 1 << 20);
+  setting.block_bytes = static_cast<unsigned>(block_bytes);
+  lists.size("--image-size", image, images.image_bytes, 16 << 20, std::uint64_t{1} << 40);
+  lists.size("--create-size", create, images.create_bytes, 16 << 20, std::uint64_t{1} << 40);
+  if (block_bytes % 4096 != 0 || images.image_bytes % 4096 != 0) {
+    return fail("--block-size and --image-size must be multiples of 4K");
+  }
+  return lists.status();
+}
+
 Status find_blk_medium(const std::string& medium, bool chosen, bench::BlkSetting& setting,
                        bench::BlkImages& images) {
   struct stat info {};

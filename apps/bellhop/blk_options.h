@@ -27,6 +27,11 @@ struct BlkOptions {
 void read_blk_cells(OptionLists& lists, const BlkOptions& options, bench::BlkSweep& sweep);
 /// --aio, --cache and --transport.
 void read_blk_back_end(OptionLists& lists, const BlkOptions& options, bench::BlkSetting& setting);
+/// --block-size, --image-size and --create-size. Errors: those of `lists`, or sizes that are no
+/// multiples of 4K.
+Status read_blk_sizes(OptionLists& lists, const std::string& block, const std::string& image,
+                      const std::string& create, bench::BlkSetting& setting,
+                      bench::BlkImages& images);
 /// --medium. Errors: it is no folder, or has no room for the images. A file that grows while it is
 /// created, whose size was `chosen` by the user or not, gets no more than half of what is left.
 Status find_blk_medium(const std::string& medium, bool chosen, bench::BlkSetting& setting,

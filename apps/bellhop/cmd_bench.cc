@@ -13,15 +13,18 @@ void add_bench_command(CLI::App& app, int& exit_status) {
       "  bellhop bench blk --peer qemu --workload randread --medium /dev/shm --html report.html\n"
       "  bellhop bench net --peer qemu --workload stream --json net.json\n"
       "  bellhop bench notify\n"
-      "See also: bellhop bench blk --help, bellhop bench net --help, bellhop bench notify --help");
+      "  bellhop bench study --quick\n"
+      "See also: bellhop bench blk --help, and so for net, notify and study");
   add_bench_blk_command(*bench, exit_status);
   add_bench_net_command(*bench, exit_status);
   add_bench_net_end_command(*bench, exit_status);
   add_bench_notify_command(*bench, exit_status);
+  add_bench_study_command(*bench, exit_status);
   bench->callback([bench, &exit_status] {
     if (bench->get_subcommands().empty()) {
-      exit_status = report({"a subcommand of bench is missing: blk, net or notify (see --help)"},
-                           kUsedWrongly);
+      exit_status =
+          report({"a subcommand of bench is missing: blk, net, notify or study (see --help)"},
+                 kUsedWrongly);
     }
   });
 }

@@ -81,17 +81,8 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   job.setting.seconds = times.seconds;
   job.launch.warmup_s = times.warmup_s;
   job.comparing = times.comparing;
-  std::uint64_t block_bytes = 0;
-  lists.size("--block-size", arguments.block_size, block_bytes, 4096, 1 << 20);
-  job.setting.block_bytes = static_cast<unsigned>(block_bytes);
-  lists.size("--image-size", arguments.image_size, job.images.image_bytes, 16 << 20,
-             std::uint64_t{1} << 40);
-  lists.size("--create-size", arguments.create_size, job.images.create_bytes, 16 << 20,
-             std::uint64_t{1} << 40);
-  if (block_bytes % 4096 != 0 || job.images.image_bytes % 4096 != 0) {
-    return fail("--block-size and --image-size must be multiples of 4K");
-  }
-  return lists.status();
+  return read_blk_sizes(lists, arguments.block_size, arguments.image_size, arguments.create_size,
+                        job.setting, job.images);
 }
 
 Result<BlkJob> make_job(const BlkArguments& arguments) {

@@ -35,6 +35,7 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
                                              {"probe", "--help"},
                                              {"bench", "blk", "--help"},
                                              {"bench", "notify", "--help"},
+                                             {"bench", "study", "--help"},
                                              {"-h"},
                                              {"run", "-h"}}) {
     const Outcome outcome = bellhop(arguments);
@@ -234,6 +235,16 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
   expect_refused({"bench", "blk", "--guest", "/nonexistent"}, "--guest: there is no file");
   expect_refused({"bench", "blk", "--cache", "writeback"}, "--aio native needs --cache none");
   expect_refused({"bench", "notify", "--kicks", "1"}, "--kicks: '1' is wrong");
+  expect_refused(
+      {"bench", "study", "--placement", "overcommit"},
+      "--placement: 'overcommit' is unknown; known are same-core, other-core, free, busy");
+  expect_refused({"bench", "study", "--latency", "50us,5s"},
+                 "--latency: '5s' is wrong; it must be a time up to 1s, such as 50us or 0");
+  expect_refused({"bench", "study", "--latency", "50us", "--medium", folder_.string()},
+                 "--latency: is that of a null medium");
+  expect_refused({"bench", "study", "--medium", "null,/nonexistent"},
+                 "--medium: cannot open /nonexistent");
+  expect_refused({"bench", "study", "--optimize", "latency"}, "--optimize: 'latency' is unknown");
 }
 
 TEST_F(CliTest, ExplainsNothingButItsOwnFiles) {

@@ -1,20 +1,12 @@
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <string>
 
+#include "bench/blk/image_store.h"
 #include "bench/harness/interleave.h"
 #include "bench/report/results.h"
 
 namespace bellhop::bench {
-
-struct BlkImages {
-  std::string folder = ".";
-  std::uint64_t image_bytes = std::uint64_t{256} << 20;
-  /// Apparent size of the file that `create` starts with: nothing of it is there yet.
-  std::uint64_t create_bytes = std::uint64_t{8} << 30;
-};
 
 /// One repeat of one cell on an open image.
 using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;

@@ -29,7 +29,10 @@ TEST(BusyLoad, ComputesUntilItsObjectEnds) {
     ASSERT_TRUE(load.has_value()) << load.error().message;
     pids = load->pids();
     ASSERT_EQ(pids.size(), 2U);
-    for (const pid_t pid : pids) EXPECT_EQ(state_of(pid), 'R') << "it never sleeps";
+    for (const pid_t pid : pids) {
+      for (int i = 0; i < 1000 && state_of(pid) != 'R'; ++i) ::usleep(10'000);  // it begins
+      EXPECT_EQ(state_of(pid), 'R') << "it never sleeps";
+    }
   }
   for (const pid_t pid : pids) EXPECT_NE(::kill(pid, 0), 0) << "ended, and waited for";
   const auto none = BusyLoad::start(0);

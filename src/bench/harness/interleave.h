@@ -54,6 +54,13 @@ struct Repeats {
 template <class M>
 using Earlier = std::map<std::string, Repeats<M>>;
 
+/// Seconds of a repeat that others took, of a machine that is measured by itself.
+inline double taken_by_others(Placement placement, const Measurement& m) noexcept {
+  // Elsewhere its own threads wait for one another, or for our own load.
+  const bool alone = placement == Placement::kOtherCore;
+  return m.steal_s.value_or(0) + (alone ? m.run_delay_s().value_or(0) : 0);
+}
+
 /// A repeat of which others took more is disturbed: it is rejected and made again, so often at
 /// most. If all are disturbed the least disturbed one stays, and is marked.
 inline constexpr double kMostTakenByOthers = 0.02;

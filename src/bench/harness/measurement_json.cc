@@ -156,7 +156,9 @@ Json latency_and_counters(const Measurement& m) {
   return json;
 }
 
-Json ratio_to_json(const Ratio& ratio) {
+}  // namespace
+
+Json to_json(const Ratio& ratio) {
   using Verdict = Ratio::Verdict;
   const bool none = ratio.verdict == Verdict::kNone || ratio.verdict == Verdict::kRefused;
   return {{"ratio", none ? Json(nullptr) : Json(ratio.value)},
@@ -164,8 +166,6 @@ Json ratio_to_json(const Ratio& ratio) {
            ratio.interval ? Json{ratio.interval->low, ratio.interval->high} : Json(nullptr)},
           {"verdict", to_string(ratio.verdict)}};
 }
-
-}  // namespace
 
 Json to_json(const Measurement& repeat) {
   Json json{{"mb_per_s", repeat.mb_per_s()},
@@ -224,8 +224,8 @@ Json report_to_json(const ReportBase& report, std::vector<Json> runs,
   for (const Comparison& one : comparisons) {
     json["comparisons"].push_back({{"cell", one.cell},
                                    {"base", one.base},
-                                   {"mb_per_s", ratio_to_json(one.throughput)},
-                                   {"bytes_per_host_cpu_s", ratio_to_json(one.efficiency)}});
+                                   {"mb_per_s", to_json(one.throughput)},
+                                   {"bytes_per_host_cpu_s", to_json(one.efficiency)}});
   }
   json["not_run"] = Json::array();
   for (const NotRun& cell : report.not_run) {

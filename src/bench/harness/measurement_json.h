@@ -19,6 +19,9 @@ nlohmann::ordered_json to_json(const Measurement& repeat);
 /// The reverse. Errors: a field is missing, or not what it should be.
 Status from_json(const nlohmann::ordered_json& json, Measurement& repeat);
 
+/// "ratio", "interval" and "verdict"; null where there is none.
+nlohmann::ordered_json to_json(const Ratio& ratio);
+
 /// Appends what a run has besides its cell: the median repeat, with the medians of throughput and
 /// efficiency and the spread of throughput over all repeats (a single one has none), whether it has
 /// two speeds, and all repeats ("all_repeats", "rejected_repeats": not in CSV).

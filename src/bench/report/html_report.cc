@@ -26,6 +26,7 @@ constexpr Word kWords[] = {
     {"other-core", "each vCPU has a CPU of its own, and the I/O thread a further one"},
     {"same-core", "the vCPUs and the I/O thread share one CPU"},
     {"placement free", "the scheduler chooses the CPUs"},
+    {"busy", "the scheduler chooses, and two other processes compute all the while"},
     {"overcommit", "there are more vCPUs than CPUs"},
     {"medium", "the file system that the disk's image lies on; tmpfs is memory"},
     {"cache=none", "the host's page cache takes no part (O_DIRECT)"},
@@ -110,6 +111,21 @@ std::string pictures(const Page& page, const ReportBase& report) {
   return html.empty() ? "" : "<div class=\"pictures\">\n" + html + "</div>\n";
 }
 
+std::string scatters(const Page& page) {
+  std::string html;
+  for (const Scatter& scatter : page.scatters) {
+    const std::string picture = to_svg(scatter);
+    if (picture.empty()) continue;
+    html += "<figure><figcaption>" + escape_html(scatter.caption) + "</figcaption>\n" + picture +
+            "</figure>\n";
+  }
+  if (html.empty()) return "";
+  return "<h2>Throughput against efficiency</h2>\n<p class=\"words\">Farther right is more "
+         "throughput, farther up more for each CPU second; both scales are logarithmic. Beside a "
+         "mark stands how many threads there were.</p>\n<div class=\"pictures\">\n" +
+         html + "</div>\n";
+}
+
 std::string not_run(const ReportBase& report) {
   std::string html;
   for (const NotRunGroup& group : group_not_run(report.not_run)) {
@@ -135,11 +151,12 @@ std::string to_html(const Page& page, const ReportBase& report) {
   if (const std::string busy = warn_of(report.load.before, cpus); !busy.empty()) {
     html += paragraph("warning", "Before it began: " + busy + ".");
   }
-  html += pictures(page, report);
   for (const std::string& finding : page.findings) html += "<p>" + escape_html(finding) + "</p>\n";
+  html += pictures(page, report);
   html += page.introduction;
   Words words;
   for (const Table& table : page.tables) html += to_html(table) + words.below(table);
+  html += scatters(page);
   for (const std::string& note : page.notes) html += "<pre>" + escape_html(note) + "</pre>\n";
   html += not_run(report);
   html += "<h2>How it was measured</h2>\n";

@@ -5,6 +5,7 @@
 
 #include "bench/harness/report_base.h"
 #include "bench/report/gain_chart.h"
+#include "bench/report/scatter.h"
 #include "bench/report/table.h"
 
 namespace bellhop::bench {
@@ -18,11 +19,12 @@ struct Page {
   std::string introduction;           ///< HTML
   std::vector<Table> tables;
   GainChart chart;
+  std::vector<Scatter> scatters;
   std::vector<std::string> notes;  ///< lines about disturbed repeats, two speeds
 };
 
-/// One page, complete in itself: what was found, chart and drawing, the tables with their words
-/// explained where they stand first, what was not run, the host, its load, and the command.
+/// One page, complete in itself: what was found, chart and drawing, scatters, the tables with their
+/// words explained where they stand first, what was not run, the host, its load, and the command.
 std::string to_html(const Page& page, const ReportBase& report);
 
 }  // namespace bellhop::bench
