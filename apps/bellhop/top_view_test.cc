@@ -28,8 +28,8 @@ MetricsSample sample(std::uint64_t seconds, std::uint64_t requests) {
   made.queues.push_back(made.queues.back());
   made.queues.back().queue = 1;
   made.queues.back().running = false;
-  made.threads = {{.name = "vcpu0", .tid = 1, .vcpu = true, .cpu_ns = seconds * 900'000'000},
-                  {.name = "io0", .tid = 2, .vcpu = false, .cpu_ns = seconds * 100'000'000}};
+  made.threads = {{.name = "vcpu0", .tid = 1, .cpu_ns = seconds * 900'000'000},
+                  {.name = "io0", .tid = 2, .cpu_ns = seconds * 100'000'000}};
   return made;
 }
 

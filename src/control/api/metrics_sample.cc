@@ -57,7 +57,6 @@ std::optional<MetricsSample> MetricsSample::read(std::string_view text) {
     for (const auto& thread : json.at("threads")) {
       sample.threads.push_back({.name = text_in(thread, "name"),
                                 .tid = number(thread.at("tid")),
-                                .vcpu = thread.at("vcpu"),
                                 .cpu_ns = number(thread.at("cpu_ns"))});
     }
     return sample;

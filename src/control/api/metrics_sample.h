@@ -25,7 +25,6 @@ struct MetricsSample {
   struct Thread {
     std::string name;
     std::uint64_t tid = 0;
-    bool vcpu = false;
     std::uint64_t cpu_ns = 0;
   };
   std::string state;
