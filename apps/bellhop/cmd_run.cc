@@ -206,13 +206,12 @@ Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions
     add("--serial", options.serial, SerialOutput::file_of(options.serial->text), FileUse::kOutput);
   }
   if (options.event_monitor) {
-    const std::string& where = options.event_monitor->text;
-    constexpr std::string_view kPassed = "fd=";
-    const bool passed = where.starts_with(kPassed);
-    add("--event-monitor", options.event_monitor,
-        passed ? "/proc/self/fd/" + where.substr(kPassed.size())
-               : control::EventMonitor::file_of(where),
-        passed ? FileUse::kPrinted : FileUse::kOutput);
+    const auto place = control::EventPlace::read(options.event_monitor->text);
+    // What is wrong is told when it is opened.
+    if (!place.name.empty()) {
+      add("--event-monitor", options.event_monitor, place.path(),
+          place.passed ? FileUse::kPrinted : FileUse::kOutput);
+    }
   }
   if (options.stats && options.stats->text != "-") {
     add("--stats", options.stats, options.stats->text, FileUse::kOutput);

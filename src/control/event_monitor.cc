@@ -15,9 +15,6 @@ namespace bellhop::control {
 
 namespace {
 
-constexpr std::string_view kPath = "path=";
-constexpr std::string_view kFd = "fd=";
-
 /// Opens what is behind a descriptor once more: whether a write waits is then ours to say, whoever
 /// else has it. Of a socket that is said with each write.
 Result<UniqueFd> own_file(const UniqueFd& fd) {
@@ -29,18 +26,27 @@ Result<UniqueFd> own_file(const UniqueFd& fd) {
 
 }  // namespace
 
+EventPlace EventPlace::read(std::string_view where) {
+  constexpr std::string_view kPath = "path=";
+  constexpr std::string_view kFd = "fd=";
+  const bool passed = where.starts_with(kFd);
+  const std::string_view start = passed ? kFd : kPath;
+  if (!where.starts_with(start)) return {};
+  return {passed, std::string(where.substr(start.size()))};
+}
+
 Result<std::unique_ptr<EventMonitor>> EventMonitor::open(std::string_view where,
                                                          OutputFiles& outputs) {
-  const std::string path = file_of(where);
-  if (!path.empty()) {
-    auto file = outputs.open("--event-monitor", path);
+  const EventPlace place = EventPlace::read(where);
+  if (place.name.empty()) {
+    return fail(fmt::format("--event-monitor: '{}' is wrong; it must be path=FILE or fd=N", where));
+  }
+  if (!place.passed) {
+    auto file = outputs.open("--event-monitor", place.name);
     if (!file) return forward(file);
     return std::unique_ptr<EventMonitor>(new EventMonitor(std::move(*file), false));
   }
-  if (!where.starts_with(kFd)) {
-    return fail(fmt::format("--event-monitor: '{}' is wrong; it must be path=FILE or fd=N", where));
-  }
-  auto fd = take_inherited_fd(where.substr(kFd.size()));
+  auto fd = take_inherited_fd(place.name);
   struct stat info {};
   if (fd && ::fstat(fd->get(), &info) != 0) fd = fail("is not open");
   const bool is_socket = fd && S_ISSOCK(info.st_mode);
@@ -51,10 +57,6 @@ Result<std::unique_ptr<EventMonitor>> EventMonitor::open(std::string_view where,
     return fail(fmt::format("--event-monitor: {}: {}", where, fd.error().message), fd.error().code);
   }
   return std::unique_ptr<EventMonitor>(new EventMonitor(std::move(*fd), is_socket));
-}
-
-std::string EventMonitor::file_of(std::string_view where) {
-  return where.starts_with(kPath) ? std::string(where.substr(kPath.size())) : std::string();
 }
 
 void EventMonitor::tell(std::string_view source, std::string_view event) {

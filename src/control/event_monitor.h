@@ -14,6 +14,16 @@
 
 namespace bellhop::control {
 
+/// Where events go, as a user says it: `path=FILE` or `fd=N`.
+struct EventPlace {
+  bool passed = false;  ///< fd=N
+  std::string name;     ///< FILE or N; empty: neither
+
+  static EventPlace read(std::string_view where);
+  /// The file, or that behind the descriptor.
+  [[nodiscard]] std::string path() const { return passed ? "/proc/self/fd/" + name : name; }
+};
+
 /// Tells what becomes of a machine, as JSON objects one after the other, in the form that clients
 /// of Cloud Hypervisor know: `timestamp` since the monitor was opened, `source` (vmm, vm or guest),
 /// `event`, `properties` (null).
@@ -25,12 +35,10 @@ class EventMonitor {
  public:
   static constexpr std::size_t kBacklog = std::size_t{64} << 10;
 
-  /// `path=FILE` (made anew by `outputs`; a FIFO must have a reader) or `fd=N` (a file, a pipe, a
-  /// socket or a terminal that this process was started with). Errors: neither, or it cannot be
-  /// written.
+  /// An EventPlace: a file is made anew by `outputs` (a FIFO must have a reader); a descriptor may
+  /// be a file, a pipe, a socket or a terminal that this process was started with. Errors: neither,
+  /// or it cannot be written.
   static Result<std::unique_ptr<EventMonitor>> open(std::string_view where, OutputFiles& outputs);
-  /// The FILE of `path=FILE`; empty: anything else.
-  static std::string file_of(std::string_view where);
   EventMonitor(const EventMonitor&) = delete;
   EventMonitor& operator=(const EventMonitor&) = delete;
 
