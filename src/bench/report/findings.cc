@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "bench/report/table.h"
+#include "base/text_columns.h"
 
 namespace bellhop::bench {
 

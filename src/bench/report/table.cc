@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <numeric>
-#include <sstream>
+
+#include "base/text_columns.h"
 
 namespace bellhop::bench {
 
@@ -15,12 +16,6 @@ constexpr const char* kBetweenGroups = " | ";
 
 /// Which columns stand in a part of a table, by their numbers.
 using Columns = std::vector<std::size_t>;
-
-/// Columns of a terminal that UTF-8 takes: one for each byte that begins a character.
-std::size_t columns_of(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
 
 std::string pad(const std::string& text, std::size_t taken, std::size_t width, bool left) {
   const std::string blanks(width > taken ? width - taken : 0, ' ');
@@ -153,24 +148,6 @@ std::vector<Part> split(const Table& table, const Columns& all, const TextStyle&
 }
 
 }  // namespace
-
-std::string wrap(const std::string& text, std::size_t columns, std::size_t indent) {
-  std::string out;
-  std::size_t column = 0;
-  std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    if (column > 0 && column + 1 + columns_of(word) > columns) {
-      out += "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (column > 0) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += columns_of(word);
-  }
-  return out;
-}
 
 std::string to_text(const Table& table, const TextStyle& style) {
   std::string text =

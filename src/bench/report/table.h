@@ -46,7 +46,5 @@ std::string to_text(const Table& table, const TextStyle& style = {});
 /// <table>...</table>, in an element that scrolls.
 std::string to_html(const Table& table);
 std::string escape_html(const std::string& text);
-/// Words in lines of at most so many columns; further lines are indented.
-std::string wrap(const std::string& text, std::size_t columns, std::size_t indent);
 
 }  // namespace bellhop::bench

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text_columns.h"
 #include "bench/report/findings.h"
 #include "bench/report/table.h"
 #include "bench/study/study_analysis.h"
