@@ -26,9 +26,9 @@ void add_device_option(CLI::App& command, DeviceArguments& arguments, std::size_
 std::string device_help(std::size_t kind);
 void add_iothread_option(CLI::App& command, DeviceArguments& arguments);
 inline constexpr std::string_view kIothreadHelp =
-    "Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll, poll-max=TIME (64us; 0: "
-    "never),\n"
-    "poll-idle=TIME (10ms: how long it looks on after the last request of a device with "
+    "Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll,\n"
+    "poll-max=TIME (64us: how long it looks for work before it sleeps; 0: it sleeps at once),\n"
+    "poll-idle=TIME (10ms: how long it looks for work after the last request of a device with\n"
     "notify=poll)\n"
     "In a value, write a comma twice.\n";
 

@@ -159,6 +159,8 @@ ProbeReport probe_host(const ProbeOptions& options) {
     report.host.kvm = "none";
     if (options.floors) measure_wakes(report.floors, options.cpus, report.notes);
   }
+  report.verdict = judge(report.floors, options.cpus.empty() ? allowed_cpus() : options.cpus,
+                         report.tun.present);
   return report;
 }
 
@@ -192,6 +194,7 @@ nlohmann::ordered_json to_json(const ProbeReport& report) {
   probe["vhost_net"] = feature_json(report.vhost_net);
   probe["tun"] = feature_json(report.tun);
   probe["notes"] = report.notes;
+  probe["verdict"] = to_json(report.verdict);
   return json;
 }
 
@@ -242,7 +245,7 @@ std::string to_text(const ProbeReport& report) {
          fmt::format("{:>9.1f} times the time for an instruction", *floors.kernel_mode_ratio));
   }
   for (const std::string& note : report.notes) text += "Note: " + note + "\n";
-  return text;
+  return text + to_text(report.verdict);
 }
 
 }  // namespace bellhop

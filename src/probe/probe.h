@@ -12,6 +12,7 @@
 #include "hypervisor/hypervisor.h"
 #include "probe/floors.h"
 #include "probe/host_facts.h"
+#include "probe/verdict.h"
 
 namespace bellhop {
 
@@ -42,6 +43,7 @@ struct ProbeReport {
   Feature tun;
   Floors floors;
   std::vector<std::string> notes;  ///< what could not be found out, and why
+  Verdict verdict;                 ///< empty where the floors were not measured
 
   [[nodiscard]] bool kernel_mode_interpreted() const {
     return floors.kernel_mode_ratio.value_or(0) > kInterpretedRatio;
