@@ -192,8 +192,10 @@ Status DeviceLife::activate() {
 }
 
 Status DeviceLife::start_queue(Queue& queue, RingState state) {
-  auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                             queue.runner->counters(), state);
+  auto ring = queue.inflight ? Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                                              queue.runner->counters(), state, *queue.inflight)
+                             : Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                                              queue.runner->counters(), state);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
   queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());
@@ -436,6 +438,12 @@ void DeviceLife::set_doorbell(std::uint32_t index, const EventFd* doorbell) {
   queues_[index].runner->set_doorbell(doorbell);
 }
 
+void DeviceLife::set_inflight(std::uint32_t index, std::optional<InflightQueue> inflight) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  assert(!queues_[index].running());
+  queues_[index].inflight = inflight;
+}
+
 void DeviceLife::set_memory(const GuestMemory& memory) {
   const std::lock_guard<std::mutex> hold(lock_);
   assert(std::ranges::none_of(queues_, [](const Queue& queue) { return queue.running(); }));
@@ -448,6 +456,7 @@ void DeviceLife::reset_locked() {
     if (!queue.runner) return;  // create() failed half-way
     (void)queue.stop();
     queue.quiet.reset();
+    queue.inflight.reset();
     queue.config = QueueConfig{};
     queue.config.size = queue_max_size();
   }

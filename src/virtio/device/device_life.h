@@ -196,6 +196,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   Status set_queue(std::uint32_t index, const QueueConfig& config);
   /// What signals kicks of a queue that does not run: outlives its use; null: the device's own.
   void set_doorbell(std::uint32_t index, const EventFd* doorbell);
+  /// Where the requests in flight of a queue that does not run are noted from now on, until a
+  /// reset: outlives its use, and says where its ring stands. Nothing: they are not.
+  void set_inflight(std::uint32_t index, std::optional<InflightQueue> inflight);
   /// Where the driver's memory is from now on. While no queue runs.
   void set_memory(const GuestMemory& memory);
 
@@ -225,6 +228,7 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
  private:
   struct Queue {
     QueueConfig config;
+    std::optional<InflightQueue> inflight;
     GuestInterrupt interrupt;
     std::unique_ptr<QueueRunner> runner;
     std::unique_ptr<OffloadedQueue> offloaded;  ///< made when a back end first serves it

@@ -73,6 +73,7 @@ class DescriptorChain {
     head_ = other.head_;
     next_avail_ = other.next_avail_;
     slots_ = other.slots_;
+    entry_ = other.entry_;
     taken_ = std::exchange(other.taken_, false);
     readable_ = std::exchange(other.readable_, std::uint16_t{0});
     writable_ = std::exchange(other.writable_, std::uint16_t{0});
@@ -100,6 +101,7 @@ class DescriptorChain {
  private:
   friend class SplitRing;
   friend class PackedRing;
+  friend class TrackedPackedRing;
   friend class ChainWalker;
 
   bool taken_ = false;
@@ -108,6 +110,7 @@ class DescriptorChain {
   std::uint16_t readable_ = 0;
   std::uint16_t writable_ = 0;
   std::uint16_t slots_ = 0;  ///< descriptors that it fills in a packed ring
+  std::uint16_t entry_ = 0;  ///< by which a packed ring's InflightPacked knows it
   std::uint32_t readable_bytes_ = 0;
   std::uint32_t writable_bytes_ = 0;
   // Left uninitialised on purpose: only the first readable_ + writable_ are ever looked at.

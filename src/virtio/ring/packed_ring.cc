@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <cassert>
-#include <cstddef>
+#include <utility>
 
 #include "virtio/ring/chain_walker.h"
 
@@ -16,13 +15,6 @@ namespace {
 
 /// A driver may use any number as a buffer id.
 constexpr std::size_t kBufferIds = 65536;
-
-constexpr std::size_t place_of(std::uint16_t index) {
-  return std::size_t{index} * sizeof(PackedDesc);
-}
-constexpr std::size_t flags_of(std::uint16_t index) {
-  return place_of(index) + offsetof(PackedDesc, flags);
-}
 
 /// 2.8.7: all of a table's entries, in order; of their flags only WRITE counts. INDIRECT would be a
 /// table in a table (2.8.19 forbids any).
@@ -95,7 +87,19 @@ Pop PackedRing::pop(DescriptorChain& chain) noexcept {
   if (broken_) return Pop::kBroken;
   const std::uint16_t flags = next_flags();
   if (!packed_is_available(flags, next_avail_.wrap)) return Pop::kEmpty;
-  const Found found = walk(flags, chain);
+  std::uint16_t index = next_avail_.index;
+  const auto fetch = [&, first = true](PackedDesc& desc) mutable noexcept {
+    desc = desc_at(index);
+    // What has shown the chain is what counts, whatever is there now.
+    if (std::exchange(first, false)) desc.flags = flags;
+    if (++index == size_) index = 0;
+  };
+  // It cannot be longer than what the driver may have made available.
+  return take(walk(std::uint32_t{size_} - held_, fetch, chain), chain);
+}
+
+[[gnu::always_inline]] inline Pop PackedRing::take(const Found& found,
+                                                   DescriptorChain& chain) noexcept {
   if (found.slots == 0 || !mark_in_flight(found.last.id)) return give_up();
   held_ = static_cast<std::uint16_t>(held_ + found.slots);
   advance(next_avail_, found.slots);
@@ -113,19 +117,39 @@ Pop PackedRing::pop(DescriptorChain& chain) noexcept {
   return Pop::kMalformed;
 }
 
-/// Follows the chain at next_avail_ to its end: where the next one begins is known by nothing else,
-/// so that a malformed one is followed, too. It cannot be longer than what the driver may have made
-/// available.
-PackedRing::Found PackedRing::walk(std::uint16_t first_flags,
-                                   DescriptorChain& chain) const noexcept {
+Pop PackedRing::take_again(std::span<const PackedDesc> descs, DescriptorChain& chain) noexcept {
+  assert(!chain.taken_);
+  if (broken_) return Pop::kBroken;
+  std::size_t next = 0;
+  const auto fetch = [&](PackedDesc& desc) noexcept { desc = descs[next++]; };
+  const std::uint32_t room = std::uint32_t{size_} - held_;
+  const Found found =
+      descs.size() > room ? Found{} : walk(static_cast<std::uint32_t>(descs.size()), fetch, chain);
+  // A chain of another length than was noted would end at another place.
+  if (found.slots != descs.size()) return give_up();
+  return take(found, chain);
+}
+
+PackedDesc PackedRing::desc_at(std::uint16_t index) const noexcept {
+  PackedDesc desc{};
+  [[maybe_unused]] const bool fits = desc_.load(place_of(index), desc);
+  assert(fits);
+  return desc;
+}
+
+std::uint16_t PackedRing::flags_at(std::uint16_t index) const noexcept {
+  return desc_.atomic16(flags_of(index)).load(std::memory_order_acquire);
+}
+
+/// Follows a chain to its end, `limit` descriptors at most: where the next one begins is known by
+/// nothing else, so that a malformed one is followed, too.
+template <class Fetch>
+[[gnu::always_inline]] inline PackedRing::Found PackedRing::walk(
+    std::uint32_t limit, Fetch fetch, DescriptorChain& chain) const noexcept {
   ChainWalker buffers(*memory_, chain);
   Found found;
-  std::uint16_t index = next_avail_.index;
-  while (held_ + found.slots < size_) {
-    [[maybe_unused]] const bool fits = desc_.load(place_of(index), found.last);
-    assert(fits);
-    // What has shown the chain is what counts, whatever is there now.
-    if (found.slots == 0) found.last.flags = first_flags;
+  while (found.slots < limit) {
+    fetch(found.last);
     ++found.slots;
     const std::uint16_t flags = found.last.flags;
     if (found.sound) {
@@ -141,7 +165,6 @@ PackedRing::Found PackedRing::walk(std::uint16_t first_flags,
       buffers.end();
       return found;
     }
-    if (++index == size_) index = 0;
   }
   found.slots = 0;
   return found;
@@ -165,19 +188,15 @@ void PackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcep
   assert(chain.taken_);
   chain.taken_ = false;
   const std::uint16_t index = next_used_.index;
-  const std::uint16_t flags =
-      packed_used_flags(next_used_.wrap) | (written != 0 ? kDescWrite : std::uint16_t{0});
-  bool fits = desc_.store(place_of(index) + offsetof(PackedDesc, len), written) &&
-              desc_.store(place_of(index) + offsetof(PackedDesc, id), chain.head_);
+  const std::uint16_t flags = write_used(index, next_used_.wrap, chain.head_, written);
   if (unpublished_ == 0) {
     first_index_ = index;
     first_flags_ = flags;
   } else {
     // The driver does not come here before it has seen the first one.
-    fits = fits && desc_.store(flags_of(index), flags);
+    [[maybe_unused]] const bool fits = desc_.store(flags_of(index), flags);
+    assert(fits);
   }
-  assert(fits);
-  (void)fits;
   unpublished_ = static_cast<std::uint16_t>(unpublished_ + chain.slots_);
   advance(next_used_, chain.slots_);
   clear_in_flight(chain.head_);
@@ -200,12 +219,12 @@ bool PackedRing::rewind(DescriptorChain& chain) noexcept {
 
 bool PackedRing::publish() noexcept {
   if (unpublished_ == 0) return false;
-  const std::uint16_t count = unpublished_;
-  // Release: the batch and the data come before the flags of its first descriptor (pairs with the
-  // driver's acquire of them).
-  desc_.atomic16(flags_of(first_index_)).store(first_flags_, std::memory_order_release);
+  show_used(first_index_, first_flags_);
+  return shown(std::exchange(unpublished_, std::uint16_t{0}));
+}
+
+bool PackedRing::shown(std::uint16_t count) noexcept {
   held_ = static_cast<std::uint16_t>(held_ - count);
-  unpublished_ = 0;
   counters_->batches.add();
   // Full fence between the used flags and the driver's event suppression; pairs with the one that
   // the driver has between its event suppression and its last look at the flags (2.8.21.3.1).

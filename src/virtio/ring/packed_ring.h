@@ -1,6 +1,10 @@
 #pragma once
 
+#include <atomic>
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/result.h"
 #include "virtio/abi/ring.h"
@@ -48,13 +52,41 @@ class PackedRing : public RingCommon {
   }
 
   [[nodiscard]] RingState state() const noexcept;
+  /// Of the descriptor at an index.
+  [[nodiscard]] std::uint16_t flags_at(std::uint16_t index) const noexcept;
 
- private:
+ protected:
   /// A place in the ring, and the wrap counter there.
   struct Place {
     std::uint16_t index = 0;
     bool wrap = true;
   };
+
+  [[nodiscard]] virtio::PackedDesc desc_at(std::uint16_t index) const noexcept;
+  /// Takes the chain of `descs`, whatever the ring says, as the one at its next place.
+  Pop take_again(std::span<const virtio::PackedDesc> descs, DescriptorChain& chain) noexcept;
+  /// Writes all of a used descriptor but its flags. Returns these.
+  std::uint16_t write_used(std::uint16_t index, bool wrap, std::uint16_t id,
+                           std::uint32_t written) const noexcept {
+    [[maybe_unused]] const bool fits =
+        desc_.store(place_of(index) + offsetof(virtio::PackedDesc, len), written) &&
+        desc_.store(place_of(index) + offsetof(virtio::PackedDesc, id), id);
+    assert(fits);
+    return virtio::packed_used_flags(wrap) | (written != 0 ? virtio::kDescWrite : std::uint16_t{0});
+  }
+  void show_used(std::uint16_t index, std::uint16_t flags) const noexcept {
+    // Release: what is shown and the data come before the flags (pairs with the driver's acquire of
+    // them).
+    desc_.atomic16(flags_of(index)).store(flags, std::memory_order_release);
+  }
+  /// Chains of `count` descriptors were shown. True if the driver wants an interrupt for them.
+  [[nodiscard]] bool shown(std::uint16_t count) noexcept;
+  void advance(Place& place, std::uint16_t slots) const noexcept;
+
+  Place next_avail_;  ///< where the next chain is taken
+  Place next_used_;   ///< where the next used descriptor is written
+
+ private:
   /// What was found where a chain begins.
   struct Found {
     std::uint16_t slots = 0;    ///< descriptors; 0: it has no end
@@ -66,17 +98,22 @@ class PackedRing : public RingCommon {
              std::uint16_t size);
 
   [[nodiscard]] std::uint16_t next_flags() const noexcept;
-  [[nodiscard]] Found walk(std::uint16_t first_flags, DescriptorChain& chain) const noexcept;
+  template <class Fetch>
+  [[nodiscard]] Found walk(std::uint32_t limit, Fetch fetch, DescriptorChain& chain) const noexcept;
+  static constexpr std::size_t place_of(std::uint16_t index) {
+    return std::size_t{index} * sizeof(virtio::PackedDesc);
+  }
+  static constexpr std::size_t flags_of(std::uint16_t index) {
+    return place_of(index) + offsetof(virtio::PackedDesc, flags);
+  }
+  Pop take(const Found& found, DescriptorChain& chain) noexcept;
   void find_answer(virtio::PackedDesc last, DescriptorChain& chain) const noexcept;
   void want_kicks(std::uint16_t flags) noexcept;
-  void advance(Place& place, std::uint16_t slots) const noexcept;
   void go_back(Place& place, std::uint16_t slots) const noexcept;
 
   GuestSpan desc_;
   GuestSpan driver_;  ///< what the driver wants to hear
   GuestSpan device_;  ///< what we want to hear
-  Place next_avail_;  ///< where the next chain is taken
-  Place next_used_;   ///< where the next used descriptor is written
   /// Descriptors of chains that the driver has not got back: taken, and not shown as used.
   std::uint16_t held_ = 0;
   std::uint16_t unpublished_ = 0;  ///< of them, descriptors of chains that are completed

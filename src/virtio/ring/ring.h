@@ -8,42 +8,61 @@
 #include "base/result.h"
 #include "virtio/ring/packed_ring.h"
 #include "virtio/ring/split_ring.h"
+#include "virtio/ring/tracked_packed_ring.h"
+#include "virtio/ring/tracked_split_ring.h"
 
 namespace bellhop {
 
-/// The device's end of one ring, split or packed, as the driver has chosen: what queues are served
-/// by. One predictable branch a call tells the two apart, and none where they are the same.
+/// The device's end of one ring, split or packed, as the driver has chosen, and either with its
+/// requests in flight noted where the driver's side asks for that: what queues are served by. One
+/// predictable branch a call tells a split ring from the others, a second a packed one, and none
+/// where they are the same. What is not noted costs nothing.
 /// Contract, answers and errors are SplitRing's. Move-only; one thread at a time.
 class Ring {
+  template <class Variant, class Call>
+  static auto visit_one(Variant& ring, Call&& call) noexcept {
+    if (auto* const split = std::get_if<SplitRing>(&ring)) [[likely]]
+      return call(*split);
+    if (auto* const packed = std::get_if<PackedRing>(&ring)) [[likely]]
+      return call(*packed);
+    if (auto* const split = std::get_if<TrackedSplitRing>(&ring)) return call(*split);
+    return call(*std::get_if<TrackedPackedRing>(&ring));
+  }
   template <class Call>
   auto visit(Call&& call) noexcept {
-    if (auto* const split = std::get_if<SplitRing>(&ring_)) [[likely]]
-      return call(*split);
-    return call(*std::get_if<PackedRing>(&ring_));
+    return visit_one(ring_, std::forward<Call>(call));
   }
   template <class Call>
   auto visit(Call&& call) const noexcept {
-    if (const auto* const split = std::get_if<SplitRing>(&ring_)) [[likely]]
-      return call(*split);
-    return call(*std::get_if<PackedRing>(&ring_));
+    return visit_one(ring_, std::forward<Call>(call));
   }
 
  public:
-  Ring(SplitRing ring) noexcept : ring_(std::move(ring)) {}   // NOLINT: one of its two kinds
-  Ring(PackedRing ring) noexcept : ring_(std::move(ring)) {}  // NOLINT: the other
+  // NOLINTBEGIN: it is one of its kinds
+  Ring(SplitRing ring) noexcept : ring_(std::move(ring)) {}
+  Ring(PackedRing ring) noexcept : ring_(std::move(ring)) {}
+  Ring(TrackedSplitRing ring) noexcept : ring_(std::move(ring)) {}
+  Ring(TrackedPackedRing ring) noexcept : ring_(std::move(ring)) {}
+  // NOLINTEND
 
   /// Checks what the driver configured, and goes on where `state` says.
   static Result<Ring> activate(const GuestMemory& memory, const QueueConfig& config,
                                RingFeatures features, QueueCounters& counters,
                                RingState state = {}) {
     if (features.packed) {
-      auto ring = PackedRing::activate(memory, config, features, counters, state);
-      if (!ring) return forward(ring);
-      return Ring(std::move(*ring));
+      return made(PackedRing::activate(memory, config, features, counters, state));
     }
-    auto ring = SplitRing::activate(memory, config, features, counters, state);
-    if (!ring) return forward(ring);
-    return Ring(std::move(*ring));
+    return made(SplitRing::activate(memory, config, features, counters, state));
+  }
+  /// The same, with requests in flight noted in `inflight`, which outlives the ring and counts for
+  /// more than `state`. Errors also: InflightSplit::recover(), InflightPacked::recover().
+  static Result<Ring> activate(const GuestMemory& memory, const QueueConfig& config,
+                               RingFeatures features, QueueCounters& counters, RingState state,
+                               const InflightQueue& inflight) {
+    if (features.packed) {
+      return made(TrackedPackedRing::activate(memory, config, features, counters, state, inflight));
+    }
+    return made(TrackedSplitRing::activate(memory, config, features, counters, state, inflight));
   }
 
   Pop pop(DescriptorChain& chain) noexcept {
@@ -87,12 +106,17 @@ class Ring {
   }
 
  private:
-  /// The same place in both, which the compiler sees.
+  template <class Kind>
+  static Result<Ring> made(Result<Kind> ring) {
+    if (!ring) return forward(ring);
+    return Ring(std::move(*ring));
+  }
+  /// The same place in all, which the compiler sees.
   [[nodiscard]] const RingCommon& common() const noexcept {
     return *visit([](const auto& ring) -> const RingCommon* { return &ring; });
   }
 
-  std::variant<SplitRing, PackedRing> ring_;
+  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing> ring_;
 };
 
 }  // namespace bellhop

@@ -49,6 +49,10 @@ std::atomic_ref<std::uint16_t> SplitRing::avail_idx() const noexcept {
   return avail_.atomic16(kAvailIdxOffset);
 }
 
+std::uint16_t SplitRing::used_idx() const noexcept {
+  return used_.atomic16(kUsedIdxOffset).load(std::memory_order_relaxed);
+}
+
 bool SplitRing::has_available() noexcept {
   if (broken_) return false;
   // Pairs with the driver's release of avail.idx: its descriptors are visible after it.
@@ -64,6 +68,11 @@ Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   const std::size_t slot = taken_ & (size_ - 1U);
   std::uint16_t head = 0;
   if (!avail_.load(kAvailRingOffset + 2 * slot, head)) return give_up();
+  return take(head, chain);
+}
+
+[[gnu::always_inline]] inline Pop SplitRing::take(std::uint16_t head,
+                                                  DescriptorChain& chain) noexcept {
   if (head >= size_ || !mark_in_flight(head)) return give_up();
   ++taken_;
   chain.head_ = head;
@@ -76,6 +85,15 @@ Pop SplitRing::pop(DescriptorChain& chain) noexcept {
   counters_->bad_chains.add();
   find_answer(head, chain);
   return Pop::kMalformed;
+}
+
+Pop SplitRing::take_again(std::uint16_t head, DescriptorChain& chain) noexcept {
+  assert(!chain.taken_);
+  if (broken_) return Pop::kBroken;
+  const Pop answer = take(head, chain);
+  // The driver's index is to be read anew once these are over.
+  seen_avail_ = taken_;
+  return answer;
 }
 
 /// The last buffer of a malformed chain, however long the chain is, as far as links can be

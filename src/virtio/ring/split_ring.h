@@ -66,14 +66,23 @@ class SplitRing : public RingCommon {
 
   /// Where it stands; to go on elsewhere with it, nothing may be in flight.
   [[nodiscard]] RingState state() const noexcept;
+  /// used.idx as the driver sees it.
+  [[nodiscard]] std::uint16_t used_idx() const noexcept;
   /// Where its areas lie in this process, for a back end that is to serve it.
   [[nodiscard]] RingAreas areas() const noexcept;
+
+ protected:
+  /// Takes the chain at `head`, whatever the available ring says, as the one at its next entry.
+  Pop take_again(std::uint16_t head, DescriptorChain& chain) noexcept;
+
+  std::uint16_t next_used_ = 0;  ///< next entry to fill
 
  private:
   SplitRing(const GuestMemory& memory, RingFeatures features, QueueCounters& counters,
             std::uint16_t size)
       : RingCommon(memory, features, counters, size, size) {}
 
+  Pop take(std::uint16_t head, DescriptorChain& chain) noexcept;
   void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
 
@@ -82,7 +91,6 @@ class SplitRing : public RingCommon {
   GuestSpan avail_;
   GuestSpan used_;
   std::uint16_t seen_avail_ = 0;  ///< the driver's index when last read
-  std::uint16_t next_used_ = 0;   ///< next entry to fill
   std::uint16_t published_ = 0;   ///< used.idx as the driver sees it
 };
 
