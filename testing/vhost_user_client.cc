@@ -116,6 +116,21 @@ bool VhostUserClient::enable(unsigned ring, bool on) {
   return tell(Request::kSetVringEnable, VringState{.index = ring, .num = on ? 1U : 0U});
 }
 
+bool VhostUserClient::track_inflight() {
+  if (!inflight.file.valid()) {
+    const InflightDescription wanted{.mmap_size = 0,
+                                     .mmap_offset = 0,
+                                     .num_queues = static_cast<std::uint16_t>(rings.size()),
+                                     .queue_size = rings[0]->size,
+                                     .padding = 0};
+    auto reply = ask_raw(Request::kGetInflightFd, std::as_bytes(std::span(&wanted, 1)));
+    if (!reply || !reply->read(inflight.region) || reply->fds.size() != 1) return false;
+    inflight.file = std::move(reply->fds[0]);
+  }
+  const std::array fds{inflight.file.get()};
+  return tell(Request::kSetInflightFd, inflight.region, fds);
+}
+
 bool VhostUserClient::start_ring(unsigned ring, std::uint32_t base) {
   return set_size(ring) && set_base(ring, base) && set_addresses(ring) && set_kick(ring) &&
          set_call(ring) && set_err(ring) && enable(ring);

@@ -40,6 +40,9 @@ class VhostUserClient {
     EventFd err = must(EventFd::create());
   };
 
+  static constexpr std::uint64_t kTracking = kAcks | std::uint64_t{1}
+                                                         << vhost_user::kProtocolInflightShmfd;
+
   explicit VhostUserClient(unsigned rings = 1, std::uint16_t size = 16, RingFeatures features = {});
 
   /// Errors: nobody listens at `path`.
@@ -90,6 +93,10 @@ class VhostUserClient {
   }
   bool set_event(vhost_user::Request request, unsigned ring, int fd);
   bool enable(unsigned ring, bool on = true);
+  /// Has the back end note its requests in flight in memory that this client keeps from one
+  /// connection to the next; the first time it asks for that memory. kProtocolInflightShmfd must be
+  /// agreed on.
+  bool track_inflight();
   /// All of the above in QEMU's order.
   bool start_ring(unsigned ring) { return start_ring(ring, first_base()); }
   bool start_ring(unsigned ring, std::uint32_t base);
@@ -111,6 +118,12 @@ class VhostUserClient {
   /// Sends one through and checks what comes back.
   bool echo(unsigned ring);
 
+  /// What is kept of requests in flight. Not valid: nothing.
+  struct Inflight {
+    vhost_user::InflightDescription region;
+    UniqueFd file;
+  };
+  Inflight inflight;
   GuestMemory memory = make_memory();
   std::vector<std::unique_ptr<Ring>> rings;
 

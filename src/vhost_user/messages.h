@@ -138,6 +138,18 @@ static_assert(sizeof(ConfigHead) == 12);
 /// Of a device's configuration space, the most that a message has.
 inline constexpr std::size_t kMaxConfig = 256;
 
+/// kGetInflightFd and its reply, kSetInflightFd; the last two with the region's descriptor. Some
+/// front ends send it without the padding at its end.
+struct InflightDescription {
+  std::uint64_t mmap_size = 0;
+  std::uint64_t mmap_offset = 0;
+  std::uint16_t num_queues = 0;
+  std::uint16_t queue_size = 0;
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(InflightDescription) == 24);
+inline constexpr std::size_t kInflightDescriptionBytes = 20;  ///< that mean something
+
 // kSetVringKick, kSetVringCall, kSetVringErr: which ring, and that no descriptor comes with it.
 inline constexpr std::uint64_t kVringIndexMask = 0xff;
 inline constexpr std::uint64_t kVringNoFd = 1U << 8;

@@ -103,6 +103,26 @@ class Decoder {
     return SetConfig{head.offset, {data.begin(), data.end()}};
   }
 
+  Result<InflightDescription> inflight() const {
+    const auto bytes = message_.bytes();
+    if (bytes.size() != kInflightDescriptionBytes && bytes.size() != sizeof(InflightDescription)) {
+      return wrong_size();
+    }
+    InflightDescription description;
+    std::memcpy(&description, bytes.data(), bytes.size());
+    return description;
+  }
+  Result<Command> get_inflight() const {
+    const auto wanted = inflight();
+    if (!wanted) return forward(wanted);
+    return GetInflightFd{*wanted, message_.bytes().size()};
+  }
+  Result<Command> set_inflight() const {
+    const auto region = inflight();
+    if (!region) return forward(region);
+    if (auto right = check_fds(1); !right) return forward(right);
+    return SetInflightFd{*region, std::move(message_.fds[0])};
+  }
   Result<Command> backend_req() const {
     if (auto right = check_fds(1); !right) return forward(right);
     return SetBackendReqFd{std::move(message_.fds[0])};
@@ -183,6 +203,10 @@ Result<Command> decode(Message& message, unsigned rings) {
       return decoder.config(false);
     case Request::kSetConfig:
       return decoder.config(true);
+    case Request::kGetInflightFd:
+      return decoder.get_inflight();
+    case Request::kSetInflightFd:
+      return decoder.set_inflight();
     case Request::kSetBackendReqFd:
       return decoder.backend_req();
     default:

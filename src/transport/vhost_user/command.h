@@ -34,6 +34,10 @@ struct GetConfig {
   std::uint32_t offset = 0;
   std::uint32_t size = 0;
 };
+struct GetInflightFd {
+  InflightDescription wanted;  ///< queues, and entries of each
+  std::size_t bytes = 0;       ///< of the message: its answer has as many
+};
 
 // What is told.
 struct SetOwner {};
@@ -83,15 +87,20 @@ struct SetConfig {
   std::uint32_t offset = 0;
   std::vector<std::byte> data;
 };
+struct SetInflightFd {
+  InflightDescription region;
+  UniqueFd file;
+};
 struct SetBackendReqFd {
   UniqueFd socket;
 };
 
-using Command = std::variant<GetFeatures, GetProtocolFeatures, GetQueueNum, GetMaxMemSlots,
-                             GetStatus, GetVringBase, GetConfig, SetOwner, ResetOwner, ResetDevice,
-                             SetFeatures, SetProtocolFeatures, SetStatus, SetMemTable, AddMemReg,
-                             RemMemReg, SetVringNum, SetVringBase, SetVringEnable, SetVringAddr,
-                             SetVringEvent, SetConfig, SetBackendReqFd>;
+using Command =
+    std::variant<GetFeatures, GetProtocolFeatures, GetQueueNum, GetMaxMemSlots, GetStatus,
+                 GetVringBase, GetConfig, GetInflightFd, SetOwner, ResetOwner, ResetDevice,
+                 SetFeatures, SetProtocolFeatures, SetStatus, SetMemTable, AddMemReg, RemMemReg,
+                 SetVringNum, SetVringBase, SetVringEnable, SetVringAddr, SetVringEvent, SetConfig,
+                 SetInflightFd, SetBackendReqFd>;
 
 /// Takes a message apart, its descriptors too; those that it has no use for are closed. Errors (the
 /// peer's fault): a message that is not served or of the wrong size, too few or too many

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <bit>
 #include <utility>
+
+#include "transport/vhost_user/peer_file.h"
 
 namespace bellhop {
 
@@ -18,17 +18,6 @@ namespace {
 
 bool same(const MemoryRegion& a, const MemoryRegion& b) noexcept {
   return a.guest_address == b.guest_address && a.user_address == b.user_address && a.size == b.size;
-}
-
-/// Page size of a region's file. Errors: it is of a file system on which an access could wait for
-/// another process or another host.
-Result<std::uint64_t> page_of(const UniqueFd& file) {
-  struct statfs system {};
-  if (::fstatfs(file.get(), &system) != 0) return fail_errno("cannot look at a region's file");
-  if (system.f_type != TMPFS_MAGIC && system.f_type != HUGETLBFS_MAGIC) {
-    return fail("a region's file is no memfd, nor on tmpfs or hugetlbfs");
-  }
-  return static_cast<std::uint64_t>(system.f_bsize);
 }
 
 /// Of the front end's own addresses; the guest's are for GuestMemory to judge.
@@ -109,7 +98,7 @@ Result<PeerMemory::Mapped> PeerMemory::map(std::span<const GivenMemory> regions)
   std::vector<std::uint64_t> pages;
   pages.reserve(regions.size());
   for (const GivenMemory* one : ordered) {
-    const auto page = page_of(one->file);
+    const auto page = page_of_peer_file(one->file);
     if (!page) return forward(page);
     pages.push_back(*page);
     UniqueFd file(::fcntl(one->file.get(), F_DUPFD_CLOEXEC, 0));

@@ -14,9 +14,15 @@ namespace bellhop {
 struct PeerRing {
   std::uint16_t size = 0;                        ///< SET_VRING_NUM; 0: not told
   std::optional<vhost_user::VringAddresses> at;  ///< SET_VRING_ADDR
-  /// Where it stands while it does not run: SET_VRING_BASE, or where it was stopped. Its used index
-  /// is the ring's own.
+  /// SET_VRING_BASE, until the ring starts: what it means depends on the ring's layout, which may
+  /// be told later.
+  std::optional<std::uint32_t> base;
+  /// Where it stands while it does not run. The used index of a split ring is the ring's own.
   RingState rest;
+  /// It has been stopped on this connection with nothing in flight. Before that, what is noted of
+  /// requests in flight counts for more than its base: a front end that has lost its back end knows
+  /// an old one.
+  bool settled = false;
   std::optional<bool> enable;  ///< SET_VRING_ENABLE
   // Where they are they stay, as long as they are used.
   std::unique_ptr<EventFd> kick;

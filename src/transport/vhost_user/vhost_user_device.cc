@@ -83,6 +83,10 @@ Status VhostUserDevice::handle(Message& message, Channel& channel) {
         if constexpr (std::is_same_v<decltype(done), const Status>) {
           if (!wants_ack(message)) return {};
           return channel.send(message.request(), kReply, bytes_of(std::uint64_t{0}));
+        } else if constexpr (std::is_same_v<decltype(done), const Result<InflightAnswer>>) {
+          const int file = done->made.file.get();
+          return channel.send(message.request(), kReply,
+                              bytes_of(done->made.region).first(done->bytes), {&file, 1});
         } else {
           return channel.send(message.request(), kReply, bytes_of(*done));
         }
@@ -114,8 +118,9 @@ std::uint64_t VhostUserDevice::offered_features() const noexcept {
 
 std::uint64_t VhostUserDevice::offered_protocol() const noexcept {
   std::uint64_t offered = 0;
-  for (const unsigned bit : {kProtocolMq, kProtocolReplyAck, kProtocolBackendReq,
-                             kProtocolResetDevice, kProtocolConfigureMemSlots, kProtocolStatus}) {
+  for (const unsigned bit :
+       {kProtocolMq, kProtocolReplyAck, kProtocolBackendReq, kProtocolInflightShmfd,
+        kProtocolResetDevice, kProtocolConfigureMemSlots, kProtocolStatus}) {
     offered |= std::uint64_t{1} << bit;
   }
   if (life_->traits().config_bytes != 0) offered |= std::uint64_t{1} << kProtocolConfig;
@@ -152,10 +157,17 @@ Status VhostUserDevice::on(const SetFeatures& told) {
   if (const std::uint64_t unknown = told.features & ~offered_features(); unknown != 0) {
     return fail(fmt::format("features {:#x} are not offered", unknown));
   }
-  if (told.features == features_) return {};
+  if (features_told_ && told.features == features_) return {};
   stop_rings();
-  if (((told.features ^ features_) & ~kProtocolBit) != 0) life_->reset();
+  const std::uint64_t changed = told.features ^ features_;
+  if ((changed & ~kProtocolBit) != 0) life_->reset();
+  if (features_told_ && (changed & virtio::feature_mask(virtio::kFeatureRingPacked)) != 0) {
+    // Places in rings of the other layout mean nothing.
+    for (PeerRing& ring : rings_) ring.rest = {};
+    if (inflight_) inflight_->forget();
+  }
   features_ = told.features;
+  features_told_ = true;
   return start_rings();
 }
 
@@ -191,11 +203,14 @@ Status VhostUserDevice::on(const ResetDevice& /*told*/) {
   for (PeerRing& ring : rings_) {
     ring.size = 0;
     ring.at.reset();
+    ring.base.reset();
     ring.rest = {};
     ring.enable.reset();
     ring.kick.reset();
   }
+  if (inflight_) inflight_->forget();
   features_ = 0;
+  features_told_ = false;
   status_ = 0;
   needs_reset_.store(false, std::memory_order_relaxed);
   return {};
@@ -249,11 +264,14 @@ Result<QueueConfig> VhostUserDevice::find_ring(const PeerRing& ring) const {
 
 Status VhostUserDevice::start_ring(unsigned index) {
   PeerRing& ring = rings_[index];
-  const bool complete = ring.kick != nullptr && ring.at && ring.size != 0 && enabled(ring) &&
-                        memory_.memory() != nullptr;
+  const bool complete = features_told_ && ring.kick != nullptr && ring.at && ring.size != 0 &&
+                        enabled(ring) && memory_.memory() != nullptr;
   if (!complete || life_->running(index)) return {};
   const auto config = find_ring(ring);
   if (!config) return forward(config);
+  if (auto taken = take_base(ring); !taken) return taken;
+  const auto inflight = inflight_of(index);
+  if (!inflight) return forward(inflight);
   if (!life_->started()) {
     if (auto opened = life_->open(features_ & ~kProtocolBit, ring_count()); !opened) {
       life_->reset();
@@ -269,9 +287,26 @@ Status VhostUserDevice::start_ring(unsigned index) {
     return fail("its used ring ends outside of memory");
   }
   life_->set_doorbell(index, ring.kick.get());
+  life_->set_inflight(index, *inflight);
   auto started = life_->resume_queue(index, ring.rest);
   if (!started) life_->set_doorbell(index, nullptr);
   return started;
+}
+
+Status VhostUserDevice::take_base(PeerRing& ring) const {
+  if (!ring.base) return {};
+  if (!packed() && *ring.base > UINT16_MAX) {
+    return fail(fmt::format("index {} of a split ring", *ring.base));
+  }
+  ring.rest = packed() ? ring_state_of_packed_base(*ring.base)
+                       : RingState{.next_avail = static_cast<std::uint16_t>(*ring.base)};
+  ring.base.reset();
+  return {};
+}
+
+Result<std::optional<InflightQueue>> VhostUserDevice::inflight_of(unsigned index) const {
+  if (!inflight_) return std::optional<InflightQueue>();
+  return inflight_->queue(index, packed());
 }
 
 /// As many as can; the first that cannot is told.
@@ -291,6 +326,10 @@ void VhostUserDevice::stop_ring(unsigned index) {
   if (!rest) return;
   rings_[index].rest = *rest;
   life_->set_doorbell(index, nullptr);
+  life_->set_inflight(index, std::nullopt);
+  // One that was stopped before it had taken all of them again has some in flight.
+  const auto inflight = inflight_of(index);
+  rings_[index].settled = inflight && *inflight && (*inflight)->idle(packed());
 }
 
 void VhostUserDevice::stop_rings() {
@@ -316,12 +355,15 @@ Status VhostUserDevice::on(const SetVringNum& told) {
 }
 
 Status VhostUserDevice::on(const SetVringBase& told) {
-  if (!packed() && told.base > UINT16_MAX) {
+  if (features_told_ && !packed() && told.base > UINT16_MAX) {
     return fail(fmt::format("ring {}: index {} of a split ring", told.ring, told.base));
   }
   return change_ring(told.ring, [&](PeerRing& ring) {
-    ring.rest = packed() ? ring_state_of_packed_base(told.base)
-                         : RingState{.next_avail = static_cast<std::uint16_t>(told.base)};
+    ring.base = told.base;
+    if (!ring.settled) return;
+    // The front end knows where the ring stood, and may mean another place now.
+    if (const auto inflight = inflight_of(told.ring); inflight && *inflight) (*inflight)->forget();
+    ring.settled = false;
   });
 }
 
@@ -342,6 +384,7 @@ Result<VringState> VhostUserDevice::on(const GetVringBase& asked) {
   stop_ring(asked.ring);
   PeerRing& ring = rings_[asked.ring];
   ring.kick.reset();  // the next one starts it again
+  if (auto taken = take_base(ring); !taken) return forward(taken);
   ring.rest.broken = false;
   return VringState{.index = asked.ring,
                     .num = packed() ? packed_base(ring.rest) : ring.rest.next_avail};
@@ -390,6 +433,25 @@ void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call) 
   life_->thread(index).run_sync([] {});
   // What was finished while there was no call, or another one, was told to nobody who listens.
   if (rings_[index].call && life_->running(index)) rings_[index].call->signal();
+}
+
+// ---- requests in flight ----
+
+Result<VhostUserDevice::InflightAnswer> VhostUserDevice::on(const GetInflightFd& asked) const {
+  if (!agreed(kProtocolInflightShmfd)) return fail("INFLIGHT_SHMFD was not agreed on");
+  auto made = InflightMemory::make(asked.wanted, ring_count());
+  if (!made) return forward(made);
+  return InflightAnswer{std::move(*made), asked.bytes};
+}
+
+Status VhostUserDevice::on(SetInflightFd& told) {
+  if (!agreed(kProtocolInflightShmfd)) return fail("INFLIGHT_SHMFD was not agreed on");
+  auto mapped = InflightMemory::map(told.region, told.file, ring_count(), memory_lost_);
+  if (!mapped) return forward(mapped);
+  stop_rings();
+  inflight_.emplace(std::move(*mapped));
+  for (PeerRing& ring : rings_) ring.settled = false;
+  return start_rings();
 }
 
 // ---- configuration ----
@@ -455,9 +517,11 @@ void VhostUserDevice::disconnected() {
     if (rings_[i].call) point_call(i, nullptr);
     rings_[i] = PeerRing();
   }
+  inflight_.reset();
   memory_.clear();
   requests_.reset();
   features_ = 0;
+  features_told_ = false;
   protocol_ = 0;
   status_ = 0;
   needs_reset_.store(false, std::memory_order_relaxed);

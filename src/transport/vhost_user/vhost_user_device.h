@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "transport/vhost_user/command.h"
+#include "transport/vhost_user/inflight_memory.h"
 #include "transport/vhost_user/peer_memory.h"
 #include "transport/vhost_user/peer_ring.h"
 #include "vhost_user/channel.h"
@@ -24,10 +25,10 @@ namespace bellhop {
 /// A device whose driver is behind a vhost-user front end: the front end's messages, in the place
 /// of registers, say where memory and rings are and which descriptors stand for kicks and calls.
 ///
-/// A ring runs while it has a kick, is enabled and lies in the front end's memory; whichever
-/// message is the last that is needed starts it, each ring by itself. Nothing that the front end
-/// says is believed: a message that cannot be carried out is counted, told in a limited line, and
-/// refused by an acknowledgement if there is one to be given.
+/// A ring runs while features are acknowledged, it has a kick, is enabled and lies in the front
+/// end's memory; whichever message is the last that is needed starts it, each ring by itself.
+/// Nothing that the front end says is believed: a message that cannot be carried out is counted,
+/// told in a limited line, and refused by an acknowledgement if there is one to be given.
 ///
 /// Threads: the one that reads the connection calls everything but the const members.
 class VhostUserDevice final : private DoorbellHost, private DeviceListener {
@@ -76,6 +77,11 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Result<std::uint64_t> on(const vhost_user::GetStatus& asked) const;
   Result<vhost_user::VringState> on(const vhost_user::GetVringBase& asked);
   Result<Bytes> on(const vhost_user::GetConfig& asked);
+  struct InflightAnswer {
+    InflightMemory::Made made;
+    std::size_t bytes = 0;
+  };
+  Result<InflightAnswer> on(const vhost_user::GetInflightFd& asked) const;
   Status on(const vhost_user::SetOwner& told);
   Status on(const vhost_user::ResetOwner& told);
   Status on(const vhost_user::ResetDevice& told);
@@ -91,6 +97,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status on(const vhost_user::SetVringAddr& told);
   Status on(vhost_user::SetVringEvent& told);
   Status on(const vhost_user::SetConfig& told);
+  Status on(vhost_user::SetInflightFd& told);
   Status on(vhost_user::SetBackendReqFd& told);
 
   Status refuse(const vhost_user::Message& message, std::string_view why,
@@ -117,6 +124,9 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   void stop_ring(unsigned index);
   void stop_rings();
   Result<QueueConfig> find_ring(const PeerRing& ring) const;
+  Status take_base(PeerRing& ring) const;
+  /// Where requests in flight of a ring are noted; nothing if they are not.
+  [[nodiscard]] Result<std::optional<InflightQueue>> inflight_of(unsigned index) const;
   /// Runs `change` while the ring rests, then starts it again.
   template <class Change>
   Status change_ring(unsigned index, Change&& change);
@@ -142,10 +152,13 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   std::atomic<bool> ring_broke_{false};  ///< and nobody was told yet
   std::atomic<bool> config_changed_{false};
   PeerMemory memory_;
-  std::uint64_t features_ = 0;  ///< acknowledged, kFeatureProtocol too
+  /// Acknowledged, kFeatureProtocol too. No ring runs before they are told.
+  std::uint64_t features_ = 0;
+  bool features_told_ = false;
   std::uint64_t protocol_ = 0;
   std::uint8_t status_ = 0;
   std::vector<PeerRing> rings_;
+  std::optional<InflightMemory> inflight_;       ///< SET_INFLIGHT_FD
   std::optional<vhost_user::Channel> requests_;  ///< ours to the front end
   RelaxedCounter refused_;
   log::Limiter log_;

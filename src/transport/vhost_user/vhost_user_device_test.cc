@@ -48,8 +48,8 @@ TEST_P(VhostUserDeviceTest, OffersWhatItServes) {
   EXPECT_EQ(features,
             virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit | kPacked);
   const auto protocol = client.ask<std::uint64_t>(Request::kGetProtocolFeatures);
-  EXPECT_EQ(protocol, 0b1'1010'0010'0010'1001U)
-      << "MQ, REPLY_ACK, BACKEND_REQ, CONFIG, RESET_DEVICE, "
+  EXPECT_EQ(protocol, 0b1'1011'0010'0010'1001U)
+      << "MQ, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, RESET_DEVICE, "
          "CONFIGURE_MEM_SLOTS, STATUS";
   EXPECT_EQ(client.ask<std::uint64_t>(Request::kGetMaxMemSlots), PeerMemory::kMaxRegions);
 }
