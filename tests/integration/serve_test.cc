@@ -12,6 +12,7 @@
 
 #include "base/unix_socket.h"
 #include "testing/eventually.h"
+#include "testing/long_run.h"
 #include "testing/vhost_user_client.h"
 #include "tests/integration/cli_fixture.h"
 #include "virtio/abi/blk.h"
@@ -32,8 +33,21 @@ class DiskDriver {
  public:
   static constexpr unsigned kDepth = 8;
 
-  explicit DiskDriver(std::string path) : path_(std::move(path)) {}
+  explicit DiskDriver(std::string path, RingFeatures features = {})
+      : path_(std::move(path)), features_(features), client_(1, kSize, features) {}
 
+  /// A new connection, with the ring as it was left: what is in flight is for the server to do,
+  /// which notes it in memory that is kept here.
+  bool connect_and_go_on() {
+    if (!eventually([&] { return client_.connect(path_).has_value(); })) return false;
+    std::uint64_t features = Client::kVersion1 | Client::kProtocolBit;
+    if (features_.packed) features |= feature_mask(kFeatureRingPacked);
+    // A front end that has lost its back end knows no better.
+    const std::uint32_t base =
+        features_.packed ? client_.first_base() : client_.rings[0]->driver.used_idx();
+    return client_.negotiate(features, Client::kTracking) && client_.set_memory() &&
+           client_.track_inflight() && client_.start_ring(0, base);
+  }
   /// A new connection, with a ring laid out anew; what was not done is asked for again.
   bool connect() {
     if (!eventually([&] { return client_.connect(path_).has_value(); })) return false;
@@ -108,6 +122,8 @@ class DiskDriver {
     if (!client_.memory.write(data_at(slot), data)) std::abort();
   }
   void put(std::uint32_t type, unsigned slot, std::uint64_t block) {
+    // Whoever says that it is done without having done it leaves this.
+    if (!client_.memory.write(status_at(slot), std::array{std::byte{0xff}})) std::abort();
     const BlkRequestHeader header{
         .type = type, .reserved = 0, .sector = block * (kBlock / kBlkSectorBytes)};
     if (!client_.memory.write(header_at(slot), std::as_bytes(std::span(&header, 1)))) std::abort();
@@ -123,7 +139,8 @@ class DiskDriver {
   using FakeDriver = testing::FakeDriver;
 
   std::string path_;
-  Client client_{1, kSize};
+  RingFeatures features_;
+  Client client_;
   std::map<unsigned, std::uint64_t> wanted_;     ///< slot, and the block that it writes
   std::map<unsigned, std::uint32_t> values_;     ///< of a slot
   std::map<std::uint32_t, unsigned> in_flight_;  ///< head, and its slot
@@ -180,6 +197,59 @@ TEST_F(ServeTest, KilledAHundredTimesItHasAllThatItSaidWasDone) {
   // The stale socket of the last one is replaced; what was in flight is done again.
   const pid_t pid = serve_disk();
   ASSERT_TRUE(driver.connect());
+  ASSERT_TRUE(driver.finish(done));
+  EXPECT_GT(done.size(), 100U);
+  for (const auto& [block, wrote] : done) EXPECT_EQ(driver.read(block), wrote) << block;
+  end(pid, SIGTERM);
+}
+
+/// Both layouts of rings. The image lies beside the program: /tmp may be in memory, where a request
+/// is done as soon as it is taken.
+class TrackedServeTest : public ServeTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    ServeTest::SetUp();
+    const auto image = std::filesystem::path(BELLHOP_EXECUTABLE).parent_path() /
+                       ("tracked-" + std::to_string(::getpid()) + ".img");
+    std::ofstream(image).close();
+    std::filesystem::resize_file(image, std::filesystem::file_size(image_));
+    image_ = image.string();
+  }
+  void TearDown() override { std::filesystem::remove(image_); }
+};
+INSTANTIATE_TEST_SUITE_P(Rings, TrackedServeTest, ::testing::Bool(),
+                         [](const auto& ring) { return ring.param ? "packed" : "split"; });
+
+TEST_P(TrackedServeTest, KilledAtAnyMomentItsNextOneDoesWhatWasInFlight) {
+  DiskDriver driver(socket_, {.packed = GetParam()});
+  const auto serve = [&] {
+    return start(
+        {"serve", "blk", "--socket", socket_, "--disk", disk() + (GetParam() ? ",packed=on" : "")});
+  };
+  std::map<std::uint64_t, std::uint32_t> done;
+  std::mt19937 random(11);
+  std::uint32_t value = 0;
+  unsigned with_some_in_flight = 0;
+  const std::uint64_t blocks = std::filesystem::file_size(image_) / kBlock;
+  const std::uint64_t rounds = testing::many(500);
+  for (unsigned round = 0; round < rounds; ++round) {
+    const pid_t pid = serve();
+    ASSERT_TRUE(driver.connect_and_go_on()) << round;
+    const auto end_of_it =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 3000);
+    do {
+      ASSERT_TRUE(driver.reap(done)) << round << ": done twice, or not done";
+      const std::uint64_t block = random() % blocks;
+      if (driver.has_room() && !driver.writes_to(block)) driver.write(block, ++value);
+    } while (std::chrono::steady_clock::now() < end_of_it);
+    // Every third one is ended instead, which leaves nothing in flight.
+    end(pid, round % 3 == 2 ? SIGTERM : SIGKILL);
+    ASSERT_TRUE(driver.reap(done)) << round;
+    if (round % 3 != 2 && !driver.idle()) ++with_some_in_flight;
+  }
+  EXPECT_GT(with_some_in_flight, 0U);
+  const pid_t pid = serve();
+  ASSERT_TRUE(driver.connect_and_go_on());
   ASSERT_TRUE(driver.finish(done));
   EXPECT_GT(done.size(), 100U);
   for (const auto& [block, wrote] : done) EXPECT_EQ(driver.read(block), wrote) << block;
