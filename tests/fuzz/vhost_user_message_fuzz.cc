@@ -31,19 +31,26 @@ using Client = bellhop::testing::VhostUserClient;
 
 constexpr unsigned kRings = 2;
 constexpr std::uint64_t kLoose = 16U << 20;  ///< as large as the first region
+constexpr std::uint64_t kNotes = 4096;       ///< requests in flight of all rings
+constexpr std::uint64_t kPacked = virtio::feature_mask(virtio::kFeatureRingPacked);
 
 struct Host {
   Host() {
     must(FaultGuard::install());
-    if (::ftruncate(loose.get(), kLoose) != 0 || ::pipe2(pipe.data(), O_CLOEXEC) != 0) std::abort();
+    if (::ftruncate(loose.get(), kLoose) != 0 || ::ftruncate(notes.get(), kNotes) != 0 ||
+        ::pipe2(pipe.data(), O_CLOEXEC) != 0) {
+      std::abort();
+    }
     auto made = std::make_unique<bellhop::testing::EchoDevice>(static_cast<std::uint16_t>(kRings));
-    device = must(VhostUserDevice::create(
-        std::move(made),
-        {.memory = nullptr, .threads = {thread.get()}, .notify = NotifyMode::kIoEventFd}));
+    device = must(VhostUserDevice::create(std::move(made), {.memory = nullptr,
+                                                            .threads = {thread.get()},
+                                                            .notify = NotifyMode::kIoEventFd,
+                                                            .ring_features = kPacked}));
   }
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
   std::unique_ptr<VhostUserDevice> device;
   UniqueFd loose{::memfd_create("loose", MFD_CLOEXEC)};  ///< not sealed: it is cut now and then
+  UniqueFd notes{::memfd_create("notes", MFD_CLOEXEC)};  ///< of requests in flight, by the input
   std::array<int, 2> pipe{};
 };
 
@@ -82,7 +89,14 @@ void fill(Message& message, const Client& client, unsigned ring) {
     case Request::kSetFeatures:
       return put(message, Client::kVersion1 | Client::kProtocolBit);
     case Request::kSetProtocolFeatures:
-      return put(message, Client::kAcks);
+      return put(message, Client::kTracking);
+    case Request::kGetInflightFd:
+    case Request::kSetInflightFd:
+      return put(message, InflightDescription{.mmap_size = kNotes,
+                                              .mmap_offset = 0,
+                                              .num_queues = kRings,
+                                              .queue_size = 16,
+                                              .padding = 0});
     case Request::kSetMemTable:
       return put(message, table, 8 + 2 * sizeof(MemoryRegion));
     case Request::kAddMemReg:
@@ -111,16 +125,28 @@ void fill(Message& message, const Client& client, unsigned ring) {
   }
 }
 
+constexpr unsigned kNotesChoice = 5;
+
 void add_fd(Message& message, Host& host, const Client& client, unsigned ring, unsigned choice) {
   const std::array fds{client.memory.regions()[0].fd,
                        client.memory.regions()[1].fd,
                        client.rings[ring]->kick.get(),
                        client.rings[ring]->call.get(),
                        host.loose.get(),
+                       host.notes.get(),
                        host.pipe[0],
                        host.pipe[1]};
   if (choice >= fds.size()) return;
   message.fds.emplace_back(::fcntl(fds[choice], F_DUPFD_CLOEXEC, 0));
+}
+
+/// What a lost back end may have left, or anything else.
+void spoil_notes(Input& input, Host& host) {
+  for (unsigned count = input.byte() % 32U; count != 0; --count) {
+    const std::uint64_t at = (input.byte() | input.byte() << 8U) % kNotes;
+    const std::uint8_t value = input.byte();
+    if (::pwrite(host.notes.get(), &value, 1, static_cast<off_t>(at)) != 1) std::abort();
+  }
 }
 
 bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
@@ -142,11 +168,14 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
       message.request() >= Request::kSetVringKick && message.request() <= Request::kSetVringErr;
   if ((how & 32) != 0) {
     for (unsigned count = input.byte() % 4U; count != 0; --count) {
-      add_fd(message, host, client, ring, input.byte() % 8U);
+      add_fd(message, host, client, ring, input.byte() % 9U);
     }
   } else if (memory) {
     add_fd(message, host, client, ring, 0);
     add_fd(message, host, client, ring, 1);
+  } else if (message.request() == Request::kSetInflightFd) {
+    spoil_notes(input, host);
+    add_fd(message, host, client, ring, kNotesChoice);
   } else if (message.request() == Request::kAddMemReg) {
     add_fd(message, host, client, ring, ring);
   } else if (event) {
@@ -179,6 +208,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (host.device->news().consume() != 0) host.device->look_at_news();
   }
   host.device->disconnected();
+  // Each input is to do the same whatever came before it.
+  if (::ftruncate(host.notes.get(), 0) != 0 || ::ftruncate(host.notes.get(), kNotes) != 0) {
+    std::abort();
+  }
   if (host.device->running() != 0) std::abort();
   return 0;
 }
