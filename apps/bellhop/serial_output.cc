@@ -39,7 +39,8 @@ Result<std::unique_ptr<SerialOutput>> SerialOutput::open(const std::string& text
   auto wake = EventFd::create();
   if (!wake) return forward(wake);
   output->wake_ = std::move(*wake);
-  auto thread = start_thread("--serial", [self = output.get()] { self->run(); });
+  auto thread =
+      start_thread(ThreadKind::kSerial, "--serial", [self = output.get()] { self->run(); });
   if (!thread) return forward(thread);
   output->thread_ = std::move(*thread);
   return output;

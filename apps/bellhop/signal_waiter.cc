@@ -42,7 +42,8 @@ Result<std::unique_ptr<SignalWaiter>> SignalWaiter::start(Hooks hooks) {
   auto end = EventFd::create();
   if (!end) return forward(end);
   waiter->end_ = std::move(*end);
-  auto thread = start_thread("signals", [self = waiter.get()] { self->wait(); });
+  auto thread =
+      start_thread(ThreadKind::kSignals, "signals", [self = waiter.get()] { self->wait(); });
   if (!thread) return forward(thread);
   waiter->thread_ = std::move(*thread);
   return waiter;

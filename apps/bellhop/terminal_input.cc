@@ -33,7 +33,8 @@ Result<std::unique_ptr<TerminalInput>> TerminalInput::start(Hooks hooks) {
   const bool terminal = ::isatty(STDIN_FILENO) != 0;
   if (terminal && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) return input;
   if (terminal) input->enter_raw_mode();
-  auto thread = start_thread("the terminal", [self = input.get()] { self->run(); });
+  auto thread =
+      start_thread(ThreadKind::kTerminal, "the terminal", [self = input.get()] { self->run(); });
   if (!thread) return forward(thread);
   input->thread_ = std::move(*thread);
   return input;

@@ -71,13 +71,18 @@ bool WorkerPool::get_help() noexcept {
 
 void WorkerPool::start_worker() noexcept {
   // No thread to be had: hand_over() does without.
-  if (auto worker = start_thread("a disk", [this] { work(); })) {
+  if (auto worker = start_thread(ThreadKind::kDiskWorker, "a disk",
+                                 ThreadWork{.run = [this] { work(); },
+                                            .prepare =
+                                                [] {
+                                                  pthread_setname_np(pthread_self(), "disk-worker");
+                                                  return Status();
+                                                }})) {
     workers_.push_back(std::move(*worker));
   }
 }
 
 void WorkerPool::work() noexcept {
-  pthread_setname_np(pthread_self(), "disk-worker");
   std::unique_lock lock(mutex_);
   while (true) {
     if (BlockIo* const io = waiting_.pop()) {

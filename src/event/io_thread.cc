@@ -36,36 +36,33 @@ Result<std::unique_ptr<EventLoop>> make_loop(const IoThreadConfig& config) {
 Result<std::unique_ptr<IoThread>> IoThread::start(IoThreadConfig config) {
   std::unique_ptr<IoThread> thread(new IoThread());
   thread->config_ = std::move(config);
-  std::promise<Status> started;
-  auto outcome = started.get_future();
-  auto running = start_thread(fmt::format("I/O thread {}", thread->config_.name),
-                              [self = thread.get(), &started] { self->main(started); });
+  IoThread* const self = thread.get();
+  auto running = start_thread(self->config_.kind, fmt::format("I/O thread {}", self->config_.name),
+                              ThreadWork{.run = [self] { self->loop_->run(); },
+                                         .prepare = [self] { return self->prepare(); }});
   if (!running) return forward(running);
   thread->thread_ = std::move(*running);
-  if (auto status = outcome.get(); !status) return forward(status);
   return thread;
 }
 
-void IoThread::main(std::promise<Status>& started) {
+Status IoThread::prepare() {
   pthread_setname_np(pthread_self(), config_.name.substr(0, kNameLimit).c_str());
   tid_ = ::gettid();
   // Timers bound how long a queue is polled; the default slack of 50 us is longer than that.
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   if (auto pinned = pin_this_thread(config_.cpus); !pinned) {
-    return started.set_value(
-        fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
-             pinned.error().code));
+    return fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
+                pinned.error().code);
   }
   auto loop = make_loop(config_);
   if (!loop) {
-    return started.set_value(fail(
-        fmt::format("I/O thread {}: {}", config_.name, loop.error().message), loop.error().code));
+    return fail(fmt::format("I/O thread {}: {}", config_.name, loop.error().message),
+                loop.error().code);
   }
   loop_ = std::move(*loop);
   loop_->set_poll_max(config_.poll_max);
   loop_->set_poll_idle(config_.poll_idle);
-  started.set_value({});
-  loop_->run();
+  return {};
 }
 
 IoThread::~IoThread() {

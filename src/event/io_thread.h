@@ -9,6 +9,7 @@
 
 #include "base/cpu_list.h"
 #include "base/result.h"
+#include "base/thread.h"
 #include "event/event_loop.h"
 
 namespace bellhop {
@@ -22,6 +23,7 @@ struct IoThreadConfig {
   std::chrono::nanoseconds poll_max = std::chrono::microseconds(64);
   /// How long after the last request of a queue that is polled it looks on without a sleep.
   std::chrono::nanoseconds poll_idle = std::chrono::milliseconds(10);
+  ThreadKind kind = ThreadKind::kIo;
   std::string place = {};  ///< of the file that asks for it: "machine.toml:5"; empty: none does
 };
 
@@ -47,7 +49,7 @@ class IoThread {
 
  private:
   IoThread() = default;
-  void main(std::promise<Status>& started);
+  Status prepare();
 
   IoThreadConfig config_;
   std::unique_ptr<EventLoop> loop_;

@@ -25,7 +25,13 @@ VcpuThread::~VcpuThread() {
 }
 
 Status VcpuThread::start() {
-  auto thread = start_thread(fmt::format("vCPU {}", index_), [this] { loop(); });
+  auto thread = start_thread(ThreadKind::kVcpu, fmt::format("vCPU {}", index_),
+                             ThreadWork{.run = [this] { loop(); },
+                                        .prepare =
+                                            [this] {
+                                              prepare();
+                                              return Status();
+                                            }});
   if (!thread) return forward(thread);
   thread_ = std::move(*thread);
   wait_paused();
@@ -55,10 +61,13 @@ void VcpuThread::resume() {
   changed_.notify_all();
 }
 
-void VcpuThread::loop() {
+void VcpuThread::prepare() {
   ::pthread_setname_np(::pthread_self(), fmt::format("vcpu{}", index_).c_str());
   tid_ = ::gettid();
   pinned_ = pin_this_thread(cpus_);
+}
+
+void VcpuThread::loop() {
   while (true) {
     const Request request = request_.load(std::memory_order_acquire);
     if (request == Request::kQuit) return;

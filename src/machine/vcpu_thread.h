@@ -52,6 +52,7 @@ class VcpuThread {
  private:
   enum class Request : std::uint8_t { kRun, kPause, kQuit };
 
+  void prepare();
   void loop();
   /// False if this exit ends the vCPU's run.
   bool dispatch(const VcpuExit& exit);

@@ -58,7 +58,7 @@ TEST_F(FaultGuardTest, APageThatIsGoneReadsZeroAndIsTold) {
 TEST_F(FaultGuardTest, OnThreadsThatTakeNoOtherSignal) {
   const auto guard = must(FaultGuard::guard(bytes, kPages * kPage, kPage, faulted));
   cut_to(0);
-  must(run_on_thread("a test", [&] { EXPECT_EQ(read(1), 0U); }));
+  must(run_on_thread(ThreadKind::kOther, "a test", [&] { EXPECT_EQ(read(1), 0U); }));
   EXPECT_EQ(faulted.consume(), 1U);
 }
 

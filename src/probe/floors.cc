@@ -168,7 +168,7 @@ Status measure_interrupts(FloorMachine& machine, Floors& floors, const CpuList& 
   }
   std::atomic<bool> ended = false;
   Status guest_status;
-  auto runner = start_thread("the measuring guest", [&] {
+  auto runner = start_thread(ThreadKind::kOther, "the measuring guest", [&] {
     (void)pin_this_thread({cpus[0]});
     const auto exit = machine.vcpu->run();
     if (!exit) {
@@ -256,7 +256,7 @@ Result<double> measure_wake_us(unsigned cpu_a, unsigned cpu_b, unsigned rounds) 
   if (!there.valid() || !back.valid()) return fail_errno("eventfd");
   Status pinned[2];
   double round_trip = 0;
-  auto answerer = start_thread("the measured wake-ups", [&] {
+  auto answerer = start_thread(ThreadKind::kOther, "the measured wake-ups", [&] {
     pinned[1] = pin_this_thread({cpu_b});
     for (unsigned i = 0; i < rounds; ++i) {
       there.wait();
@@ -264,7 +264,7 @@ Result<double> measure_wake_us(unsigned cpu_a, unsigned cpu_b, unsigned rounds) 
     }
   });
   if (!answerer) return forward(answerer);
-  const Status called = run_on_thread("the measured wake-ups", [&] {
+  const Status called = run_on_thread(ThreadKind::kOther, "the measured wake-ups", [&] {
     pinned[0] = pin_this_thread({cpu_a});
     std::vector<double> times;
     times.reserve(rounds);
@@ -340,7 +340,7 @@ Result<Floors> measure_floors(Hypervisor& hypervisor, const CpuList& cpus,
   if (!machine) return forward(machine);
   (void)tsc_ticks_per_us();
   // A thread of its own, so that the caller's CPU set stays as it is.
-  const Status measured = run_on_thread("the measurement", [&] {
+  const Status measured = run_on_thread(ThreadKind::kOther, "the measurement", [&] {
     if (!mine.empty()) (void)pin_this_thread({mine.size() > 1 ? mine[1] : mine[0]});
     const auto note = [&](const Status& status) {
       if (!status) notes.push_back(status.error().message);

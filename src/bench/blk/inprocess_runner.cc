@@ -314,7 +314,7 @@ Result<Measurement> InprocessRunner::run(const BlkCell& cell, const CpuPlan& pla
   if (!engine) return forward(engine);
   Result<Measurement> result;
   // A thread of its own, so that pinning it changes nobody else.
-  const Status ran = run_on_thread("the driver", [&] {
+  const Status ran = run_on_thread(ThreadKind::kOther, "the driver", [&] {
     if (auto pinned = pin_this_thread(plan.vcpus.empty() ? CpuList{} : plan.vcpus.front());
         !pinned) {
       result = forward(pinned);

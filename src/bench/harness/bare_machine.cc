@@ -25,7 +25,7 @@ class Waiter {
   explicit Waiter(const EventFd& event) : event_(event) {}
   /// Errors: no thread to be had.
   Status start(const CpuList& cpus) {
-    auto thread = start_thread("the bare machine's waiter", [this, cpus] {
+    auto thread = start_thread(ThreadKind::kOther, "the bare machine's waiter", [this, cpus] {
       (void)pin_this_thread(cpus);
       while (!stop_) {
         pollfd fd{event_.get(), POLLIN, 0};
@@ -102,7 +102,7 @@ Result<double> BareMachine::measure(Kick kick, unsigned count) {
   }
   Result<double> result;
   // A thread of its own, so that pinning it changes nobody else.
-  const Status ran = run_on_thread("the bare machine", [&] {
+  const Status ran = run_on_thread(ThreadKind::kOther, "the bare machine", [&] {
     if (auto pinned = pin_this_thread(vcpu_cpus_); !pinned) {
       result = forward(pinned);
       return;

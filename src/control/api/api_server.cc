@@ -27,7 +27,8 @@ void send_at_once(int socket, const std::string& bytes) {
 Result<std::unique_ptr<ApiServer>> ApiServer::start(Setup setup) {
   std::unique_ptr<ApiServer> server(new ApiServer(std::move(setup)));
   // An io_uring would cost more memory than all the rest of it.
-  auto thread = IoThread::start({.name = "api", .cpus = {}, .prefer_epoll = true});
+  auto thread =
+      IoThread::start({.name = "api", .cpus = {}, .prefer_epoll = true, .kind = ThreadKind::kApi});
   if (!thread) return forward(thread);
   server->thread_ = std::move(*thread);
   Status listening;

@@ -28,8 +28,9 @@ Result<std::unique_ptr<VhostUserServer>> VhostUserServer::start(Setup setup) {
   auto end = EventFd::create();
   if (!end) return forward(end);
   server->end_ = std::move(*end);
-  auto thread = start_thread(fmt::format("vhost-user {}", server->device().id()),
-                             [self = server.get()] { self->run(); });
+  auto thread =
+      start_thread(ThreadKind::kVhostUser, fmt::format("vhost-user {}", server->device().id()),
+                   [self = server.get()] { self->run(); });
   if (!thread) return forward(thread);
   server->thread_ = std::move(*thread);
   return server;

@@ -16,7 +16,8 @@ constexpr std::chrono::nanoseconds kPatience = 20ms;
 
 Result<std::unique_ptr<NotifyTuner>> NotifyTuner::create() {
   std::unique_ptr<NotifyTuner> tuner(new NotifyTuner());
-  auto thread = IoThread::start({.name = "notify", .cpus = {}, .prefer_epoll = true});
+  auto thread = IoThread::start(
+      {.name = "notify", .cpus = {}, .prefer_epoll = true, .kind = ThreadKind::kTuner});
   if (!thread) return forward(thread);
   tuner->thread_ = std::move(*thread);
   return tuner;
