@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "event/ring_limits.h"
+
 namespace bellhop {
 
 namespace {
@@ -38,7 +40,8 @@ Result<std::unique_ptr<QueueRing>> QueueRing::create(unsigned depth, int file,
   std::unique_ptr<QueueRing> made(new QueueRing());
   // Two threads submit and reap by turns, so the ring must not be bound to one of them.
   const unsigned entries = std::bit_ceil(std::clamp(depth, kMinRing, kMaxRing));
-  if (const int error = ::io_uring_queue_init(entries, &made->ring_, 0); error < 0) {
+  if (const int error = ::io_uring_queue_init(entries, &made->ring_, IORING_SETUP_R_DISABLED);
+      error < 0) {
     return fail_errno(
         "aio=io_uring is not to be had here (aio=threads is, or aio=native with cache=none)",
         -error);
@@ -47,6 +50,10 @@ Result<std::unique_ptr<QueueRing>> QueueRing::create(unsigned depth, int file,
   if (::io_uring_register_files(&made->ring_, &file, 1) == 0) made->slot_ = 0;
   if (const int error = ::io_uring_register_eventfd(&made->ring_, event.get()); error < 0) {
     return fail_errno("io_uring takes no eventfd", -error);
+  }
+  if (auto limited = limit_ring(made->ring_); !limited) return forward(limited);
+  if (const int error = ::io_uring_enable_rings(&made->ring_); error < 0) {
+    return fail_errno("io_uring is not to be had here", -error);
   }
   return made;
 }

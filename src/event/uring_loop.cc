@@ -7,6 +7,8 @@
 #include <bit>
 #include <cassert>
 
+#include "event/ring_limits.h"
+
 namespace bellhop {
 
 namespace {
@@ -125,6 +127,7 @@ Status UringLoop::open_ring() {
   // Free slots for the files of disks. Without them their descriptors are used, so a refusal
   // (before 5.19) is no fault.
   if (::io_uring_register_files_sparse(&ring_, kFileSlots) == 0) free_slots_ = ~std::uint64_t{0};
+  if (auto limited = limit_ring(ring_); !limited) return limited;
   ready_.reserve(std::size_t{2} * kCompletions);
   uring_ = &ring_;
   return {};
