@@ -21,6 +21,8 @@ class Interface {
   static Result<Interface> of(std::string name);
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  /// Its owner has given it another name.
+  void renamed(std::string name) noexcept { name_ = std::move(name); }
   [[nodiscard]] bool exists() const noexcept;
   /// Switched on by its owner (IFF_UP). Errors: it is gone.
   [[nodiscard]] Result<bool> is_up() const;

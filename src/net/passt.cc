@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,7 @@ class Child {
 
  private:
   pid_t pid_ = 0;
+  UniqueFd process_;  ///< by which it alone can be signalled; invalid: it has gone already
   UniqueFd words_;
 };
 
@@ -104,7 +106,14 @@ Status Child::start(const std::vector<std::string>& arguments, const UniqueFd& s
   }
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
-  if (error == 0) return {};
+  if (error == 0) {
+    process_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    if (process_.valid() || errno == ESRCH) return {};
+    Status failed = fail_errno("--net: user: no descriptor of passt");
+    (void)::kill(pid_, SIGKILL);
+    (void)::waitpid(std::exchange(pid_, 0), nullptr, 0);
+    return failed;
+  }
   pid_ = 0;
   if (error == ENOENT) {
     return fail(fmt::format("--net: user: {} is not installed (apt install passt)", arguments[0]),
@@ -119,7 +128,7 @@ void Child::end() noexcept {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   if (pid_ == 0) return;
-  (void)::kill(pid_, SIGKILL);
+  (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
   (void)::waitpid(pid_, nullptr, 0);
   pid_ = 0;
 }

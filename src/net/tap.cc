@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -124,6 +125,7 @@ class Tap final : public NetBackend {
   NetLimits limits_;
   std::vector<std::unique_ptr<TapPair>> pairs_;
   UniqueFd link_events_;  ///< invalid: the kernel does not tell
+  std::optional<Interface> interface_;
 };
 
 /// What an errno of TUNSETIFF means, for people.
@@ -248,6 +250,7 @@ Status Tap::set_up(const TapSource& source) {
   limits_.pairs = static_cast<unsigned>(pairs_.size());
   const auto mtu = interface->mtu();
   limits_.mtu = mtu ? *mtu : std::uint16_t{0};
+  interface_ = std::move(*interface);
   find_offloads();
   listen_to_links();
   return use_pairs(1);
@@ -273,9 +276,8 @@ LinkState Tap::link() noexcept {
   ifreq request{};
   if (::ioctl(pairs_[0]->fd(), TUNGETIFF, &request) != 0) return LinkState::kGone;
   // It may have been given another name, or been moved to another namespace, where we cannot look.
-  const auto interface =
-      Interface::of(std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ)));
-  const Result<bool> up = interface ? interface->has_link() : true;
+  interface_->renamed(std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ)));
+  const Result<bool> up = interface_->has_link();
   return !up || *up ? LinkState::kUp : LinkState::kDown;
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "base/kernel_signal.h"
 #include "virtio/abi/ring.h"
 
 namespace bellhop {
@@ -30,6 +31,8 @@ std::uint64_t address_of(const std::byte* pointer) noexcept {
 
 Result<std::unique_ptr<VhostUserFront>> VhostUserFront::create(const Setup& setup,
                                                                Connect connect) {
+  // Now, for who starts the device may not be allowed to.
+  if (const auto kernel = KernelSignal::get(); !kernel) return forward(kernel);
   std::unique_ptr<VhostUserFront> front(new VhostUserFront(setup, std::move(connect)));
   auto silent = EventFd::create();
   if (!silent) return forward(silent);

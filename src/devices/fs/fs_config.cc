@@ -3,11 +3,27 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <optional>
 
+#include "base/connecting.h"
 #include "devices/fs/fs_device.h"
 #include "memory/guest_memory.h"
 
 namespace bellhop {
+
+namespace {
+
+/// Of a vCPU, too, whose driver wants the back end again.
+Result<vhost_user::Channel> connect(const std::string& path,
+                                    vhost_user::Channel::Patience patience) {
+  std::optional<Result<vhost_user::Channel>> made;
+  const auto ran =
+      run_connecting("--fs", [&] { made = vhost_user::Channel::connect(path, patience); });
+  if (!ran) return forward(ran);
+  return std::move(*made);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config, const DeviceHost& host) {
   if (!host.memory->shared()) {
@@ -15,7 +31,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const FsConfig& config, const 
   }
   auto device =
       FsDevice::create(config, [path = config.socket](vhost_user::Channel::Patience patience) {
-        return vhost_user::Channel::connect(path, patience);
+        return connect(path, patience);
       });
   if (!device) {
     return fail(fmt::format("--fs: socket={}: {}", config.socket, device.error().message),

@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "base/connecting.h"
+
 namespace bellhop {
 
 Result<std::unique_ptr<VsockSocket>> VsockSocket::listen(const std::string& path) {
@@ -22,9 +24,13 @@ Result<std::unique_ptr<VsockSocket>> VsockSocket::listen(const std::string& path
 UniqueFd VsockSocket::dial(std::uint32_t port) noexcept {
   std::array<char, kMaxUnixPath> path{};
   const auto end = fmt::format_to_n(path.data(), path.size(), "{}_{}", listener_.path(), port);
-  UniqueFd socket = make_unix_socket();
-  if (!socket.valid() || connect_unix(socket.get(), {path.data(), end.size}) != 0) return {};
-  return socket;
+  UniqueFd socket;
+  const auto ran = run_connecting("--vsock", [&] {
+    socket = make_unix_socket();
+    if (!socket.valid()) return;
+    if (connect_unix(socket.get(), {path.data(), end.size}) != 0) socket.reset();
+  });
+  return ran ? std::move(socket) : UniqueFd();
 }
 
 }  // namespace bellhop
