@@ -2,8 +2,8 @@
 # source yet becomes an interface library, so the tree configures at any stage; the globs are
 # looked at again by every build.
 set(BELLHOP_LAYERS_FILE ${CMAKE_SOURCE_DIR}/tools/layers.txt)
-set(BELLHOP_SRC_ROOMS base memory event bus virtio block net vhost vhost_user transport devices
-                      hypervisor config machine control probe bench serve)
+set(BELLHOP_SRC_ROOMS base memory event bus sandbox virtio block net vhost vhost_user transport
+                      devices hypervisor config machine control probe bench serve)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${BELLHOP_LAYERS_FILE})
 
 # Sets BELLHOP_MAY_<room> and BELLHOP_TEST_LINKS_<room> in the caller's scope.
@@ -93,7 +93,7 @@ function(bellhop_add_application)
   bellhop_glob_code(${folder} sources tests kvm_tests)
   list(REMOVE_ITEM sources ${folder}/main.cc)
   bellhop_add_library(bellhop_app "${sources}" bellhop_control bellhop_bench bellhop_serve
-                      bellhop_version CLI11::CLI11)
+                      bellhop_sandbox bellhop_version CLI11::CLI11)
   bellhop_compile_together(bellhop_app "${sources}")
   set_property(GLOBAL PROPERTY BELLHOP_TESTS_app "${tests}")
   set_property(GLOBAL PROPERTY BELLHOP_KVM_TESTS_app "${kvm_tests}")

@@ -36,6 +36,7 @@
 #include "machine/boot/kernel_boot.h"
 #include "machine/machine.h"
 #include "probe/floors.h"
+#include "sandbox/sandbox.h"
 
 namespace bellhop {
 
@@ -237,6 +238,10 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   }
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
+  // Before the threads that it confines, and gone after them.
+  auto sandbox =
+      Sandbox::create({.mode = config.seccomp, .before_end = TerminalInput::put_terminal_back});
+  if (!sandbox) return report_at(config.places.of("--seccomp"), sandbox.error());
   // Both would print into one another.
   const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");
   auto opened = SerialOutput::open(destination.text, outputs);
@@ -350,6 +355,10 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     if (!started) return report({"--api-socket: " + started.error().message}, kFailed);
     api = std::move(*started);
   }
+  // All is open, and the guest has not begun.
+  if (auto confined = (*sandbox)->confine_main(); !confined) {
+    return report_at(config.places.of("--seccomp"), confined.error());
+  }
   const auto end = control.run();
   tell("vmm", "shutdown");
   const Status printed = serial.finish();
@@ -398,6 +407,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "exit|restart");
   text("--stop-timeout", options.stop_timeout,
        "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
+  text("--seccomp", options.seccomp,
+       "What becomes of a thread that makes a system call it has no use for (off)",
+       "kill|errno|log|off");
   text("--api-socket", options.api_socket,
        "Where `bellhop ctl` and other clients of the API connect", "PATH|fd=N");
   text("--event-monitor", options.event_monitor,

@@ -21,6 +21,7 @@
 #include "base/output_files.h"
 #include "base/poll.h"
 #include "memory/fault_guard.h"
+#include "sandbox/sandbox.h"
 #include "serve/served_devices.h"
 
 namespace bellhop {
@@ -51,6 +52,7 @@ constexpr int kFirstPassedFd = 3;  // sd_listen_fds(3)
 struct ServeArguments {
   DeviceArguments given;
   std::optional<OptionText> stats;
+  std::optional<OptionText> seccomp;
   std::string socket;
   std::string fd;
   std::string mode;
@@ -140,7 +142,7 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
   Served served;
   for (const ScalarOption& one : scalar_options()) {
     const auto& value = (*options).*one.value;
-    if (!value || one.name == "--stats") continue;
+    if (!value || one.name == "--stats" || one.name == "--seccomp") continue;
     return fail(named_at(value->place,
                          fmt::format("{}: belongs to a machine; devices are served", one.name)));
   }
@@ -156,6 +158,7 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
       of_kind.push_back(take_listen(kind.option.name, list));
     }
   }
+  if (arguments.seccomp) options->seccomp = arguments.seccomp;
   auto config = make_device_config(*options, std::move(roles));
   if (!config) return forward(config);
   served.config = std::move(*config);
@@ -185,6 +188,7 @@ Result<Served> read_command_line(const ServeArguments& arguments, std::size_t ki
     return fail(fmt::format("--{} is missing: what is served, --{} {}", option.name, option.name,
                             option.value));
   }
+  options.seccomp = arguments.seccomp;
   auto config = make_device_config(options, std::move(roles));
   if (!config) return forward(config);
   if (count_devices(*config)[kind] != 1) {
@@ -217,6 +221,9 @@ int serve_until_signal(const Served& served, mode_t mode) {
       return report({named_at(served.stats->place, able.error().message), able.error().code});
     }
   }
+  // Before the threads that it confines, and gone after them.
+  auto sandbox = Sandbox::create({.mode = served.config.seccomp});
+  if (!sandbox) return report(sandbox.error(), kFailed);
   if (auto caught = FaultGuard::install(); !caught) return report(caught.error(), kFailed);
   auto end = EventFd::create();
   if (!end) return report(end.error(), kFailed);
@@ -229,6 +236,9 @@ int serve_until_signal(const Served& served, mode_t mode) {
   stats.set_threads({}, (*devices)->iothread_tids());
   auto signals = SignalWaiter::start({.stop = [&end] { end->signal(); }});
   if (!signals) return report(signals.error(), kFailed);
+  if (auto confined = (*sandbox)->confine_main(); !confined) {
+    return report(confined.error(), kFailed);
+  }
   pollfd wanted{.fd = end->get(), .events = POLLIN, .revents = 0};
   while (wanted.revents == 0) wait_ready(std::span(&wanted, 1), -1);
   (*devices)->stop();
@@ -265,6 +275,9 @@ void add_serve_command(CLI::App& app, int& exit_status) {
          "Who may connect: the mode of a socket's file (0600)", "MODE");
     text(to, "--stats", arguments->stats,
          "Write the devices' counters as JSON at the end (-: standard error)", "FILE");
+    text(to, "--seccomp", arguments->seccomp,
+         "What becomes of a thread that makes a system call it has no use for (off)",
+         "kill|errno|log|off");
     add_iothread_option(to, arguments->given);
   };
   common(*command);

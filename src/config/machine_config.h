@@ -14,6 +14,7 @@
 #include "devices/devices.h"
 #include "event/io_thread.h"
 #include "memory/guest_memory.h"
+#include "sandbox/seccomp_mode.h"
 
 namespace bellhop {
 
@@ -40,10 +41,14 @@ class OptionPlaces {
   void set(std::string_view option, const std::string& place) {
     if (!place.empty()) places_.insert_or_assign(std::string(option), place);
   }
+  /// Empty: no file has it.
+  [[nodiscard]] std::string_view of(std::string_view option) const {
+    const auto found = places_.find(option);
+    return found == places_.end() ? std::string_view() : std::string_view(found->second);
+  }
   /// As messages begin with it: see named_at().
   [[nodiscard]] std::string named(std::string_view option) const {
-    const auto found = places_.find(option);
-    return named_at(found == places_.end() ? std::string_view() : found->second, option);
+    return named_at(of(option), option);
   }
 
  private:
@@ -67,6 +72,7 @@ struct MachineConfig {
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
   OnReset on_reset = OnReset::kExit;
+  SeccompMode seccomp = kDefaultSeccomp;
   /// How long a guest that is asked to switch itself off may take; 0: it is not asked.
   std::chrono::nanoseconds stop_timeout = std::chrono::seconds(90);
   unsigned max_ioeventfds = 0;       ///< 0: as many as the host allows

@@ -230,6 +230,14 @@ Status parse_number(std::string_view option, const std::optional<OptionText>& te
   return {};
 }
 
+Status parse_seccomp(const MachineOptions& options, MachineConfig& config) {
+  return parse_word("--seccomp", options.seccomp, config.seccomp,
+                    {{"kill", SeccompMode::kKill},
+                     {"errno", SeccompMode::kErrno},
+                     {"log", SeccompMode::kLog},
+                     {"off", SeccompMode::kOff}});
+}
+
 /// A time that people wait for. It has a unit: the microseconds of a bare number are not meant.
 Status parse_wait(std::string_view option, const std::optional<OptionText>& text,
                   std::chrono::nanoseconds& out) {
@@ -314,6 +322,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--stop-timeout", &MachineOptions::stop_timeout},
       {"--api-socket", &MachineOptions::api_socket},
       {"--event-monitor", &MachineOptions::event_monitor},
+      {"--seccomp", &MachineOptions::seccomp},
   };
   return kOptions;
 }
@@ -390,6 +399,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
+  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
   if (auto parsed = parse_wait("--stop-timeout", options.stop_timeout, config.stop_timeout);
       !parsed) {
     return forward(parsed);
@@ -416,6 +426,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
 
 Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles) {
   MachineConfig config;
+  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
   if (const auto read = read_devices(options, config, roles); !read) return forward(read);
   return config;
 }

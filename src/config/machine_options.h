@@ -30,6 +30,7 @@ struct MachineOptions {
   std::optional<OptionText> stop_timeout;
   std::optional<OptionText> api_socket;
   std::optional<OptionText> event_monitor;
+  std::optional<OptionText> seccomp;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...

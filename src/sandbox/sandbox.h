@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "base/thread.h"
+#include "sandbox/seccomp_mode.h"
+
+namespace bellhop {
+
+/// What a process of Bellhop may still ask of the kernel once it has a guest (docs/sandbox.md).
+///
+/// Each thread gets the filter of its kind when it starts, after it has opened what it needs for
+/// itself; the main thread, which opens everything else, gets its own by confine_main(), before
+/// the guest's first instruction.
+class Sandbox {
+ public:
+  struct Setup {
+    SeccompMode mode = kDefaultSeccomp;
+    /// Before a refused call ends the process: only what a signal handler may call.
+    void (*before_end)() noexcept = nullptr;
+  };
+  /// To be called by the main thread before it starts any that is to be confined. Errors name the
+  /// option: a kernel without seccomp, no memory or thread left, a build for a sanitizer.
+  static Result<std::unique_ptr<Sandbox>> create(const Setup& setup);
+  /// No thread may be started any more but by threads that are not confined.
+  ~Sandbox();
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
+
+  /// Confines the calling, the main thread. Errors: as create().
+  Status confine_main();
+
+ private:
+  Sandbox() = default;
+
+  std::unique_ptr<ThreadStarter> starter_;
+};
+
+}  // namespace bellhop

@@ -1,0 +1,268 @@
+#include "sandbox/system_calls.h"
+
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/io_uring.h>
+#include <linux/kvm.h>
+#include <linux/sockios.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <set>
+
+// The kernel's header brings code for old rings that is C and no C++.
+#ifndef VIRTIO_RING_NO_LEGACY
+#define VIRTIO_RING_NO_LEGACY
+#endif
+#include <linux/vhost.h>
+
+namespace bellhop::sandbox {
+
+namespace {
+
+using enum ThreadKind;
+
+constexpr Kinds kDrains = kinds(kVcpu, kIo);
+/// Who brings devices up and down: a driver's registers, a command, a change of notification.
+constexpr Kinds kStartsQueues = kinds(kMain, kVcpu, kTuner, kVhostUser);
+constexpr Kinds kServes = kDrains | kStartsQueues;
+/// Who runs an event loop. A vCPU arms one on epoll at once.
+constexpr Kinds kLoops = kServes | kinds(kApi);
+/// Who raises or lowers an interrupt of a chip: the power button, the serial port.
+constexpr Kinds kLines = kServes | kinds(kApi, kSignals, kTerminal, kSerial);
+/// A thread that the starter makes inherits what the starter may not do.
+constexpr Kinds kStartsLate = kinds(kDiskWorker, kConnector);
+constexpr Kinds kAll = kServes | kLines | kStartsLate | kinds(kStarter);
+
+constexpr Condition is(unsigned argument, std::uint64_t value) {
+  return {argument, 0xffffffff, value};
+}
+constexpr Condition has_not(unsigned argument, std::uint64_t bits) { return {argument, bits, 0}; }
+constexpr Condition own_process(unsigned argument) { return {argument, 0xffffffff, kOwnProcess}; }
+
+/// Open for reading alone, of what is there.
+constexpr Condition kReads{2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY};
+/// A new thread of this process, and no new process.
+constexpr std::uint64_t kThreadFlags =
+    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+constexpr std::uint64_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
+                                         CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+
+constexpr Rule kRules[] = {
+    // The data path's.
+    {SYS_futex, kAll},
+    {SYS_write, kAll},  // eventfds; what is told on standard error
+    {SYS_read, kAll},
+    {SYS_io_uring_enter, kServes},
+    {SYS_io_submit, kServes},
+    {SYS_io_getevents, kServes},
+    {SYS_readv, kServes},
+    {SYS_writev, kAll},  // the C library's last words, too
+    {SYS_pread64, kServes | kStartsLate},
+    {SYS_pwrite64, kServes | kStartsLate},
+    {SYS_preadv, kServes | kStartsLate},
+    {SYS_pwritev, kServes | kStartsLate},
+    {SYS_preadv2, kServes},  // an eventfd that another process has, too
+    {SYS_fdatasync, kServes | kStartsLate},
+    {SYS_fallocate, kServes | kStartsLate},  // discard; a balloon's pages
+    {SYS_sendto, kLoops | kinds(kSerial)},
+    {SYS_recvfrom, kLoops},
+    {SYS_sendmsg, kLoops},
+    {SYS_recvmsg, kLoops},
+    {SYS_epoll_wait, kLoops},
+    {SYS_epoll_pwait2, kLoops},
+    {SYS_epoll_ctl, kLoops},
+    {SYS_poll, kAll},
+
+    // The C library's, for memory, threads and time.
+    {SYS_mmap, kAll, {{has_not(2, PROT_EXEC)}}},
+    {SYS_mprotect, kAll, {{has_not(2, PROT_EXEC)}}},
+    {SYS_munmap, kAll},
+    {SYS_mremap, kAll},
+    {SYS_brk, kAll},
+    {SYS_madvise, kAll},
+    {SYS_rt_sigprocmask, kAll},
+    {SYS_rt_sigreturn, kAll},
+    {SYS_restart_syscall, kAll},
+    {SYS_clock_gettime, kAll},
+    {SYS_clock_nanosleep, kAll},
+    {SYS_sched_yield, kAll},
+    {SYS_getpid, kAll},
+    {SYS_gettid, kAll},
+    {SYS_getrandom, kAll},
+    {SYS_tgkill, kAll, {{own_process(0)}}},  // a vCPU's kick; abort()
+    {SYS_close, kAll},
+    {SYS_exit, kAll},
+    {SYS_exit_group, kAll},
+    {SYS_sched_getaffinity, kAll, {{is(0, 0)}}},
+
+    // Devices that come and go with their drivers.
+    {SYS_eventfd2, kServes},
+    {SYS_io_setup, kStartsQueues},
+    {SYS_io_destroy, kServes},
+    {SYS_io_uring_register, kServes, {{is(1, IORING_REGISTER_FILES_UPDATE)}}},
+    {SYS_io_uring_register, kServes, {{is(1, IORING_REGISTER_RING_FDS)}}},
+    {SYS_io_uring_register, kServes, {{is(1, IORING_UNREGISTER_RING_FDS)}}},
+    {SYS_shutdown, kLoops},
+    {SYS_fcntl, kLoops, {{is(1, F_DUPFD_CLOEXEC)}}},  // what epoll watches
+    {SYS_accept4, kinds(kIo, kApi, kVhostUser)},
+    {SYS_rt_sigaction, kDrains | kinds(kVhostUser, kDiskWorker), {{is(0, SIGBUS)}}},
+
+    // A front end's memory and eventfds.
+    {SYS_fcntl, kinds(kVhostUser, kMain)},
+    {SYS_fstat, kinds(kVhostUser, kMain)},
+    {SYS_newfstatat, kinds(kVhostUser, kMain)},
+    {SYS_fstatfs, kinds(kVhostUser)},
+    {SYS_memfd_create, kinds(kVhostUser)},  // what it keeps of requests in flight
+    {SYS_ftruncate, kinds(kVhostUser)},
+    {SYS_readlink, kinds(kVhostUser)},
+    {SYS_readlinkat, kinds(kVhostUser)},
+
+    // Commands, a reset, the end.
+    {SYS_openat, kinds(kMain, kTuner), {{kReads}}},
+    {SYS_getdents64, kinds(kTuner)},  // which threads there are
+    {SYS_fstat, kinds(kTuner)},
+    {SYS_newfstatat, kinds(kTuner)},
+    {SYS_lseek, kinds(kMain)},
+    {SYS_lstat, kinds(kMain, kVhostUser)},
+    {SYS_unlink, kinds(kMain, kVhostUser)},
+    {SYS_ftruncate, kinds(kMain)},
+    {SYS_wait4, kinds(kMain)},
+    {SYS_pidfd_send_signal, kinds(kMain)},  // to passt, by a descriptor of it alone
+
+    // Connections: of a guest by vsock; to a back end of vhost-user that was gone.
+    {SYS_socket, kinds(kConnector, kStarter), {{is(0, AF_UNIX)}}},
+    {SYS_connect, kinds(kConnector, kStarter)},
+
+    // New threads. What they may do is taken from what their maker may.
+    {SYS_clone, kinds(kStarter), {{{0, kThreadFlags | kNewNamespaces, kThreadFlags}}}},
+    {SYS_set_robust_list, kinds(kStarter)},
+    {SYS_rseq, kinds(kStarter)},
+    {SYS_prctl, kinds(kStarter), {{is(0, PR_SET_NAME)}}},
+    {SYS_prctl, kinds(kStarter), {{is(0, PR_GET_NAME)}}},
+    {SYS_prctl, kinds(kStarter), {{is(0, PR_SET_NO_NEW_PRIVS)}}},
+    {SYS_seccomp, kinds(kStarter)},
+    {SYS_sched_setaffinity, kinds(kStarter), {{is(0, 0)}}},
+    {SYS_pread64, kinds(kStarter)},
+    {SYS_pwrite64, kinds(kStarter)},
+    {SYS_preadv, kinds(kStarter)},
+    {SYS_pwritev, kinds(kStarter)},
+    {SYS_fdatasync, kinds(kStarter)},
+    {SYS_fallocate, kinds(kStarter)},
+    {SYS_rt_sigaction, kinds(kStarter), {{is(0, SIGBUS)}}},
+};
+
+/// With a list behind its header, which alone counts for the number.
+constexpr std::uint32_t kvm_list(unsigned direction, unsigned number) {
+  return static_cast<std::uint32_t>(_IOC(direction, KVMIO, number, 8));
+}
+constexpr std::uint32_t kvm_sized(unsigned direction, unsigned number, unsigned size) {
+  return static_cast<std::uint32_t>(_IOC(direction, KVMIO, number, size));
+}
+
+constexpr Request kRequests[] = {
+    {KVM_RUN, kinds(kVcpu, kMain)},  // main: what an exit has left half done, before a reset
+    {KVM_IOEVENTFD, kServes},
+    {KVM_IRQFD, kServes},
+    {kvm_list(_IOC_WRITE, 0x6a), kServes},  // KVM_SET_GSI_ROUTING
+    {KVM_SIGNAL_MSI, kServes},
+    {KVM_IRQ_LINE, kLines},
+    // What KVM gave up on, for a person to read.
+    {KVM_GET_REGS, kinds(kVcpu, kMain)},
+    {KVM_GET_SREGS, kinds(kVcpu, kMain)},
+    {KVM_TRANSLATE, kinds(kVcpu, kMain)},
+    // A reset. Memory is the VM's from its start: nobody may map other memory into the guest.
+    {KVM_SET_IRQCHIP, kinds(kMain)},
+    {KVM_SET_PIT2, kinds(kMain)},
+    {KVM_SET_REGS, kinds(kMain)},
+    {KVM_SET_SREGS, kinds(kMain)},
+    {KVM_SET_XCRS, kinds(kMain)},
+    {kvm_sized(_IOC_WRITE, 0xa5, 4096), kinds(kMain)},       // KVM_SET_XSAVE
+    {kvm_list(_IOC_WRITE, 0x89), kinds(kMain)},              // KVM_SET_MSRS
+    {kvm_list(_IOC_READ | _IOC_WRITE, 0x88), kinds(kMain)},  // KVM_GET_MSRS
+    {KVM_SET_DEBUGREGS, kinds(kMain)},
+    {KVM_SET_LAPIC, kinds(kMain)},
+    {KVM_SET_VCPU_EVENTS, kinds(kMain)},
+    {KVM_SET_MP_STATE, kinds(kMain)},
+    {KVM_GET_DEVICE_ATTR, kinds(kMain)},
+    // Disks.
+    {BLKDISCARD, kServes | kStartsLate | kinds(kStarter)},
+    {static_cast<std::uint32_t>(BLKGETSIZE64), kStartsQueues},
+    // Taps.
+    {TUNSETOFFLOAD, kServes},
+    {TUNSETQUEUE, kServes},
+    {static_cast<std::uint32_t>(TUNGETIFF), kServes},
+    {SIOCETHTOOL, kServes},
+    {SIOCOUTQ, kServes},
+    // Consoles and terminals. A process that ends puts its terminal back.
+    {FIONREAD, kServes},
+    {TIOCGWINSZ, kServes | kinds(kSignals)},
+    {TCGETS, kAll},
+    {TCSETS, kAll},
+    // The kernel's vhost.
+    {VHOST_SET_OWNER, kStartsQueues},
+    {VHOST_SET_FEATURES, kServes},
+    {static_cast<std::uint32_t>(VHOST_GET_FEATURES), kServes},
+    {VHOST_SET_MEM_TABLE, kServes},
+    {VHOST_SET_VRING_NUM, kServes},
+    {VHOST_SET_VRING_ADDR, kServes},
+    {VHOST_SET_VRING_BASE, kServes},
+    {static_cast<std::uint32_t>(VHOST_GET_VRING_BASE), kServes},
+    {VHOST_SET_VRING_KICK, kServes},
+    {VHOST_SET_VRING_CALL, kServes},
+    {VHOST_SET_VRING_ERR, kServes},
+    {VHOST_NET_SET_BACKEND, kServes},
+    {VHOST_VSOCK_SET_GUEST_CID, kServes},
+    {VHOST_VSOCK_SET_RUNNING, kServes},
+};
+
+struct KindName {
+  ThreadKind kind;
+  std::string_view name;
+};
+constexpr KindName kNames[] = {
+    {kMain, "main"},         {kVcpu, "vCPU"},         {kIo, "I/O"},
+    {kTuner, "notify"},      {kApi, "api"},           {kVhostUser, "vhost-user"},
+    {kDiskWorker, "worker"}, {kConnector, "connect"}, {kSignals, "signals"},
+    {kTerminal, "terminal"}, {kSerial, "serial"},     {kStarter, "starter"},
+};
+
+}  // namespace
+
+std::span<const Rule> rules() noexcept { return kRules; }
+std::span<const Request> requests() noexcept { return kRequests; }
+
+std::string_view name_of(ThreadKind kind) noexcept {
+  const auto* const found = std::ranges::find(kNames, kind, &KindName::kind);
+  return found == std::end(kNames) ? "other" : found->name;
+}
+
+std::span<const ThreadKind> confined_kinds() noexcept {
+  static constexpr std::array kKinds{kMain,    kVcpu,      kIo,         kTuner,
+                                     kApi,     kVhostUser, kDiskWorker, kConnector,
+                                     kSignals, kTerminal,  kSerial,     kStarter};
+  return kKinds;
+}
+
+CallCount count_calls(ThreadKind kind) noexcept {
+  std::set<int> calls;
+  CallCount count;
+  for (const Rule& rule : kRules) {
+    if ((rule.kinds & kinds(kind)) != 0) calls.insert(rule.number);
+  }
+  for (const Request& request : kRequests) {
+    if ((request.kinds & kinds(kind)) != 0) ++count.requests;
+  }
+  if (count.requests != 0) calls.insert(SYS_ioctl);
+  count.calls = static_cast<unsigned>(calls.size());
+  return count;
+}
+
+}  // namespace bellhop::sandbox
