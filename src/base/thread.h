@@ -21,7 +21,7 @@ enum class ThreadKind : std::uint8_t {
   kApi,         ///< clients of the API
   kVhostUser,   ///< messages of a vhost-user front end
   kDiskWorker,  ///< blocking requests on one image
-  kConnector,   ///< connects to a back end again, in a vCPU's place
+  kConnector,   ///< makes one connection, for a thread that may not
   kSignals,
   kTerminal,
   kSerial,

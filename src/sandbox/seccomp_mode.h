@@ -12,8 +12,8 @@ enum class SeccompMode : std::uint8_t {
   kOff,
 };
 
-/// What is meant where nothing is said. `off` until all tests of the whole program, those with stock
-/// guests among them, have run under `kill`.
+/// What is meant where nothing is said. `off` until all tests of the whole program, those with
+/// stock guests among them, have run under `kill`.
 inline constexpr SeccompMode kDefaultSeccomp = SeccompMode::kOff;
 
 /// The runtimes of the sanitizers make calls of their own, which are in no table of ours.
