@@ -92,7 +92,8 @@ class BlockBackend {
   [[nodiscard]] virtual const char* kind() const noexcept = 0;
   /// Has now what `queues` queues of `depth` requests will need of the host: no driver is to find a
   /// disk for which the host has nothing left. Errors: the host refuses some.
-  virtual Status reserve(unsigned /*queues*/, unsigned /*depth*/, QueueSharing /*sharing*/) {
+  virtual Status reserve(unsigned /*queues*/, unsigned /*depth*/, QueueSharing /*sharing*/,
+                         LoopKind /*loop*/) {
     return {};
   }
   /// Errors: the host has no descriptor left.

@@ -112,7 +112,8 @@ TEST_F(EnginePartsTest, WhatWasHadAtTheStartIsKept) {
   for (const auto& [aio, call] : engines) {
     const auto backend = open_raw_file(source(aio));
     if (!backend) continue;  // this host has none of it
-    ASSERT_TRUE((*backend)->reserve(2, kQueueDepth, QueueSharing::kSharedWithVcpu));
+    ASSERT_TRUE(
+        (*backend)->reserve(2, kQueueDepth, QueueSharing::kSharedWithVcpu, LoopKind::kEpoll));
     with_refused_call(call, ENOMEM, [&] {
       for (int driver = 0; driver < 3; ++driver) {
         QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kSharedWithVcpu, kQueueDepth);
@@ -190,10 +191,23 @@ TEST_F(EnginePartsTest, AFileWithoutHolesKeepsItsDataOrIsWrittenOver) {
   });
 }
 
+TEST_F(EnginePartsTest, AQueueOnALoopWithoutARingHasItsOwnFromTheStart) {
+  const auto backend = open_raw_file(source(Aio::kIoUring));
+  if (!backend) GTEST_SKIP() << backend.error().message;
+  ASSERT_TRUE((*backend)->reserve(1, 16, QueueSharing::kLoopOnly, LoopKind::kEpoll));
+  with_refused_call(SYS_io_uring_setup, EPERM, [&] {
+    QueueFixture one(**backend, LoopKind::kEpoll, QueueSharing::kLoopOnly, 16);
+    expect_works(one);
+    EXPECT_EQ(disk_workers(), 0U);
+  });
+}
+
 TEST_F(EnginePartsTest, WhatCannotBeHadForAllQueuesIsToldAtTheStart) {
   const auto backend = open_raw_file(source(Aio::kNative));
   if (!backend) GTEST_SKIP() << backend.error().message;
-  const auto reserve = [&] { return (*backend)->reserve(1, 16, QueueSharing::kLoopOnly); };
+  const auto reserve = [&] {
+    return (*backend)->reserve(1, 16, QueueSharing::kLoopOnly, LoopKind::kIoUring);
+  };
   with_refused_call(SYS_io_setup, EAGAIN, [&] {
     EXPECT_THAT(reserve().error().message, HasSubstr("/proc/sys/fs/aio-max-nr"));
   });

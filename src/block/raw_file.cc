@@ -32,13 +32,13 @@ class RawFileBackend final : public BlockBackend, public Resizable {
 
   [[nodiscard]] const char* kind() const noexcept override { return to_string(aio_); }
 
-  Status reserve(unsigned queues, unsigned depth, QueueSharing sharing) override {
-    return reserve_.fill(queues, depth, sharing == QueueSharing::kSharedWithVcpu);
+  Status reserve(unsigned queues, unsigned depth, QueueSharing sharing, LoopKind loop) override {
+    return reserve_.fill(queues, depth, UringQueue::uses_own_ring(sharing, loop));
   }
 
   Result<std::unique_ptr<BlockQueue>> make_queue(EventLoop& loop, QueueSharing sharing,
                                                  unsigned depth) override {
-    const bool own_ring = UringQueue::uses_own_ring(sharing, loop);
+    const bool own_ring = UringQueue::uses_own_ring(sharing, loop.kind());
     auto parts = reserve_.take(depth, own_ring);
     if (!parts) return forward(parts);
     FileQueue::Setup setup{file_, workers_, loop, sharing, std::move(*parts)};

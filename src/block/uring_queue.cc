@@ -12,7 +12,7 @@ Result<std::unique_ptr<BlockQueue>> UringQueue::create(Setup setup) {
 }
 
 UringQueue::UringQueue(Setup setup)
-    : FileQueue(std::move(setup)), has_own_(uses_own_ring(sharing(), loop())) {
+    : FileQueue(std::move(setup)), has_own_(uses_own_ring(sharing(), loop().kind())) {
   QueueRing* const own = parts().ring.get();
   ring_ = has_own_ ? &own->ring() : loop().uring();
   slot_ = has_own_ ? own->slot() : loop().register_file(file().fd());

@@ -19,8 +19,8 @@ class UringQueue final : public FileQueue, private Task {
   static Result<std::unique_ptr<BlockQueue>> create(Setup setup);
   ~UringQueue() override;
   /// Whether a queue needs a ring among its parts.
-  static bool uses_own_ring(QueueSharing sharing, const EventLoop& loop) noexcept {
-    return sharing == QueueSharing::kSharedWithVcpu || loop.uring() == nullptr;
+  static bool uses_own_ring(QueueSharing sharing, LoopKind loop) noexcept {
+    return sharing == QueueSharing::kSharedWithVcpu || loop == LoopKind::kEpoll;
   }
 
  private:

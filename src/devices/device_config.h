@@ -28,6 +28,7 @@ struct DeviceHost {
   int standard_input = 0;                      ///< what a console at stdio reads
   std::shared_ptr<ConsoleWindow> window = {};  ///< of the consoles; may be null
   OutputFiles* outputs = nullptr;              ///< opens files for output; may be null
+  bool on_io_uring = true;                     ///< the loops of all of the device's I/O threads
 };
 
 }  // namespace bellhop

@@ -44,7 +44,10 @@ Result<PreparedDevice> prepare(const Config& config,
                                const DeviceHost& host) {
   const auto threads = find_threads(config.id, config.iothread, iothreads);
   if (!threads) return forward(threads);
-  auto device = make_device(config, host);
+  DeviceHost around = host;
+  around.on_io_uring = std::ranges::all_of(
+      *threads, [](IoThread* thread) { return thread->loop().kind() == LoopKind::kIoUring; });
+  auto device = make_device(config, around);
   if (!device) {
     return fail(named_at(config.place, device.error().message), device.error().code);
   }

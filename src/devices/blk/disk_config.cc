@@ -50,7 +50,7 @@ Status DiskConfig::check_files(FileRoles& roles) const {
 }
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
-                                                  const DeviceHost& /*host*/) {
+                                                  const DeviceHost& host) {
   auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
   Status ready;
   if (backend) {
@@ -58,7 +58,8 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
         config.queues, config.queue_size,
         config.notify == NotifyMode::kSync || config.notify == NotifyMode::kAdaptive
             ? QueueSharing::kSharedWithVcpu
-            : QueueSharing::kLoopOnly);
+            : QueueSharing::kLoopOnly,
+        host.on_io_uring ? LoopKind::kIoUring : LoopKind::kEpoll);
   } else {
     ready = forward(backend);
   }
