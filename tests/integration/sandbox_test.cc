@@ -1,0 +1,169 @@
+// `--seccomp` of real machines. That nothing they need is refused is what every other test of the
+// program shows: a refused call ends it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "control/api/api_client.h"
+#include "sandbox/seccomp_mode.h"
+#include "testing/eventually.h"
+#include "tests/integration/cli_fixture.h"
+
+namespace bellhop {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Key;
+using ::testing::Not;
+
+TEST_F(CliTest, AModeOfSeccompThatIsNoneIsRefusedByName) {
+  expect_run_refused({"--seccomp", "on"},
+                     "--seccomp: 'on' is unknown; it must be one of kill, errno, log, off");
+  expect_refused({"serve", "rng", "--socket", folder_.string() + "/s", "--rng", "--seccomp", "no"},
+                 "--seccomp: 'no' is unknown");
+  const std::string file = (folder_ / "m.toml").string();
+  std::ofstream(file) << "kernel = \"" << kernel_ << "\"\nseccomp = \"yes\"\n";
+  expect_refused({"run", "--config", file}, "m.toml:2: seccomp: 'yes' is unknown");
+}
+
+#ifdef BELLHOP_BENCH_GUEST
+
+class SandboxMachineTest : public CliMachineTest {
+ protected:
+  void SetUp() override {
+    CliMachineTest::SetUp();
+    if (!kSeccompSupported) GTEST_SKIP() << "a sanitizer makes calls of its own";
+  }
+  void TearDown() override {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    (void)finish(pid_);
+  }
+  /// Every kind of device that needs nothing outside, and every engine of disks.
+  void run(const std::string& mode, const std::string& cmdline,
+           const std::vector<std::string>& options = {}) {
+    std::vector<std::string> words = {"run",
+                                      "--kernel",
+                                      BELLHOP_BENCH_GUEST,
+                                      "--memory",
+                                      "64M",
+                                      "--cpus",
+                                      "2",
+                                      "--cmdline",
+                                      cmdline,
+                                      "--api-socket",
+                                      socket_,
+                                      "--seccomp",
+                                      mode,
+                                      "--rng",
+                                      "--balloon",
+                                      "size=1M",
+                                      "--console",
+                                      "socket=" + (folder_ / "c.sock").string(),
+                                      "--vsock",
+                                      "cid=3,uds=" + (folder_ / "v.sock").string(),
+                                      "--event-monitor",
+                                      "path=" + (folder_ / "events").string()};
+    words.insert(words.end(), options.begin(), options.end());
+    pid_ = start(words);
+    ASSERT_TRUE(testing::eventually([&] { return ask("GET", "vmm.ping") == 200; }))
+        << contents(folder_ / "err");
+  }
+  unsigned ask(std::string_view method, std::string_view name, std::string_view body = {}) {
+    const auto response = control::ask_api(socket_, method, name, body, testing::kPatience);
+    return response ? response->status : 0;
+  }
+  /// Of each thread of the program, by its name, the field `Seccomp`: 0 is none, 2 a filter.
+  [[nodiscard]] std::multimap<std::string, std::string> filters() const {
+    std::multimap<std::string, std::string> found;
+    const std::filesystem::path tasks("/proc/" + std::to_string(pid_) + "/task");
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      std::string name;
+      std::ifstream status(task.path() / "status");
+      for (std::string line; std::getline(status, line);) {
+        const std::string value = line.substr(line.find_last_of(" \t") + 1);
+        if (line.starts_with("Name:")) name = value;
+        if (line.starts_with("Seccomp:")) found.emplace(name, value);
+      }
+    }
+    // The kernel's own, for io_uring.
+    std::erase_if(found, [](const auto& one) { return one.first.starts_with("iou-"); });
+    return found;
+  }
+
+  std::string socket_ = (folder_ / "api.sock").string();
+  pid_t pid_ = 0;
+};
+
+TEST_F(SandboxMachineTest, EveryThreadHasAFilter) {
+  run("kill", "workload=idle seconds=1000");
+  ASSERT_TRUE(testing::eventually([&] {
+    const auto all = filters();
+    return std::ranges::all_of(all, [](const auto& one) { return one.second == "2"; });
+  }));
+  EXPECT_THAT(filters(), Contains(Key("vcpu1")));
+  EXPECT_THAT(filters(), Contains(Key("io0")));
+  EXPECT_EQ(ask("PUT", "vmm.shutdown"), 204U);
+  const Outcome outcome = finish(pid_);
+  pid_ = 0;
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+}
+
+TEST_F(SandboxMachineTest, OffLeavesAllAsTheyAre) {
+  run("off", "workload=idle seconds=1000");
+  for (const auto& [name, filter] : filters()) EXPECT_EQ(filter, "0") << name;
+  EXPECT_EQ(ask("PUT", "vmm.shutdown"), 204U);
+  const Outcome outcome = finish(pid_);
+  pid_ = 0;
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+}
+
+/// How the disk that the guest works on is served.
+class SandboxDiskTest : public SandboxMachineTest,
+                        public ::testing::WithParamInterface<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Options, SandboxDiskTest,
+                         ::testing::Values("aio=io_uring", "aio=threads", "aio=native,cache=none",
+                                           "notify=sync", "notify=sync,aio=threads",
+                                           "notify=adaptive", "notify=poll", "iothread=e"),
+                         [](const auto& options) {
+                           std::string name = options.param;
+                           std::ranges::replace_if(
+                               name, [](char c) { return c == '=' || c == ',' || c == '_'; }, 'X');
+                           return name;
+                         });
+
+TEST_P(SandboxDiskTest, AWorkingMachineMakesNoCallThatIsNotInTheTable) {
+  // Beside the program's folder, since /tmp may be in memory, where no engine is used.
+  const std::string disk =
+      (std::filesystem::path(BELLHOP_EXECUTABLE).parent_path() / "sandbox-test.img").string();
+  std::ofstream(disk).close();
+  std::filesystem::resize_file(disk, 16 << 20);
+  run("log", "workload=randwrite threads=4 seconds=1",
+      {"--iothread", "name=io0", "--iothread", "name=e,loop=epoll", "--disk",
+       disk + ",id=d," + GetParam(), "--on-reset", "restart"});
+  EXPECT_EQ(ask("PUT", "vm.pause"), 204U);
+  EXPECT_EQ(ask("GET", "vm.info"), 200U);
+  EXPECT_EQ(ask("PUT", "vm.resume"), 204U);
+  EXPECT_EQ(ask("PUT", "vm.resize-disk", R"({"id": "d", "desired_size": 33554432})"), 204U);
+  EXPECT_EQ(ask("PUT", "vm.resize", R"({"desired_balloon": 4194304})"), 204U);
+  EXPECT_EQ(ask("PUT", "vm.reboot"), 204U);
+  EXPECT_EQ(ask("GET", "vm.counters"), 200U);
+  const Outcome outcome = finish(pid_);
+  pid_ = 0;
+  std::filesystem::remove(disk);
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, Not(HasSubstr("seccomp")));
+}
+
+#endif
+
+}  // namespace
+}  // namespace bellhop
