@@ -30,7 +30,6 @@ namespace bellhop {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 /// Runs a test's body on a thread that has a network namespace to itself.
 void in_namespace(const std::function<void()>& body) {

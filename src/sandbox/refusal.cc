@@ -31,17 +31,17 @@ thread_local std::array<char, kThreadName> thread_name{};
 thread_local ThreadKind thread_kind = ThreadKind::kOther;
 
 const std::array<Name, kNumbers>& call_names() noexcept {
-  static const auto* const made = [] {
-    auto* const names = new std::array<Name, kNumbers>{};
+  static const std::array<Name, kNumbers> made = [] {
+    std::array<Name, kNumbers> names{};
     for (int number = 0; number < kNumbers; ++number) {
       char* const name = ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
       if (name == nullptr) continue;
-      std::strncpy((*names)[static_cast<std::size_t>(number)].data(), name, kLongestName - 1);
+      std::strncpy(names[static_cast<std::size_t>(number)].data(), name, kLongestName - 1);
       std::free(name);  // NOLINT(cppcoreguidelines-no-malloc): the library's way
     }
     return names;
   }();
-  return *made;
+  return made;
 }
 
 /// A line made without the help of anything that may allocate or lock.

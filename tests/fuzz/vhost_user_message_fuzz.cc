@@ -143,7 +143,7 @@ void add_fd(Message& message, Host& host, const Client& client, unsigned ring, u
 /// What a lost back end may have left, or anything else.
 void spoil_notes(Input& input, Host& host) {
   for (unsigned count = input.byte() % 32U; count != 0; --count) {
-    const std::uint64_t at = (input.byte() | input.byte() << 8U) % kNotes;
+    const std::uint64_t at = (input.byte() | static_cast<unsigned>(input.byte()) << 8U) % kNotes;
     const std::uint8_t value = input.byte();
     if (::pwrite(host.notes.get(), &value, 1, static_cast<off_t>(at)) != 1) std::abort();
   }

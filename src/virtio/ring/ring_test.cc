@@ -11,7 +11,6 @@ namespace {
 
 using testing::FakeDriver;
 using testing::kHighBase;
-using testing::make_memory;
 using testing::must;
 using testing::RingFixture;
 
