@@ -106,6 +106,14 @@ struct Times {
   double warmup_s = 0.5;
   bench::Comparing comparing;
 };
+/// Tells a job of its times.
+template <class Job>
+void take_times(const Times& times, Job& job) {
+  job.setting.rounds = times.rounds;
+  job.setting.seconds = times.seconds;
+  job.launch.warmup_s = times.warmup_s;
+  job.comparing = times.comparing;
+}
 inline constexpr const char* kQuickHelp = "One repeat of one second, for a first look";
 /// What it means everywhere but where a command has a --quick of its own.
 Times quick_look();

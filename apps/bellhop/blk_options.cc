@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "apps/bellhop/scalar_option.h"
 #include "base/units.h"
 #include "bench/harness/bench_image.h"
 
@@ -45,14 +46,30 @@ void read_blk_back_end(OptionLists& lists, const BlkOptions& options, bench::Blk
   }
 }
 
-Status read_blk_sizes(OptionLists& lists, const std::string& block, const std::string& image,
-                      const std::string& create, bench::BlkSetting& setting,
+void add_blk_back_end(CLI::App& command, BlkOptions& options) {
+  add_scalar(command, "--aio", options.aio, "Back end: native (default), io_uring, threads",
+             "KIND");
+  add_scalar(command, "--cache", options.cache, "none (default) or writeback", "MODE");
+  add_scalar(command, "--transport", options.transport,
+             "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in "
+             "ports) or mmio",
+             "KIND");
+}
+
+void add_blk_sizes(CLI::App& command, BlkSizes& sizes) {
+  add_scalar(command, "--image-size", sizes.image,
+             "Size of the image that is read and written (256M)", "SIZE");
+  add_scalar(command, "--create-size", sizes.create, "Largest size of a created file (8G)", "SIZE");
+  add_scalar(command, "--block-size", sizes.block, "Bytes of a request (4K)", "SIZE");
+}
+
+Status read_blk_sizes(OptionLists& lists, const BlkSizes& sizes, bench::BlkSetting& setting,
                       bench::BlkImages& images) {
   std::uint64_t block_bytes = 0;
-  lists.size("--block-size", block, block_bytes, 4096, 1 << 20);
+  lists.size("--block-size", sizes.block, block_bytes, 4096, 1 << 20);
   setting.block_bytes = static_cast<unsigned>(block_bytes);
-  lists.size("--image-size", image, images.image_bytes, 16 << 20, std::uint64_t{1} << 40);
-  lists.size("--create-size", create, images.create_bytes, 16 << 20, std::uint64_t{1} << 40);
+  lists.size("--image-size", sizes.image, images.image_bytes, 16 << 20, std::uint64_t{1} << 40);
+  lists.size("--create-size", sizes.create, images.create_bytes, 16 << 20, std::uint64_t{1} << 40);
   if (block_bytes % 4096 != 0 || images.image_bytes % 4096 != 0) {
     return fail("--block-size and --image-size must be multiples of 4K");
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <CLI/App.hpp>
 #include <string>
 
 #include "apps/bellhop/bench_options.h"
@@ -23,14 +24,22 @@ struct BlkOptions {
   std::string transport = "pci";
 };
 
+/// --image-size, --create-size and --block-size.
+struct BlkSizes {
+  std::string image = "256M";
+  std::string create;
+  std::string block = "4K";
+};
+
+/// Adds --aio, --cache and --transport.
+void add_blk_back_end(CLI::App& command, BlkOptions& options);
+void add_blk_sizes(CLI::App& command, BlkSizes& sizes);
 /// --workload, --threads, --vcpus, --notify and --ring.
 void read_blk_cells(OptionLists& lists, const BlkOptions& options, bench::BlkSweep& sweep);
 /// --aio, --cache and --transport.
 void read_blk_back_end(OptionLists& lists, const BlkOptions& options, bench::BlkSetting& setting);
-/// --block-size, --image-size and --create-size. Errors: those of `lists`, or sizes that are no
-/// multiples of 4K.
-Status read_blk_sizes(OptionLists& lists, const std::string& block, const std::string& image,
-                      const std::string& create, bench::BlkSetting& setting,
+/// Errors: those of `lists`, or sizes that are no multiples of 4K.
+Status read_blk_sizes(OptionLists& lists, const BlkSizes& sizes, bench::BlkSetting& setting,
                       bench::BlkImages& images);
 /// --medium. Errors: it is no folder, or has no room for the images. A file that grows while it is
 /// created, whose size was `chosen` by the user or not, gets no more than half of what is left.

@@ -42,9 +42,7 @@ struct BlkArguments : BlkOptions {
   MachineArguments machines;
   std::string host = "kvm";
   TimeArguments times;
-  std::string image_size = "256M";
-  std::string create_size;
-  std::string block_size = "4K";
+  BlkSizes sizes;
   std::string optimize = "throughput";
   std::string guest;
   std::string guest_words;
@@ -77,12 +75,8 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
       {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
   Times times;
   read_times(lists, arguments.times, times);
-  job.setting.rounds = times.rounds;
-  job.setting.seconds = times.seconds;
-  job.launch.warmup_s = times.warmup_s;
-  job.comparing = times.comparing;
-  return read_blk_sizes(lists, arguments.block_size, arguments.image_size, arguments.create_size,
-                        job.setting, job.images);
+  take_times(times, job);
+  return read_blk_sizes(lists, arguments.sizes, job.setting, job.images);
 }
 
 Result<BlkJob> make_job(const BlkArguments& arguments) {
@@ -91,7 +85,7 @@ Result<BlkJob> make_job(const BlkArguments& arguments) {
     return forward(read);
   }
   if (auto read = read_setting(arguments, job); !read) return forward(read);
-  if (auto found = find_blk_medium(arguments.medium, !arguments.create_size.empty(), job.setting,
+  if (auto found = find_blk_medium(arguments.medium, !arguments.sizes.create.empty(), job.setting,
                                    job.images);
       !found) {
     return forward(found);
@@ -196,16 +190,8 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
        "kvm (default), or inprocess: the engine without a VM, labelled so", "KIND");
   add_time_options(*blk, arguments->times);
   text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
-  text("--image-size", arguments->image_size, "Size of the image that is read and written (256M)",
-       "SIZE");
-  text("--create-size", arguments->create_size, "Largest size of a created file (8G)", "SIZE");
-  text("--block-size", arguments->block_size, "Bytes of a request (4K)", "SIZE");
-  text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
-  text("--cache", arguments->cache, "none (default) or writeback", "MODE");
-  text("--transport", arguments->transport,
-       "pci (default), pci-transitional (driven as before virtio 1.0: kicks by a word in ports) or "
-       "mmio",
-       "KIND");
+  add_blk_sizes(*blk, arguments->sizes);
+  add_blk_back_end(*blk, *arguments);
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

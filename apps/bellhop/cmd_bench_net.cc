@@ -106,10 +106,7 @@ Status read_setting(const NetArguments& arguments, NetJob& job) {
                                {"mmio", TransportKind::kMmio}});
   Times times;
   read_times(lists, arguments.times, times);
-  job.setting.rounds = times.rounds;
-  job.setting.seconds = times.seconds;
-  job.launch.warmup_s = times.warmup_s;
-  job.comparing = times.comparing;
+  take_times(times, job);
   if (!lists.status() || arguments.end_cpus.empty()) return lists.status();
   auto cpus = parse_cpu_list(arguments.end_cpus);
   if (!cpus) return fail("--end-cpus: " + cpus.error().message);
@@ -219,10 +216,7 @@ int run_net(const NetArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error());
   if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    return report(
-        {fmt::format("/dev/kvm cannot be used ({})", std::generic_category().message(errno)),
-         errno},
-        kFailed);
+    return report(fail_errno("/dev/kvm cannot be used").value(), kFailed);
   }
   const bool is_linux = arguments.guest == "linux";
   if (is_linux) {

@@ -54,9 +54,7 @@ struct StudyArguments : BlkOptions {
   std::string media;
   std::string latencies;
   TimeArguments times;
-  std::string image_size = "256M";
-  std::string create_size;
-  std::string block_size = "4K";
+  BlkSizes sizes;
   std::string guest;
   std::string guest_words;
   BenchOutput output;
@@ -141,7 +139,8 @@ Status read_media(const StudyArguments& arguments, const StudyDefaults& defaults
       }
       continue;
     }
-    if (auto found = find_blk_medium(word, !arguments.create_size.empty(), job.setting, job.images);
+    if (auto found =
+            find_blk_medium(word, !arguments.sizes.create.empty(), job.setting, job.images);
         !found) {
       return found;
     }
@@ -170,13 +169,8 @@ Result<StudyJob> make_study(const StudyArguments& arguments) {
   read_blk_back_end(lists, arguments, job.setting);
   Times times = usual_times();
   read_times(lists, arguments.times, times, quick_times());
-  job.setting.rounds = times.rounds;
-  job.setting.seconds = times.seconds;
-  job.launch.warmup_s = times.warmup_s;
-  job.comparing = times.comparing;
-  if (auto read = read_blk_sizes(lists, arguments.block_size, arguments.image_size,
-                                 arguments.create_size, job.setting, job.images);
-      !read) {
+  take_times(times, job);
+  if (auto read = read_blk_sizes(lists, arguments.sizes, job.setting, job.images); !read) {
     return forward(read);
   }
   if (auto read = read_media(arguments, defaults, job); !read) return forward(read);
@@ -218,10 +212,7 @@ int run_study(const StudyArguments& arguments) {
   const auto job = make_study(arguments);
   if (!job) return report(job.error());
   if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    return report(
-        {fmt::format("/dev/kvm cannot be used ({})", std::generic_category().message(errno)),
-         errno},
-        kFailed);
+    return report(fail_errno("/dev/kvm cannot be used").value(), kFailed);
   }
   bench::StudyReport result;
   result.setting = job->setting;
@@ -263,13 +254,8 @@ void add_bench_study_command(CLI::App& bench, int& exit_status) {
        "After which a null medium answers (0,10us,50us,200us,1ms)", "LIST");
   add_time_options(*study, arguments->times, usual_times(),
                    "A small grid with three repeats of half a second, for a first look");
-  text("--image-size", arguments->image_size, "Size of the image that is read and written (256M)",
-       "SIZE");
-  text("--create-size", arguments->create_size, "Largest size of a created file (8G)", "SIZE");
-  text("--block-size", arguments->block_size, "Bytes of a request (4K)", "SIZE");
-  text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
-  text("--cache", arguments->cache, "none (default) or writeback", "MODE");
-  text("--transport", arguments->transport, "pci (default), pci-transitional or mmio", "KIND");
+  add_blk_sizes(*study, arguments->sizes);
+  add_blk_back_end(*study, *arguments);
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--guest-words", arguments->guest_words, "Further words of the guest's command line",
        "TEXT");

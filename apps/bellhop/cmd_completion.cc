@@ -17,7 +17,7 @@ void add_completion_command(CLI::App& app, int& exit_status) {
       "  bellhop completion fish > ~/.config/fish/completions/bellhop.fish");
   const auto add = [&](const char* shell, auto make) {
     command->add_subcommand(shell, std::string("For ") + shell)->callback([&app, make] {
-      std::fputs(make(completion_commands(app)).c_str(), stdout);
+      print(stdout, make(completion_commands(app)));
     });
   };
   add("bash", bash_completion);

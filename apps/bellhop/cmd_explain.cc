@@ -224,9 +224,7 @@ void add_explain_command(CLI::App& app, int& exit_status) {
   text("--seconds", arguments->seconds, "Measured seconds of each cell (1)", "S");
   text("--warmup", arguments->warmup, "Seconds before them (0.5)", "S");
   text("--medium", arguments->medium, "Where the images lie (.)", "DIR");
-  text("--aio", arguments->aio, "Back end: native (default), io_uring, threads", "KIND");
-  text("--cache", arguments->cache, "none (default) or writeback", "MODE");
-  text("--transport", arguments->transport, "pci (default), pci-transitional or mmio", "KIND");
+  add_blk_back_end(*blk, *arguments);
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--timeline", arguments->timeline,
        "Write the last requests for Perfetto (Trace Event Format; -: standard output)", "FILE");

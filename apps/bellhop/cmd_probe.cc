@@ -36,7 +36,7 @@ int probe(const ProbeArguments& arguments) {
     json = std::move(*opened);
   }
   const ProbeReport result = probe_host(options);
-  if (arguments.json != "-") std::fputs(to_text(result).c_str(), stdout);
+  if (arguments.json != "-") print(stdout, to_text(result));
   if (!json.valid()) return kDone;
   auto written = write_result("--json", arguments.json, json, to_json(result).dump(2) + "\n");
   return written ? kDone : report(written.error(), kFailed);

@@ -172,8 +172,8 @@ TEST(StudyFindings, AreFiveSentencesFromTheRows) {
             "the whole it has 1.57 times sync's, 1.32 times ioeventfd's and 11.70 times poll's "
             "(geometric means).");
   EXPECT_EQ(findings[4],
-            "For each MB/s of sync's ioeventfd has 2.83 at other-core and 0.50 at busy (geometric "
-            "means).");
+            "Ioeventfd has 2.83 times sync's throughput at other-core and 0.50 times at busy "
+            "(geometric means).");
 }
 
 TEST(StudyFindings, SayWhatIsNoiseOrDisturbedAndNothingOfWhatIsNotThere) {

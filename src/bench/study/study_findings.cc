@@ -116,10 +116,12 @@ std::string adaptive_way(const StudyReport& report, Optimize objective) {
 std::string placements(const StudyReport& report) {
   std::vector<std::string> parts;
   for (const BesideSync& one : ioeventfd_beside_sync(report)) {
-    parts.push_back(fmt::format("{:.2f} at {}", one.mean, to_string(one.placement)));
+    parts.push_back(fmt::format("{:.2f} times {}at {}", one.mean,
+                                parts.empty() ? "sync's throughput " : "",
+                                to_string(one.placement)));
   }
   if (parts.empty()) return "";
-  return fmt::format("For each MB/s of sync's ioeventfd has {} (geometric means).", listed(parts));
+  return fmt::format("Ioeventfd has {} (geometric means).", listed(parts));
 }
 
 }  // namespace

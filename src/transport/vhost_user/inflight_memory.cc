@@ -89,7 +89,7 @@ InflightMemory::~InflightMemory() {
   if (begin_ != nullptr) ::munmap(begin_, mapped_);
 }
 
-void InflightMemory::forget() const noexcept { std::memset(begin_, 0, mapped_); }
+void InflightMemory::forget() const noexcept { std::memset(begin_, 0, region_.mmap_size); }
 
 Result<std::optional<InflightQueue>> InflightMemory::queue(unsigned index, bool packed) const {
   if (index >= region_.num_queues) return std::optional<InflightQueue>();

@@ -192,10 +192,8 @@ Status DeviceLife::activate() {
 }
 
 Status DeviceLife::start_queue(Queue& queue, RingState state) {
-  auto ring = queue.inflight ? Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                                              queue.runner->counters(), state, *queue.inflight)
-                             : Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                                              queue.runner->counters(), state);
+  auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                             queue.runner->counters(), state, queue.inflight);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
   queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());

@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -45,24 +46,23 @@ class Ring {
   Ring(TrackedPackedRing ring) noexcept : ring_(std::move(ring)) {}
   // NOLINTEND
 
-  /// Checks what the driver configured, and goes on where `state` says.
+  /// Checks what the driver configured, and goes on where `state` says. With `inflight` requests in
+  /// flight are noted there; it outlives the ring and counts for more than `state`. Errors of that:
+  /// InflightSplit::recover(), InflightPacked::recover().
   static Result<Ring> activate(const GuestMemory& memory, const QueueConfig& config,
-                               RingFeatures features, QueueCounters& counters,
-                               RingState state = {}) {
+                               RingFeatures features, QueueCounters& counters, RingState state = {},
+                               const std::optional<InflightQueue>& inflight = {}) {
+    if (features.packed && inflight) {
+      return made(
+          TrackedPackedRing::activate(memory, config, features, counters, state, *inflight));
+    }
     if (features.packed) {
       return made(PackedRing::activate(memory, config, features, counters, state));
     }
-    return made(SplitRing::activate(memory, config, features, counters, state));
-  }
-  /// The same, with requests in flight noted in `inflight`, which outlives the ring and counts for
-  /// more than `state`. Errors also: InflightSplit::recover(), InflightPacked::recover().
-  static Result<Ring> activate(const GuestMemory& memory, const QueueConfig& config,
-                               RingFeatures features, QueueCounters& counters, RingState state,
-                               const InflightQueue& inflight) {
-    if (features.packed) {
-      return made(TrackedPackedRing::activate(memory, config, features, counters, state, inflight));
+    if (inflight) {
+      return made(TrackedSplitRing::activate(memory, config, features, counters, state, *inflight));
     }
-    return made(TrackedSplitRing::activate(memory, config, features, counters, state, inflight));
+    return made(SplitRing::activate(memory, config, features, counters, state));
   }
 
   Pop pop(DescriptorChain& chain) noexcept {
