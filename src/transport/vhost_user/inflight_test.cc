@@ -125,6 +125,27 @@ TEST_P(VhostUserInflightTest, ABaseCountsWhereTheFrontEndKnowsTheRing) {
   for (unsigned n = 0; n < 20; ++n) ASSERT_TRUE(client.echo(0)) << n;
 }
 
+// What a front end has behind it in the same page is not ours.
+TEST_P(VhostUserInflightTest, AResetForgetsTheRegionAndNothingBehindIt) {
+  ASSERT_TRUE(begin(client, client.first_base()));
+  ASSERT_TRUE(client.echo(0));
+  const std::uint64_t whole = client.inflight.region.mmap_size;
+  const std::uint64_t own = inflight_queue_bytes(GetParam(), client.inflight.region.queue_size);
+  ASSERT_LT(own, whole);
+  client.inflight.region.mmap_size = own;
+  ASSERT_TRUE(client.track_inflight());
+  const std::vector<std::byte> behind(whole - own, std::byte{0x5a});
+  ASSERT_EQ(
+      ::pwrite(client.inflight.file.get(), behind.data(), behind.size(), static_cast<off_t>(own)),
+      static_cast<ssize_t>(behind.size()));
+  ASSERT_TRUE(client.tell(Request::kResetDevice));
+  EXPECT_EQ(contents_of(client.inflight), std::vector<std::byte>(own));
+  client.inflight.region.mmap_size = whole;
+  const auto all = contents_of(client.inflight);
+  EXPECT_EQ(std::vector<std::byte>(all.begin() + static_cast<std::ptrdiff_t>(own), all.end()),
+            behind);
+}
+
 TEST_P(VhostUserInflightTest, RingsThatAreNotNotedAreServed) {
   Client both(kRings, 16, {.packed = GetParam()});
   ASSERT_TRUE(greet(both));
