@@ -11,6 +11,8 @@
 #include "bench/harness/child.h"
 #include "bench/harness/programs.h"
 #include "bench/net/net_page.h"
+#include "bench/study/study_fixture.h"
+#include "bench/study/study_page.h"
 
 namespace bellhop::bench {
 namespace {
@@ -213,8 +215,9 @@ document.getElementById('f').onload = function () {
     if (one.getBoundingClientRect().right > width + 1) wrong.push(one.tagName + ' ' + one.className);
   }
   for (const text of page.querySelectorAll('svg text')) {
-    const box = text.getBBox(), view = text.ownerSVGElement.viewBox.baseVal;
-    if (box.x < 0 || box.x + box.width > view.width) wrong.push('text ' + text.textContent);
+    const box = text.getBoundingClientRect(), view = text.ownerSVGElement.getBoundingClientRect();
+    if (box.left < view.left - 1 || box.right > view.right + 1 || box.top < view.top - 1 ||
+        box.bottom > view.bottom + 1) wrong.push('text ' + text.textContent);
   }
   document.title = 'tables ' + page.querySelectorAll('table').length + ' wrong ' + wrong.join(', ');
 };
@@ -256,7 +259,15 @@ TEST(HtmlReport, OverflowsNoWindowInABrowser) {
   }
   const BlkReport blk = whole_report();
   const NetReport net = whole_net_report();
-  for (const std::string& html : {to_html(make_page(blk), blk), to_html(make_page(net), net)}) {
+  StudyRows rows;
+  for (const unsigned threads : {1U, 16U}) {
+    for (const Placement placement : {Placement::kOtherCore, Placement::kBusy}) {
+      rows.add_all(spot_at(placement, threads), 100, 20 * threads, 80, 90);
+    }
+  }
+  fill_base(rows.report());
+  for (const std::string& html : {to_html(make_page(blk), blk), to_html(make_page(net), net),
+                                  to_html(make_page(rows.report()), rows.report())}) {
     for (const unsigned width : {1300U, 390U}) {
       EXPECT_THAT(look_at(browser, html, width),
                   ::testing::MatchesRegex("tables [1-9][0-9]* wrong "))
