@@ -58,6 +58,17 @@ void PciFunction::assign_bar(IoSpace space, std::uint64_t address) noexcept {
   config_.set(assigned.offset, assigned.width, address | assigned.flags);
 }
 
+std::optional<std::uint64_t> PciFunction::bar_end_within(IoSpace space, std::uint64_t address,
+                                                         std::uint64_t bytes) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const Bar& mine = bar(space);
+  if (mine.bytes == 0) return std::nullopt;
+  for (const std::uint64_t at : {mine.assigned, mine.decoded.value_or(mine.assigned)}) {
+    if (at < address + bytes && address < at + mine.bytes) return at + mine.bytes;
+  }
+  return std::nullopt;
+}
+
 void PciFunction::read_config(std::uint32_t offset, std::span<std::byte> data) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   before_config_read(offset, data.size());

@@ -39,8 +39,12 @@ class PciFunction {
   /// Size of the BAR in bytes, a power of two; 0 if the function has none there.
   [[nodiscard]] std::uint64_t bar_bytes(IoSpace space) const noexcept { return bar(space).bytes; }
   /// Where the BAR lies after power-on, since no firmware assigns it. Decoding stays off until the
-  /// guest turns it on. Before the machine runs.
+  /// guest turns it on. Before the guest finds the function.
   void assign_bar(IoSpace space, std::uint64_t address) noexcept;
+  /// Where the first address behind the BAR is, if it lies in `bytes` from `address`: where it was
+  /// assigned, or where the guest has put it. Any thread.
+  [[nodiscard]] std::optional<std::uint64_t> bar_end_within(IoSpace space, std::uint64_t address,
+                                                            std::uint64_t bytes) noexcept;
 
   /// Back to the state after power-on. While no vCPU runs.
   void reset() noexcept;

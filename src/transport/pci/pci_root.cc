@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "transport/register_access.h"
 #include "virtio/abi/pci.h"
@@ -26,45 +27,66 @@ void nobody(std::span<std::byte> data) noexcept { std::ranges::fill(data, std::b
 
 }  // namespace
 
-PciRoot::PciRoot(Window memory, Window ports)
-    : host_bridge_(kHostBridge),
-      free_{Free{memory.base, memory.base + memory.bytes},
-            Free{ports.base, ports.base + ports.bytes}} {
+PciRoot::PciRoot(Window memory, Window ports) : host_bridge_(kHostBridge), windows_{memory, ports} {
   functions_[0] = &host_bridge_;
 }
 
 Result<unsigned> PciRoot::add(PciFunction& function) {
-  const auto slot = std::ranges::find(functions_, nullptr);
-  if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most");
+  const auto slot = std::ranges::find_if(
+      functions_, [](const auto& at) { return at.load(std::memory_order_relaxed) == nullptr; });
+  if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most", ENOSPC);
   for (const IoSpace space : kIoSpaces) {
     if (auto assigned = assign(function, space); !assigned) return forward(assigned);
   }
-  *slot = &function;
+  slot->store(&function, std::memory_order_release);
   return static_cast<unsigned>(slot - functions_.begin());
+}
+
+bool PciRoot::full() const noexcept {
+  return std::ranges::none_of(
+      functions_, [](const auto& at) { return at.load(std::memory_order_relaxed) == nullptr; });
+}
+
+void PciRoot::remove(unsigned number) noexcept {
+  functions_[number].store(nullptr, std::memory_order_release);
 }
 
 Status PciRoot::assign(PciFunction& function, IoSpace space) {
   const std::uint64_t bytes = function.bar_bytes(space);
   if (bytes == 0) return {};
-  Free& free = free_[static_cast<unsigned>(space)];
-  const std::uint64_t address = (free.next + bytes - 1) & ~(bytes - 1);
-  if (address < free.next || address > free.end || bytes > free.end - address) {
-    return fail(fmt::format("no room for {} bytes in the PCI window below {:#x}", bytes, free.end));
+  const Window& window = windows_[static_cast<unsigned>(space)];
+  const std::uint64_t end = window.base + window.bytes;
+  const auto aligned = [bytes](std::uint64_t at) { return (at + bytes - 1) & ~(bytes - 1); };
+  std::uint64_t address = aligned(window.base);
+  while (const auto other = taken_until(space, address, bytes)) address = aligned(*other);
+  if (address > end || bytes > end - address) {
+    return fail(fmt::format("no room for {} bytes in the PCI window below {:#x}", bytes, end),
+                ENOSPC);
   }
   function.assign_bar(space, address);
-  free.next = address + bytes;
   return {};
+}
+
+std::optional<std::uint64_t> PciRoot::taken_until(IoSpace space, std::uint64_t address,
+                                                  std::uint64_t bytes) const noexcept {
+  for (const auto& at : functions_) {
+    PciFunction* const other = at.load(std::memory_order_relaxed);
+    if (other == nullptr) continue;
+    if (const auto end = other->bar_end_within(space, address, bytes)) return end;
+  }
+  return std::nullopt;
 }
 
 void PciRoot::reset() noexcept {
   ports_.reset();
-  for (PciFunction* function : functions_) {
-    if (function != nullptr) function->reset();
+  for (const auto& at : functions_) {
+    if (PciFunction* const function = at.load(std::memory_order_relaxed)) function->reset();
   }
 }
 
 PciFunction* PciRoot::find(unsigned bus, unsigned device, unsigned function) const noexcept {
-  return bus == 0 && device < kDevices && function == 0 ? functions_[device] : nullptr;
+  const bool there = bus == 0 && device < kDevices && function == 0;
+  return there ? functions_[device].load(std::memory_order_acquire) : nullptr;
 }
 
 std::optional<PciRoot::Ports::Target> PciRoot::Ports::target(std::uint64_t port_offset,

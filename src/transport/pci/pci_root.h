@@ -16,7 +16,8 @@ namespace bellhop {
 /// and 0xcfc (configuration mechanism 1, PCI 3.0, 3.2.2.3.2) and by an ECAM window (PCI
 /// Express 5.0, 7.2.2). Function 0 of each device only.
 ///
-/// Functions are added before the vCPUs run and outlive them; accesses come from any thread.
+/// Functions come and go on one thread, the main one; accesses come from any. A function is taken
+/// away while no vCPU runs.
 class PciRoot {
  public:
   /// Port 0xcf8, and the eight ports that ports() answers at.
@@ -33,9 +34,14 @@ class PciRoot {
 
   PciRoot(Window memory, Window ports);
 
-  /// Gives the function the next device number and its BARs an address. Returns the number. Errors:
-  /// all 31 are taken, or a window is full.
+  static constexpr unsigned kDevices = 32;
+
+  /// Gives the function the lowest free device number and its BARs an address. Returns the number.
+  /// Errors: all 31 are taken, or a window is full.
   Result<unsigned> add(PciFunction& function);
+  [[nodiscard]] bool full() const noexcept;
+  /// Nobody answers at this number any more.
+  void remove(unsigned number) noexcept;
 
   /// Who answers byte accesses at port 0xcf9, which a PC's reset control register shares with the
   /// address's bytes. Before the vCPUs run; outlives them.
@@ -49,8 +55,6 @@ class PciRoot {
   void reset() noexcept;
 
  private:
-  static constexpr unsigned kDevices = 32;
-
   class Ports final : public BusDevice {
    public:
     explicit Ports(PciRoot& root) noexcept : root_(&root) {}
@@ -85,16 +89,13 @@ class PciRoot {
 
   [[nodiscard]] PciFunction* find(unsigned bus, unsigned device, unsigned function) const noexcept;
 
-  /// What is left of a window.
-  struct Free {
-    std::uint64_t next;
-    std::uint64_t end;
-  };
   Status assign(PciFunction& function, IoSpace space);
+  [[nodiscard]] std::optional<std::uint64_t> taken_until(IoSpace space, std::uint64_t address,
+                                                         std::uint64_t bytes) const noexcept;
 
   PciFunction host_bridge_;
-  std::array<PciFunction*, kDevices> functions_{};
-  std::array<Free, kIoSpaces.size()> free_;
+  std::array<std::atomic<PciFunction*>, kDevices> functions_{};
+  std::array<Window, kIoSpaces.size()> windows_;
   Ports ports_{*this};
   Ecam ecam_{*this};
 };

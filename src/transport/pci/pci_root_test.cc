@@ -237,6 +237,36 @@ TEST_F(PciRootTest, ABarEndsWhereItsWindowEndsAtTheLatest) {
   EXPECT_FALSE(root.add(one_more)) << "nothing is left";
 }
 
+TEST_F(PciRootTest, AFunctionThatGoesLeavesItsNumberAndItsAddresses) {
+  PciRoot root{PciRoot::Window{.base = 0xe0000000, .bytes = 0x20000}, kPortWindow};
+  NotingFunction stays(0x8000);
+  ASSERT_EQ(root.add(stays).value(), 1U);
+  for (int round = 0; round < 100; ++round) {
+    NotingFunction goes(0x10000);
+    ASSERT_EQ(root.add(goes).value(), 2U) << round;
+    root.remove(2);
+  }
+}
+
+TEST_F(PciRootTest, ANewFunctionGetsNoAddressesThatTheGuestHasGivenToAnother) {
+  NotingFunction moved(0x1000);
+  ASSERT_TRUE(root_.add(moved));
+  set_config(1, kPciBar0Offset, 0xe0002000, 4);
+  set_config(1, kPciCommandOffset, kPciCommandMemory, 2);
+  ASSERT_EQ(moved.bar, 0xe0002000U);
+  NotingFunction added(0x1000);
+  ASSERT_TRUE(root_.add(added));
+  // Not where the first one lies after its next reset, either.
+  EXPECT_EQ(config(2, kPciBar0Offset, 4), 0xe0003000U | kPciBarType64);
+  // At the last address that there is: nothing wraps around.
+  set_config(1, kPciBar0Offset, UINT32_MAX, 4);
+  set_config(1, kPciBar0Offset + 4, UINT32_MAX, 4);
+  ASSERT_EQ(moved.bar, UINT64_MAX - 0xfff);
+  NotingFunction third(0x1000);
+  ASSERT_TRUE(root_.add(third));
+  EXPECT_EQ(config(3, kPciBar0Offset, 4), 0xe0002000U | kPciBarType64);
+}
+
 TEST_F(PciRootTest, SaysWhenItIsFull) {
   NotingFunction huge(0x1000000);
   EXPECT_FALSE(root_.add(huge));
