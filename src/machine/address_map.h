@@ -51,6 +51,7 @@ inline constexpr AddressRange kDebugExitPorts{0xf4, 8};
 inline constexpr AddressRange kCom1Ports{0x3f8, 8};
 inline constexpr AddressRange kPanicPorts{0x505, 1};
 inline constexpr AddressRange kAcpiPmPorts{0x600, 16};
+inline constexpr AddressRange kPciHotplugPorts{0x610, 12};
 /// Configuration mechanism 1. On a machine without PCI only the reset control in it is there.
 inline constexpr AddressRange kPciConfigPorts{0xcf8, 8};
 inline constexpr AddressRange kResetControlPorts{0xcf9, 1};

@@ -34,6 +34,7 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   constexpr auto kControl =
       static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kControlOffset);
   constexpr auto kTimer = static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kTimerOffset);
+  constexpr auto kGpe = static_cast<std::uint32_t>(kAcpiPmPorts.address + AcpiPm::kGpeOffset);
 
   AcpiTable t("FACP", 6);
   t.put(static_cast<std::uint32_t>(facs));
@@ -48,12 +49,14 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   t.put<std::uint32_t>(0);
   t.put<std::uint32_t>(0);  // PM2
   t.put(kTimer);
-  t.zeroes(4 + 4);               // GPE blocks
+  t.put(kGpe);
+  t.put<std::uint32_t>(0);
   t.put<std::uint8_t>(4);        // bytes of the event block
   t.put<std::uint8_t>(2);        // of the control block
   t.put<std::uint8_t>(0);        // of PM2
   t.put<std::uint8_t>(4);        // of the timer
-  t.zeroes(4);                   // GPE lengths and base, _CST
+  t.put<std::uint8_t>(4);        // of the GPE block
+  t.zeroes(3);                   // a second GPE block, _CST
   t.put<std::uint16_t>(0xffff);  // C2 and C3: not there
   t.put<std::uint16_t>(0xffff);
   t.zeroes(4 + 2);            // cache flushing, duty cycle
@@ -74,7 +77,8 @@ std::vector<std::byte> make_fadt(std::uint64_t facs, std::uint64_t dsdt) {
   t.port(kControl, 16);
   t.zeroes(12 + 12);
   t.port(kTimer, 32);
-  t.zeroes(12 + 12);  // GPE blocks
+  t.port(kGpe, 32);
+  t.zeroes(12);
   t.zeroes(12 + 12);  // sleep registers of machines without this hardware
   t.zeroes(8);
   return std::move(t).finish();

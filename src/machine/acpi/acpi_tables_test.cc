@@ -1,5 +1,6 @@
 #include "machine/acpi/acpi_tables.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "machine/boot/memory_layout.h"
 #include "machine/platform/acpi_pm.h"
 #include "machine/platform/panic_port.h"
+#include "machine/platform/pci_hotplug.h"
 
 namespace bellhop {
 namespace {
@@ -112,6 +114,8 @@ TEST_F(AcpiTablesTest, TheFadtNamesTheRegistersOfTheMachine) {
   EXPECT_THAT(text, HasSubstr("PM1A Event Block Address : 00000600"));
   EXPECT_THAT(text, HasSubstr("PM1A Control Block Address : 00000604"));
   EXPECT_THAT(text, HasSubstr("PM Timer Block Address : 00000608"));
+  EXPECT_THAT(text, HasSubstr("GPE0 Block Address : 0000060C"));
+  EXPECT_THAT(text, HasSubstr("GPE0 Block Length : 04"));
   EXPECT_THAT(text, HasSubstr("SCI Interrupt : 0009"));
   EXPECT_THAT(text, HasSubstr("Value to cause reset : 06"));
   EXPECT_THAT(text, HasSubstr("Reset Register Supported (V2) : 1"));
@@ -151,6 +155,30 @@ TEST_F(AcpiTablesTest, AslAndCodeNameTheSameAddresses) {
   EXPECT_EQ(kEcam.size, 0x10'0000U);
   EXPECT_THAT(pci, HasSubstr("0xD0000000,         // Address Base"));
   EXPECT_THAT(pci, HasSubstr("0x00100000,         // Address Length"));
+  EXPECT_EQ(kPciHotplugPorts.address, 0x610U);
+  EXPECT_EQ(kPciHotplugPorts.size, 12U);
+  EXPECT_THAT(pci, HasSubstr("OperationRegion (PLUG, SystemIO, 0x0610, 0x0C)"));
+  EXPECT_THAT(pci, HasSubstr("0x0610,             // Range Minimum"));
+  EXPECT_EQ(PciHotplug::kGpe, 1U);
+  EXPECT_THAT(pci, HasSubstr("Method (_E01"));
+}
+
+// Each device number has the bit that PciHotplug gives it, and all of them differ.
+TEST_F(AcpiTablesTest, EveryDeviceOfTheBusMayComeAndGo) {
+  const auto rsdp = write_acpi_tables(memory_, {.cpus = 1, .ecam = kEcam, .virtio_mmio = {}});
+  std::string text = disassemble("SSDT", tables(rsdp->value())["SSDT"]);
+  std::erase_if(text, [](char c) { return c == ' ' || c == '\n' || c == '\r'; });
+  for (unsigned number = 1; number < 32; ++number) {
+    const std::uint32_t bit = std::uint32_t{1} << number;
+    const int width = bit > 0xffff ? 8 : bit > 0xff ? 4 : 2;
+    EXPECT_THAT(text, HasSubstr(fmt::format("If((Arg0&0x{:0{}X})){{Notify(S{:02X},Arg1)}}", bit,
+                                            width, number)));
+    const std::size_t device = text.find(fmt::format("Device(S{:02X})", number));
+    ASSERT_NE(device, std::string::npos) << number;
+    const std::string mine = text.substr(device, text.find('}', device) - device);
+    EXPECT_THAT(mine, HasSubstr(fmt::format("Name(_ADR,0x{:04X}0000)", number)));
+    EXPECT_THAT(mine, HasSubstr(fmt::format("{{EJCT=0x{:0{}X}", bit, width)));
+  }
 }
 
 TEST_F(AcpiTablesTest, VirtioMmioDevicesAreNamedWithTheirPlaces) {

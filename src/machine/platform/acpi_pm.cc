@@ -44,6 +44,8 @@ std::uint8_t AcpiPm::read_byte(std::uint64_t offset, std::uint32_t timer) const 
   if (offset < kControlOffset + 2) return byte(control_, offset - kControlOffset);
   if (offset >= kTimerOffset && offset < kTimerOffset + 4)
     return byte(timer, offset - kTimerOffset);
+  if (offset >= kGpeOffset + 2) return byte(events_enabled_, offset - kGpeOffset - 2);
+  if (offset >= kGpeOffset) return byte(events_, offset - kGpeOffset);
   return 0;
 }
 
@@ -56,13 +58,18 @@ void AcpiPm::write(std::uint64_t offset, std::span<const std::byte> data) noexce
       const auto value = std::to_integer<std::uint8_t>(data[i]);
       const bool high = at % 2 != 0;
       set_up_ = set_up_ || at < kControlOffset;
+      const unsigned ones = unsigned{value} << (high ? 8U : 0U);
+      // Of a status, ones clear.
       if (at < 2) {
-        // Ones clear.
-        status_ = static_cast<std::uint16_t>(status_ & ~(unsigned{value} << (high ? 8U : 0U)));
+        status_ = static_cast<std::uint16_t>(status_ & ~ones);
       } else if (at < kControlOffset) {
         enable_ = with_byte(enable_, high, value);
       } else if (at < kControlOffset + 2) {
         control_ = static_cast<std::uint16_t>(with_byte(control_, high, value) | kSciEnable);
+      } else if (at >= kGpeOffset + 2) {
+        events_enabled_ = with_byte(events_enabled_, high, value);
+      } else if (at >= kGpeOffset) {
+        events_ = static_cast<std::uint16_t>(events_ & ~ones);
       }
     }
     if ((control_ & kSleepEnable) != 0) {
@@ -83,17 +90,25 @@ ButtonPress AcpiPm::press_power_button() noexcept {
   return set_up_ ? ButtonPress::kUnheard : ButtonPress::kNoDriver;
 }
 
+void AcpiPm::raise(unsigned event) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  events_ = static_cast<std::uint16_t>(events_ | 1U << event);
+  update_line();
+}
+
 void AcpiPm::reset() noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   status_ = 0;
   enable_ = 0;
+  events_ = 0;
+  events_enabled_ = 0;
   control_ = kSciEnable;
   set_up_ = false;
   update_line();
 }
 
 void AcpiPm::update_line() noexcept {
-  const bool level = (status_ & enable_ & kPowerButton) != 0;
+  const bool level = (status_ & enable_ & kPowerButton) != 0 || (events_ & events_enabled_) != 0;
   if (level == std::exchange(level_, level)) return;
   if (line_) line_(level);
 }

@@ -13,14 +13,15 @@
 namespace bellhop {
 
 /// ACPI's fixed hardware (ACPI 6.5, 4.8): the PM1 event and control registers with the power
-/// button, and the power management timer. Registers from any vCPU thread, press_power_button()
-/// from any thread.
+/// button, the power management timer, and the general-purpose events. Registers from any vCPU
+/// thread, press_power_button() and raise() from any thread.
 class AcpiPm final : public BusDevice {
  public:
   static constexpr std::uint64_t kPorts = 16;
   static constexpr std::uint64_t kEventOffset = 0;    ///< status and enable, 2 bytes each
   static constexpr std::uint64_t kControlOffset = 4;  ///< 2 bytes
   static constexpr std::uint64_t kTimerOffset = 8;    ///< 4 bytes, counts at 3.579545 MHz
+  static constexpr std::uint64_t kGpeOffset = 12;     ///< status and enable, 2 bytes each
   static constexpr std::uint8_t kSci = 9;
   /// What the DSDT's _S5 names.
   static constexpr unsigned kSleepTypeOff = 5;
@@ -35,6 +36,9 @@ class AcpiPm final : public BusDevice {
   /// As a person would: the guest's operating system decides what comes of it. A driver that comes
   /// later may find the press, but Linux clears it before it listens.
   ButtonPress press_power_button() noexcept;
+  /// Signals a general-purpose event (4.8.4.1): the guest's method of its number is run. `event`
+  /// is below 16.
+  void raise(unsigned event) noexcept;
   /// Back to the state after power-on. The timer runs on.
   void reset() noexcept;
 
@@ -49,6 +53,8 @@ class AcpiPm final : public BusDevice {
   std::uint16_t status_ = 0;
   std::uint16_t enable_ = 0;
   std::uint16_t control_ = 1;  ///< SCI_EN: there is no other mode
+  std::uint16_t events_ = 0;   ///< general-purpose ones that are signalled
+  std::uint16_t events_enabled_ = 0;
   bool level_ = false;
   bool set_up_ = false;  ///< a driver has written the event registers
 };

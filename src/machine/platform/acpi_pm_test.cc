@@ -77,6 +77,37 @@ TEST_F(AcpiPmTest, ADriverThatDoesNotListenYetIsToldFromNone) {
   EXPECT_EQ(pm_.press_power_button(), ButtonPress::kNoDriver);
 }
 
+TEST_F(AcpiPmTest, AGeneralPurposeEventRaisesTheSciUntilItIsCleared) {
+  pm_.raise(1);
+  EXPECT_TRUE(levels_.empty());
+  EXPECT_EQ(get<std::uint16_t>(12), 2U);
+  put<std::uint16_t>(14, 2);
+  EXPECT_EQ(levels_, std::vector{true});
+  EXPECT_EQ(get<std::uint16_t>(14), 2U);
+  put<std::uint16_t>(12, 1);  // another event
+  EXPECT_EQ(get<std::uint16_t>(12), 2U);
+  put<std::uint16_t>(12, 2);
+  EXPECT_EQ(levels_, (std::vector{true, false}));
+  EXPECT_EQ(get<std::uint16_t>(12), 0U);
+}
+
+// They share a line.
+TEST_F(AcpiPmTest, TheSciStaysUpWhileEitherKindOfEventWaits) {
+  put<std::uint16_t>(2, kPowerButton);
+  put<std::uint8_t>(15, 0x80);
+  EXPECT_EQ(pm_.press_power_button(), ButtonPress::kHeard);
+  pm_.raise(15);
+  EXPECT_EQ(levels_, std::vector{true});
+  put<std::uint16_t>(0, kPowerButton);
+  EXPECT_EQ(levels_, std::vector{true});
+  put<std::uint8_t>(13, 0x80);
+  EXPECT_EQ(levels_, (std::vector{true, false}));
+  pm_.raise(15);
+  pm_.reset();
+  EXPECT_EQ(levels_, (std::vector{true, false, true, false}));
+  EXPECT_EQ(get<std::uint32_t>(12), 0U);
+}
+
 TEST_F(AcpiPmTest, RegistersCanBeReachedBytewise) {
   put<std::uint8_t>(3, 1);
   EXPECT_EQ(get<std::uint16_t>(2), kPowerButton);

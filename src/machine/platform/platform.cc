@@ -24,6 +24,10 @@ Platform::Platform(Wiring wiring)
       panic_port_([this] {
         wiring_.end({MachineEnd::Kind::kPanic, 0, {}});
       }),
+      hotplug_([this] { power_.raise(PciHotplug::kGpe); },
+               [this] {
+                 if (wiring_.let_go) wiring_.let_go();
+               }),
       debug_port_(
           [this](std::uint32_t code) {
             wiring_.end({MachineEnd::Kind::kExitPort, code, {}});

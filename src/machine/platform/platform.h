@@ -12,6 +12,7 @@
 #include "machine/platform/cmos_rtc.h"
 #include "machine/platform/debug_exit_port.h"
 #include "machine/platform/panic_port.h"
+#include "machine/platform/pci_hotplug.h"
 #include "machine/platform/reset_control.h"
 #include "machine/platform/reset_port.h"
 #include "machine/platform/serial_16550.h"
@@ -27,6 +28,8 @@ class Platform {
     std::function<void(unsigned gsi, bool level)> set_line;
     std::function<void(MachineEnd)> end;
     std::function<void(std::uint32_t)> marker;
+    /// A device has been let go: PciHotplug.
+    std::function<void()> let_go;
   };
 
   explicit Platform(Wiring wiring);
@@ -40,6 +43,8 @@ class Platform {
   /// Not among what connect() connects: its port lies within those of a PCI bus.
   [[nodiscard]] ResetControl& reset_control() noexcept { return reset_control_; }
   [[nodiscard]] AcpiPm& power() noexcept { return power_; }
+  /// Not connected either: machines with PCI have it.
+  [[nodiscard]] PciHotplug& hotplug() noexcept { return hotplug_; }
 
  private:
   Wiring wiring_;
@@ -49,6 +54,7 @@ class Platform {
   ResetPort reset_port_;
   ResetControl reset_control_;
   PanicPort panic_port_;
+  PciHotplug hotplug_;
   DebugExitPort debug_port_;
 };
 
