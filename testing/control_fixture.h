@@ -55,7 +55,8 @@ struct ControlledMachine {
     MachineHooks hooks;
     hooks.serial_output = [](std::span<const std::byte>) { return true; };
     hooks.marker = [this](std::uint32_t, const MachineCounters&) { on_marker(); };
-    hooks.ended = [this] { control->machine_ended(); };
+    hooks.ended = [this] { control->machine_has_news(); };
+    hooks.let_go = hooks.ended;
     machine = must(Machine::create(config, hypervisor, std::move(hooks)));
     control->connect({.machine = machine.get(),
                       .config = &config,

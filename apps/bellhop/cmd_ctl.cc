@@ -1,13 +1,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
+#include <thread>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/device_arguments.h"
 #include "apps/bellhop/scalar_option.h"
 #include "base/printable.h"
 #include "base/shallow_json.h"
@@ -26,6 +31,8 @@ constexpr const char* kExamples = R"(Examples:
   bellhop ctl /run/vm/api.sock pause
   bellhop ctl /run/vm/api.sock resize-disk disk0 20G
   bellhop ctl /run/vm/api.sock balloon 512M
+  bellhop ctl /run/vm/api.sock add disk data.img,id=data
+  bellhop ctl /run/vm/api.sock remove data
 
 SOCKET is what `bellhop run --api-socket` was given.
 
@@ -40,6 +47,8 @@ struct CtlArguments {
   bool json = false;
   std::string id;
   std::string size;
+  std::string kind;
+  std::string options;
 };
 
 /// One line for each value, with what it belongs to before it: "cpus.boot_vcpus  2".
@@ -75,27 +84,84 @@ Result<std::chrono::milliseconds> find_patience(const std::string& text) {
   return std::chrono::ceil<std::chrono::milliseconds>(*time);
 }
 
+std::string text_of(const Json& body) {
+  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// What it answers; null if that is nothing. Errors: it refuses, or cannot be understood.
+Result<Json> answer_of(const CtlArguments& arguments, std::chrono::milliseconds patience,
+                       const char* method, const char* name, const std::string& body) {
+  const auto response = control::ask_api(arguments.socket, method, name, body, patience);
+  if (!response) return forward(response);
+  if (response->status < 200 || response->status > 299) {
+    return fail(control::error_text(*response));
+  }
+  if (response->body.empty()) return Json();
+  Json json = parse_shallow_json<Json>(response->body);
+  if (json.is_discarded()) {
+    return fail(fmt::format("{}: what it answers is no JSON of ours", arguments.socket));
+  }
+  return json;
+}
+
 int ask(const CtlArguments& arguments, const char* method, const char* name,
         const std::string& body = {}) {
   const auto patience = find_patience(arguments.timeout);
   if (!patience) return report(patience.error(), kUsedWrongly);
-  const auto response = control::ask_api(arguments.socket, method, name, body, *patience);
-  if (!response) return report(response.error(), kFailed);
-  if (response->status < 200 || response->status > 299) {
-    return report({control::error_text(*response)}, kFailed);
-  }
-  if (response->body.empty()) return kDone;
-  const Json json = parse_shallow_json<Json>(response->body);
-  if (json.is_discarded()) {
-    return report({fmt::format("{}: what it answers is no JSON of ours", arguments.socket)},
-                  kFailed);
-  }
+  const auto json = answer_of(arguments, *patience, method, name, body);
+  if (!json) return report({json.error().message}, kFailed);
+  if (json->is_null()) return kDone;
   if (arguments.json) {
-    print(stdout, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    print(stdout, json->dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
-    print_values(json, "", widest(json, ""));
+    print_values(*json, "", widest(*json, ""));
   }
   return kDone;
+}
+
+/// The options are those of `bellhop run`, their paths those of whoever asks.
+int add_device(const CtlArguments& arguments) {
+  const auto kind = std::ranges::find(device_kinds(), arguments.kind, [](const DeviceKind& one) {
+    return std::string(one.option.name);
+  });
+  if (kind == device_kinds().end()) {
+    std::string kinds;
+    for (const DeviceKind& one : device_kinds()) {
+      kinds += (kinds.empty() ? "" : ", ") + std::string(one.option.name);
+    }
+    return report({fmt::format("add: '{}' is no kind of device; it must be one of {}",
+                               arguments.kind, kinds)},
+                  kUsedWrongly);
+  }
+  auto options =
+      parse_option(fmt::format("add {}", arguments.kind), arguments.options, kind->option.bare_key);
+  if (!options) return report(options.error(), kUsedWrongly);
+  std::error_code unknown;
+  place_paths(*options, std::filesystem::current_path(unknown));
+  return ask(arguments, "PUT", "vm.add",
+             text_of({{"device", arguments.kind}, {"options", options->text()}}));
+}
+
+/// Waits until the guest has let it go.
+int remove_device(const CtlArguments& arguments) {
+  constexpr std::chrono::milliseconds kBetween{50};
+  const auto patience = find_patience(arguments.timeout);
+  if (!patience) return report(patience.error(), kUsedWrongly);
+  const auto deadline = std::chrono::steady_clock::now() + *patience;
+  const auto asked =
+      answer_of(arguments, *patience, "PUT", "vm.remove-device", text_of({{"id", arguments.id}}));
+  if (!asked) return report({asked.error().message}, kFailed);
+  while (true) {
+    const auto counters = answer_of(arguments, *patience, "GET", "vm.counters", {});
+    if (!counters) return report({counters.error().message}, kFailed);
+    if (!counters->is_object() || !counters->contains(arguments.id)) return kDone;
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    std::this_thread::sleep_for(kBetween);
+  }
+  return report({fmt::format("{}: the guest has not let it go in time; it was asked, and may do so "
+                             "later (does it use it, or has it no driver for hotplug?)",
+                             printable(arguments.id))},
+                kFailed);
 }
 
 int resize(const CtlArguments& arguments, const char* option, const char* name, Json body,
@@ -107,7 +173,7 @@ int resize(const CtlArguments& arguments, const char* option, const char* name, 
         kUsedWrongly);
   }
   body[field] = *bytes;
-  return ask(arguments, "PUT", name, body.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return ask(arguments, "PUT", name, text_of(body));
 }
 
 struct PlainCommand {
@@ -168,6 +234,13 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
         return resize(with, "SIZE", "vm.resize", Json::object(), "desired_balloon");
       });
   balloon->add_option("SIZE", arguments->size, "How much, such as 512M")->required()->type_name("");
+  CLI::App* const added =
+      add("add", "Give it one more device: the options are those of run", add_device);
+  added->add_option("KIND", arguments->kind, "disk, net, rng, ...")->required()->type_name("");
+  added->add_option("OPTIONS", arguments->options, "As run --KIND has them")->type_name("");
+  CLI::App* const removed =
+      add("remove", "Have the guest let a device go, and wait until it has", remove_device);
+  removed->add_option("ID", arguments->id, "The device's")->required()->type_name("");
   ctl->callback([chosen, &exit_status] {
     if (!*chosen) {
       exit_status =

@@ -293,7 +293,8 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   auto made = control::MachineControl::create();
   if (!made) return report(made.error(), kFailed);
   control::MachineControl& control = **made;
-  hooks.ended = [&control] { control.machine_ended(); };
+  hooks.ended = [&control] { control.machine_has_news(); };
+  hooks.let_go = hooks.ended;
   const auto window = std::make_shared<ConsoleWindow>();
   hooks.host.outputs = &outputs;
   if (keys->has_value()) {
@@ -339,15 +340,16 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
-  const auto tell = [&events](std::string_view source, std::string_view event) {
-    if (events) events->tell(source, event);
+  const auto tell = [&events](std::string_view source, std::string_view event,
+                              std::string_view id) {
+    if (events) events->tell(source, event, id);
   };
   control.connect({.machine = machine,
                    .config = &config,
                    .stop = stop,
                    .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
                    .tell = tell});
-  tell("vmm", "starting");
+  tell("vmm", "starting", {});
   std::unique_ptr<control::ApiServer> api;
   if (api_socket) {
     auto started = control::ApiServer::start(
@@ -360,7 +362,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     return report_at(config.places.of("--seccomp"), confined.error());
   }
   const auto end = control.run();
-  tell("vmm", "shutdown");
+  tell("vmm", "shutdown", {});
   const Status printed = serial.finish();
   terminal.reset();  // before anything is printed
   if (!end) return report(end.error(), kFailed);

@@ -75,4 +75,8 @@ Status FileRoles::add(std::string_view option, const std::string& path, Identity
   return {};
 }
 
+void FileRoles::forget(std::string_view option) {
+  std::erase_if(roles_, [option](const Role& role) { return role.option == option; });
+}
+
 }  // namespace bellhop

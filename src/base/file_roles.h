@@ -30,6 +30,8 @@ class FileRoles {
   Status add(std::string_view option, const std::string& path, FileUse use);
   /// The same for an open file. `option` is what it is called.
   Status add(std::string_view option, int fd, FileUse use);
+  /// The option's files are free for others again.
+  void forget(std::string_view option);
 
  private:
   struct Identity {

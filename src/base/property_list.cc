@@ -76,6 +76,18 @@ Result<PropertyList> PropertyList::parse(std::string_view text, std::string_view
   }
 }
 
+std::string PropertyList::text() const {
+  std::string text;
+  for (const Property& item : items_) {
+    if (!text.empty()) text += ',';
+    text += item.key;
+    if (!item.value) continue;
+    text += '=';
+    for (const char c : *item.value) text += c == ',' ? ",," : std::string(1, c);
+  }
+  return text;
+}
+
 const Property* PropertyList::find(std::string_view key) const noexcept {
   const auto found = std::ranges::find(items_, key, &Property::key);
   return found == items_.end() ? nullptr : &*found;

@@ -46,6 +46,9 @@ class PropertyList {
   /// Everything in `later` wins over what is here.
   void merge(const PropertyList& later);
 
+  /// As parse() would read it again.
+  [[nodiscard]] std::string text() const;
+
   /// Where the list begins: "machine.toml:5"; empty: on the command line.
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
   /// Says so of the list and of all that is in it.

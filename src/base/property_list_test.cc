@@ -140,5 +140,17 @@ TEST(ParseCount, WantsAWholeNumberWithinBounds) {
   }
 }
 
+TEST(PropertyListTest, TextIsReadAgainAsItWas) {
+  for (const char* text :
+       {"path=a,,b.img,readonly,cpus=0,2-3,id=x", "hostfwd=tcp::1-:2,hostfwd=udp::3-:4", "size="}) {
+    const auto list = PropertyList::parse(text);
+    ASSERT_TRUE(list) << text;
+    const auto again = PropertyList::parse(list->text());
+    ASSERT_TRUE(again) << list->text();
+    EXPECT_EQ(again->items(), list->items()) << list->text();
+  }
+  EXPECT_EQ(PropertyList().text(), "");
+}
+
 }  // namespace
 }  // namespace bellhop

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/cpu_list.h"
+#include "base/file_roles.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "devices/devices.h"
@@ -75,6 +76,7 @@ struct MachineConfig {
   SeccompMode seccomp = kDefaultSeccomp;
   /// How long a guest that is asked to switch itself off may take; 0: it is not asked.
   std::chrono::nanoseconds stop_timeout = std::chrono::seconds(90);
+  FileRoles files;                   ///< what the options, and the command, use
   unsigned max_ioeventfds = 0;       ///< 0: as many as the host allows
   unsigned reserved_ioeventfds = 0;  ///< kept free for a vhost user
 };

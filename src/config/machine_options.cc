@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/input_file.h"
-#include "base/split.h"
 #include "base/units.h"
+#include "config/device_checks.h"
 
 namespace bellhop {
 
@@ -76,25 +76,11 @@ Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& d
 template <class Config>
 Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
                      MachineConfig& config, FileRoles& roles) {
-  const DeviceOption& option = Config::kOption;
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    const Config& device = devices[i];
-    const std::span<const Config> before = std::span(devices).first(i);
-    Status checked;
-    if (std::ranges::find(before, device.id, &Config::id) != before.end()) {
-      checked =
-          fail(fmt::format("--{}: id={} is given twice; ids must differ", option.name, device.id));
+    if (auto checked = check_device(devices[i], std::span(devices).first(i), config.memory, roles);
+        !checked) {
+      return checked;
     }
-    if constexpr (requires { device.check_memory(config.memory); }) {
-      if (checked) checked = device.check_memory(config.memory);
-    }
-    if constexpr (requires { device.check_together(before); }) {
-      if (checked) checked = device.check_together(before);
-    }
-    if constexpr (requires { device.check_files(roles); }) {
-      if (checked) checked = device.check_files(roles);
-    }
-    if (!checked) return fail(named_at(device.place, checked.error().message));
   }
   if constexpr (requires { Config::kSharesMemory; }) {
     if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {
@@ -103,7 +89,7 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
             named_at(devices.front().place,
                      fmt::format("--{}: another process maps the guest's memory; leave shared=off "
                                  "out of --memory",
-                                 option.name)));
+                                 Config::kOption.name)));
       }
       config.backing = MemoryBacking::kShared;
     }
@@ -114,14 +100,10 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
 /// Of all devices together: figures and messages name them by their ids.
 Status check_ids(const MachineConfig& config) {
   std::vector<std::string_view> ids;
-#define BELLHOP_DEVICE(Config, list)                                                              \
-  for (const Config& one : config.list) {                                                         \
-    if (std::ranges::find(ids, one.id) != ids.end()) {                                            \
-      return fail(                                                                                \
-          named_at(one.place, fmt::format("--{}: id={} is given to two devices; ids must differ", \
-                                          Config::kOption.name, one.id)));                        \
-    }                                                                                             \
-    ids.push_back(one.id);                                                                        \
+#define BELLHOP_DEVICE(Config, list)                                                         \
+  for (const Config& one : config.list) {                                                    \
+    if (std::ranges::find(ids, one.id) != ids.end()) return fail(given_to_two<Config>(one)); \
+    ids.push_back(one.id);                                                                   \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
@@ -157,15 +139,7 @@ template <class Config>
 Status give_iothreads(std::vector<Config>& devices, std::span<const IoThreadConfig> threads,
                       std::size_t& next) {
   for (Config& device : devices) {
-    if (device.iothread.empty()) device.iothread = threads[next++ % threads.size()].name;
-    std::vector<std::string_view> names = {device.iothread};
-    if constexpr (requires { Config::kQueuesTogether; }) names = split(device.iothread, ':');
-    for (const std::string_view name : names) {
-      if (std::ranges::find(threads, name, &IoThreadConfig::name) != threads.end()) continue;
-      return fail(named_at(device.place,
-                           fmt::format("--{}: iothread={} is not there; name it by --iothread {}",
-                                       Config::kOption.name, name, name)));
-    }
+    if (auto given = give_iothreads(device, threads, next); !given) return given;
   }
   return {};
 }
@@ -421,6 +395,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
+  config.files = std::move(roles);
   return config;
 }
 

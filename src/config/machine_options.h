@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -78,6 +79,9 @@ std::span<const DeviceKind> device_kinds();
 Result<MachineOptions> read_options_file(const std::string& path);
 /// The same from text; `name` is what errors call it.
 Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name);
+
+/// Has the relative paths among the values of a device's keys (kPathKeys) begin at `folder`.
+void place_paths(PropertyList& list, const std::filesystem::path& folder);
 
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 

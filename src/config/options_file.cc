@@ -41,6 +41,10 @@ std::optional<std::string> scalar(const toml::node& node) {
   return std::nullopt;
 }
 
+void place_path(std::string& path, const std::filesystem::path& folder) {
+  if (!path.empty() && path.front() != '/') path = (folder / path).string();
+}
+
 class OptionsReader {
  public:
   explicit OptionsReader(std::string name)
@@ -110,7 +114,7 @@ class OptionsReader {
           if (auto taken = property(one, name.str(), out); !taken) return taken;
         }
       }
-      place_paths(out);
+      bellhop::place_paths(out, folder_);
       return {};
     }
     const auto text = scalar(node);
@@ -119,7 +123,7 @@ class OptionsReader {
     if (!parsed) return fail(fmt::format("{}: {}: {}", place(node), key, parsed.error().message));
     out = std::move(*parsed);
     out.set_place(place(node));
-    place_paths(out);
+    bellhop::place_paths(out, folder_);
     return {};
   }
 
@@ -151,9 +155,7 @@ class OptionsReader {
   }
 
   /// A relative path is meant from the file's folder.
-  void place_path(std::string& path) const {
-    if (!path.empty() && path.front() != '/') path = (folder_ / path).string();
-  }
+  void place_path(std::string& path) const { bellhop::place_path(path, folder_); }
   void place_path_after(std::string_view word, std::string& value) const {
     if (!value.starts_with(word) || value.size() == word.size()) return;
     std::string path = value.substr(word.size());
@@ -167,21 +169,21 @@ class OptionsReader {
     if (option == "serial") place_path_after("file=", value);
     if (option == "event-monitor") place_path_after("path=", value);
   }
-  void place_paths(PropertyList& list) const {
-    for (const std::string_view key : kPathKeys) {
-      const Property* const found = list.find(key);
-      if (found == nullptr || !found->value || found->boolean) continue;
-      Property placed = *found;
-      place_path(*placed.value);
-      list.set(std::move(placed));
-    }
-  }
-
   std::string name_;
   std::filesystem::path folder_;
 };
 
 }  // namespace
+
+void place_paths(PropertyList& list, const std::filesystem::path& folder) {
+  for (const std::string_view key : kPathKeys) {
+    const Property* const found = list.find(key);
+    if (found == nullptr || !found->value || found->boolean) continue;
+    Property placed = *found;
+    place_path(*placed.value, folder);
+    list.set(std::move(placed));
+  }
+}
 
 Result<MachineOptions> parse_options_text(std::string_view text, const std::string& name) {
   const toml::parse_result parsed = toml::parse(text);

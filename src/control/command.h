@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "base/property_list.h"
 #include "base/result.h"
 #include "config/machine_config.h"
 #include "machine/machine_counters.h"
@@ -39,8 +41,19 @@ struct Resize {
   std::optional<std::uint64_t> balloon_bytes = {};  ///< that the guest is asked to give back
 };
 
-using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, Resize>;
+/// One more device, while the machine lives.
+struct AddDevice {
+  std::string kind;         ///< "disk": DeviceOption::name
+  PropertyList properties;  ///< as its option has them
+};
+/// Asks the guest to let a device go; it is gone some time after. At once where there is no guest.
+struct RemoveDevice {
+  std::string id;
+};
+
+using Command =
+    std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause, Resume,
+                 Reboot, PowerOff, EndProcess, ResizeDisk, Resize, AddDevice, RemoveDevice>;
 
 enum class MachineState : std::uint8_t {
   kCreated,  ///< its first start is to come
@@ -51,8 +64,8 @@ enum class MachineState : std::uint8_t {
 
 struct MachineInfo {
   MachineState state = MachineState::kCreated;
-  const MachineConfig* config = nullptr;  ///< lives as long as the machine
-  std::uint64_t memory_bytes = 0;         ///< without what is in the balloon
+  std::shared_ptr<const MachineConfig> config;  ///< with what it has been given since its start
+  std::uint64_t memory_bytes = 0;               ///< without what is in the balloon
 };
 
 struct MachineMetrics {
@@ -63,8 +76,14 @@ struct MachineMetrics {
   std::vector<ThreadStats> threads;
 };
 
+struct AddedDevice {
+  std::string id;
+  std::string bdf;  ///< its place on the bus: "0000:00:05.0"
+};
+
 /// Nothing but "done" for most commands.
-using Answer = std::variant<std::monostate, MachineInfo, MachineCounters, MachineMetrics>;
+using Answer =
+    std::variant<std::monostate, MachineInfo, MachineCounters, MachineMetrics, AddedDevice>;
 
 // Errors of commands have one of these codes, or that of what the host refused:
 //   EINVAL   a value is out of range, ENOENT  there is no such device, ENOTSUP  it cannot do that

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/passed_fds.h"
@@ -59,13 +60,14 @@ Result<std::unique_ptr<EventMonitor>> EventMonitor::open(std::string_view where,
   return std::unique_ptr<EventMonitor>(new EventMonitor(std::move(*fd), is_socket));
 }
 
-void EventMonitor::tell(std::string_view source, std::string_view event) {
+void EventMonitor::tell(std::string_view source, std::string_view event, std::string_view id) {
   const auto since = Clock::now() - begin_;
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
   const std::string text = fmt::format(
-      R"({{"timestamp":{{"secs":{},"nanos":{}}},"source":"{}","event":"{}","properties":null}})"
+      R"({{"timestamp":{{"secs":{},"nanos":{}}},"source":"{}","event":"{}","properties":{}}})"
       "\n\n",
-      seconds.count(), std::chrono::nanoseconds(since - seconds).count(), source, event);
+      seconds.count(), std::chrono::nanoseconds(since - seconds).count(), source, event,
+      (id.empty() ? nlohmann::json() : nlohmann::json{{"id", id}}).dump());
   const std::lock_guard hold(mutex_);
   flush();
   if (unsent_.size() + text.size() <= kBacklog) {

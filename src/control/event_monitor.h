@@ -26,7 +26,7 @@ struct EventPlace {
 
 /// Tells what becomes of a machine, as JSON objects one after the other, in the form that clients
 /// of Cloud Hypervisor know: `timestamp` since the monitor was opened, `source` (vmm, vm or guest),
-/// `event`, `properties` (null).
+/// `event`, `properties` (the `id` of the device that it is about, or null).
 ///
 /// Nothing ever waits for whoever reads: what is not taken at once is kept, up to kBacklog bytes,
 /// and sent before the next event. What comes beyond that is lost as whole events, counted, and
@@ -42,7 +42,7 @@ class EventMonitor {
   EventMonitor(const EventMonitor&) = delete;
   EventMonitor& operator=(const EventMonitor&) = delete;
 
-  void tell(std::string_view source, std::string_view event);
+  void tell(std::string_view source, std::string_view event, std::string_view id = {});
   [[nodiscard]] std::size_t lost() const;
 
  private:

@@ -164,7 +164,7 @@ TEST_F(EventMonitorTest, TellsWhatBecomesOfAMachine) {
                         .config = &one.config,
                         .stop = [&one] { one.machine->stop(); },
                         .tell =
-                            [&](std::string_view source, std::string_view event) {
+                            [&](std::string_view source, std::string_view event, std::string_view) {
                               const std::lock_guard hold(mutex);
                               events.push_back(std::string(source) + " " + std::string(event));
                             }});
@@ -190,7 +190,7 @@ TEST_F(EventMonitorTest, AGuestsOwnResetIsTold) {
                         .config = &one.config,
                         .stop = [&one] { one.machine->stop(); },
                         .tell =
-                            [&](std::string_view, std::string_view event) {
+                            [&](std::string_view, std::string_view event, std::string_view) {
                               const std::lock_guard hold(mutex);
                               events.emplace_back(event);
                             }});

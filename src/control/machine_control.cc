@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "config/device_addition.h"
+
 namespace bellhop::control {
 
 namespace {
@@ -67,7 +69,10 @@ MachineControl::~MachineControl() {
   if (loop_) (void)loop_->unwatch(news_);
 }
 
-void MachineControl::connect(Wiring wiring) { wiring_ = std::move(wiring); }
+void MachineControl::connect(Wiring wiring) {
+  wiring_ = std::move(wiring);
+  set_config(*std::exchange(wiring_.config, nullptr));
+}
 
 void MachineControl::submit(Command command, Done done) {
   if (is_at_once(command)) {
@@ -101,6 +106,7 @@ Result<MachineEnd> MachineControl::run() {
 void MachineControl::on_event(std::uint64_t /*count*/) noexcept {
   while (true) {
     if (wiring_.machine->ended() && end_or_restart()) return loop_->stop();
+    remove_let_go();
     auto next = take();
     if (!next) return;
     next->done(std::visit([this](const auto& one) { return execute(one); }, next->command));
@@ -109,10 +115,10 @@ void MachineControl::on_event(std::uint64_t /*count*/) noexcept {
 
 bool MachineControl::end_or_restart() {
   MachineEnd end = wiring_.machine->wait();
-  if (end.kind == MachineEnd::Kind::kPanic) wiring_.tell("guest", "panic");
+  if (end.kind == MachineEnd::Kind::kPanic) wiring_.tell("guest", "panic", {});
   const bool reset =
       end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
-  if (!reset || wiring_.config->on_reset == OnReset::kExit || wiring_.stopping()) {
+  if (!reset || config()->on_reset == OnReset::kExit || wiring_.stopping()) {
     end_ = std::move(end);
     if (state() != MachineState::kOff) tell("shutdown");
     return true;
@@ -154,6 +160,17 @@ MachineState MachineControl::state() const {
   return state_;
 }
 
+std::shared_ptr<const MachineConfig> MachineControl::config() const {
+  const std::lock_guard hold(mutex_);
+  return config_;
+}
+
+void MachineControl::set_config(MachineConfig config) {
+  auto next = std::make_shared<const MachineConfig>(std::move(config));
+  const std::lock_guard hold(mutex_);
+  config_.swap(next);
+}
+
 void MachineControl::set_state(MachineState state) {
   const std::lock_guard hold(mutex_);
   state_ = state;
@@ -163,21 +180,23 @@ Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(
 
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
   return Answer(MachineInfo{.state = state(),
-                            .config = wiring_.config,
+                            .config = config(),
                             .memory_bytes = memory_bytes(wiring_.machine->counters())});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {
-  const MachineConfig& config = *wiring_.config;
+  const auto config = this->config();
   std::uint64_t in_balloon = 0;
-  if (!config.balloons.empty()) {
+  if (!config->balloons.empty()) {
     const auto balloon =
-        std::ranges::find(counters.devices, config.balloons.front().id, &DeviceStats::id);
-    for (const DeviceStat& stat : balloon->stats) {
-      if (std::string_view(stat.name) == "actual_bytes") in_balloon = stat.value;
+        std::ranges::find(counters.devices, config->balloons.front().id, &DeviceStats::id);
+    if (balloon != counters.devices.end()) {  // not just taken away
+      for (const DeviceStat& stat : balloon->stats) {
+        if (std::string_view(stat.name) == "actual_bytes") in_balloon = stat.value;
+      }
     }
   }
-  return config.memory - std::min(in_balloon, config.memory);  // the guest says how much is in it
+  return config->memory - std::min(in_balloon, config->memory);  // the guest says how much is in it
 }
 
 Result<Answer> MachineControl::execute(const GetCounters& /*command*/) {
@@ -264,8 +283,8 @@ Result<Answer> MachineControl::execute(const EndProcess& /*command*/) {
 }
 
 Result<Answer> MachineControl::execute(const ResizeDisk& command) {
-  if (std::ranges::find(wiring_.config->disks, command.id, &DiskConfig::id) ==
-      wiring_.config->disks.end()) {
+  const auto config = this->config();
+  if (std::ranges::find(config->disks, command.id, &DiskConfig::id) == config->disks.end()) {
     return fail(fmt::format("there is no disk '{}'", command.id), ENOENT);
   }
   if (auto done = wiring_.machine->resize_device(command.id, command.bytes); !done) {
@@ -275,26 +294,62 @@ Result<Answer> MachineControl::execute(const ResizeDisk& command) {
 }
 
 Result<Answer> MachineControl::execute(const Resize& command) {
-  const MachineConfig& config = *wiring_.config;
-  if (command.vcpus && *command.vcpus != config.cpus) {
-    return fail(fmt::format("the machine has {} vCPUs, whose number cannot change", config.cpus),
+  const auto config = this->config();
+  if (command.vcpus && *command.vcpus != config->cpus) {
+    return fail(fmt::format("the machine has {} vCPUs, whose number cannot change", config->cpus),
                 ENOTSUP);
   }
-  if (command.memory_bytes && *command.memory_bytes != config.memory) {
+  if (command.memory_bytes && *command.memory_bytes != config->memory) {
     return fail(fmt::format("the machine has {} bytes of memory, which cannot change; its balloon "
                             "can",
-                            config.memory),
+                            config->memory),
                 ENOTSUP);
   }
   if (!command.balloon_bytes) return Answer();
-  if (wiring_.config->balloons.empty()) {
+  if (config->balloons.empty()) {
     return fail("the machine has no balloon (see --balloon)", ENOENT);
   }
-  const std::string& id = wiring_.config->balloons.front().id;
+  const std::string& id = config->balloons.front().id;
   if (auto done = wiring_.machine->resize_device(id, *command.balloon_bytes); !done) {
     return forward(done);
   }
   return Answer();
+}
+
+Result<Answer> MachineControl::execute(const AddDevice& command) {
+  auto addition = make_device_addition(command.kind, command.properties, *config());
+  if (!addition) return fail(std::move(addition.error().message), EINVAL);
+  auto place = wiring_.machine->add_device(addition->alone);
+  if (!place) {
+    const int code = place.error().code;  // of a file: no device of that id is what ENOENT says
+    return fail(std::move(place.error().message), code == ENOENT ? EINVAL : code);
+  }
+  set_config(std::move(addition->machine));
+  tell("device-added", addition->id);
+  return Answer(AddedDevice{.id = std::move(addition->id), .bdf = std::move(*place)});
+}
+
+Result<Answer> MachineControl::execute(const RemoveDevice& command) {
+  if (!has_device(*config(), command.id)) {
+    return fail(fmt::format("there is no device '{}'", command.id), ENOENT);
+  }
+  // Without power no guest has it.
+  const Status done = state() == MachineState::kOff ? wiring_.machine->remove_device(command.id)
+                                                    : wiring_.machine->ask_for_device(command.id);
+  if (!done) return forward(done);
+  remove_let_go();
+  return Answer();
+}
+
+void MachineControl::remove_let_go() {
+  const std::vector<std::string> gone = wiring_.machine->remove_let_go();
+  if (gone.empty()) return;
+  MachineConfig config = *this->config();
+  for (const std::string& id : gone) {
+    remove_device(config, id);
+    tell("device-removed", id);
+  }
+  set_config(std::move(config));
 }
 
 Result<Answer> MachineControl::start_anew() {

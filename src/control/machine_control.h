@@ -33,20 +33,21 @@ class MachineControl final : private EventHandler {
 
   struct Wiring {
     Machine* machine = nullptr;             ///< outlives this
-    const MachineConfig* config = nullptr;  ///< the machine's; outlives this
+    const MachineConfig* config = nullptr;  ///< that the machine was made of
     /// Ends the machine. Any thread.
     std::function<void()> stop;
     /// Whether it is being ended: a guest that asks for a reset then is not started again. Any
     /// thread.
     std::function<bool()> stopping = [] { return false; };
-    /// Told what becomes of the machine, in the words of EventMonitor. Any thread; must not wait.
-    std::function<void(std::string_view source, std::string_view event)> tell =
-        [](std::string_view, std::string_view) {};
+    /// Told what becomes of the machine, in the words of EventMonitor; `id` is the device's whose
+    /// event it is, or empty. Any thread; must not wait.
+    std::function<void(std::string_view source, std::string_view event, std::string_view id)> tell =
+        [](std::string_view, std::string_view, std::string_view) {};
   };
   /// Before the first submit() and run().
   void connect(Wiring wiring);
-  /// What MachineHooks::ended is to call.
-  void machine_ended() noexcept { news_.signal(); }
+  /// What MachineHooks::ended and let_go are to call.
+  void machine_has_news() noexcept { news_.signal(); }
 
   /// Called once for each command, on the thread that submits or on the loop's. It must not wait.
   using Done = std::function<void(Result<Answer>)>;
@@ -71,7 +72,13 @@ class MachineControl final : private EventHandler {
   void close();
   [[nodiscard]] bool closed() const;
 
-  void tell(std::string_view event) const { wiring_.tell("vm", event); }
+  void tell(std::string_view event, std::string_view id = {}) const {
+    wiring_.tell("vm", event, id);
+  }
+  [[nodiscard]] std::shared_ptr<const MachineConfig> config() const;
+  void set_config(MachineConfig config);
+  /// Forgets the devices that have gone.
+  void remove_let_go();
   [[nodiscard]] MachineState state() const;
   /// What the guest has, without its balloon.
   [[nodiscard]] std::uint64_t memory_bytes(const MachineCounters& counters) const;
@@ -90,6 +97,8 @@ class MachineControl final : private EventHandler {
   Result<Answer> execute(const EndProcess& command);
   Result<Answer> execute(const ResizeDisk& command);
   Result<Answer> execute(const Resize& command);
+  Result<Answer> execute(const AddDevice& command);
+  Result<Answer> execute(const RemoveDevice& command);
   Result<Answer> start_anew();
 
   Wiring wiring_;
@@ -100,6 +109,7 @@ class MachineControl final : private EventHandler {
   mutable std::mutex mutex_;
   std::deque<Pending> pending_;
   MachineState state_ = MachineState::kCreated;
+  std::shared_ptr<const MachineConfig> config_;
   bool closed_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <iterator>
 #include <string_view>
 
@@ -118,6 +119,21 @@ Result<std::vector<PreparedDevice>> prepare_devices(
 #undef BELLHOP_DEVICE
   return devices;
 }
+
+namespace {
+
+tl::unexpected<Error> no_hotplug() {
+  return fail("devices come and go on machines with --transport pci alone", ENOTSUP);
+}
+
+}  // namespace
+
+Result<std::string> DeviceSlots::plug(PreparedDevice /*device*/,
+                                      const std::function<Status(DeviceLife&)>& /*prepare*/) {
+  return no_hotplug();
+}
+
+Status DeviceSlots::ask_for(std::string_view /*id*/) { return no_hotplug(); }
 
 void DeviceSlots::pause() {
   for (DeviceLife* life : lives()) life->pause();

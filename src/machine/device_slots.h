@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bus/bus.h"
@@ -12,6 +14,7 @@
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/memory_map.h"
 #include "machine/machine_counters.h"
+#include "machine/platform/pci_hotplug.h"
 #include "machine/platform/reset_control.h"
 #include "memory/guest_memory.h"
 #include "transport/host_binder.h"
@@ -28,6 +31,7 @@ struct SlotWiring {
   Bus& ports;
   Bus& mmio;
   ResetControl& reset_control;
+  PciHotplug& hotplug;
 };
 
 /// A device and where its queues run, before a transport carries it.
@@ -56,8 +60,24 @@ class DeviceSlots {
  public:
   virtual ~DeviceSlots() = default;
 
-  /// Errors: no room for another device.
+  /// Errors: no room for another device (code ENOSPC).
   virtual Status add(PreparedDevice device) = 0;
+
+  // Devices that come and go while the machine lives; on machines without PCI none do.
+
+  /// Adds one and tells the guest. `prepare` is called when there is room for it, and before a
+  /// guest can find it. Returns its place on the bus, "0000:00:05.0". Errors: as add(); what
+  /// `prepare` says; there is no such bus (code ENOTSUP).
+  virtual Result<std::string> plug(PreparedDevice device,
+                                   const std::function<Status(DeviceLife&)>& prepare);
+  /// Asks the guest to let the device go. Errors: there is no such bus (code ENOTSUP).
+  virtual Status ask_for(std::string_view id);
+  /// Which the guest has let go, or which it was asked for when it was reset: to be taken away.
+  [[nodiscard]] virtual std::vector<std::string> let_go() { return {}; }
+  /// Takes a device away: nobody answers in its place any more. It is gone when what this returns
+  /// is; vCPUs stand still until then.
+  [[nodiscard]] virtual std::shared_ptr<void> remove(std::string_view /*id*/) { return nullptr; }
+
   /// What the guest's command line must say about the devices; begins with a blank if not empty.
   [[nodiscard]] virtual std::string cmdline() const { return {}; }
   /// Says where the guest's ACPI finds the devices.

@@ -9,9 +9,12 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
+#include <utility>
 
 #include "base/cpu_meter.h"
 #include "base/log.h"
+#include "base/output_files.h"
 #include "base/resizable.h"
 #include "event/io_thread.h"
 #include "machine/acpi/acpi_tables.h"
@@ -43,6 +46,10 @@ class Machine::Impl {
   void power_off();
   Status reset();
   Status resize_device(std::string_view id, std::uint64_t bytes);
+  Result<std::string> add_device(const MachineConfig& device);
+  Status ask_for_device(std::string_view id) { return devices_->ask_for(id); }
+  Status remove_device(std::string_view id);
+  std::vector<std::string> remove_let_go();
   [[nodiscard]] MachineCounters counters() const;
   [[nodiscard]] std::vector<QueueTimes> take_request_times();
 
@@ -55,8 +62,11 @@ class Machine::Impl {
   Status make_iothreads();
   Status make_platform();
   Status make_devices();
-  Status make_tuner();
-  void make_traces();
+  Status make_tuner(const PreparedDevice& device);
+  void trace(DeviceLife& life);
+  void note_size(VirtioDevice& device);
+  void halt_vcpus();
+  void take_away(std::vector<std::string> ids);
   Status make_vcpus(Hypervisor& hypervisor);
   Status load_guest();
   void vcpu_ended(VcpuExit::Reason reason, std::string text);
@@ -72,8 +82,13 @@ class Machine::Impl {
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<DeviceSlots> devices_;
   std::map<std::string, Resizable*, std::less<>> resizables_;  // of the devices, by their ids
-  std::unique_ptr<NotifyTuner> tuner_;                         // where a device is adaptive
+  /// Held while a device is put into the two above or taken out, and by whoever looks at them on
+  /// another thread than the main one. Not while vCPUs or queues are waited for.
+  mutable std::shared_mutex devices_mutex_;
+  std::vector<std::string> gone_;       // devices that remove_let_go() has not told of
+  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  bool running_ = false;  // vCPUs were last asked to run, and not to pause
 
   mutable std::mutex mutex_;
   std::condition_variable ended_changed_;
@@ -89,9 +104,8 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   if (auto made = make_iothreads(); !made) return made;
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;
-  if (auto made = make_tuner(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
-  if (hooks_.request_times) make_traces();
+  for (DeviceLife* const life : devices_->lives()) trace(*life);
   return load_guest();
 }
 
@@ -128,13 +142,19 @@ Status Machine::Impl::make_platform() {
           [this](std::uint32_t value) {
             if (hooks_.marker) hooks_.marker(value, counters());
             if (hooks_.request_times) hooks_.request_times(value, take_request_times());
-          }});
+          },
+      .let_go = hooks_.let_go});
   return platform_->connect(ports_);
 }
 
 Status Machine::Impl::make_devices() {
-  const SlotWiring wiring{*memory_, iothreads_, *binder_,
-                          ports_,   mmio_,      platform_->reset_control()};
+  const SlotWiring wiring{*memory_,
+                          iothreads_,
+                          *binder_,
+                          ports_,
+                          mmio_,
+                          platform_->reset_control(),
+                          platform_->hotplug()};
   auto slots = config_.transport == TransportKind::kMmio
                    ? make_mmio_slots(wiring)
                    : make_pci_slots(wiring, config_.transport == TransportKind::kPci
@@ -152,35 +172,34 @@ Status Machine::Impl::make_devices() {
     std::ranges::move(*more, std::back_inserter(*devices));
   }
   for (PreparedDevice& device : *devices) {
-    if (auto* const resizable = dynamic_cast<Resizable*>(device.device.get())) {
-      resizables_.emplace(device.device->traits().id, resizable);
-    }
+    note_size(*device.device);
+    if (auto made = make_tuner(device); !made) return made;
     if (auto added = devices_->add(std::move(device)); !added) return added;
+    if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
   }
   return {};
 }
 
-Status Machine::Impl::make_tuner() {
-  for (DeviceLife* const life : devices_->lives()) {
-    if (!life->adaptive()) continue;
-    if (!tuner_) {
-      auto made = NotifyTuner::create();
-      if (!made) {
-        return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
-      }
-      tuner_ = std::move(*made);
-    }
-    tuner_->add(*life);
+void Machine::Impl::note_size(VirtioDevice& device) {
+  if (auto* const resizable = dynamic_cast<Resizable*>(&device)) {
+    resizables_.emplace(device.traits().id, resizable);
   }
+}
+
+Status Machine::Impl::make_tuner(const PreparedDevice& device) {
+  if (tuner_ || device.wiring.notify != NotifyMode::kAdaptive) return {};
+  auto made = NotifyTuner::create();
+  if (!made) {
+    return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
+  }
+  tuner_ = std::move(*made);
   return {};
 }
 
-void Machine::Impl::make_traces() {
-  const auto ahead = vcpus_.front()->vcpu().time_stamp_offset();
-  for (DeviceLife* const life : devices_->lives()) {
-    life->trace_requests();
-    if (ahead) life->set_driver_clock(*ahead);
-  }
+void Machine::Impl::trace(DeviceLife& life) {
+  if (!hooks_.request_times) return;
+  life.trace_requests();
+  if (const auto ahead = vcpus_.front()->vcpu().time_stamp_offset()) life.set_driver_clock(*ahead);
 }
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
@@ -233,6 +252,7 @@ Status Machine::Impl::load_guest() {
 }
 
 Status Machine::Impl::start() {
+  running_ = true;
   for (auto& vcpu : vcpus_) vcpu->resume();
   return {};
 }
@@ -270,19 +290,21 @@ void Machine::Impl::vcpu_ended(VcpuExit::Reason reason, std::string text) {
   end({.kind = kind, .code = 0, .text = std::move(text)});
 }
 
-void Machine::Impl::pause() {
+void Machine::Impl::halt_vcpus() {
+  running_ = false;
   for (auto& vcpu : vcpus_) vcpu->request_pause();
   for (auto& vcpu : vcpus_) vcpu->wait_paused();
+}
+
+void Machine::Impl::pause() {
+  halt_vcpus();
   devices_->pause();
 }
 
 void Machine::Impl::resume() {
-  {
-    const std::lock_guard<std::mutex> hold(mutex_);
-    if (end_) return;
-  }
+  if (ended()) return;
   devices_->resume();
-  for (auto& vcpu : vcpus_) vcpu->resume();
+  (void)start();
 }
 
 void Machine::Impl::power_off() {
@@ -293,6 +315,7 @@ void Machine::Impl::power_off() {
 
 Status Machine::Impl::reset() {
   power_off();
+  take_away(devices_->let_go());  // before a guest finds it
   if (auto done = vm_->reset(); !done) return done;
   for (auto& vcpu : vcpus_) {
     if (auto done = vcpu->vcpu().reset(); !done) return done;
@@ -306,7 +329,65 @@ Status Machine::Impl::reset() {
   return start();
 }
 
+Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
+  DeviceHost host = hooks_.host;
+  host.memory = &*memory_;
+  OutputFiles outputs;
+  host.outputs = &outputs;
+  auto made = prepare_devices(config, iothreads_, host);
+  if (!made) return forward(made);
+  PreparedDevice& device = made->front();
+  if (auto tuner = make_tuner(device); !tuner) return forward(tuner);
+  VirtioDevice& added = *device.device;
+  Result<std::string> place;
+  {
+    const std::lock_guard hold(devices_mutex_);
+    place = devices_->plug(std::move(device), [&](DeviceLife& life) {
+      trace(life);
+      return outputs.begin();
+    });
+    if (place) note_size(added);
+  }
+  if (!place) return place;
+  if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
+  return place;
+}
+
+void Machine::Impl::take_away(std::vector<std::string> ids) {
+  for (std::string& id : ids) {
+    for (DeviceLife* const life : devices_->lives()) {
+      if (tuner_ && life->traits().id == id) tuner_->remove(*life);
+    }
+    std::shared_ptr<void> device;
+    {
+      const std::lock_guard hold(devices_mutex_);
+      resizables_.erase(id);
+      device = devices_->remove(id);
+    }
+    device.reset();  // its last requests are waited for: nobody else waits with it
+    gone_.push_back(std::move(id));
+  }
+}
+
+Status Machine::Impl::remove_device(std::string_view id) {
+  if (auto asked = devices_->ask_for(id); !asked) return asked;
+  take_away({std::string(id)});
+  return {};
+}
+
+std::vector<std::string> Machine::Impl::remove_let_go() {
+  if (auto ids = devices_->let_go(); !ids.empty()) {
+    // An access on its way to a device must not find it gone.
+    const bool running = running_;
+    if (running) halt_vcpus();
+    take_away(std::move(ids));
+    if (running && !ended()) (void)start();
+  }
+  return std::exchange(gone_, {});
+}
+
 Status Machine::Impl::resize_device(std::string_view id, std::uint64_t bytes) {
+  const std::shared_lock hold(devices_mutex_);
   const auto found = resizables_.find(id);
   if (found == resizables_.end()) {
     return fail(fmt::format("there is no device '{}' that has a size", id), ENOENT);
@@ -318,6 +399,7 @@ Status Machine::Impl::resize_device(std::string_view id, std::uint64_t bytes) {
 }
 
 MachineCounters Machine::Impl::counters() const {
+  const std::shared_lock hold(devices_mutex_);
   MachineCounters sum = devices_->counters();
   for (const auto& vcpu : vcpus_) sum.userspace_exits += vcpu->exits();
   for (const auto& thread : iothreads_) sum.system_calls += thread->loop().system_calls();
@@ -326,6 +408,7 @@ MachineCounters Machine::Impl::counters() const {
 
 std::vector<QueueTimes> Machine::Impl::take_request_times() {
   std::vector<QueueTimes> all;
+  const std::shared_lock hold(devices_mutex_);
   for (DeviceLife* const life : devices_->lives()) {
     for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
       auto times = life->take_request_times(queue);
@@ -363,6 +446,12 @@ Status Machine::reset() { return impl_->reset(); }
 Status Machine::resize_device(std::string_view id, std::uint64_t bytes) {
   return impl_->resize_device(id, bytes);
 }
+Result<std::string> Machine::add_device(const MachineConfig& device) {
+  return impl_->add_device(device);
+}
+Status Machine::ask_for_device(std::string_view id) { return impl_->ask_for_device(id); }
+Status Machine::remove_device(std::string_view id) { return impl_->remove_device(id); }
+std::vector<std::string> Machine::remove_let_go() { return impl_->remove_let_go(); }
 void Machine::serial_has_room() noexcept { impl_->platform().serial().output_has_room(); }
 std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
   return impl_->platform().serial().input(bytes);

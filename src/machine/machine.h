@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct MachineHooks {
   /// It has come to an end: wait() would not block. Any thread, perhaps several at once; must not
   /// wait or call back.
   std::function<void()> ended = {};
+  /// The guest has let devices go: remove_let_go() is due. vCPU thread; must not wait or call back.
+  std::function<void()> let_go = {};
   /// Devices besides those of the configuration, behind which they stand; called by create().
   std::function<Result<std::vector<PreparedDevice>>(const SlotWiring&)> more_devices;
 };
@@ -64,11 +67,24 @@ class Machine {
   void pause();
   void resume();
   /// Takes the power away: devices are reset, and the guest's memory goes back to the host. Only
-  /// while paused; the next call but resize_device() is reset().
+  /// while paused; the next call but resize_device() and those of devices is reset().
   void power_off();
   /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
   /// After stop() it stays ended, and wait() says so.
   Status reset();
+
+  /// Gives the machine one more device, the only one of `device` (DeviceAddition::alone), and tells
+  /// the guest. Returns its place on the bus: "0000:00:05.0". Running, paused or without power.
+  /// Errors: as create(), with the machine as it was; no room, or no bus for it.
+  Result<std::string> add_device(const MachineConfig& device);
+  /// Asks the guest to let go a device that is there. It decides whether and when it does; a reset
+  /// has it let go. Errors: code ENOTSUP, the machine has no bus for that.
+  Status ask_for_device(std::string_view id);
+  /// Takes a device away at once that is there: only without power. Errors: as ask_for_device().
+  Status remove_device(std::string_view id);
+  /// Takes away what the guest has let go; vCPUs stand still meanwhile. Returns the ids of what has
+  /// gone since the last call.
+  std::vector<std::string> remove_let_go();
 
   /// After a serial_output that said false. Any thread.
   void serial_has_room() noexcept;

@@ -156,6 +156,46 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_FALSE(std::filesystem::exists(socket_));
 }
 
+// The guest has no ACPI: it finds nothing, and lets nothing go.
+TEST_F(ControlTest, DevicesComeAndGo) {
+  const std::string events = (folder_ / "events").string();
+  run_until_ready("workload=idle seconds=1000", {"--event-monitor", "path=" + events});
+  const std::size_t fds = settled("fd");
+  const Json added = Json::parse(ctl({"add", "disk", image_ + ",id=late", "--json"}));
+  EXPECT_EQ(added, (Json{{"id", "late"}, {"bdf", "0000:00:01.0"}}));
+  EXPECT_EQ(info()["config"]["disks"][0]["path"], image_);
+  EXPECT_THAT(ctl({"add", "disk", image_}, 1), HasSubstr("is the file of --disk late, too"));
+  EXPECT_THAT(ctl({"add", "disk", "path=/no/such"}, 1), HasSubstr("/no/such"));
+  EXPECT_THAT(ctl({"add", "disc"}, 2), HasSubstr("must be one of disk, net"));
+  EXPECT_THAT(ctl({"add", "rng"}), HasSubstr("rng0"));
+  EXPECT_THAT(ctl({"remove", "late", "--timeout", "200ms"}, 1),
+              HasSubstr("late: the guest has not let it go in time"));
+  EXPECT_THAT(ctl({"remove", "none"}, 1), HasSubstr("there is no device 'none'"));
+  // A guest that starts anew has let go what it was asked for.
+  EXPECT_EQ(ctl({"shutdown"}), "");
+  EXPECT_THAT(ctl({"remove", "late"}, 1), HasSubstr("there is no device 'late'"));
+  EXPECT_EQ(ctl({"remove", "rng0"}), "");
+  EXPECT_EQ(put("vm.add-disk", R"({"path": ")" + image_ + R"("})"), 200U);
+  EXPECT_EQ(put("vm.remove-device", R"({"id": "disk0"})"), 204U);
+  EXPECT_EQ(settled("fd"), fds) << "nothing is left behind";
+  EXPECT_EQ(ctl({"shutdown-vmm"}), "");
+  EXPECT_EQ(end().status, 0);
+  EXPECT_THAT(contents(events),
+              HasSubstr(R"("event":"device-removed","properties":{"id":"disk0"})"));
+}
+
+// Relative paths are those of whoever asks, not of the machine.
+TEST_F(ControlTest, AddedFilesAreFoundFromWhereCtlRuns) {
+  run_until_ready("workload=idle seconds=1000");
+  const std::string shown = (folder_ / "told").string();
+  const std::string line =
+      "cd '" + folder_.string() + "' && " + BELLHOP_EXECUTABLE + " ctl '" + socket_ +
+      "' add disk " + std::filesystem::path(image_).filename().string() + " > '" + shown + "' 2>&1";
+  EXPECT_EQ(std::system(line.c_str()), 0)
+      << contents(shown);  // NOLINT(cert-env33-c,concurrency-mt-unsafe)
+  EXPECT_EQ(info()["config"]["disks"][0]["path"], image_);
+}
+
 TEST_F(ControlTest, EventsAreWrittenAsTheyCome) {
   const std::string events = (folder_ / "events").string();
   run_until_ready("workload=idle seconds=1000", {"--event-monitor", "path=" + events});

@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "control/api/api_body.h"
+#include "control/api/api_devices.h"
 #include "control/api/metrics_text.h"
 
 namespace bellhop::control {
@@ -19,71 +21,6 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kBase = "/api/v1/";
 constexpr std::string_view kScrape = "/metrics";
-
-/// What a body says, field by field.
-class Body {
- public:
-  explicit Body(const std::string& text)
-      : json_(text.empty() ? Json::object() : Json::parse(text, nullptr, false)) {
-    if (json_.is_discarded()) {
-      refuse("the body is no JSON");
-    } else if (!json_.is_object()) {
-      refuse("the body must be a JSON object");
-    }
-  }
-
-  std::optional<std::uint64_t> number(const char* name) {
-    const Json* const value = find(name);
-    if (value == nullptr) return std::nullopt;
-    if (value->is_number_unsigned()) return value->get<std::uint64_t>();
-    refuse(fmt::format("{} must be a number of 0 or more", name));
-    return std::nullopt;
-  }
-  std::optional<std::string> text(const char* name) {
-    const Json* const value = find(name);
-    if (value == nullptr) return std::nullopt;
-    if (value->is_string()) return value->get<std::string>();
-    refuse(fmt::format("{} must be a text", name));
-    return std::nullopt;
-  }
-  template <class T>
-  T needed(const char* name, std::optional<T> value) {
-    if (!value && ok()) refuse(fmt::format("{} is missing", name));
-    return std::move(value).value_or(T());
-  }
-  void refuse(std::string fault) {
-    if (fault_.empty()) fault_ = std::move(fault);
-  }
-  [[nodiscard]] bool ok() const noexcept { return fault_.empty(); }
-  [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
-
-  /// Fields that nobody has asked for, fit for a line of the log.
-  [[nodiscard]] std::vector<std::string> ignored() const {
-    constexpr std::size_t kNames = 8;
-    constexpr std::size_t kLongest = 40;
-    std::vector<std::string> names;
-    if (!ok()) return names;
-    for (const auto& [name, value] : json_.items()) {
-      if (std::ranges::find(known_, name) != known_.end()) continue;
-      names.push_back(Json(name.substr(0, kLongest))
-                          .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
-      if (names.size() == kNames) break;
-    }
-    return names;
-  }
-
- private:
-  const Json* find(const char* name) {
-    known_.emplace_back(name);
-    if (!ok()) return nullptr;
-    const auto found = json_.find(name);
-    return found == json_.end() || found->is_null() ? nullptr : &*found;
-  }
-
-  Json json_;
-  std::string fault_;
-  std::vector<std::string> known_;
-};
 
 Command read_resize(Body& body) {
   Resize command;
@@ -130,6 +67,12 @@ constexpr Endpoint kEndpoints[] = {
     {"vmm.shutdown", "PUT", plain<EndProcess>},
     {"vm.resize", "PUT", read_resize},
     {"vm.resize-disk", "PUT", read_resize_disk},
+    {"vm.add-disk", "PUT", read_add_disk},
+    {"vm.add-net", "PUT", read_add_net},
+    {"vm.add-fs", "PUT", read_add_fs},
+    {"vm.add-vsock", "PUT", read_add_vsock},
+    {"vm.add", "PUT", read_add},
+    {"vm.remove-device", "PUT", read_remove_device},
 };
 
 /// What the interface has besides, and this program has not.
@@ -138,13 +81,8 @@ constexpr std::string_view kNotYet[] = {
     "vm.delete",
     "vm.add-device",
     "vm.add-user-device",
-    "vm.add-disk",
-    "vm.add-fs",
     "vm.add-pmem",
-    "vm.add-net",
-    "vm.add-vsock",
     "vm.add-vdpa",
-    "vm.remove-device",
     "vm.resize-zone",
     "vm.snapshot",
     "vm.restore",
@@ -226,6 +164,9 @@ HttpResponse write_answer(const Command& command, const Result<Answer>& answer,
   if (std::holds_alternative<Ping>(command)) return {.status = 200, .body = ping_json(version)};
   if (const auto* info = std::get_if<MachineInfo>(&*answer)) {
     return {.status = 200, .body = info_json(*info)};
+  }
+  if (const auto* added = std::get_if<AddedDevice>(&*answer)) {
+    return {.status = 200, .body = Json{{"id", added->id}, {"bdf", added->bdf}}.dump()};
   }
   if (const auto* counters = std::get_if<MachineCounters>(&*answer)) {
     return {.status = 200, .body = counters_json(*counters)};

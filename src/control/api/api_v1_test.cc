@@ -90,6 +90,65 @@ TEST(ApiV1Test, WrongBodiesAreRefusedByField) {
   expect_refused(read("PUT", "vm.resize", std::string(60000, '[')), 400, "no JSON");
 }
 
+/// A device as its option would have it.
+std::string option_of(const ApiRequest& request) {
+  if (const auto* refused = std::get_if<HttpResponse>(&request.result)) return refused->body;
+  const auto device = command<AddDevice>(request);
+  return device.kind + " " + device.properties.text();
+}
+
+TEST(ApiV1Test, DevicesBecomeTheOptionsThatMeanTheSame) {
+  EXPECT_EQ(option_of(read("PUT", "vm.add-disk",
+                           R"({"path": "/a,b", "id": "d", "readonly": true, "direct": true,
+                               "num_queues": 2, "queue_size": 128, "image_type": "Raw"})")),
+            "disk path=/a,,b,id=d,readonly=on,cache=none,queues=2,queue-size=128,format=raw");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-disk",
+                           R"({"path": "/a", "readonly": false, "direct": false, "iommu": false,
+                               "vhost_user": false, "rate_limiter_config": null})")),
+            "disk path=/a");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-net",
+                           R"({"tap": "t0", "mac": "02:00:00:00:00:01", "num_queues": 4,
+                               "queue_size": 256, "mtu": 1400, "id": "n"})")),
+            "net tap=t0,id=n,mac=02:00:00:00:00:01,mtu=1400,queue-size=256,queues=2");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-fs",
+                           R"({"tag": "t", "socket": "/s", "num_queues": 1, "queue_size": 512})")),
+            "fs tag=t,socket=/s,num-queues=1,queue-size=512");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-vsock", R"({"cid": 3, "socket": "/s", "id": "v"})")),
+            "vsock cid=3,uds=/s,id=v");
+  EXPECT_EQ(option_of(read("PUT", "vm.add", R"({"device": "disk", "options": "/a,readonly"})")),
+            "disk path=/a,readonly");
+  EXPECT_EQ(option_of(read("PUT", "vm.add", R"({"device": "rng"})")), "rng ");
+  EXPECT_EQ(command<RemoveDevice>(read("PUT", "vm.remove-device", R"({"id": "d"})")).id, "d");
+}
+
+TEST(ApiV1Test, WhatADeviceCannotBeIsRefused) {
+  expect_refused(read("PUT", "vm.add-disk", "{}"), 400, "vm.add-disk: path is missing");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "readonly": 1})"), 400,
+                 "readonly must be true or false");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "image_type": "Qcow2"})"), 400,
+                 "image_type must be Raw");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "rate_limiter_config": {}})"), 400,
+                 "rate_limiter_config is not supported");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "vhost_user": true})"), 400,
+                 "vhost_user is not supported");
+  expect_refused(read("PUT", "vm.add-net", R"({"mac": "02:00:00:00:00:01"})"), 400,
+                 "tap is missing");
+  expect_refused(read("PUT", "vm.add-net", R"({"tap": "t", "num_queues": 3})"), 400,
+                 "num_queues must be 2 for each pair");
+  expect_refused(read("PUT", "vm.add-vsock", R"({"socket": "/s"})"), 400, "cid is missing");
+  expect_refused(read("PUT", "vm.add", R"({"options": "x"})"), 400, "device is missing");
+  expect_refused(read("PUT", "vm.add", R"({"device": "disk", "options": "a,,,"})"), 400,
+                 "--disk: an item is empty");
+  expect_refused(read("PUT", "vm.remove-device"), 400, "id is missing");
+}
+
+TEST(ApiV1Test, AnAddedDeviceIsToldWithItsPlace) {
+  const HttpResponse told =
+      write_answer(AddDevice{}, Answer(AddedDevice{.id = "d", .bdf = "0000:00:05.0"}), "1");
+  EXPECT_EQ(told.status, 200U);
+  EXPECT_EQ(Json::parse(told.body), (Json{{"id", "d"}, {"bdf", "0000:00:05.0"}}));
+}
+
 TEST(ApiV1Test, FieldsThatMeanNothingAreNamed) {
   const auto request =
       read("PUT", "vm.resize", R"({"desired_balloon": 0, "new\nline": 1, "other": 2})");
@@ -98,7 +157,7 @@ TEST(ApiV1Test, FieldsThatMeanNothingAreNamed) {
 }
 
 TEST(ApiV1Test, WhatIsNotThereIsSaidToBeSo) {
-  expect_refused(read("PUT", "vm.add-disk", "{}"), 501, "vm.add-disk: not supported");
+  expect_refused(read("PUT", "vm.add-device", "{}"), 501, "vm.add-device: not supported");
   expect_refused(read("PUT", "vm.snapshot"), 501, "not supported");
   expect_refused(read("PUT", "vm.create", "{}"), 501, "not supported");
   expect_refused(read("GET", "vm.nothing"), 404, "there is no /api/v1/vm.nothing");
@@ -139,8 +198,9 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   nic.mac = 0x563412005452;
   nic.source = TapSource{.name = "tap0", .fds = {}, .pairs = 2};
   config.nics.push_back(nic);
-  const Json json = Json::parse(
-      info_json({.state = MachineState::kPaused, .config = &config, .memory_bytes = 4096}));
+  const Json json = Json::parse(info_json({.state = MachineState::kPaused,
+                                           .config = std::make_shared<const MachineConfig>(config),
+                                           .memory_bytes = 4096}));
   EXPECT_EQ(json["state"], "Paused");
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");

@@ -31,6 +31,7 @@ struct ConsoleConfig : DeviceConfig {
   /// All ports.
   static Result<ConsoleConfig> parse(std::span<const PropertyList> ports);
   [[nodiscard]] Status check_files(FileRoles& roles) const;
+  [[nodiscard]] Status check_added() const;
 };
 
 /// Prints where the pseudo terminals are. Errors: a back end that cannot be had as asked.

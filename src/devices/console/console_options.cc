@@ -114,6 +114,11 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   return console;
 }
 
+Status ConsoleConfig::check_added() const {
+  if (std::ranges::find(ports, End::kStdio, &ConsolePortConfig::end) == ports.end()) return {};
+  return fail("--console stdio: a machine has it from its start or not at all", EINVAL);
+}
+
 Status ConsoleConfig::check_files(FileRoles& roles) const {
   for (const ConsolePortConfig& port : ports) {
     if (port.end != End::kFile) continue;

@@ -57,7 +57,7 @@ Result<RngConfig> RngConfig::parse(const PropertyList& properties) {
 }
 
 Status RngConfig::check_files(FileRoles& roles) const {
-  return roles.add("--rng", source, FileUse::kRead);
+  return roles.add(fmt::format("--rng {}", id), source, FileUse::kRead);
 }
 
 Result<std::unique_ptr<VirtioDevice>> make_device(const RngConfig& config,

@@ -40,6 +40,12 @@ void NotifyTuner::add(DeviceLife& life) {
   });
 }
 
+void NotifyTuner::remove(const DeviceLife& life) {
+  thread_->run_sync([this, &life] {
+    std::erase_if(tuned_, [&life](const Tuned& tuned) { return tuned.life == &life; });
+  });
+}
+
 void NotifyTuner::on_timer() noexcept {
   Clock::time_point next = Clock::now() + 1s;
   for (Tuned& tuned : tuned_) {

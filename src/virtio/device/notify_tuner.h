@@ -23,13 +23,15 @@ class NotifyTuner final : private TimerHandler {
  public:
   /// Errors: no thread or no loop to be had.
   static Result<std::unique_ptr<NotifyTuner>> create();
-  /// Before the devices go.
+  /// Before the devices go that it has.
   ~NotifyTuner();
   NotifyTuner(const NotifyTuner&) = delete;
   NotifyTuner& operator=(const NotifyTuner&) = delete;
 
-  /// Takes on all queues of a device, which outlives the tuner.
+  /// Takes on all queues of a device, until remove().
   void add(DeviceLife& life);
+  /// Before the device goes. None of its queues is being changed when this returns.
+  void remove(const DeviceLife& life);
 
  private:
   using Clock = std::chrono::steady_clock;
