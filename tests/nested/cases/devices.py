@@ -84,6 +84,33 @@ def fs(run):
     assert run.values(r"^virtiofs renamed (\w+)") == ["yes"]
 
 
+# The host's end of guest/jobs/hotplug-*: so often a device comes, is used and goes again.
+COMES_AND_GOES = (
+    "disk a.img 8M\n"
+    "(for round in $(seq {rounds}); do\n"
+    "   until_true grep -q \"@guest waits for {what} $round\" out\n"
+    "   {before}\n"
+    "   bellhop ctl api.sock add {device} >> notes 2>&1\n"
+    "   {after}\n"
+    "   until_true grep -q \"@guest has used {what} $round\" out\n"
+    "   bellhop ctl api.sock remove late >> notes 2>&1 && echo \"removed $round\" >> notes\n"
+    " done) &\n"
+    "WORDS=rounds={rounds} machine {job} --api-socket api.sock {options} > out 2>&1\n"
+    "cat out")
+
+
+def comes_and_goes(job, device, rounds=3, what="disk", before=":", after=":", options="--rng"):
+    return COMES_AND_GOES.format(job=job, device=device, rounds=rounds, what=what, before=before,
+                                 after=after, options=options)
+
+
+def came_and_went(rounds):
+    def check(run):
+        assert run.values(r"^removed (\d+)") == [str(i + 1) for i in range(rounds)], "not every round"
+        assert "late" not in run.stats[0]["total"]["devices"]
+    return check
+
+
 CASES = [
     Case("devices.rng", "machine rng --rng", RNG, check=kicks("rng0", "ioeventfd"), short=True),
     Case("devices.rng-sync", "machine rng --rng notify=sync", RNG, check=kicks("rng0", "sync")),
@@ -123,6 +150,25 @@ CASES = [
                    "WORDS=dies=yes ", " > out 2>&1; cat out"),
          [r"fs0: the connection to its back end has ended", r"@guest goes on"],
          extra=virtiofsd),
+    Case("devices.hotplug",
+         comes_and_goes("hotplug-files", "disk a.img,id=late", rounds=1),
+         [r"^id +late$", r"^bdf +0000:00:02.0$", r"checked 8 files", r"job hotplug-files ok"],
+         check=came_and_went(1), short=True),
+    # Every second time while the guest reads as fast as it can: what it then reads fails.
+    Case("devices.hotplug-disk",
+         comes_and_goes("hotplug-disk", "disk a.img,id=late", rounds=100),
+         [r"job hotplug-disk ok"], allow=[r"I/O error"], check=came_and_went(100), limit=1200),
+    Case("devices.hotplug-disk-adaptive",
+         comes_and_goes("hotplug-disk", "disk a.img,notify=adaptive,aio=threads,id=late", rounds=10),
+         [r"job hotplug-disk ok"], allow=[r"I/O error"], check=came_and_went(10), limit=400),
+    Case("devices.hotplug-disk-transitional",
+         comes_and_goes("hotplug-disk", "disk a.img,notify=sync,id=late", rounds=10,
+                        options="--transport pci-transitional"),
+         [r"job hotplug-disk ok"], allow=[r"I/O error"], check=came_and_went(10), limit=400),
+    Case("devices.hotplug-net",
+         comes_and_goes("hotplug-net", "net tap=tap0,id=late", rounds=10, what="NIC",
+                        after="give_address tap0 10.9.0.1/24"),
+         [r"job hotplug-net ok"], check=came_and_went(10), limit=400),
     Case("devices.all",
          "disk a.img; give_address tap0 10.9.0.1/24 & streams &\n"
          "WORDS=blocks=256 machine fs,rng,net --disk path=a.img --net tap=tap0 --rng "
