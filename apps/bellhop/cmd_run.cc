@@ -239,8 +239,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Before the threads that it confines, and gone after them.
-  auto sandbox =
-      Sandbox::create({.mode = config.seccomp, .before_end = TerminalInput::put_terminal_back});
+  auto sandbox = Sandbox::create({.mode = config.seccomp,
+                                  .adds_devices = options.api_socket.has_value(),
+                                  .before_end = TerminalInput::put_terminal_back});
   if (!sandbox) return report_at(config.places.of("--seccomp"), sandbox.error());
   // Both would print into one another.
   const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");

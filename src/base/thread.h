@@ -15,6 +15,7 @@ namespace bellhop {
 /// What a thread is for. What it may ask of the kernel follows from that (src/sandbox).
 enum class ThreadKind : std::uint8_t {
   kMain,        ///< the machine's loop: commands, resets, the end
+  kMainAdds,    ///< the same, of a machine that can be given devices while it lives
   kVcpu,        ///< runs a guest; with notify=sync it drains queues, too
   kIo,          ///< an IoThread that serves queues
   kTuner,       ///< changes how queues are notified

@@ -25,6 +25,7 @@
 
 #include "base/descriptor_limit.h"
 #include "base/split.h"
+#include "base/thread.h"
 #include "base/unique_fd.h"
 #include "net/stream_pair.h"
 
@@ -242,6 +243,12 @@ Result<std::shared_ptr<NetBackend>> Passt::start(const PasstSource& source) {
   if (source.mtu > kPasstMaxMtu) {
     return fail(fmt::format("--net: mtu={} is wrong; with user it must be at most {}", source.mtu,
                             kPasstMaxMtu));
+  }
+  if (is_confined()) {
+    return fail(
+        "--net: user: passt is a program, and this machine may start none any more "
+        "(run with --seccomp off, or with the NIC from the start)",
+        EPERM);
   }
   for (const PortForward& one : source.forwards) {
     if (auto free = check_port(one); !free) return forward(free);

@@ -50,27 +50,29 @@ long open_with(int flags) { return ::syscall(SYS_openat, AT_FDCWD, "/dev/null", 
 
 std::vector<Attempt> attacks() {
   static std::array<char, 4096> page{};
-  constexpr auto kReaders = kinds(kMain, kTuner);
-  constexpr auto kConnects = kinds(kConnector, kStarter);
+  constexpr auto kAdds = kinds(kMainAdds);
+  constexpr auto kReaders = kAdds | kinds(kMain, kTuner);
+  constexpr auto kConnects = kAdds | kinds(kConnector, kStarter);
   const auto parent = ::getppid();
   return {
       {"open a file", [] { return open_with(O_RDONLY); }, kReaders},
-      {"open a file for writing", [] { return open_with(O_RDWR); }},
-      {"make a file", [] { return open_with(O_WRONLY | O_CREAT); }},
+      {"open a file for writing", [] { return open_with(O_RDWR); }, kAdds},
+      {"make a file", [] { return open_with(O_WRONLY | O_CREAT); }, kAdds},
       {"open(2)", [] { return ::syscall(SYS_open, "/dev/null", O_RDONLY); }},
       {"openat2", [] { return ::syscall(SYS_openat2, AT_FDCWD, "/dev/null", nullptr, 0); }},
       {"make a Unix socket", [] { return ::syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); },
        kConnects},
       {"make an Internet socket", [] { return ::syscall(SYS_socket, AF_INET, SOCK_STREAM, 0); }},
-      {"make a netlink socket", [] { return ::syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0); }},
+      {"make a netlink socket", [] { return ::syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0); },
+       kAdds},
       {"make a pair of sockets",
        [] {
          std::array<int, 2> ends{};
          return ::syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends.data());
        }},
       {"connect", [] { return ::syscall(SYS_connect, kNoFile, nullptr, 0); }, kConnects},
-      {"bind", [] { return ::syscall(SYS_bind, kNoFile, nullptr, 0); }},
-      {"listen", [] { return ::syscall(SYS_listen, kNoFile, 1); }},
+      {"bind", [] { return ::syscall(SYS_bind, kNoFile, nullptr, 0); }, kAdds},
+      {"listen", [] { return ::syscall(SYS_listen, kNoFile, 1); }, kAdds},
       {"execve", [] { return ::syscall(SYS_execve, "/nothing", nullptr, nullptr); }},
       {"execveat", [] { return ::syscall(SYS_execveat, kNoFile, "", nullptr, nullptr, 0); }},
       {"fork", [] { return ::syscall(SYS_fork); }},
@@ -106,9 +108,10 @@ std::vector<Attempt> attacks() {
       {"tkill", [parent] { return ::syscall(SYS_tkill, parent, 0); }},
       {"rt_sigqueueinfo", [parent] { return ::syscall(SYS_rt_sigqueueinfo, parent, 0, nullptr); }},
       {"handle SIGSYS", [] { return ::syscall(SYS_rt_sigaction, SIGSYS, nullptr, nullptr, 8); }},
-      {"make an io_uring", [] { return ::syscall(SYS_io_uring_setup, 8, nullptr); }},
+      {"make an io_uring", [] { return ::syscall(SYS_io_uring_setup, 8, nullptr); }, kAdds},
       {"probe an io_uring",
-       [] { return ::syscall(SYS_io_uring_register, kNoFile, IORING_REGISTER_PROBE, nullptr, 0); }},
+       [] { return ::syscall(SYS_io_uring_register, kNoFile, IORING_REGISTER_PROBE, nullptr, 0); },
+       kAdds},
       {"give the guest other memory",
        [] { return ::syscall(SYS_ioctl, kNoFile, KVM_SET_USER_MEMORY_REGION, nullptr); }},
       {"make a VM", [] { return ::syscall(SYS_ioctl, kNoFile, KVM_CREATE_VM, 0); }},
@@ -128,7 +131,8 @@ std::vector<Attempt> attacks() {
       {"keyctl", [] { return ::syscall(SYS_keyctl, 0, 0, 0, 0, 0); }},
       {"rename", [] { return ::syscall(SYS_rename, "/nothing", "/nowhere"); }},
       {"chmod", [] { return ::syscall(SYS_chmod, "/nothing", 0600); }},
-      {"remove a file", [] { return ::syscall(SYS_unlink, "/nothing"); }, kinds(kMain, kVhostUser)},
+      {"remove a file", [] { return ::syscall(SYS_unlink, "/nothing"); },
+       kAdds | kinds(kMain, kVhostUser)},
       {"link a file", [] { return ::syscall(SYS_linkat, kNoFile, "", kNoFile, "", 0); }},
       {"name_to_handle_at", [] { return ::syscall(SYS_open_by_handle_at, kNoFile, nullptr, 0); }},
   };
@@ -150,7 +154,7 @@ std::vector<Attempt> needs() {
       {"signal itself", [] { return ::syscall(SYS_tgkill, ::getpid(), ::gettid(), 0); }, kEvery},
       {"run the guest", [] { return ::syscall(SYS_ioctl, kNoFile, KVM_RUN, 0); }, kinds(kVcpu)},
       {"KVM_IRQFD", [] { return ::syscall(SYS_ioctl, kNoFile, KVM_IRQFD, nullptr); },
-       kQueues | kinds(kMain, kTuner, kVhostUser)},
+       kQueues | kinds(kMain, kMainAdds, kTuner, kVhostUser)},
       {"io_uring_enter", [] { return ::syscall(SYS_io_uring_enter, kNoFile, 0, 0, 0, 0, 0); },
        kQueues},
       {"io_submit", [] { return ::syscall(SYS_io_submit, 0, 0, nullptr); }, kQueues},
@@ -158,10 +162,11 @@ std::vector<Attempt> needs() {
        kQueues | kinds(kDiskWorker)},
       {"fdatasync", [] { return ::syscall(SYS_fdatasync, kNoFile); }, kQueues | kinds(kDiskWorker)},
       {"epoll_wait", [] { return ::syscall(SYS_epoll_wait, kNoFile, nullptr, 0, 0); },
-       kQueues | kinds(kMain, kApi, kTuner)},
+       kQueues | kinds(kMain, kMainAdds, kApi, kTuner)},
       {"accept4", [] { return ::syscall(SYS_accept4, kNoFile, nullptr, nullptr, 0); },
        kinds(kIo, kApi, kVhostUser)},
-      {"wait4", [] { return ::syscall(SYS_wait4, -1, nullptr, WNOHANG, nullptr); }, kinds(kMain)},
+      {"wait4", [] { return ::syscall(SYS_wait4, -1, nullptr, WNOHANG, nullptr); },
+       kinds(kMain, kMainAdds)},
   };
 }
 

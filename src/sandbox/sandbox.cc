@@ -45,6 +45,7 @@ void open_for_libraries() {
 
 Result<std::unique_ptr<Sandbox>> Sandbox::create(const Setup& setup) {
   std::unique_ptr<Sandbox> made(new Sandbox());
+  if (setup.adds_devices) made->main_ = ThreadKind::kMainAdds;
   if (setup.mode == SeccompMode::kOff) return made;
   if (!kSeccompSupported) {
     return fail("--seccomp: must be off here: a sanitizer's calls are in no filter", ENOTSUP);
@@ -83,6 +84,6 @@ Sandbox::~Sandbox() {
   set_confinement(nullptr);
 }
 
-Status Sandbox::confine_main() { return confine_this_thread(ThreadKind::kMain); }
+Status Sandbox::confine_main() { return confine_this_thread(main_); }
 
 }  // namespace bellhop

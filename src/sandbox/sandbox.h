@@ -17,6 +17,8 @@ class Sandbox {
  public:
   struct Setup {
     SeccompMode mode = kDefaultSeccomp;
+    /// Whether the main thread opens what devices need while a guest runs, too.
+    bool adds_devices = false;
     /// Before a refused call ends the process: only what a signal handler may call.
     void (*before_end)() noexcept = nullptr;
   };
@@ -34,6 +36,7 @@ class Sandbox {
  private:
   Sandbox() = default;
 
+  ThreadKind main_ = ThreadKind::kMain;
   std::unique_ptr<ThreadStarter> starter_;
 };
 

@@ -29,9 +29,10 @@ namespace {
 
 using enum ThreadKind;
 
+constexpr Kinds kMains = kinds(kMain, kMainAdds);
 constexpr Kinds kDrains = kinds(kVcpu, kIo);
 /// Who brings devices up and down: a driver's registers, a command, a change of notification.
-constexpr Kinds kStartsQueues = kinds(kMain, kVcpu, kTuner, kVhostUser);
+constexpr Kinds kStartsQueues = kMains | kinds(kVcpu, kTuner, kVhostUser);
 constexpr Kinds kServes = kDrains | kStartsQueues;
 /// Who runs an event loop. A vCPU arms one on epoll at once.
 constexpr Kinds kLoops = kServes | kinds(kApi);
@@ -116,9 +117,9 @@ constexpr Rule kRules[] = {
     {SYS_rt_sigaction, kDrains | kinds(kVhostUser, kDiskWorker), {{is(0, SIGBUS)}}},
 
     // A front end's memory and eventfds.
-    {SYS_fcntl, kinds(kVhostUser, kMain)},
-    {SYS_fstat, kinds(kVhostUser, kMain)},
-    {SYS_newfstatat, kinds(kVhostUser, kMain)},
+    {SYS_fcntl, kMains | kinds(kVhostUser)},
+    {SYS_fstat, kMains | kinds(kVhostUser)},
+    {SYS_newfstatat, kMains | kinds(kVhostUser)},
     {SYS_fstatfs, kinds(kVhostUser)},
     {SYS_memfd_create, kinds(kVhostUser)},  // what it keeps of requests in flight
     {SYS_ftruncate, kinds(kVhostUser)},
@@ -126,16 +127,41 @@ constexpr Rule kRules[] = {
     {SYS_readlinkat, kinds(kVhostUser)},
 
     // Commands, a reset, the end.
-    {SYS_openat, kinds(kMain, kTuner), {{kReads}}},
+    {SYS_openat, kMains | kinds(kTuner), {{kReads}}},
     {SYS_getdents64, kinds(kTuner)},  // which threads there are
     {SYS_fstat, kinds(kTuner)},
     {SYS_newfstatat, kinds(kTuner)},
-    {SYS_lseek, kinds(kMain)},
-    {SYS_lstat, kinds(kMain, kVhostUser)},
-    {SYS_unlink, kinds(kMain, kVhostUser)},
-    {SYS_ftruncate, kinds(kMain)},
-    {SYS_wait4, kinds(kMain)},
-    {SYS_pidfd_send_signal, kinds(kMain)},  // to passt, by a descriptor of it alone
+    {SYS_lseek, kMains},
+    {SYS_lstat, kMains | kinds(kVhostUser)},
+    {SYS_unlink, kMains | kinds(kVhostUser)},
+    {SYS_ftruncate, kMains},
+    {SYS_wait4, kMains},
+    {SYS_pidfd_send_signal, kMains},  // to passt, by a descriptor of it alone
+
+    // Devices that are added: their files, interfaces and sockets.
+    {SYS_openat, kinds(kMainAdds)},
+    {SYS_access, kinds(kMainAdds)},
+    {SYS_faccessat, kinds(kMainAdds)},
+    {SYS_faccessat2, kinds(kMainAdds)},
+    {SYS_statx, kinds(kMainAdds)},
+    {SYS_fstatfs, kinds(kMainAdds)},
+    {SYS_readlink, kinds(kMainAdds)},
+    {SYS_flock, kinds(kMainAdds)},
+    {SYS_epoll_create1, kinds(kMainAdds)},
+    {SYS_io_uring_setup, kinds(kMainAdds)},
+    {SYS_io_uring_register, kinds(kMainAdds), {{is(1, IORING_REGISTER_PROBE)}}},
+    {SYS_io_uring_register, kinds(kMainAdds), {{is(1, IORING_REGISTER_FILES)}}},
+    {SYS_io_uring_register, kinds(kMainAdds), {{is(1, IORING_REGISTER_EVENTFD)}}},
+    {SYS_io_uring_register, kinds(kMainAdds), {{is(1, IORING_REGISTER_RESTRICTIONS)}}},
+    {SYS_io_uring_register, kinds(kMainAdds), {{is(1, IORING_REGISTER_ENABLE_RINGS)}}},
+    {SYS_socket, kinds(kMainAdds), {{is(0, AF_UNIX)}}},
+    {SYS_socket, kinds(kMainAdds), {{is(0, AF_INET), is(1, SOCK_DGRAM | SOCK_CLOEXEC)}}},
+    {SYS_socket, kinds(kMainAdds), {{is(0, AF_NETLINK)}}},  // news of an interface
+    {SYS_bind, kinds(kMainAdds)},
+    {SYS_listen, kinds(kMainAdds)},
+    {SYS_connect, kinds(kMainAdds)},
+    {SYS_getsockopt, kinds(kMainAdds)},
+    {SYS_setsockopt, kinds(kMainAdds)},
 
     // Connections: of a guest by vsock; to a back end of vhost-user that was gone.
     {SYS_socket, kinds(kConnector, kStarter), {{is(0, AF_UNIX)}}},
@@ -168,30 +194,30 @@ constexpr std::uint32_t kvm_sized(unsigned direction, unsigned number, unsigned 
 }
 
 constexpr Request kRequests[] = {
-    {KVM_RUN, kinds(kVcpu, kMain)},  // main: what an exit has left half done, before a reset
+    {KVM_RUN, kMains | kinds(kVcpu)},  // main: what an exit has left half done, before a reset
     {KVM_IOEVENTFD, kServes},
     {KVM_IRQFD, kServes},
     {kvm_list(_IOC_WRITE, 0x6a), kServes},  // KVM_SET_GSI_ROUTING
     {KVM_SIGNAL_MSI, kServes},
     {KVM_IRQ_LINE, kLines},
     // What KVM gave up on, for a person to read.
-    {KVM_GET_REGS, kinds(kVcpu, kMain)},
-    {KVM_GET_SREGS, kinds(kVcpu, kMain)},
-    {KVM_TRANSLATE, kinds(kVcpu, kMain)},
+    {KVM_GET_REGS, kMains | kinds(kVcpu)},
+    {KVM_GET_SREGS, kMains | kinds(kVcpu)},
+    {KVM_TRANSLATE, kMains | kinds(kVcpu)},
     // A reset. Memory is the VM's from its start: nobody may map other memory into the guest.
-    {KVM_SET_IRQCHIP, kinds(kMain)},
-    {KVM_SET_PIT2, kinds(kMain)},
-    {KVM_SET_REGS, kinds(kMain)},
-    {KVM_SET_SREGS, kinds(kMain)},
-    {KVM_SET_XCRS, kinds(kMain)},
-    {kvm_sized(_IOC_WRITE, 0xa5, 4096), kinds(kMain)},       // KVM_SET_XSAVE
-    {kvm_list(_IOC_WRITE, 0x89), kinds(kMain)},              // KVM_SET_MSRS
-    {kvm_list(_IOC_READ | _IOC_WRITE, 0x88), kinds(kMain)},  // KVM_GET_MSRS
-    {KVM_SET_DEBUGREGS, kinds(kMain)},
-    {KVM_SET_LAPIC, kinds(kMain)},
-    {KVM_SET_VCPU_EVENTS, kinds(kMain)},
-    {KVM_SET_MP_STATE, kinds(kMain)},
-    {KVM_GET_DEVICE_ATTR, kinds(kMain)},
+    {KVM_SET_IRQCHIP, kMains},
+    {KVM_SET_PIT2, kMains},
+    {KVM_SET_REGS, kMains},
+    {KVM_SET_SREGS, kMains},
+    {KVM_SET_XCRS, kMains},
+    {kvm_sized(_IOC_WRITE, 0xa5, 4096), kMains},       // KVM_SET_XSAVE
+    {kvm_list(_IOC_WRITE, 0x89), kMains},              // KVM_SET_MSRS
+    {kvm_list(_IOC_READ | _IOC_WRITE, 0x88), kMains},  // KVM_GET_MSRS
+    {KVM_SET_DEBUGREGS, kMains},
+    {KVM_SET_LAPIC, kMains},
+    {KVM_SET_VCPU_EVENTS, kMains},
+    {KVM_SET_MP_STATE, kMains},
+    {KVM_GET_DEVICE_ATTR, kMains},
     // Disks.
     {BLKDISCARD, kServes | kStartsLate | kinds(kStarter)},
     {static_cast<std::uint32_t>(BLKGETSIZE64), kStartsQueues},
@@ -201,6 +227,20 @@ constexpr Request kRequests[] = {
     {static_cast<std::uint32_t>(TUNGETIFF), kServes},
     {SIOCETHTOOL, kServes},
     {SIOCOUTQ, kServes},
+    // Of a device that is added.
+    {static_cast<std::uint32_t>(BLKSSZGET), kinds(kMainAdds)},
+    {static_cast<std::uint32_t>(BLKPBSZGET), kinds(kMainAdds)},
+    {static_cast<std::uint32_t>(BLKROGET), kinds(kMainAdds)},
+    {TUNSETIFF, kinds(kMainAdds)},
+    {TUNSETVNETHDRSZ, kinds(kMainAdds)},
+    {TUNSETVNETLE, kinds(kMainAdds)},
+    {SIOCGIFINDEX, kinds(kMainAdds)},
+    {SIOCGIFFLAGS, kinds(kMainAdds)},
+    {SIOCSIFFLAGS, kinds(kMainAdds)},
+    {SIOCGIFMTU, kinds(kMainAdds)},
+    {SIOCSIFMTU, kinds(kMainAdds)},
+    {static_cast<std::uint32_t>(TIOCGPTN), kinds(kMainAdds)},
+    {TIOCSPTLCK, kinds(kMainAdds)},
     // Consoles and terminals. A process that ends puts its terminal back.
     {FIONREAD, kServes},
     {TIOCGWINSZ, kServes | kinds(kSignals)},
@@ -228,10 +268,19 @@ struct KindName {
   std::string_view name;
 };
 constexpr KindName kNames[] = {
-    {kMain, "main"},         {kVcpu, "vCPU"},         {kIo, "I/O"},
-    {kTuner, "notify"},      {kApi, "api"},           {kVhostUser, "vhost-user"},
-    {kDiskWorker, "worker"}, {kConnector, "connect"}, {kSignals, "signals"},
-    {kTerminal, "terminal"}, {kSerial, "serial"},     {kStarter, "starter"},
+    {kMain, "main"},
+    {kMainAdds, "main+api"},
+    {kVcpu, "vCPU"},
+    {kIo, "I/O"},
+    {kTuner, "notify"},
+    {kApi, "api"},
+    {kVhostUser, "vhost-user"},
+    {kDiskWorker, "worker"},
+    {kConnector, "connect"},
+    {kSignals, "signals"},
+    {kTerminal, "terminal"},
+    {kSerial, "serial"},
+    {kStarter, "starter"},
 };
 
 }  // namespace
@@ -245,9 +294,9 @@ std::string_view name_of(ThreadKind kind) noexcept {
 }
 
 std::span<const ThreadKind> confined_kinds() noexcept {
-  static constexpr std::array kKinds{kMain,    kVcpu,      kIo,         kTuner,
-                                     kApi,     kVhostUser, kDiskWorker, kConnector,
-                                     kSignals, kTerminal,  kSerial,     kStarter};
+  static constexpr std::array kKinds{kMain,     kMainAdds,  kVcpu,       kIo,        kTuner,
+                                     kApi,      kVhostUser, kDiskWorker, kConnector, kSignals,
+                                     kTerminal, kSerial,    kStarter};
   return kKinds;
 }
 

@@ -1,13 +1,16 @@
 // `--seccomp` of real machines. That nothing they need is refused is what every other test of the
 // program shows: a refused call ends it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "control/api/api_client.h"
@@ -161,6 +164,49 @@ TEST_P(SandboxDiskTest, AWorkingMachineMakesNoCallThatIsNotInTheTable) {
   std::filesystem::remove(disk);
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.err, Not(HasSubstr("seccomp")));
+}
+
+TEST_F(SandboxMachineTest, DevicesMayBeAdded) {
+  const std::string disk =
+      (std::filesystem::path(BELLHOP_EXECUTABLE).parent_path() / "sandbox-added.img").string();
+  std::ofstream(disk).close();
+  std::filesystem::resize_file(disk, 16 << 20);
+  run("log", "workload=idle seconds=1000",
+      {"--iothread", "name=io0", "--iothread", "name=e,loop=epoll"});
+  std::vector<std::pair<std::string, std::string>> devices = {{"rng", "notify=adaptive"},
+                                                              {"disk", "null=1M,latency=1ms"}};
+  for (const char* const way :
+       {"aio=io_uring", "aio=threads", "aio=native,cache=none", "notify=sync",
+        "notify=sync,aio=threads", "notify=sync,aio=native,cache=none", "iothread=e", "queues=4"}) {
+    devices.emplace_back("disk", "path=" + disk + "," + way);
+  }
+  if (::access("/dev/net/tun", W_OK) == 0) devices.emplace_back("net", "tap=sandboxed");
+  // Without power: what was added can be taken away at once, and its files are free again.
+  EXPECT_EQ(ask("PUT", "vm.shutdown"), 204U);
+  for (const char* const id : {"console0", "vsock0", "balloon0"}) {
+    EXPECT_EQ(ask("PUT", "vm.remove-device", fmt::format(R"({{"id": "{}"}})", id)), 204U);
+  }
+  devices.emplace_back("console", "file=" + (folder_ / "c").string());
+  devices.emplace_back("console", "socket=" + (folder_ / "c2.sock").string());
+  devices.emplace_back("console", "pty");
+  devices.emplace_back("vsock", "cid=4,uds=" + (folder_ / "v2.sock").string());
+  devices.emplace_back("balloon", "size=1M");
+  for (const auto& [kind, options] : devices) {
+    EXPECT_EQ(ask("PUT", "vm.add",
+                  fmt::format(R"({{"device": "{}", "options": "id=late,{}"}})", kind, options)),
+              200U)
+        << kind << " " << options << contents(folder_ / "err");
+    EXPECT_EQ(ask("PUT", "vm.remove-device", R"({"id": "late"})"), 204U);
+  }
+  // A program is another thing.
+  EXPECT_EQ(ask("PUT", "vm.add", R"({"device": "net", "options": "user"})"), 500U);
+  EXPECT_EQ(ask("PUT", "vm.boot"), 204U);
+  EXPECT_EQ(ask("PUT", "vmm.shutdown"), 204U);
+  const Outcome outcome = finish(pid_);
+  pid_ = 0;
+  std::filesystem::remove(disk);
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, Not(HasSubstr("seccomp:")));
 }
 
 #endif
