@@ -77,6 +77,7 @@ Result<DeviceAddition> add(const PropertyList& properties, const MachineConfig& 
                   EINVAL);
     }
   }
+  if constexpr (requires { device->borrow_fds(); }) device->borrow_fds();
   if constexpr (requires { device->check_added(); }) {
     if (auto checked = device->check_added(); !checked) return forward(checked);
   }

@@ -10,6 +10,7 @@
 
 #include "base/property_list.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "config/machine_config.h"
 #include "machine/machine_counters.h"
 
@@ -44,7 +45,9 @@ struct Resize {
 /// One more device, while the machine lives.
 struct AddDevice {
   std::string kind;         ///< "disk": DeviceOption::name
-  PropertyList properties;  ///< as its option has them
+  PropertyList properties;  ///< as its option has them, but for fd=
+  /// What fd= would name: descriptors that came with the request.
+  std::vector<std::shared_ptr<UniqueFd>> fds = {};
 };
 /// Asks the guest to let a device go; it is gone some time after. At once where there is no guest.
 struct RemoveDevice {

@@ -317,7 +317,18 @@ Result<Answer> MachineControl::execute(const Resize& command) {
 }
 
 Result<Answer> MachineControl::execute(const AddDevice& command) {
-  auto addition = make_device_addition(command.kind, command.properties, *config());
+  PropertyList properties = command.properties;
+  if (properties.find("fd") != nullptr) {
+    return fail("fd=: a number means nothing here; descriptors come with the request", EINVAL);
+  }
+  if (!command.fds.empty()) {
+    std::string numbers;
+    for (const auto& fd : command.fds) {
+      numbers += fmt::format("{}{}", numbers.empty() ? "" : ":", fd->get());
+    }
+    properties.set({"fd", std::move(numbers)});
+  }
+  auto addition = make_device_addition(command.kind, properties, *config());
   if (!addition) return fail(std::move(addition.error().message), EINVAL);
   auto place = wiring_.machine->add_device(addition->alone);
   if (!place) {

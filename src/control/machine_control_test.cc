@@ -1,9 +1,14 @@
 #include "control/machine_control.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -305,6 +310,47 @@ TEST_F(DevicesComeAndGoTest, WhatIsWrongLeavesTheMachineAsItWas) {
   expect_error(one_.ask(disk("null=1M,id=late")), ENOSPC, "PCI bus 0 is full");
   EXPECT_FALSE(counted("late"));
   EXPECT_FALSE(told_of("late"));
+}
+
+/// A tap that nobody else has; invalid: this host or user may not.
+UniqueFd open_tap() {
+  UniqueFd tap(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  ifreq request{};
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (!tap.valid() || ::ioctl(tap.get(), TUNSETIFF, &request) != 0) return {};
+  return tap;
+}
+
+TEST_F(DevicesComeAndGoTest, ANicMayBringItsDescriptors) {
+  one_.run();
+  const auto nic = [](int fd) {
+    AddDevice command{.kind = "net", .properties = PropertyList::parse("id=late").value()};
+    command.fds.push_back(std::make_shared<UniqueFd>(fd));
+    return command;
+  };
+  expect_error(one_.ask(nic(::memfd_create("none", MFD_CLOEXEC))), 0, "is no tap");
+  expect_error(
+      one_.ask(AddDevice{.kind = "net", .properties = PropertyList::parse("fd=5").value()}), EINVAL,
+      "descriptors come with the request");
+  AddDevice disk = this->disk("null=1M");
+  disk.fds = nic(::dup(0)).fds;
+  expect_error(one_.ask(disk), EINVAL, "unknown key 'fd'");
+  if (!open_tap().valid()) GTEST_SKIP() << "no right to a tap";
+  for (int round = 0; round < 3; ++round) {
+    AddDevice command = nic(open_tap().release());
+    const std::weak_ptr<UniqueFd> tap = command.fds.front();
+    const auto added = one_.ask(std::move(command));
+    ASSERT_TRUE(added) << added.error().message;
+    EXPECT_TRUE(eventually([&] { return tap.expired(); })) << "the NIC has its own";
+    ASSERT_TRUE(one_.ask(AddDevice{.kind = "net",
+                                   .properties = PropertyList::parse("id=second").value(),
+                                   .fds = nic(open_tap().release()).fds}))
+        << "whatever number the first one's had";
+    ASSERT_TRUE(one_.ask(PowerOff{}));
+    ASSERT_TRUE(one_.ask(RemoveDevice{.id = "late"}));
+    ASSERT_TRUE(one_.ask(RemoveDevice{.id = "second"}));
+    ASSERT_TRUE(one_.ask(Boot{}));
+  }
 }
 
 TEST_F(DevicesComeAndGoTest, WithoutAGuestADeviceGoesAtOnce) {

@@ -24,6 +24,7 @@ namespace bellhop {
 ///     Status check_files(FileRoles&) const;    that its files can be had, and are nobody else's
 ///     Status check_memory(std::uint64_t bytes) const;             of the machine
 ///     Status check_added() const;              that a machine may get it while it lives
+///     void borrow_fds();                       a request brings them: its keys have their numbers
 ///     unsigned offloaded_queues() const;       how many others serve: these need ioeventfds
 ///     static constexpr bool kSharesMemory;     true: another process maps the guest's memory
 ///     static constexpr std::size_t kQueuesTogether;   the device may be spread over several I/O

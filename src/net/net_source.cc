@@ -83,6 +83,7 @@ Status TapSource::check_together(std::string_view option, const TapSource& other
   if (!name.empty() && other.name == name) {
     return fail(fmt::format("{}: tap={} is used by two NICs", option, name));
   }
+  if (borrowed || other.borrowed) return {};  // their numbers mean nothing any more
   for (const int fd : fds) {
     if (std::ranges::find(other.fds, fd) != other.fds.end()) {
       return fail(fmt::format("{}: fd={} is used by two NICs", option, fd));

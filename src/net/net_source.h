@@ -16,8 +16,9 @@ namespace bellhop {
 
 /// `tap=NAME` or `fd=N[:N...]`: a network interface of the host.
 struct TapSource {
-  std::string name;      ///< of the interface; made for as long as we live if it is not there
-  std::vector<int> fds;  ///< instead of a name: open taps, one for each pair; they become ours
+  std::string name;       ///< of the interface; made for as long as we live if it is not there
+  std::vector<int> fds;   ///< instead of a name: open taps, one for each pair; they become ours
+  bool borrowed = false;  ///< they stay whose they are: open() makes its own of them
   unsigned pairs = 1;
   std::uint16_t mtu = 0;  ///< bytes to set the interface to; 0: leave it
 

@@ -191,7 +191,7 @@ Status Tap::open_by_name(const TapSource& source) {
 Status Tap::take_over(const TapSource& source) {
   for (const int number : source.fds) {
     // Ours from here on, whatever becomes of it.
-    UniqueFd fd(number);
+    UniqueFd fd(source.borrowed ? ::fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : number);
     ifreq request{};
     if (::ioctl(fd.get(), TUNGETIFF, &request) != 0) {
       const bool open = ::fcntl(number, F_GETFD) >= 0;

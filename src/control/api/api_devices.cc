@@ -69,7 +69,7 @@ Command read_add_disk(Body& body) {
 
 Command read_add_net(Body& body) {
   Keys keys(body, "net");
-  keys.needed_text("tap", "tap");
+  keys.text("tap", "tap");  // or descriptors beside the request
   keys.text("id", "id");
   keys.text("mac", "mac");
   keys.number("mtu", "mtu");

@@ -111,7 +111,7 @@ void ApiServer::run() noexcept {
 }
 
 void ApiServer::take_request(std::uint64_t connection, HttpRequest request) {
-  ApiRequest read = read_request(request);
+  ApiRequest read = read_request(request, std::move(request.fds));
   if (const auto* refused = std::get_if<HttpResponse>(&read.result)) {
     return answer(connection, *refused);
   }

@@ -133,7 +133,7 @@ std::string ping_json(std::string_view version) {
 
 }  // namespace
 
-ApiRequest read_request(const HttpRequest& request) {
+ApiRequest read_request(const HttpRequest& request, std::vector<UniqueFd> fds) {
   const std::string_view name = name_of(request.target);
   const auto endpoint = std::ranges::find(kEndpoints, name, &Endpoint::name);
   if (endpoint == std::end(kEndpoints)) {
@@ -154,6 +154,11 @@ ApiRequest read_request(const HttpRequest& request) {
   Command command = body.ok() ? endpoint->read(body) : Command();
   if (!body.ok()) {
     return {error_response(400, fmt::format("{}: {}", name, body.fault())), {}};
+  }
+  if (auto* const device = std::get_if<AddDevice>(&command)) {
+    for (UniqueFd& fd : fds) {
+      device->fds.push_back(std::make_shared<UniqueFd>(std::move(fd)));
+    }
   }
   return {std::move(command), body.ignored()};
 }

@@ -18,7 +18,8 @@ struct ApiRequest {
   std::variant<Command, HttpResponse> result;  ///< a response: it is refused as it stands
   std::vector<std::string> ignored;            ///< fields of the body that mean nothing here
 };
-ApiRequest read_request(const HttpRequest& request);
+/// `fds` came with it: they are for a device that it adds.
+ApiRequest read_request(const HttpRequest& request, std::vector<UniqueFd> fds = {});
 
 /// `version` is what vmm.ping says of the program.
 HttpResponse write_answer(const Command& command, const Result<Answer>& answer,

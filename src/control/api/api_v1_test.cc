@@ -131,8 +131,6 @@ TEST(ApiV1Test, WhatADeviceCannotBeIsRefused) {
                  "rate_limiter_config is not supported");
   expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "vhost_user": true})"), 400,
                  "vhost_user is not supported");
-  expect_refused(read("PUT", "vm.add-net", R"({"mac": "02:00:00:00:00:01"})"), 400,
-                 "tap is missing");
   expect_refused(read("PUT", "vm.add-net", R"({"tap": "t", "num_queues": 3})"), 400,
                  "num_queues must be 2 for each pair");
   expect_refused(read("PUT", "vm.add-vsock", R"({"socket": "/s"})"), 400, "cid is missing");

@@ -113,6 +113,10 @@ Status NicConfig::check_together(std::span<const NicConfig> others) const {
   return {};
 }
 
+void NicConfig::borrow_fds() noexcept {
+  if (auto* const tap = std::get_if<TapSource>(&source)) tap->borrowed = true;
+}
+
 unsigned NicConfig::offloaded_queues() const noexcept {
   if (vhost == Vhost::kOff) return 0;
   return 2 * std::visit([](const auto& one) { return one.pairs; }, source);

@@ -32,6 +32,8 @@ struct NicConfig : DeviceConfig {
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);
   Status check_together(std::span<const NicConfig> others) const;
+  /// Its descriptors came with a request: fd= has their numbers as long as that lasts.
+  void borrow_fds() noexcept;
   [[nodiscard]] unsigned offloaded_queues() const noexcept;
   static constexpr std::size_t kQueuesTogether = 2;  ///< a pair's
 };
