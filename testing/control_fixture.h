@@ -1,5 +1,7 @@
 #pragma once
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,6 +25,12 @@
 #include "testing/test_memory.h"
 
 namespace bellhop::testing {
+
+inline void expect_error(const Result<control::Answer>& answer, int code, const char* text) {
+  ASSERT_FALSE(answer) << text;
+  EXPECT_EQ(answer.error().code, code) << answer.error().message;
+  EXPECT_THAT(answer.error().message, ::testing::HasSubstr(text));
+}
 
 /// A machine with a disk and a balloon, whose guest the test plays, and its control.
 struct ControlledMachine {

@@ -15,7 +15,9 @@
 #include "apps/bellhop/clean_stop.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/device_arguments.h"
+#include "apps/bellhop/run_empty.h"
 #include "apps/bellhop/run_explanation.h"
+#include "apps/bellhop/run_parts.h"
 #include "apps/bellhop/run_stats.h"
 #include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/serial_output.h"
@@ -88,41 +90,6 @@ Result<MachineOptions> collect(const RunArguments& arguments) {
   return options;
 }
 
-int status_of(const MachineEnd& end) {
-  switch (end.kind) {
-    case MachineEnd::Kind::kExitPort:
-      return end.code == 0 ? kDone : kFailed;
-    case MachineEnd::Kind::kPowerOff:
-    case MachineEnd::Kind::kStopped:
-      return kDone;
-    case MachineEnd::Kind::kReset:
-      return kGuestReset;
-    case MachineEnd::Kind::kTripleFault:
-      return report({"the guest ended by a triple fault", 0}, kGuestTripleFault);
-    case MachineEnd::Kind::kPanic:
-      return report({"the guest's kernel panicked", 0}, kGuestPanicked);
-    case MachineEnd::Kind::kHostRefused:
-      return report({end.text, 0}, kFailed);
-    case MachineEnd::Kind::kInternalError:
-      // Registers for a person to read: more than one line here.
-      std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
-      return kGuestInternalError;
-  }
-  return kFailed;
-}
-
-// A stock kernel would run for half a minute on such a host and die; better to say so at once.
-Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool interpreted_allowed) {
-  // Smaller than any Linux, such as the bench guest: nothing needs to be measured.
-  constexpr std::uintmax_t kSmall = 1U << 20U;
-  std::error_code none;
-  if (interpreted_allowed || std::filesystem::file_size(config.kernel, none) < kSmall) return {};
-  const auto reason = why_no_linux(hypervisor);
-  if (!reason || !is_linux_kernel(config.kernel)) return {};
-  return fail(fmt::format("{}: {} is a Linux kernel, and {} (--allow-interpreted-kvm tries)",
-                          config.places.named("--kernel"), config.kernel, *reason));
-}
-
 /// Keys on their way to a console at stdio: whoever reads the terminal obeys the escape keys first.
 struct KeyPipe {
   UniqueFd out;
@@ -169,27 +136,10 @@ class RoomForSerial {
   SerialOutput& serial_;
 };
 
-/// Of the thread that waits for signals, which must not wait for who reads standard error.
-void tell_if_read(const std::string& line) {
-  std::array fds{pollfd{STDERR_FILENO, POLLOUT, 0}};
-  if (wait_ready(fds, 0) > 0) report({line}, kDone);
-}
-
-/// A guest that stands still could not switch itself off.
-ButtonPress press_for_stop(Machine& machine, control::MachineControl& control) {
-  control.submit(control::Resume{}, [](const Result<control::Answer>& /*done*/) {});
-  return machine.press_power_button();
-}
-
 /// As Ctrl-A p does.
 void press_at_terminal(Machine& machine) {
   if (machine.press_power_button() == ButtonPress::kHeard) return;
   report({"the guest does not listen to its power button"}, kDone);
-}
-
-/// What is wrong with an option, where it was written.
-int report_at(std::string_view place, const Error& error) {
-  return report({named_at(place, error.message), error.code});
 }
 
 /// What the command does with files besides those that make the machine.
@@ -307,13 +257,10 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   Machine* const machine = created->get();
   const RoomForSerial room(serial, *machine);
 
-  const auto stop = [machine, &serial] {
-    serial.give_up();
-    machine->stop();
-  };
-  CleanStop clean_stop(config.stop_timeout,
-                       {.press = [machine, &control] { return press_for_stop(*machine, control); },
-                        .tell = tell_if_read});
+  const auto stop = [&control] { control.stop(); };
+  CleanStop clean_stop(
+      config.stop_timeout,
+      {.press = [&control] { return press_for_stop(control); }, .tell = tell_if_read});
   std::atomic<bool> quit{false};
   auto signals = SignalWaiter::start({.stop = stop,
                                       .give_up = TerminalInput::put_terminal_back,
@@ -347,7 +294,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   };
   control.connect({.machine = machine,
                    .config = &config,
-                   .stop = stop,
+                   .stop = [&serial] { serial.give_up(); },
                    .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
                    .tell = tell});
   tell("vmm", "starting", {});
@@ -438,6 +385,10 @@ void add_run_command(CLI::App& app, int& exit_status) {
       return;
     }
     auto roles = find_roles(*arguments, *collected);
+    if (roles && !collected->kernel && collected->api_socket) {
+      exit_status = run_empty(*collected, std::move(*roles), arguments->interpreted_allowed);
+      return;
+    }
     const auto config = roles ? make_machine_config(*collected, std::move(*roles))
                               : Result<MachineConfig>(forward(roles));
     exit_status = config ? run_machine(*config, *arguments, *collected) : report(config.error());

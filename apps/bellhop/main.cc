@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -11,11 +13,18 @@
 #include <iostream>
 #include <memory>
 #include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "apps/bellhop/ch_arguments.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/help_format.h"
 #include "apps/bellhop/suggestion.h"
 #include "apps/bellhop/terminal_input.h"
+#include "base/unique_fd.h"
 #include "bellhop_version.h"
 
 namespace {
@@ -59,7 +68,31 @@ int finish(int status) {
   return report(error, status == kDone ? kFailed : status);
 }
 
-int parse_and_run(int argc, char** argv) {
+/// As clients of Cloud Hypervisor's API start it. Nothing: `arguments` is a command line of ours.
+std::optional<int> begin_as_ch(std::vector<std::string>& arguments) {
+  const auto given = read_ch_arguments(std::span(arguments).subspan(1));
+  if (!given) return report(given.error(), kUsedWrongly);
+  if (given->words.front() == "--version") {
+    print(stdout, fmt::format("{}\n", kChVersion));
+    return kDone;
+  }
+  if (!given->log_file.empty()) {
+    const UniqueFd log(::open(given->log_file.c_str(),
+                              O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600));
+    if (!log.valid() || ::dup2(log.get(), STDERR_FILENO) < 0) {
+      return report(fail_errno("--log-file: " + given->log_file).value());
+    }
+  }
+  arguments.resize(1);
+  arguments.insert(arguments.end(), given->words.begin(), given->words.end());
+  return std::nullopt;
+}
+
+int parse_and_run(std::vector<std::string> arguments) {
+  if (arguments.empty()) arguments.emplace_back("bellhop");  // execve(2) allows it
+  if (is_ch_name(arguments.front())) {
+    if (const auto ended = begin_as_ch(arguments)) return *ended;
+  }
   CLI::App app{
       "Bellhop: a virtual machine monitor for Linux/KVM, and the measure of its doorbells"};
   app.name("bellhop");
@@ -78,7 +111,9 @@ int parse_and_run(int argc, char** argv) {
   add_explain_command(app, exit_status);
   add_completion_command(app, exit_status);
   try {
-    app.parse(argc, argv);
+    arguments.erase(arguments.begin());
+    std::ranges::reverse(arguments);  // as CLI11 takes them
+    app.parse(std::move(arguments));
   } catch (const CLI::Success& shown) {  // --help, --version
     return app.exit(shown);
   } catch (const CLI::ExtrasError& error) {
@@ -102,7 +137,7 @@ int main(int argc, char** argv) {
   ::signal(SIGXFSZ, SIG_IGN);  // a disk at the limit of file sizes is an I/O error of its guest's
   if (auto opened = open_standard_descriptors(); !opened) return report(opened.error(), kFailed);
   try {
-    return finish(parse_and_run(argc, argv));
+    return finish(parse_and_run({argv, argv + argc}));
   } catch (const std::bad_alloc&) {
     return report({"the host has no memory left for it"}, kFailed);
   } catch (const std::exception& problem) {  // of a library: what it tried is in its text

@@ -399,6 +399,39 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
   return config;
 }
 
+Result<MachineConfig> make_empty_config(const MachineOptions& options) {
+  constexpr std::string_view kOfTheProgram[] = {"--api-socket", "--event-monitor", "--seccomp",
+                                                "--stop-timeout"};
+  const auto refuse = [](std::string_view place, std::string_view option) {
+    return fail(
+        fmt::format("{}: --kernel is missing (without one the machine and its devices come "
+                    "by the API's vm.create)",
+                    named_at(place, option)));
+  };
+  for (const ScalarOption& one : scalar_options()) {
+    const auto& given = options.*one.value;
+    if (given && std::ranges::find(kOfTheProgram, one.name) == std::end(kOfTheProgram)) {
+      return refuse(given->place, one.name);
+    }
+  }
+  if (!options.memory.items().empty()) return refuse(options.memory.place(), "--memory");
+  if (!options.iothreads.empty()) return refuse(options.iothreads.front().place(), "--iothread");
+  for (const DeviceKind& kind : device_kinds()) {
+    const auto& list = options.*kind.list;
+    if (!list.empty()) {
+      return refuse(list.front().place(), fmt::format("--{}", kind.option.name));
+    }
+  }
+  MachineConfig config;
+  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
+  if (auto parsed = parse_wait("--stop-timeout", options.stop_timeout, config.stop_timeout);
+      !parsed) {
+    return forward(parsed);
+  }
+  if (options.seccomp) config.places.set("--seccomp", options.seccomp->place);
+  return config;
+}
+
 Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles) {
   MachineConfig config;
   if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);

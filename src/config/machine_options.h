@@ -94,6 +94,10 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
 /// them, or one of another option, if either writes it.
 Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles = {});
 
+/// What holds of a program that has no machine yet: --seccomp, --stop-timeout. Errors: what is
+/// wrong with them; an option that says something of a machine, with what is missing for it.
+Result<MachineConfig> make_empty_config(const MachineOptions& options);
+
 /// I/O threads and devices alone, with the same checks: for devices whose driver is in no machine
 /// of ours. What the options say of a machine is not looked at.
 Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles = {});

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "config/machine_config.h"
+#include "config/machine_options.h"
 #include "machine/machine_counters.h"
 
 namespace bellhop::control {
@@ -42,6 +43,12 @@ struct Resize {
   std::optional<std::uint64_t> balloon_bytes = {};  ///< that the guest is asked to give back
 };
 
+/// A machine, in a program that has none: it has power on after a Boot.
+struct CreateMachine {
+  MachineOptions options;
+};
+/// Takes the machine away that was created so; it is cut off from its power first.
+struct DeleteMachine {};
 /// One more device, while the machine lives.
 struct AddDevice {
   std::string kind;         ///< "disk": DeviceOption::name
@@ -54,11 +61,12 @@ struct RemoveDevice {
   std::string id;
 };
 
-using Command =
-    std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause, Resume,
-                 Reboot, PowerOff, EndProcess, ResizeDisk, Resize, AddDevice, RemoveDevice>;
+using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, Resize, AddDevice,
+                             RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {
+  kNone,     ///< there is no machine
   kCreated,  ///< its first start is to come
   kRunning,
   kPaused,

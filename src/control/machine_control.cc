@@ -30,6 +30,11 @@ constexpr bool kAtOnce =
     std::is_same_v<T, Ping> || std::is_same_v<T, GetInfo> || std::is_same_v<T, GetCounters> ||
     std::is_same_v<T, GetMetrics> || std::is_same_v<T, PressPowerButton>;
 
+/// Those that need no machine.
+template <class T>
+constexpr bool kWithoutMachine =
+    std::is_same_v<T, Ping> || std::is_same_v<T, EndProcess> || std::is_same_v<T, CreateMachine>;
+
 bool is_at_once(const Command& command) {
   return std::visit([]<class T>(const T&) { return kAtOnce<T>; }, command);
 }
@@ -45,6 +50,7 @@ std::string_view to_string(MachineState state) noexcept {
     case MachineState::kPaused:
       return "Paused";
     case MachineState::kOff:
+    case MachineState::kNone:  // of which nothing is told
       break;
   }
   return "Shutdown";
@@ -71,12 +77,35 @@ MachineControl::~MachineControl() {
 
 void MachineControl::connect(Wiring wiring) {
   wiring_ = std::move(wiring);
+  if (wiring_.machine == nullptr) return set_state(MachineState::kNone);
+  set_machine({std::shared_ptr<void>(), wiring_.machine});  // not ours to destroy
   set_config(*std::exchange(wiring_.config, nullptr));
+}
+
+void MachineControl::set_machine(std::shared_ptr<Machine> machine) {
+  const std::lock_guard hold(machine_mutex_);
+  machine_.swap(machine);
+}
+
+void MachineControl::stop() noexcept {
+  wiring_.stop();
+  stopping_ = true;
+  {
+    const std::shared_lock hold(machine_mutex_);
+    if (machine_) machine_->stop();
+  }
+  news_.signal();
+}
+
+ButtonPress MachineControl::press_power_button() noexcept {
+  const std::shared_lock hold(machine_mutex_);
+  return machine_ ? machine_->press_power_button() : ButtonPress::kNoDriver;
 }
 
 void MachineControl::submit(Command command, Done done) {
   if (is_at_once(command)) {
-    return done(std::visit([this](const auto& one) { return execute(one); }, command));
+    const std::shared_lock hold(machine_mutex_);
+    return done(execute_any(command));
   }
   {
     const std::lock_guard hold(mutex_);
@@ -90,13 +119,12 @@ void MachineControl::submit(Command command, Done done) {
 }
 
 Result<MachineEnd> MachineControl::run() {
-  set_state(MachineState::kRunning);  // before its guest does
-  tell("booting");
-  if (auto started = wiring_.machine->start(); !started) {
-    close();
-    return forward(started);
+  if (machine_) {
+    if (auto started = first_start(); !started) {
+      close();
+      return forward(started);
+    }
   }
-  tell("booted");
   news_.signal();  // for what has come before
   loop_->run();
   close();
@@ -105,16 +133,44 @@ Result<MachineEnd> MachineControl::run() {
 
 void MachineControl::on_event(std::uint64_t /*count*/) noexcept {
   while (true) {
-    if (wiring_.machine->ended() && end_or_restart()) return loop_->stop();
-    remove_let_go();
+    if (stopping_) {
+      if (!machine_) {
+        end_ = MachineEnd{};
+        return loop_->stop();
+      }
+      machine_->stop();  // perhaps it was not there yet
+    }
+    if (machine_) {
+      if (machine_->ended() && end_or_restart()) return loop_->stop();
+      remove_let_go();
+    }
     auto next = take();
     if (!next) return;
-    next->done(std::visit([this](const auto& one) { return execute(one); }, next->command));
+    next->done(execute_any(next->command));
   }
 }
 
+Result<Answer> MachineControl::execute_any(const Command& command) {
+  return std::visit(
+      [this]<class T>(const T& one) -> Result<Answer> {
+        if (!kWithoutMachine<T> && !machine_) {
+          return fail("there is no machine: vm.create makes one", ENOENT);
+        }
+        return execute(one);
+      },
+      command);
+}
+
+Status MachineControl::first_start() {
+  set_state(MachineState::kRunning);  // before its guest does
+  tell("booting");
+  if (auto started = machine_->start(); !started) return started;
+  tell("booted");
+  return {};
+}
+
 bool MachineControl::end_or_restart() {
-  MachineEnd end = wiring_.machine->wait();
+  MachineEnd end = machine_->wait();
   if (end.kind == MachineEnd::Kind::kPanic) wiring_.tell("guest", "panic", {});
   const bool reset =
       end.kind == MachineEnd::Kind::kReset || end.kind == MachineEnd::Kind::kTripleFault;
@@ -124,7 +180,7 @@ bool MachineControl::end_or_restart() {
     return true;
   }
   tell("rebooting");
-  if (auto done = wiring_.machine->reset(); !done) {
+  if (auto done = machine_->reset(); !done) {
     end_ = Result<MachineEnd>(forward(done));
     return true;
   }
@@ -160,6 +216,11 @@ MachineState MachineControl::state() const {
   return state_;
 }
 
+bool MachineControl::has_power() const {
+  const MachineState now = state();
+  return now == MachineState::kRunning || now == MachineState::kPaused;
+}
+
 std::shared_ptr<const MachineConfig> MachineControl::config() const {
   const std::lock_guard hold(mutex_);
   return config_;
@@ -179,9 +240,8 @@ void MachineControl::set_state(MachineState state) {
 Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(); }
 
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
-  return Answer(MachineInfo{.state = state(),
-                            .config = config(),
-                            .memory_bytes = memory_bytes(wiring_.machine->counters())});
+  return Answer(MachineInfo{
+      .state = state(), .config = config(), .memory_bytes = memory_bytes(machine_->counters())});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {
@@ -200,23 +260,23 @@ std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) cons
 }
 
 Result<Answer> MachineControl::execute(const GetCounters& /*command*/) {
-  return Answer(wiring_.machine->counters());
+  return Answer(machine_->counters());
 }
 
 Result<Answer> MachineControl::execute(const GetMetrics& /*command*/) {
   MachineMetrics metrics{.state = state(),
                          .when = std::chrono::steady_clock::now().time_since_epoch(),
                          .memory_bytes = 0,
-                         .counters = wiring_.machine->counters(),
-                         .threads = wiring_.machine->threads()};
+                         .counters = machine_->counters(),
+                         .threads = machine_->threads()};
   metrics.memory_bytes = memory_bytes(metrics.counters);
   return Answer(std::move(metrics));
 }
 
 Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
-  if (closed() || wiring_.machine->ended()) return gone();
-  if (state() == MachineState::kOff) return wrong_state(MachineState::kOff, "boot starts it");
-  switch (wiring_.machine->press_power_button()) {
+  if (closed() || machine_->ended()) return gone();
+  if (!has_power()) return wrong_state(state(), "boot starts it");
+  switch (machine_->press_power_button()) {
     case ButtonPress::kHeard:
       return Answer();
     case ButtonPress::kUnheard:
@@ -228,6 +288,12 @@ Result<Answer> MachineControl::execute(const PressPowerButton& /*command*/) {
 }
 
 Result<Answer> MachineControl::execute(const Boot& /*command*/) {
+  if (state() == MachineState::kCreated) {
+    Status started = wiring_.before_start();
+    if (started) started = first_start();
+    if (!started) return forward(started);
+    return Answer();
+  }
   if (state() != MachineState::kOff) return wrong_state(state(), "");
   tell("booting");
   auto done = start_anew();
@@ -238,8 +304,8 @@ Result<Answer> MachineControl::execute(const Boot& /*command*/) {
 Result<Answer> MachineControl::execute(const Pause& /*command*/) {
   if (state() != MachineState::kRunning) return wrong_state(state(), "only a running one pauses");
   tell("pausing");
-  wiring_.machine->pause();
-  if (wiring_.machine->ended()) {
+  machine_->pause();
+  if (machine_->ended()) {
     return fail("the guest has ended or asked for a reset meanwhile", EBUSY);
   }
   set_state(MachineState::kPaused);
@@ -251,34 +317,64 @@ Result<Answer> MachineControl::execute(const Resume& /*command*/) {
   if (state() != MachineState::kPaused) return wrong_state(state(), "only a paused one resumes");
   tell("resuming");
   set_state(MachineState::kRunning);
-  wiring_.machine->resume();
+  machine_->resume();
   tell("resumed");
   return Answer();
 }
 
 Result<Answer> MachineControl::execute(const Reboot& /*command*/) {
-  if (state() == MachineState::kOff) return wrong_state(state(), "boot starts it");
+  if (!has_power()) return wrong_state(state(), "boot starts it");
   tell("rebooting");
-  wiring_.machine->pause();
+  machine_->pause();
   auto done = start_anew();
   if (done) tell("rebooted");
   return done;
 }
 
 Result<Answer> MachineControl::execute(const PowerOff& /*command*/) {
-  if (state() == MachineState::kOff) return wrong_state(state(), "");
-  wiring_.machine->pause();
-  if (wiring_.machine->ended()) {
+  if (!has_power()) return wrong_state(state(), "");
+  machine_->pause();
+  if (machine_->ended()) {
     return fail("the guest has ended or asked for a reset meanwhile", EBUSY);
   }
   set_state(MachineState::kOff);
-  wiring_.machine->power_off();
+  machine_->power_off();
   tell("shutdown");
   return Answer();
 }
 
 Result<Answer> MachineControl::execute(const EndProcess& /*command*/) {
-  wiring_.stop();
+  stop();
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const CreateMachine& command) {
+  if (machine_) return fail("there is a machine already: vm.delete takes it away", EBUSY);
+  auto created = wiring_.create(command.options);
+  if (!created) {
+    const int code = created.error().code;
+    return fail(std::move(created.error().message), code == 0 || code == ENOENT ? EINVAL : code);
+  }
+  set_config(std::move(created->config));
+  set_state(MachineState::kCreated);
+  set_machine(std::move(created->machine));
+  tell("created");
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const DeleteMachine& /*command*/) {
+  if (wiring_.machine != nullptr) {
+    return fail("this machine is the program's, and goes with it: vmm.shutdown ends both", ENOTSUP);
+  }
+  if (has_power()) tell("shutdown");
+  std::shared_ptr<Machine> gone;
+  {
+    const std::lock_guard hold(machine_mutex_);
+    gone.swap(machine_);
+  }
+  gone.reset();
+  set_state(MachineState::kNone);
+  tell("deleted");
   return Answer();
 }
 
@@ -287,7 +383,7 @@ Result<Answer> MachineControl::execute(const ResizeDisk& command) {
   if (std::ranges::find(config->disks, command.id, &DiskConfig::id) == config->disks.end()) {
     return fail(fmt::format("there is no disk '{}'", command.id), ENOENT);
   }
-  if (auto done = wiring_.machine->resize_device(command.id, command.bytes); !done) {
+  if (auto done = machine_->resize_device(command.id, command.bytes); !done) {
     return forward(done);
   }
   return Answer();
@@ -310,7 +406,7 @@ Result<Answer> MachineControl::execute(const Resize& command) {
     return fail("the machine has no balloon (see --balloon)", ENOENT);
   }
   const std::string& id = config->balloons.front().id;
-  if (auto done = wiring_.machine->resize_device(id, *command.balloon_bytes); !done) {
+  if (auto done = machine_->resize_device(id, *command.balloon_bytes); !done) {
     return forward(done);
   }
   return Answer();
@@ -330,7 +426,7 @@ Result<Answer> MachineControl::execute(const AddDevice& command) {
   }
   auto addition = make_device_addition(command.kind, properties, *config());
   if (!addition) return fail(std::move(addition.error().message), EINVAL);
-  auto place = wiring_.machine->add_device(addition->alone);
+  auto place = machine_->add_device(addition->alone);
   if (!place) {
     const int code = place.error().code;  // of a file: no device of that id is what ENOENT says
     return fail(std::move(place.error().message), code == ENOENT ? EINVAL : code);
@@ -345,15 +441,15 @@ Result<Answer> MachineControl::execute(const RemoveDevice& command) {
     return fail(fmt::format("there is no device '{}'", command.id), ENOENT);
   }
   // Without power no guest has it.
-  const Status done = state() == MachineState::kOff ? wiring_.machine->remove_device(command.id)
-                                                    : wiring_.machine->ask_for_device(command.id);
+  const Status done =
+      has_power() ? machine_->ask_for_device(command.id) : machine_->remove_device(command.id);
   if (!done) return forward(done);
   remove_let_go();
   return Answer();
 }
 
 void MachineControl::remove_let_go() {
-  const std::vector<std::string> gone = wiring_.machine->remove_let_go();
+  const std::vector<std::string> gone = machine_->remove_let_go();
   if (gone.empty()) return;
   MachineConfig config = *this->config();
   for (const std::string& id : gone) {
@@ -365,11 +461,11 @@ void MachineControl::remove_let_go() {
 
 Result<Answer> MachineControl::start_anew() {
   set_state(MachineState::kRunning);  // before its guest does
-  if (auto done = wiring_.machine->reset(); !done) {
+  if (auto done = machine_->reset(); !done) {
     set_state(MachineState::kOff);  // without a guest: it can be tried again
     return forward(done);
   }
-  if (wiring_.machine->ended()) return gone();
+  if (machine_->ended()) return gone();
   return Answer();
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string_view>
 
 #include "base/result.h"
@@ -31,11 +33,22 @@ class MachineControl final : private EventHandler {
   MachineControl(const MachineControl&) = delete;
   MachineControl& operator=(const MachineControl&) = delete;
 
+  /// A machine that a CreateMachine has asked for.
+  struct Created {
+    MachineConfig config;
+    std::shared_ptr<Machine> machine;  ///< goes on the loop's thread
+  };
+
   struct Wiring {
-    Machine* machine = nullptr;             ///< outlives this
+    Machine* machine = nullptr;             ///< outlives this; null: there is none until a Create
     const MachineConfig* config = nullptr;  ///< that the machine was made of
-    /// Ends the machine. Any thread.
-    std::function<void()> stop;
+    /// Without a machine: makes one, on the loop's thread. Errors: what is wrong with the options,
+    /// or what the host refuses.
+    std::function<Result<Created>(const MachineOptions&)> create = nullptr;
+    /// Before the first start of a machine that was created so. Errors: it does not start.
+    std::function<Status()> before_start = [] { return Status(); };
+    /// What ends with the machine besides it. Any thread.
+    std::function<void()> stop = [] {};
     /// Whether it is being ended: a guest that asks for a reset then is not started again. Any
     /// thread.
     std::function<bool()> stopping = [] { return false; };
@@ -46,6 +59,11 @@ class MachineControl final : private EventHandler {
   };
   /// Before the first submit() and run().
   void connect(Wiring wiring);
+  /// Ends the machine, and run() with it. Any thread.
+  void stop() noexcept;
+  /// Asks the guest to switch itself off, if there is one. Any thread.
+  ButtonPress press_power_button() noexcept;
+
   /// What MachineHooks::ended and let_go are to call.
   void machine_has_news() noexcept { news_.signal(); }
 
@@ -54,8 +72,8 @@ class MachineControl final : private EventHandler {
   /// Any thread.
   void submit(Command command, Done done);
 
-  /// Starts the machine and returns why it ended; by then every command has its answer, and later
-  /// ones get an error. Once. Errors: the host refuses a start.
+  /// Starts the machine, if there is one, and returns why it ended; by then every command has its
+  /// answer, and later ones get an error. Once. Errors: the host refuses a start.
   Result<MachineEnd> run();
 
  private:
@@ -80,6 +98,8 @@ class MachineControl final : private EventHandler {
   /// Forgets the devices that have gone.
   void remove_let_go();
   [[nodiscard]] MachineState state() const;
+  /// Whether a guest may have anything of the machine in use.
+  [[nodiscard]] bool has_power() const;
   /// What the guest has, without its balloon.
   [[nodiscard]] std::uint64_t memory_bytes(const MachineCounters& counters) const;
   void set_state(MachineState state);
@@ -99,12 +119,24 @@ class MachineControl final : private EventHandler {
   Result<Answer> execute(const Resize& command);
   Result<Answer> execute(const AddDevice& command);
   Result<Answer> execute(const RemoveDevice& command);
+  Result<Answer> execute(const CreateMachine& command);
+  Result<Answer> execute(const DeleteMachine& command);
+  /// A command that needs a machine gets an error where there is none.
+  Result<Answer> execute_any(const Command& command);
+  Status first_start();
+  void set_machine(std::shared_ptr<Machine> machine);
   Result<Answer> start_anew();
 
   Wiring wiring_;
   std::unique_ptr<EventLoop> loop_;
   EventFd news_;  ///< a command, or the machine's end
   std::optional<Result<MachineEnd>> end_;
+
+  /// Held while the machine comes or goes, and by who looks at it on another thread than the
+  /// loop's.
+  mutable std::shared_mutex machine_mutex_;
+  std::shared_ptr<Machine> machine_;
+  std::atomic<bool> stopping_{false};
 
   mutable std::mutex mutex_;
   std::deque<Pending> pending_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,11 +19,28 @@ class Body {
   using Json = nlohmann::json;
 
   explicit Body(const std::string& text)
-      : json_(text.empty() ? Json::object() : Json::parse(text, nullptr, false)) {
+      : Body(text.empty() ? Json::object() : Json::parse(text, nullptr, false), {}) {
     if (json_.is_discarded()) {
       refuse("the body is no JSON");
     } else if (!json_.is_object()) {
       refuse("the body must be a JSON object");
+    }
+  }
+
+  /// Reads the object in a field, if there is one, by `read(Body&)`.
+  template <class Read>
+  void object(const char* name, Read&& read) {
+    const Json* const value = find(name);
+    if (value != nullptr) inner(*value, name, read);
+  }
+  /// The same of each object of a list.
+  template <class Read>
+  void objects(const char* name, Read&& read) {
+    const Json* const value = find(name);
+    if (value == nullptr) return;
+    if (!value->is_array()) return refuse(fmt::format("{} must be a list", name));
+    for (std::size_t i = 0; i < value->size() && ok(); ++i) {
+      inner((*value)[i], fmt::format("{}[{}]", name, i), read);
     }
   }
 
@@ -54,8 +72,8 @@ class Body {
     if (!value && ok()) refuse(fmt::format("{} is missing", name));
     return std::move(value).value_or(T());
   }
-  void refuse(std::string fault) {
-    if (fault_.empty()) fault_ = std::move(fault);
+  void refuse(std::string_view fault) {
+    if (fault_.empty()) fault_ = place_ + std::string(fault);
   }
   [[nodiscard]] bool ok() const noexcept { return fault_.empty(); }
   [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
@@ -64,18 +82,31 @@ class Body {
   [[nodiscard]] std::vector<std::string> ignored() const {
     constexpr std::size_t kNames = 8;
     constexpr std::size_t kLongest = 40;
-    std::vector<std::string> names;
+    std::vector<std::string> names = ignored_within_;
     if (!ok()) return names;
     for (const auto& [name, value] : json_.items()) {
+      if (names.size() >= kNames) break;
       if (std::ranges::find(known_, name) != known_.end()) continue;
-      names.push_back(Json(name.substr(0, kLongest))
+      names.push_back(Json((place_ + name).substr(0, kLongest))
                           .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
-      if (names.size() == kNames) break;
     }
     return names;
   }
 
  private:
+  /// `place`: of the object in the body, "disks[0]."
+  Body(Json json, std::string place) : json_(std::move(json)), place_(std::move(place)) {}
+
+  template <class Read>
+  void inner(const Json& value, std::string_view name, Read& read) {
+    if (!value.is_object()) return refuse(fmt::format("{} must be an object", name));
+    Body part(value, fmt::format("{}{}.", place_, name));
+    read(part);
+    if (!part.ok() && ok()) fault_ = part.fault_;
+    const std::vector<std::string> names = part.ignored();
+    ignored_within_.insert(ignored_within_.end(), names.begin(), names.end());
+  }
+
   const Json* find(const char* name) {
     known_.emplace_back(name);
     if (!ok()) return nullptr;
@@ -84,7 +115,9 @@ class Body {
   }
 
   Json json_;
+  std::string place_;
   std::string fault_;
+  std::vector<std::string> ignored_within_;
   std::vector<std::string> known_;
 };
 

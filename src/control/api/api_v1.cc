@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "control/api/api_body.h"
+#include "control/api/api_create.h"
 #include "control/api/api_devices.h"
 #include "control/api/metrics_text.h"
 
@@ -58,6 +59,8 @@ constexpr Endpoint kEndpoints[] = {
     {"vm.metrics", "GET", plain<GetMetrics>},
     {kScrape, "GET",
      [](Body&) -> Command { return GetMetrics{.format = GetMetrics::Format::kPrometheus}; }},
+    {"vm.create", "PUT", read_create},
+    {"vm.delete", "PUT", plain<DeleteMachine>},
     {"vm.boot", "PUT", plain<Boot>},
     {"vm.pause", "PUT", plain<Pause>},
     {"vm.resume", "PUT", plain<Resume>},
@@ -77,20 +80,9 @@ constexpr Endpoint kEndpoints[] = {
 
 /// What the interface has besides, and this program has not.
 constexpr std::string_view kNotYet[] = {
-    "vm.create",
-    "vm.delete",
-    "vm.add-device",
-    "vm.add-user-device",
-    "vm.add-pmem",
-    "vm.add-vdpa",
-    "vm.resize-zone",
-    "vm.snapshot",
-    "vm.restore",
-    "vm.send-migration",
-    "vm.receive-migration",
-    "vm.coredump",
-    "vmm.nmi",
-    "vm.nmi",
+    "vm.add-device",        "vm.add-user-device", "vm.add-pmem", "vm.add-vdpa",
+    "vm.resize-zone",       "vm.snapshot",        "vm.restore",  "vm.send-migration",
+    "vm.receive-migration", "vm.coredump",        "vmm.nmi",     "vm.nmi",
 };
 
 /// "vm.info" of "/api/v1/vm.info", or of "http://localhost/api/v1/vm.info"; kScrape as it stands.

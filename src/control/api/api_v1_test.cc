@@ -49,6 +49,7 @@ TEST(ApiV1Test, EachEndpointIsACommand) {
   command<Reboot>(read("PUT", "vm.reboot"));
   command<PowerOff>(read("PUT", "vm.shutdown"));
   command<EndProcess>(read("PUT", "vmm.shutdown"));
+  command<DeleteMachine>(read("PUT", "vm.delete"));
   HttpRequest absolute;
   absolute.method = "GET";
   absolute.target = "http://localhost/api/v1/vmm.ping";
@@ -121,6 +122,76 @@ TEST(ApiV1Test, DevicesBecomeTheOptionsThatMeanTheSame) {
   EXPECT_EQ(command<RemoveDevice>(read("PUT", "vm.remove-device", R"({"id": "d"})")).id, "d");
 }
 
+TEST(ApiV1Test, AMachineBecomesTheOptionsThatMeanTheSame) {
+  const auto request = read("PUT", "vm.create", R"({
+      "payload": {"kernel": "/k", "initramfs": "/i", "cmdline": "quiet"},
+      "cpus": {"boot_vcpus": 2, "max_vcpus": 4, "topology": {"sockets": 1}},
+      "memory": {"size": 1048576, "shared": true, "hotplug_size": null, "zones": null},
+      "disks": [{"path": "/a", "readonly": true, "pci_segment": 0}, {"path": "/b", "id": "b"}],
+      "net": [{"tap": "t", "num_queues": 2}],
+      "fs": [{"tag": "f", "socket": "/s"}],
+      "vsock": {"cid": 3, "socket": "/v"},
+      "rng": {"src": "/dev/urandom"},
+      "balloon": {"size": 4096, "deflate_on_oom": true, "free_page_reporting": true},
+      "serial": {"mode": "File", "file": "/out"},
+      "console": {"mode": "Pty"},
+      "platform": {"num_pci_segments": 1}})");
+  const MachineOptions options = command<CreateMachine>(request).options;
+  EXPECT_EQ(options.kernel, OptionText("/k"));
+  EXPECT_EQ(options.initrd, OptionText("/i"));
+  EXPECT_EQ(options.cmdline, OptionText("quiet"));
+  EXPECT_EQ(options.cpus, OptionText("2"));
+  EXPECT_EQ(options.memory.text(), "size=1048576,shared=on");
+  ASSERT_EQ(options.disks.size(), 2U);
+  EXPECT_EQ(options.disks[0].text(), "path=/a,readonly=on");
+  EXPECT_EQ(options.disks[1].text(), "path=/b,id=b");
+  ASSERT_EQ(options.nics.size(), 1U);
+  EXPECT_EQ(options.nics[0].text(), "tap=t,queues=1");
+  ASSERT_EQ(options.shares.size(), 1U);
+  EXPECT_EQ(options.shares[0].text(), "tag=f,socket=/s");
+  ASSERT_EQ(options.vsocks.size(), 1U);
+  EXPECT_EQ(options.vsocks[0].text(), "cid=3,uds=/v");
+  EXPECT_EQ(options.rngs.at(0).text(), "src=/dev/urandom");
+  EXPECT_EQ(options.balloons.at(0).text(), "size=4096,deflate-on-oom=on,free-page-reporting=on");
+  EXPECT_EQ(options.serial, OptionText("file=/out"));
+  EXPECT_EQ(options.consoles.at(0).text(), "pty");
+  EXPECT_EQ(options.on_reset, OptionText("restart"));
+  EXPECT_THAT(request.ignored,
+              ElementsAre("\"cpus.topology\"", "\"memory.hotplug_size\"", "\"memory.zones\"",
+                          "\"disks[0].pci_segment\"", "\"platform\""));
+}
+
+TEST(ApiV1Test, AMachineOfOlderClients) {
+  const auto options =
+      command<CreateMachine>(
+          read("PUT", "vm.create", R"({"kernel": {"path": "/k"}, "initramfs": {"path": "/i"},
+                                   "cmdline": {"args": "quiet"}, "console": {"mode": "Off"}})"))
+          .options;
+  EXPECT_EQ(options.kernel, OptionText("/k"));
+  EXPECT_EQ(options.initrd, OptionText("/i"));
+  EXPECT_EQ(options.cmdline, OptionText("quiet"));
+  EXPECT_EQ(options.serial, OptionText("null"));
+  EXPECT_TRUE(options.consoles.empty());
+}
+
+TEST(ApiV1Test, WhatAMachineCannotBeIsRefusedByPlace) {
+  const auto with = [](const std::string& more) {
+    return read("PUT", "vm.create", R"({"payload": {"kernel": "/k"}, )" + more + "}");
+  };
+  expect_refused(read("PUT", "vm.create", "{}"), 400, "payload.kernel is missing");
+  expect_refused(read("PUT", "vm.create", R"({"payload": {"firmware": "/f"}})"), 400,
+                 "payload.firmware is not supported");
+  expect_refused(read("PUT", "vm.create", R"({"payload": 1})"), 400, "payload must be an object");
+  expect_refused(with(R"("disks": {})"), 400, "disks must be a list");
+  expect_refused(with(R"("disks": [{"path": "/a"}, {}])"), 400, "disks[1].path is missing");
+  expect_refused(with(R"("disks": [1])"), 400, "disks[0] must be an object");
+  expect_refused(with(R"("cpus": {"boot_vcpus": "2"})"), 400, "cpus.boot_vcpus must be a number");
+  expect_refused(with(R"("serial": {"mode": "Pty"})"), 400, "serial.mode must be Off");
+  expect_refused(with(R"("serial": {"mode": "File"})"), 400, "serial.file is missing");
+  expect_refused(with(R"("console": {"mode": "Tty"})"), 400, "console.mode must be Off");
+  expect_refused(with(R"("devices": [{"path": "/sys/x"}])"), 400, "devices are not supported");
+}
+
 TEST(ApiV1Test, WhatADeviceCannotBeIsRefused) {
   expect_refused(read("PUT", "vm.add-disk", "{}"), 400, "vm.add-disk: path is missing");
   expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "readonly": 1})"), 400,
@@ -157,7 +228,6 @@ TEST(ApiV1Test, FieldsThatMeanNothingAreNamed) {
 TEST(ApiV1Test, WhatIsNotThereIsSaidToBeSo) {
   expect_refused(read("PUT", "vm.add-device", "{}"), 501, "vm.add-device: not supported");
   expect_refused(read("PUT", "vm.snapshot"), 501, "not supported");
-  expect_refused(read("PUT", "vm.create", "{}"), 501, "not supported");
   expect_refused(read("GET", "vm.nothing"), 404, "there is no /api/v1/vm.nothing");
   HttpRequest elsewhere;
   elsewhere.method = "GET";

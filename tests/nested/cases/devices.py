@@ -164,7 +164,7 @@ CASES = [
     Case("devices.hotplug-disk-transitional",
          comes_and_goes("hotplug-disk", "disk a.img,notify=sync,id=late", rounds=10,
                         options="--rng --transport pci-transitional"),
-         [r"job hotplug-disk ok"], allow=[r"I/O error"], check=came_and_went(10), limit=400),
+         [r"job hotplug-disk ok"], allow=[r"I/O error"], check=came_and_went(10), limit=400, tries=4),
     Case("devices.hotplug-net",
          comes_and_goes("hotplug-net", "net tap=tap0,id=late", rounds=10, what="NIC",
                         after="give_address tap0 10.9.0.1/24"),

@@ -1,0 +1,66 @@
+#include "apps/bellhop/run_parts.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+
+#include "apps/bellhop/commands.h"
+#include "base/poll.h"
+#include "machine/boot/kernel_boot.h"
+#include "probe/floors.h"
+
+namespace bellhop {
+
+int status_of(const MachineEnd& end) {
+  switch (end.kind) {
+    case MachineEnd::Kind::kExitPort:
+      return end.code == 0 ? kDone : kFailed;
+    case MachineEnd::Kind::kPowerOff:
+    case MachineEnd::Kind::kStopped:
+      return kDone;
+    case MachineEnd::Kind::kReset:
+      return kGuestReset;
+    case MachineEnd::Kind::kTripleFault:
+      return report({"the guest ended by a triple fault", 0}, kGuestTripleFault);
+    case MachineEnd::Kind::kPanic:
+      return report({"the guest's kernel panicked", 0}, kGuestPanicked);
+    case MachineEnd::Kind::kHostRefused:
+      return report({end.text, 0}, kFailed);
+    case MachineEnd::Kind::kInternalError:
+      // Registers for a person to read: more than one line here.
+      std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
+      return kGuestInternalError;
+  }
+  return kFailed;
+}
+
+Status check_host(Hypervisor& hypervisor, const MachineConfig& config, bool interpreted_allowed) {
+  // Smaller than any Linux, such as the bench guest: nothing needs to be measured.
+  constexpr std::uintmax_t kSmall = 1U << 20U;
+  std::error_code none;
+  if (interpreted_allowed || std::filesystem::file_size(config.kernel, none) < kSmall) return {};
+  const auto reason = why_no_linux(hypervisor);
+  if (!reason || !is_linux_kernel(config.kernel)) return {};
+  return fail(fmt::format("{}: {} is a Linux kernel, and {} (--allow-interpreted-kvm tries)",
+                          config.places.named("--kernel"), config.kernel, *reason));
+}
+
+void tell_if_read(const std::string& line) {
+  std::array fds{pollfd{STDERR_FILENO, POLLOUT, 0}};
+  if (wait_ready(fds, 0) > 0) report({line}, kDone);
+}
+
+ButtonPress press_for_stop(control::MachineControl& control) {
+  control.submit(control::Resume{}, [](const Result<control::Answer>& /*done*/) {});
+  return control.press_power_button();
+}
+
+int report_at(std::string_view place, const Error& error) {
+  return report({named_at(place, error.message), error.code});
+}
+
+}  // namespace bellhop
