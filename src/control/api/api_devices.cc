@@ -28,6 +28,28 @@ class Keys {
   void put(std::string key, std::optional<std::string> value) {
     if (value) command_.properties.set({std::move(key), std::move(value)});
   }
+  /// Token buckets of `size` that fill up in `refill_time` milliseconds.
+  void rates(Body& limits) {
+    std::uint64_t longest = 0;
+    const auto bucket = [&](const char* field, const char* key) {
+      limits.object(field, [&](Body& one) {
+        constexpr std::uint64_t kMost = std::uint64_t{1} << 50;
+        const std::uint64_t size = one.needed("size", one.number("size"));
+        const std::uint64_t time = one.needed("refill_time", one.number("refill_time"));
+        (void)one.number("one_time_burst");
+        if (!one.ok()) return;
+        if (size == 0 || size > kMost || time == 0 || time > 3'600'000) {
+          return one.refuse(
+              "size and refill_time must be 1 or more, and refill_time 3600000 at most");
+        }
+        put(key, std::to_string(std::max<std::uint64_t>(size * 1000 / time, 1)));
+        longest = std::max(longest, time);
+      });
+    };
+    bucket("bandwidth", "bps");
+    bucket("ops", "iops");
+    if (longest != 0) put("burst", fmt::format("{}ms", longest));
+  }
   /// Fields that would change what the device does.
   void refuse(std::initializer_list<const char*> fields) {
     for (const char* const field : fields) {
@@ -62,7 +84,8 @@ Command read_add_disk(Body& body) {
   if (type && type != "Raw" && type != "Unknown") {
     body.refuse("image_type must be Raw: disks of other formats are not supported");
   }
-  keys.refuse({"rate_limiter_config", "rate_limit_group"});
+  body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits); });
+  keys.refuse({"rate_limit_group"});
   keys.refuse_if_on({"iommu", "vhost_user"});
   return std::move(keys).command();
 }

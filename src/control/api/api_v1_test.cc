@@ -107,6 +107,11 @@ TEST(ApiV1Test, DevicesBecomeTheOptionsThatMeanTheSame) {
                            R"({"path": "/a", "readonly": false, "direct": false, "iommu": false,
                                "vhost_user": false, "rate_limiter_config": null})")),
             "disk path=/a");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-disk",
+                           R"({"path": "/a", "rate_limiter_config": {
+                               "bandwidth": {"size": 1048576, "refill_time": 100},
+                               "ops": {"size": 500, "one_time_burst": 9, "refill_time": 1000}}})")),
+            "disk path=/a,bps=10485760,iops=500,burst=1000ms");
   EXPECT_EQ(option_of(read("PUT", "vm.add-net",
                            R"({"tap": "t0", "mac": "02:00:00:00:00:01", "num_queues": 4,
                                "queue_size": 256, "mtu": 1400, "id": "n"})")),
@@ -198,8 +203,12 @@ TEST(ApiV1Test, WhatADeviceCannotBeIsRefused) {
                  "readonly must be true or false");
   expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "image_type": "Qcow2"})"), 400,
                  "image_type must be Raw");
-  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "rate_limiter_config": {}})"), 400,
-                 "rate_limiter_config is not supported");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "rate_limiter_config":
+                                               {"ops": {"size": 0, "refill_time": 1}}})"),
+                 400, "rate_limiter_config.ops.size and refill_time must be 1 or more");
+  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "rate_limiter_config":
+                                               {"bandwidth": {"size": 1}}})"),
+                 400, "rate_limiter_config.bandwidth.refill_time is missing");
   expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "vhost_user": true})"), 400,
                  "vhost_user is not supported");
   expect_refused(read("PUT", "vm.add-net", R"({"tap": "t", "num_queues": 3})"), 400,

@@ -18,6 +18,7 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
       capacity_(backend_->limits().capacity),
       writeback_(options_.writeback),
       traffic_(options_.queues) {
+  if (options_.rates.limited()) throttle_.emplace(options_.rates);
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
                            feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
@@ -107,11 +108,16 @@ std::vector<DeviceStat> BlkDevice::stats() const {
     for (const BlkTraffic& queue : traffic_) all += (queue.*counter).get();
     return all;
   };
-  return {
+  std::vector<DeviceStat> stats = {
       {"read_ops", sum(&BlkTraffic::read_ops)},      {"read_bytes", sum(&BlkTraffic::read_bytes)},
       {"write_ops", sum(&BlkTraffic::write_ops)},    {"write_bytes", sum(&BlkTraffic::write_bytes)},
       {"flush_ops", sum(&BlkTraffic::flush_ops)},    {"io_errors", counters_.io_errors.get()},
       {"guest_faults", counters_.guest_faults.get()}};
+  if (throttle_) {
+    stats.push_back({"throttled", throttle_->times.get()});
+    stats.push_back({"throttled_ns", throttle_->nanoseconds.get()});
+  }
+  return stats;
 }
 
 void BlkDevice::reset() noexcept {

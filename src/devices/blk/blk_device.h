@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "base/resizable.h"
 #include "base/shared_counter.h"
 #include "block/block_backend.h"
+#include "devices/blk/blk_throttle.h"
 #include "virtio/abi/blk.h"
 #include "virtio/device/virtio_device.h"
 
@@ -39,6 +41,7 @@ struct BlkOptions {
   /// Write cache on: writes are durable after a flush. Off: each write is flushed before it is
   /// answered. The driver may toggle it (VIRTIO_BLK_F_CONFIG_WCE).
   bool writeback = true;
+  BlkRates rates = {};
 };
 
 class BlkQueue;
@@ -81,7 +84,8 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
-  std::vector<BlkTraffic> traffic_;  ///< of each queue, since the device was made
+  std::optional<BlkThrottle> throttle_;  ///< where there are rates
+  std::vector<BlkTraffic> traffic_;      ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;
 };
 

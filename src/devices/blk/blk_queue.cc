@@ -22,7 +22,8 @@ BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic,
              .read_only = device.backend_->limits().read_only,
              .discard = (features & feature_mask(kBlkFeatureDiscard)) != 0,
              .write_zeroes = (features & feature_mask(kBlkFeatureWriteZeroes)) != 0},
-      can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0) {}
+      can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0),
+      throttle_(device.throttle_ ? &*device.throttle_ : nullptr) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
                                                    BlkTraffic& traffic, std::uint64_t features) {
@@ -51,6 +52,7 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
 BlkQueue::~BlkQueue() {
   if (!io_) return;
   runner_.thread().run_sync([this] {
+    runner_.thread().loop().stop_timer(*this);
     if (const EventFd* event = io_->completion_event()) {
       runner_.thread().loop().unwatch(*event);
     }
@@ -78,7 +80,6 @@ void BlkQueue::drain() noexcept {
     if (!begin(*request)) {
       [[maybe_unused]] const bool back = runner_.rewind(request->chain);
       assert(back);
-      long_waiting_ = true;
       runner_.park();
       return;
     }
@@ -114,6 +115,7 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
 bool BlkQueue::begin(BlkRequest& request) noexcept {
   rules_.capacity = device_.capacity();  // may change at any time
   const BlkPlan plan = parse_blk_request(request, rules_);
+  if (throttle_ != nullptr && !may_go(plan)) return false;
   free_ = request.next_free;
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
@@ -126,6 +128,7 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
     case BlkPlan::Kind::kSegments:
       if (long_ == kBlkMaxLongRequests) {
         free_ = &request;
+        long_waiting_ = true;
         return false;
       }
       request.flush_after = false;
@@ -150,6 +153,30 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
       break;
   }
   return true;
+}
+
+bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
+  const bool works = plan.kind == BlkPlan::Kind::kIo || plan.kind == BlkPlan::Kind::kSegments;
+  if (!works) return true;
+  const std::uint64_t bytes = plan.kind == BlkPlan::Kind::kIo ? plan.length : 0;
+  const auto wait = throttle_->take(bytes);
+  if (wait <= std::chrono::nanoseconds(0)) return true;
+  throttle_->times.add();
+  waits_since_ = RateLimit::Clock::now();
+  IoThread& thread = runner_.thread();
+  if (thread.is_current()) {
+    thread.loop().start_timer(*this, wait);
+  } else {
+    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
+  }
+  return false;
+}
+
+void BlkQueue::on_timer() noexcept {
+  const auto waited = RateLimit::Clock::now() - waits_since_;
+  throttle_->nanoseconds.add(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count()));
+  runner_.wake();
 }
 
 void BlkQueue::enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,

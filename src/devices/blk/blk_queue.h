@@ -10,7 +10,7 @@ namespace bellhop {
 
 /// One queue of a disk: takes requests, hands them to the back end as one batch, answers them.
 /// Everything here runs on the queue's I/O thread, or under the runner's queue lock.
-class BlkQueue final : public QueueHandler, private EventHandler {
+class BlkQueue final : public QueueHandler, private EventHandler, private TimerHandler {
  public:
   /// Errors: the back end cannot make another queue.
   static Result<std::unique_ptr<BlkQueue>> create(BlkDevice& device, QueueRunner& runner,
@@ -24,14 +24,18 @@ class BlkQueue final : public QueueHandler, private EventHandler {
  private:
   BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic, std::uint64_t features);
 
+  /// What a limited rate had to wait for has come.
+  void on_timer() noexcept override;
   /// A shared back end has completions to reap.
   void on_event(std::uint64_t count) noexcept override;
   static void on_completed(BlockIo& io, int error) noexcept;
 
   void count_system_calls() noexcept;
   [[gnu::noinline]] BlkRequest* make_request() noexcept;
-  /// False: it has to wait, in the ring, until another one is done.
+  /// False: it has to wait, in the ring, until another one is done or its time has come.
   [[nodiscard]] bool begin(BlkRequest& request) noexcept;
+  /// False: the disk's rate is used up for now.
+  [[nodiscard]] bool may_go(const BlkPlan& plan) noexcept;
   void end_long(BlkRequest& request) noexcept;
   void next_range(BlkRequest& request) noexcept;
   void get_id(BlkRequest& request) noexcept;
@@ -58,6 +62,8 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   std::uint32_t long_ = 0;     ///< of kBlkMaxLongRequests
   bool long_waiting_ = false;  ///< one is in the ring, and the queue parked
   std::uint64_t counted_system_calls_ = 0;
+  BlkThrottle* throttle_;  ///< null: there is no rate to keep to
+  RateLimit::Clock::time_point waits_since_;
 };
 
 }  // namespace bellhop

@@ -15,6 +15,20 @@ constexpr unsigned kMaxQueues = 64;
 
 using Source = OptionVariant<BlockSource>;
 
+void read_rates(PropertyReader& reader, BlkRates& rates) {
+  constexpr unsigned kMostRequests = 100'000'000;
+  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+  constexpr std::chrono::seconds kLongestBurst{3600};
+  unsigned requests = 0;
+  reader.number("iops", requests, 1, kMostRequests);
+  rates.requests = requests;
+  reader.size("bps", rates.bytes, 1, kMostBytes);
+  reader.duration("burst", rates.burst, kLongestBurst);
+  if (reader.has("burst") && !rates.limited()) {
+    reader.refuse("burst", "burst= goes with iops= or bps=");
+  }
+}
+
 }  // namespace
 
 const DeviceOption DiskConfig::kOption = {
@@ -24,6 +38,8 @@ const DeviceOption DiskConfig::kOption = {
     .keys = Source::help(R"(
   id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
   queues=N  queue-size=N   1 and 256 by default
+  iops=N  bps=SIZE         at most so many requests and bytes in a second (as many as it can)
+  burst=TIME               how far it may be ahead of them after a rest (10ms)
   notify=WAY               ioeventfd (default), sync: the vCPU waits while its kick is served,
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
@@ -39,6 +55,7 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   disk.source = Source::parse(reader);
   reader.number("queues", disk.queues, 1, kMaxQueues);
   read_queue_size(reader, disk.queue_size);
+  read_rates(reader, disk.rates);
   read_common_keys(reader, properties, disk);
   if (auto status = reader.finish(); !status) return forward(status);
   return disk;
@@ -67,7 +84,8 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
   const BlkOptions options{.id = config.id,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
-                           .writeback = true};
+                           .writeback = true,
+                           .rates = config.rates};
   return std::make_unique<BlkDevice>(std::move(*backend), options);
 }
 

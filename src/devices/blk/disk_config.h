@@ -6,6 +6,7 @@
 #include "base/file_roles.h"
 #include "base/result.h"
 #include "block/block_source.h"
+#include "devices/blk/blk_throttle.h"
 #include "devices/device_config.h"
 #include "devices/device_option.h"
 #include "virtio/device/virtio_device.h"
@@ -17,6 +18,7 @@ struct DiskConfig : DeviceConfig {
   BlockSource source;
   unsigned queues = 1;
   unsigned queue_size = 256;
+  BlkRates rates;
 
   static const DeviceOption kOption;
   static Result<DiskConfig> parse(const PropertyList& properties);

@@ -1,0 +1,97 @@
+// A disk that may do so much in a second. That it does no more is certain on any machine; that it
+// does as much is RateLimitTest's to show.
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "devices/blk/blk_device.h"
+#include "testing/device_fixture.h"
+#include "testing/memory_backend.h"
+
+namespace bellhop {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace virtio;
+using testing::DeviceFixture;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kThrottledDisk = 1 << 20;
+
+class BlkThrottleTest : public ::testing::TestWithParam<NotifyMode> {
+ protected:
+  void serve(const BlkRates& rates) {
+    disk_.serve(std::make_unique<BlkDevice>(
+        std::make_shared<MemoryBackend>(kThrottledDisk),
+        BlkOptions{.queue_size = DeviceFixture::kSize, .rates = rates}));
+    disk_.start();
+    const BlkRequestHeader read{kBlkTypeIn, 0, 0};
+    EXPECT_TRUE(disk_.memory.write(kHeader, std::as_bytes(std::span(&read, 1))));
+  }
+  void offer_read(std::uint32_t bytes) {
+    const auto head = disk_.driver(0).add(
+        {{kHeader, sizeof(BlkRequestHeader), false}, {kData, bytes, true}, {kStatus, 1, true}});
+    ASSERT_TRUE(head);
+    disk_.offer(0);
+  }
+  /// How long so many reads take of a driver that has `depth` outstanding.
+  Clock::duration time_of(unsigned reads, unsigned depth, std::uint32_t bytes) {
+    const auto begin = Clock::now();
+    unsigned offered = 0;
+    for (unsigned done = 0; done < reads; ++done) {
+      while (offered < reads && offered < done + depth) {
+        offer_read(bytes);
+        ++offered;
+      }
+      const auto used = disk_.wait_used(0);
+      EXPECT_TRUE(used && used->length == bytes + 1);
+    }
+    return Clock::now() - begin;
+  }
+
+  static constexpr GuestAddress kHeader{DeviceFixture::kBuffers};
+  static constexpr GuestAddress kStatus{DeviceFixture::kBuffers + 0x100};
+  static constexpr GuestAddress kData{DeviceFixture::kBuffers + 0x1000};
+  DeviceFixture disk_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, BlkThrottleTest,
+                         ::testing::Values(NotifyMode::kIoEventFd, NotifyMode::kSync,
+                                           NotifyMode::kPoll));
+
+TEST_P(BlkThrottleTest, DoesNoMoreRequestsThanItMay) {
+  serve({.requests = 1000, .bytes = 0, .burst = 1ms});
+  for (const unsigned depth : {1U, 16U}) EXPECT_GE(time_of(100, depth, 512), 97ms) << depth;
+  EXPECT_GT(disk_.stat("throttled"), 0U);
+  EXPECT_GT(disk_.stat("throttled_ns"), 0U);
+  EXPECT_EQ(disk_.stat("read_ops"), 200U);
+}
+
+TEST_P(BlkThrottleTest, DoesNoMoreBytesThanItMay) {
+  serve({.requests = 0, .bytes = 10 << 20, .burst = 0ms});
+  // The last one's bytes are paid for after it has gone.
+  EXPECT_GE(time_of(17, 4, 64 << 10), 99ms);
+}
+
+TEST_P(BlkThrottleTest, BelowItsRateNothingWaits) {
+  serve({.requests = 100'000'000, .bytes = std::uint64_t{1} << 40, .burst = 1s});
+  (void)time_of(100, 16, 512);
+  EXPECT_EQ(disk_.stat("throttled"), 0U);
+}
+
+// What waits for its time is in the ring: nothing is in flight, and nothing is lost.
+TEST_P(BlkThrottleTest, MayBePausedAndResetWhileItWaits) {
+  serve({.requests = 10, .bytes = 0, .burst = 0ms});
+  for (int i = 0; i < 3; ++i) offer_read(512);
+  ASSERT_TRUE(disk_.wait_used(0));
+  disk_.pause_and_resume();
+  ASSERT_TRUE(disk_.wait_used(0));
+  disk_.restart();
+  offer_read(512);
+  ASSERT_TRUE(disk_.wait_used(0));
+  offer_read(512);
+  disk_.stop();
+}
+
+}  // namespace
+}  // namespace bellhop
