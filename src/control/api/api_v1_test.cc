@@ -152,6 +152,22 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   EXPECT_EQ(json["config"]["net"][0]["num_queues"], 4);
 }
 
+TEST(ApiV1Test, InfoNamesTheBackEndsOfDevices) {
+  MachineConfig config;
+  config.disks.emplace_back().source = VhostUserDisk{.socket = "/run/disk.sock"};
+  config.nics.emplace_back().source = VhostUserNic{.socket = "/run/net.sock"};
+  const Json json = Json::parse(
+      info_json({.state = MachineState::kRunning, .config = &config, .memory_bytes = 0}));
+  const Json& disk = json["config"]["disks"][0];
+  EXPECT_TRUE(disk["path"].is_null());
+  EXPECT_EQ(disk["vhost_user"], true);
+  EXPECT_EQ(disk["vhost_socket"], "/run/disk.sock");
+  const Json& nic = json["config"]["net"][0];
+  EXPECT_EQ(nic["vhost_user"], true);
+  EXPECT_EQ(nic["vhost_socket"], "/run/net.sock");
+  EXPECT_EQ(nic["num_queues"], 2);
+}
+
 TEST(ApiV1Test, CountersAreThoseOfStats) {
   MachineCounters counters;
   counters.kicks = 7;
