@@ -114,6 +114,19 @@ class FakeBackEnd::Session {
         if (!message.read(number) || (number & ~owner_.features_) != 0) return std::nullopt;
         owner_.acked_features_ = number;
         return true;
+      case Request::kGetConfig:
+      case Request::kSetConfig:
+        return use_config(message);
+      case Request::kSetBackendReqFd: {
+        if (message.fds.size() != 1) return std::nullopt;
+        const std::lock_guard<std::mutex> hold(owner_.mutex_);
+        owner_.requests_ = std::move(message.fds[0]);
+        return true;
+      }
+      case Request::kNetSetMtu:
+        if (!message.read(number)) return std::nullopt;
+        owner_.mtu_ = number;
+        return true;
       case Request::kSetMemTable:
         return map(message);
       case Request::kSetVringAddr: {
@@ -134,6 +147,26 @@ class FakeBackEnd::Session {
         if (!message.read(state) || state.index >= rings_.size()) return std::nullopt;
         return set_state(message.request(), state);
     }
+  }
+
+  std::optional<bool> use_config(const Message& message) {
+    const std::lock_guard<std::mutex> hold(owner_.mutex_);
+    std::vector<std::byte>& space = owner_.config_;
+    ConfigHead head;
+    const auto bytes = message.bytes();
+    if (bytes.size() < sizeof head) return std::nullopt;
+    std::memcpy(&head, bytes.data(), sizeof head);
+    const bool within = head.offset <= space.size() && head.size <= space.size() - head.offset &&
+                        bytes.size() == sizeof head + head.size;
+    if (message.request() == Request::kGetConfig) {
+      std::vector<std::byte> answer(bytes.begin(), within ? bytes.end() : bytes.begin());
+      if (within) std::copy_n(space.begin() + head.offset, head.size, answer.begin() + sizeof head);
+      (void)channel_.send(message.request(), kReply, answer);
+      return true;
+    }
+    if (!within) return std::nullopt;
+    std::ranges::copy(bytes.subspan(sizeof head), space.begin() + head.offset);
+    return true;
   }
 
   std::optional<bool> map(const Message& message) {
@@ -292,6 +325,12 @@ Result<Channel> FakeBackEnd::connect(Channel::Patience patience) {
 }
 
 void FakeBackEnd::hang_up() { session_.reset(); }
+
+bool FakeBackEnd::tell_config_change() {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  const Header header{.request = kBackendConfigChange, .flags = kVersion, .size = 0};
+  return ::send(requests_.get(), &header, sizeof header, MSG_NOSIGNAL) == sizeof header;
+}
 
 void FakeBackEnd::set_hook(Hook hook) {
   const std::lock_guard<std::mutex> hold(mutex_);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -44,6 +45,24 @@ class FakeBackEnd {
   /// Says of every ring that rests that it got so much further.
   void shift_bases(std::uint32_t by) { base_shift_ = by; }
 
+  /// Its configuration space, which a front end may write.
+  void set_config(std::vector<std::byte> config) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    config_ = std::move(config);
+  }
+  [[nodiscard]] std::vector<std::byte> config() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return config_;
+  }
+  /// Its own end of the channel on which it speaks first; -1: it was given none.
+  [[nodiscard]] int request_fd() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return requests_.get();
+  }
+  /// Says there that the configuration space has changed. False: there is no channel any more.
+  bool tell_config_change();
+  [[nodiscard]] std::uint64_t mtu() const noexcept { return mtu_; }
+
   /// Rings that are started and enabled.
   [[nodiscard]] unsigned serving() const noexcept { return serving_; }
   [[nodiscard]] unsigned served() const noexcept { return served_; }
@@ -57,7 +76,10 @@ class FakeBackEnd {
 
   std::unique_ptr<Session> session_;
   std::mutex mutex_;
-  Hook hook_;  ///< under mutex_
+  Hook hook_;  // under mutex_, as the next two
+  std::vector<std::byte> config_;
+  UniqueFd requests_;
+  std::atomic<std::uint64_t> mtu_{0};
   std::atomic<bool> refuse_{false};
   std::atomic<std::uint32_t> base_shift_{0};
   std::atomic<std::uint64_t> features_{kAllFeatures};

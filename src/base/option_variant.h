@@ -20,6 +20,9 @@ namespace bellhop {
 ///     static constexpr std::string_view kHelp;       lines of --help
 ///     static unsigned chosen(PropertyReader&);       how often it is asked for
 ///     static Alternative parse(PropertyReader&);     its keys; the reader keeps what is wrong
+///
+/// and may have
+///
 ///     Status check_together(std::string_view option, const Alternative&) const;
 template <class Variant>
 class OptionVariant;
@@ -67,8 +70,11 @@ class OptionVariant<std::variant<Alternatives...>> {
   static Status check_together(std::string_view option, const Variant& one, const Variant& other) {
     return std::visit(
         [&]<class One>(const One& mine) -> Status {
-          const auto* theirs = std::get_if<One>(&other);
-          return theirs == nullptr ? Status() : mine.check_together(option, *theirs);
+          [[maybe_unused]] const auto* theirs = std::get_if<One>(&other);
+          if constexpr (requires { mine.check_together(option, *theirs); }) {
+            if (theirs != nullptr) return mine.check_together(option, *theirs);
+          }
+          return {};
         },
         one);
   }

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 
 #include "base/file_roles.h"
 #include "base/property_list.h"
@@ -80,9 +79,5 @@ struct NullSource {
   [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
-
-/// What lies under a disk, as the user asks for it. Another kind is another alternative
-/// (base/option_variant.h): it reads its own keys, checks itself and opens itself.
-using BlockSource = std::variant<RawFileSource, NullSource>;
 
 }  // namespace bellhop

@@ -69,8 +69,8 @@ Result<DeviceAddition> add(const PropertyList& properties, const MachineConfig& 
       !checked) {
     return forward(checked);
   }
-  if constexpr (requires { Config::kSharesMemory; }) {
-    if (machine.backing == MemoryBacking::kPrivate) {
+  if constexpr (requires { device->shares_memory(); }) {
+    if (device->shares_memory() && machine.backing == MemoryBacking::kPrivate) {
       return fail(fmt::format("{}: another process maps the guest's memory: the machine needs "
                               "--memory SIZE,shared=on from its start",
                               option_of<Config>()),

@@ -82,11 +82,13 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
       return checked;
     }
   }
-  if constexpr (requires { Config::kSharesMemory; }) {
-    if (!devices.empty() && config.backing == MemoryBacking::kPrivate) {
+  if constexpr (requires(const Config& device) { device.shares_memory(); }) {
+    const auto sharer =
+        std::ranges::find_if(devices, [](const Config& device) { return device.shares_memory(); });
+    if (sharer != devices.end() && config.backing == MemoryBacking::kPrivate) {
       if (memory.find("shared") != nullptr) {
         return fail(
-            named_at(devices.front().place,
+            named_at(sharer->place,
                      fmt::format("--{}: another process maps the guest's memory; leave shared=off "
                                  "out of --memory",
                                  Config::kOption.name)));

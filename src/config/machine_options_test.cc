@@ -209,7 +209,8 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithANic) {
     net(text);
     return fault();
   };
-  EXPECT_THAT(fault_of("id=x"), HasSubstr("one of tap=NAME or fd=N, user is needed"));
+  EXPECT_THAT(fault_of("id=x"),
+              HasSubstr("one of tap=NAME or fd=N, user, vhost-user=SOCKET is needed"));
   EXPECT_THAT(fault_of("tap=a,fd=3"), HasSubstr("no two of them"));
   EXPECT_THAT(fault_of("tap=a,user"), HasSubstr("no two of them"));
   EXPECT_THAT(fault_of("tap=a,hostfwd=tcp::1-:2"), HasSubstr("hostfwd goes with user"));
@@ -402,8 +403,8 @@ TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
   const std::string path = file("a");
   const std::pair<std::string, const char*> cases[] = {
-      {"id=x", "one of path=FILE, null=SIZE is needed"},
-      {"path=" + path + ",null=1M", "one of path=FILE, null=SIZE is needed"},
+      {"id=x", "one of path=FILE, null=SIZE, vhost-user=SOCKET is needed"},
+      {"path=" + path + ",null=1M", "one of path=FILE, null=SIZE, vhost-user=SOCKET is needed"},
       {"path=" + folder_ + "/absent", "absent: No such file"},
       {"path=" + folder_, "neither a file nor a block device"},
       {"path", "path needs a value"},

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/property_list.h"
+#include "base/unix_socket.h"
 #include "devices/device_config.h"
 
 namespace bellhop {
@@ -26,7 +27,7 @@ namespace bellhop {
 ///     Status check_added() const;              that a machine may get it while it lives
 ///     void borrow_fds();                       a request brings them: its keys have their numbers
 ///     unsigned offloaded_queues() const;       how many others serve: these need ioeventfds
-///     static constexpr bool kSharesMemory;     true: another process maps the guest's memory
+///     bool shares_memory() const;              whether another process maps the guest's memory
 ///     static constexpr std::size_t kQueuesTogether;   the device may be spread over several I/O
 ///                                              threads (iothread=A:B), so many queues in a row on
 ///                                              each
@@ -48,12 +49,13 @@ inline constexpr std::size_t kMaxDeviceId = 20;  // virtio 1.3, 5.2.6: a disk te
 
 /// Keys whose values are paths of the host's, whichever device has them: in a configuration file
 /// relative ones are meant from its folder.
-inline constexpr std::string_view kPathKeys[] = {"path", "socket", "uds", "file", "src"};
+inline constexpr std::string_view kPathKeys[] = {"path", "socket", "vhost-user",
+                                                 "uds",  "file",   "src"};
 
 /// Where a device's fault lies that is found when it is opened: at the key that names what the host
 /// has for it, if there is one, else at the device.
 inline const std::string& place_of_source(const PropertyList& properties) {
-  for (const std::string_view key : {"path", "tap", "socket", "uds", "file", "src"}) {
+  for (const std::string_view key : {"path", "tap", "socket", "vhost-user", "uds", "file", "src"}) {
     const Property* const source = properties.find(key);
     if (source != nullptr && !source->place.empty()) return source->place;
   }
@@ -91,6 +93,42 @@ inline void refuse_packed(PropertyReader& reader, const DeviceConfig& config,
   if (!config.packed) return;
   reader.wrong("packed", "on",
                std::string("off: ").append(server).append(" serves the queues, by split rings"));
+}
+
+/// For a device all of whose queues `server`, another process, serves.
+inline void leave_queues_to(std::string_view server, PropertyReader& reader,
+                            const DeviceConfig& config) {
+  if (config.notify != NotifyMode::kIoEventFd) {
+    reader.wrong("notify", to_string(config.notify),
+                 std::string("ioeventfd: ").append(server).append(" serves the queues"));
+  }
+  refuse_packed(reader, config, server);
+}
+
+/// The same for one that could serve them itself, with vhost-user= in its options.
+inline void leave_queues_to_back_end(PropertyReader& reader, const DeviceConfig& config) {
+  leave_queues_to("the back end (vhost-user)", reader, config);
+  if (reader.has("iothread")) {
+    reader.refuse("iothread", "iothread: the back end (vhost-user) serves the queues");
+  }
+}
+
+/// A socket at which a back end of vhost-user listens.
+inline void read_back_end(PropertyReader& reader, std::string_view key, std::string& socket) {
+  reader.text(key, socket);
+  if (socket.size() > kMaxUnixPath) {
+    reader.wrong(key, socket, "at most " + std::to_string(kMaxUnixPath) + " characters");
+  }
+}
+
+/// What two devices with the same kind of Source may not share: a back end serves one.
+template <class Source>
+Status check_own_back_ends(std::string_view option, const Source& one, const Source& other) {
+  if (one.socket != other.socket) return {};
+  return fail(std::string(option)
+                  .append(": vhost-user=")
+                  .append(one.socket)
+                  .append(" is given to two devices; each needs a back end"));
 }
 
 /// queue-size, of all queues (virtio 1.3, 2.7: a power of two, at most 32768).

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/property_list.h"
@@ -72,9 +71,5 @@ struct PasstSource {
   /// See start_passt().
   [[nodiscard]] Result<std::shared_ptr<NetBackend>> open() const;
 };
-
-/// What lies under a NIC, as the user asks for it. Another kind is another alternative
-/// (base/option_variant.h): it reads its own keys, checks itself and opens itself.
-using NetSource = std::variant<TapSource, PasstSource>;
 
 }  // namespace bellhop

@@ -24,6 +24,19 @@ Status check_notify(std::string_view option, const DeviceConfig& config) {
                                    option)));
 }
 
+/// Rings cannot be handed on.
+template <class Config>
+Status check_served_here(const Config& config) {
+  if constexpr (requires { config.shares_memory(); }) {
+    if (config.shares_memory()) {
+      return fail(named_at(config.place, fmt::format("--{}: another process serves its queues; "
+                                                     "they cannot be served from here",
+                                                     Config::kOption.name)));
+    }
+  }
+  return {};
+}
+
 Result<UnixListener> listen_at(std::string_view at, mode_t mode) {
   if (!at.starts_with(kFd)) return UnixListener::listen(std::string(at), mode);
   return UnixListener::adopt(at.substr(kFd.size()));
@@ -45,6 +58,9 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
 #define BELLHOP_DEVICE(Config, list)                                        \
   for (const Config& one : config.list) {                                   \
     if (auto checked = check_notify(Config::kOption.name, one); !checked) { \
+      return forward(checked);                                              \
+    }                                                                       \
+    if (auto checked = check_served_here(one); !checked) {                  \
       return forward(checked);                                              \
     }                                                                       \
   }

@@ -71,6 +71,7 @@ inline constexpr unsigned kFeatureProtocol = 30;
 // Protocol features, bit numbers.
 inline constexpr unsigned kProtocolMq = 0;
 inline constexpr unsigned kProtocolReplyAck = 3;
+inline constexpr unsigned kProtocolMtu = 4;
 inline constexpr unsigned kProtocolBackendReq = 5;
 inline constexpr unsigned kProtocolConfig = 9;
 inline constexpr unsigned kProtocolInflightShmfd = 12;

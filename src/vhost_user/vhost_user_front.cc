@@ -8,6 +8,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "base/kernel_signal.h"
@@ -37,6 +38,11 @@ Result<std::unique_ptr<VhostUserFront>> VhostUserFront::create(const Setup& setu
   auto silent = EventFd::create();
   if (!silent) return forward(silent);
   front->silent_ = std::move(*silent);
+  if (setup.config_bytes != 0) {
+    auto requests = BackEndRequests::create();
+    if (!requests) return forward(requests);
+    front->requests_ = std::move(*requests);
+  }
   front->handed_.resize(setup.queues);
   front->faults_.resize(setup.queues);
   for (unsigned i = 0; i < setup.queues; ++i) {
@@ -59,6 +65,7 @@ std::string VhostUserFront::named(std::string_view what) const {
 Status VhostUserFront::open() {
   connected_ = false;
   acks_ = false;
+  hears_ = false;
   memory_ = nullptr;
   auto channel = connect_(setup_.patience);
   if (!channel) return forward(channel);
@@ -69,32 +76,136 @@ Status VhostUserFront::open() {
     lost_ = false;
   }
   if (auto owned = tell(Request::kSetOwner, Bytes()); !owned) return owned;
-  const auto features = ask<std::uint64_t>(Request::kGetFeatures);
-  if (!features) return forward(features);
-  if (const auto missing = (setup_.features | kProtocolBit) & ~*features; missing != 0) {
+  const auto offered = ask<std::uint64_t>(Request::kGetFeatures);
+  if (!offered) return forward(offered);
+  // What a driver was offered once it is offered for good.
+  if (const auto missing = (setup_.features | features_ | kProtocolBit) & ~*offered; missing != 0) {
     return give_up({fmt::format("the back end lacks features {:#x}", missing), ENOTSUP});
   }
+  if (features_ == 0) features_ = setup_.features | (setup_.wanted & *offered);
+  if (auto agreed = agree(); !agreed) return agreed;
+  if (setup_.config_bytes != 0) {
+    if (auto fetched = fetch_config(); !fetched) return fetched;
+  }
+  up_ = true;
+  return {};
+}
+
+/// The features of the protocol, and what comes with each of them.
+Status VhostUserFront::agree() {
   const auto protocol = ask<std::uint64_t>(Request::kGetProtocolFeatures);
   if (!protocol) return forward(protocol);
-  if ((*protocol & protocol_mask(kProtocolMq)) == 0) {
+  const unsigned needed = setup_.least_queue_num != 0 ? setup_.least_queue_num : setup_.queues;
+  const bool counts = (*protocol & protocol_mask(kProtocolMq)) != 0;
+  if (needed > 1 && !counts) {
     return give_up({"the back end lacks the protocol feature MQ", ENOTSUP});
   }
-  const std::uint64_t agreed =
-      *protocol & (protocol_mask(kProtocolMq) | protocol_mask(kProtocolReplyAck));
+  std::uint64_t wanted = protocol_mask(kProtocolMq) | protocol_mask(kProtocolReplyAck);
+  if (setup_.config_bytes != 0) {
+    if ((*protocol & protocol_mask(kProtocolConfig)) == 0) {
+      return give_up({"the back end lacks the protocol feature CONFIG", ENOTSUP});
+    }
+    wanted |= protocol_mask(kProtocolConfig);
+    requests_->forget();
+    if (requests_->usable()) wanted |= protocol_mask(kProtocolBackendReq);
+  }
+  if (setup_.mtu != 0) wanted |= protocol_mask(kProtocolMtu);
+  const std::uint64_t agreed = *protocol & wanted;
   if (auto set = tell(Request::kSetProtocolFeatures, agreed); !set) return set;
   acks_ = (agreed & protocol_mask(kProtocolReplyAck)) != 0;
-  const auto queues = ask<std::uint64_t>(Request::kGetQueueNum);
-  if (!queues) return forward(queues);
-  if (*queues < setup_.queues) {
-    return give_up(
-        {fmt::format("the back end has {} queues, not {}", *queues, setup_.queues), ENOTSUP});
+  if (counts) {
+    const auto queues = ask<std::uint64_t>(Request::kGetQueueNum);
+    if (!queues) return forward(queues);
+    if (*queues < needed) {
+      return give_up({fmt::format("the back end has {} queues, not {}", *queues, needed), ENOTSUP});
+    }
   }
+  if ((agreed & protocol_mask(kProtocolBackendReq)) != 0) {
+    const std::array fds{requests_->peer_fd()};
+    if (auto set = tell(Request::kSetBackendReqFd, Bytes(), fds); !set) return set;
+    hears_ = true;
+  }
+  if ((agreed & protocol_mask(kProtocolMtu)) != 0) {
+    return tell(Request::kNetSetMtu, std::uint64_t{setup_.mtu});
+  }
+  return {};
+}
+
+Status VhostUserFront::fetch_config() {
+  config_stale_ = false;
+  std::array<std::byte, sizeof(ConfigHead) + kMaxConfig> asked{};
+  const ConfigHead head{
+      .offset = 0, .size = static_cast<std::uint32_t>(setup_.config_bytes), .flags = 0};
+  std::memcpy(asked.data(), &head, sizeof head);
+  const auto bytes = std::span(asked).first(sizeof head + setup_.config_bytes);
+  if (!connected_) return fail("vhost-user: there is no connection", ENOTCONN);
+  if (auto sent = channel_.send(Request::kGetConfig, 0, bytes); !sent) {
+    return give_up(sent.error());
+  }
+  const auto reply = reply_to(Request::kGetConfig);
+  if (!reply) return forward(reply);
+  ConfigHead said;
+  const Bytes got = reply->bytes();
+  if (got.size() == bytes.size()) std::memcpy(&said, got.data(), sizeof said);
+  if (got.size() != bytes.size() || said.offset != 0 || said.size != head.size) {
+    return give_up({fmt::format("the configuration space is answered by {} bytes, not {}",
+                                got.size(), bytes.size()),
+                    EPROTO});
+  }
+  const Bytes space = got.subspan(sizeof head);
+  bool differs = false;
+  {
+    const std::lock_guard<std::mutex> hold(config_mutex_);
+    differs = !config_.empty() && !std::ranges::equal(config_, space);
+    config_.assign(space.begin(), space.end());
+  }
+  news_ |= differs;
+  return {};
+}
+
+void VhostUserFront::read_config(std::uint32_t offset, std::span<std::byte> data) {
+  bool news = false;
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    // Of what it says while no driver is there no thread of ours hears.
+    if (hears_ && requests_->take()) config_stale_ = true;
+    if (config_stale_) {
+      if (auto fetched = fetch_config(); !fetched) {
+        log_.error("{}", named(fetched.error().message));
+      }
+      // Posted, not waited for: who has the I/O thread may wait for what the caller has.
+      if (thread_ != nullptr) {
+        thread_->loop().post([this] {
+          if (request_watch_) request_watch_->arm();
+        });
+      }
+    }
+    news = std::exchange(news_, false);
+  }
+  if (news) changed_();
+  const std::lock_guard<std::mutex> hold(config_mutex_);
+  std::ranges::copy(std::span(config_).subspan(offset, data.size()), data.begin());
+}
+
+Status VhostUserFront::write_config(std::uint32_t offset, Bytes data) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  const ConfigHead head{
+      .offset = offset, .size = static_cast<std::uint32_t>(data.size()), .flags = 0};
+  std::array<std::byte, sizeof head + kMaxConfig> bytes{};
+  std::memcpy(bytes.data(), &head, sizeof head);
+  std::ranges::copy(data, bytes.begin() + sizeof head);
+  if (auto set = tell(Request::kSetConfig, Bytes(bytes).first(sizeof head + data.size())); !set) {
+    return set;
+  }
+  const std::lock_guard<std::mutex> config(config_mutex_);
+  std::ranges::copy(data, config_.begin() + offset);
   return {};
 }
 
 Status VhostUserFront::give_up(const Error& why) {
   if (connected_) {
     connected_ = false;
+    up_ = false;
     // Wakes the watch as the peer's own end would.
     (void)::shutdown(channel_.fd(), SHUT_RDWR);
   }
@@ -152,17 +263,30 @@ Result<T> VhostUserFront::ask(Request request, Bytes payload) {
 
 Status VhostUserFront::begin(std::uint64_t features) {
   unwatch();  // of the connection that may end here
-  const std::lock_guard<std::mutex> hold(mutex_);
-  bool lost = false;
+  Status begun;
+  bool news = false;
   {
-    const std::lock_guard<std::mutex> faults(faults_mutex_);
-    lost = lost_;
+    const std::lock_guard<std::mutex> hold(mutex_);
+    begun = reopen_if_lost();
+    if (begun) begun = tell(Request::kSetFeatures, (features & features_) | kProtocolBit);
+    news = std::exchange(news_, false);
   }
-  if (lost || !connected_) {
-    if (auto opened = open(); !opened) return opened;
-    log_.info("{}", named("connected to its back end again"));
-  }
-  return tell(Request::kSetFeatures, (features & setup_.features) | kProtocolBit);
+  if (news) changed_();
+  return begun;
+}
+
+/// There is no connection, or its end has been told already.
+bool VhostUserFront::gone() const noexcept {
+  const std::lock_guard<std::mutex> faults(faults_mutex_);
+  return !connected_ || lost_;
+}
+
+Status VhostUserFront::reopen_if_lost() {
+  if (!gone()) return {};
+  if (auto opened = open(); !opened) return opened;
+  log_.info("{}", named("connected to its back end again"));
+  news_ = true;
+  return {};
 }
 
 /// Guest memory never changes once it is made: each peer is told once.
@@ -223,7 +347,7 @@ Status VhostUserFront::set_up(unsigned ring, const OffloadedRing& handed) {
 /// There is always an event: back ends take its lack for a fault, or poll.
 Status VhostUserFront::set_call(unsigned ring, const EventFd* call) {
   const std::lock_guard<std::mutex> hold(mutex_);
-  if (!connected_) return {};
+  if (gone()) return {};
   auto set = set_event(Request::kSetVringCall, ring, call != nullptr ? *call : silent_);
   return set ? set : fail(named(set.error().message), set.error().code);
 }
@@ -232,7 +356,7 @@ Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
   const std::lock_guard<std::mutex> hold(mutex_);
   const OffloadedRing& handed = handed_[ring];
   const std::uint16_t used = used_index(handed);
-  if (!connected_) return used;
+  if (gone()) return used;
   const VringState asked{.index = ring, .num = 0};
   const auto reply = ask<VringState>(Request::kGetVringBase, std::as_bytes(std::span(&asked, 1)));
   if (!reply) return fail(named(reply.error().message), reply.error().code);
@@ -266,7 +390,7 @@ void VhostUserFront::ring_leaves(unsigned ring) noexcept {
     faults_[ring] = nullptr;
   }
   const std::lock_guard<std::mutex> hold(mutex_);
-  if (!connected_) return;
+  if (gone()) return;
   if (auto off = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 0}); !off) {
     log_.error("{}", named(off.error().message));
   }
@@ -284,24 +408,59 @@ Status VhostUserFront::watch(IoThread& thread) {
     }
     watch_ = std::move(*made);
     watch_->arm();
+    if (!hears_) return;
+    made = thread.loop().watch_fd(requests_->fd(), Readiness::kReadable, request_call_);
+    if (!made) {
+      watched = forward(made);
+      return;
+    }
+    request_watch_ = std::move(*made);
+    request_watch_->arm();
   });
+  const std::lock_guard<std::mutex> hold(mutex_);
   thread_ = &thread;
   return watched;
 }
 
 void VhostUserFront::unwatch() noexcept {
-  if (!watch_) return;
-  thread_->run_sync([this] { watch_.reset(); });
+  IoThread* thread = nullptr;
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    thread = std::exchange(thread_, nullptr);
+  }
+  if (thread == nullptr) return;
+  // Not with the lock held: see read_config(). Whatever was posted under it comes first.
+  thread->run_sync([this] {
+    watch_.reset();
+    request_watch_.reset();
+  });
 }
 
 /// The peer has gone, or we gave it up. On the I/O thread: no exchange is waited for.
 void VhostUserFront::on_ready() noexcept {
-  const std::lock_guard<std::mutex> faults(faults_mutex_);
-  if (std::exchange(lost_, true)) return;
-  losses_.add();
-  log_.error("{}", named("the connection to its back end has ended"));
-  for (const EventFd* const fault : faults_) {
-    if (fault != nullptr) fault->signal();
+  {
+    const std::lock_guard<std::mutex> faults(faults_mutex_);
+    if (std::exchange(lost_, true)) return;
+    up_ = false;
+    losses_.add();
+    log_.error("{}", named("the connection to its back end has ended"));
+    for (const EventFd* const fault : faults_) {
+      if (fault != nullptr) fault->signal();
+    }
+  }
+  changed_();
+}
+
+/// It speaks first. On the I/O thread: what has changed is asked for by who wants to know it, and
+/// only then is more of it heard.
+void VhostUserFront::on_request() noexcept {
+  if (requests_->take()) {
+    config_stale_ = true;
+    changed_();
+  } else if (requests_->usable()) {
+    request_watch_->arm();
+  } else {
+    log_.warn("{}", named("its back end says what it may not; changes are not heard any more"));
   }
 }
 

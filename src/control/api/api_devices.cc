@@ -28,6 +28,12 @@ class Keys {
   void put(std::string key, std::optional<std::string> value) {
     if (value) command_.properties.set({std::move(key), std::move(value)});
   }
+  /// Whether another process serves the device.
+  bool back_end() {
+    if (body_.flag("vhost_user") != true) return false;
+    needed_text("vhost_socket", "vhost-user");
+    return true;
+  }
   /// Token buckets of `size` that fill up in `refill_time` milliseconds.
   void rates(Body& limits) {
     std::uint64_t longest = 0;
@@ -73,7 +79,7 @@ class Keys {
 
 Command read_add_disk(Body& body) {
   Keys keys(body, "disk");
-  keys.needed_text("path", "path");
+  if (!keys.back_end()) keys.needed_text("path", "path");
   keys.text("id", "id");
   if (body.flag("readonly") == true) keys.put("readonly", "on");
   if (body.flag("direct") == true) keys.put("cache", "none");
@@ -86,13 +92,13 @@ Command read_add_disk(Body& body) {
   }
   body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits); });
   keys.refuse({"rate_limit_group"});
-  keys.refuse_if_on({"iommu", "vhost_user"});
+  keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
 }
 
 Command read_add_net(Body& body) {
   Keys keys(body, "net");
-  keys.text("tap", "tap");  // or descriptors beside the request
+  if (!keys.back_end()) keys.text("tap", "tap");  // or descriptors beside the request
   keys.text("id", "id");
   keys.text("mac", "mac");
   keys.number("mtu", "mtu");
@@ -102,7 +108,7 @@ Command read_add_net(Body& body) {
     keys.put("queues", std::to_string(*queues / 2));
   }
   keys.refuse({"rate_limiter_config"});
-  keys.refuse_if_on({"iommu", "vhost_user"});
+  keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
 }
 

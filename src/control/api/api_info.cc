@@ -22,6 +22,10 @@ Ordered disk_json(const DiskConfig& disk) {
   } else {
     json["path"] = nullptr;
   }
+  if (const VhostUserDisk* const back_end = disk.back_end()) {
+    json["vhost_user"] = true;
+    json["vhost_socket"] = back_end->socket;
+  }
   json["num_queues"] = disk.queues;
   json["queue_size"] = disk.queue_size;
   return json;
@@ -36,6 +40,10 @@ Ordered nic_json(const NicConfig& nic) {
     json["tap"] = tap->name;
   } else {
     json["tap"] = nullptr;
+  }
+  if (const VhostUserNic* const back_end = nic.back_end()) {
+    json["vhost_user"] = true;
+    json["vhost_socket"] = back_end->socket;
   }
   if (nic.mac != 0) {
     std::string mac;

@@ -116,6 +116,11 @@ TEST(ApiV1Test, DevicesBecomeTheOptionsThatMeanTheSame) {
                            R"({"tap": "t0", "mac": "02:00:00:00:00:01", "num_queues": 4,
                                "queue_size": 256, "mtu": 1400, "id": "n"})")),
             "net tap=t0,id=n,mac=02:00:00:00:00:01,mtu=1400,queue-size=256,queues=2");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-disk",
+                           R"({"vhost_user": true, "vhost_socket": "/s", "num_queues": 2})")),
+            "disk vhost-user=/s,queues=2");
+  EXPECT_EQ(option_of(read("PUT", "vm.add-net", R"({"vhost_user": true, "vhost_socket": "/s"})")),
+            "net vhost-user=/s");
   EXPECT_EQ(option_of(read("PUT", "vm.add-fs",
                            R"({"tag": "t", "socket": "/s", "num_queues": 1, "queue_size": 512})")),
             "fs tag=t,socket=/s,num-queues=1,queue-size=512");
@@ -209,8 +214,8 @@ TEST(ApiV1Test, WhatADeviceCannotBeIsRefused) {
   expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "rate_limiter_config":
                                                {"bandwidth": {"size": 1}}})"),
                  400, "rate_limiter_config.bandwidth.refill_time is missing");
-  expect_refused(read("PUT", "vm.add-disk", R"({"path": "/a", "vhost_user": true})"), 400,
-                 "vhost_user is not supported");
+  expect_refused(read("PUT", "vm.add-disk", R"({"vhost_user": true})"), 400,
+                 "vhost_socket is missing");
   expect_refused(read("PUT", "vm.add-net", R"({"tap": "t", "num_queues": 3})"), 400,
                  "num_queues must be 2 for each pair");
   expect_refused(read("PUT", "vm.add-vsock", R"({"socket": "/s"})"), 400, "cid is missing");
@@ -287,6 +292,23 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   EXPECT_EQ(json["config"]["disks"][0]["direct"], true);
   EXPECT_EQ(json["config"]["net"][0]["mac"], "52:54:00:12:34:56");
   EXPECT_EQ(json["config"]["net"][0]["num_queues"], 4);
+}
+
+TEST(ApiV1Test, InfoNamesTheBackEndsOfDevices) {
+  MachineConfig config;
+  config.disks.emplace_back().source = VhostUserDisk{.socket = "/run/disk.sock"};
+  config.nics.emplace_back().source = VhostUserNic{.socket = "/run/net.sock"};
+  const Json json = Json::parse(info_json({.state = MachineState::kRunning,
+                                           .config = std::make_shared<const MachineConfig>(config),
+                                           .memory_bytes = 0}));
+  const Json& disk = json["config"]["disks"][0];
+  EXPECT_TRUE(disk["path"].is_null());
+  EXPECT_EQ(disk["vhost_user"], true);
+  EXPECT_EQ(disk["vhost_socket"], "/run/disk.sock");
+  const Json& nic = json["config"]["net"][0];
+  EXPECT_EQ(nic["vhost_user"], true);
+  EXPECT_EQ(nic["vhost_socket"], "/run/net.sock");
+  EXPECT_EQ(nic["num_queues"], 2);
 }
 
 TEST(ApiV1Test, CountersAreThoseOfStats) {

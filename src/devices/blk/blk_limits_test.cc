@@ -1,20 +1,26 @@
 // What a disk's configuration space promises, the engine accepts; what comes back was written.
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "block/raw_file.h"
 #include "devices/blk/blk_device.h"
+#include "devices/blk/vhost_user_blk_device.h"
+#include "memory/fault_guard.h"
 #include "testing/bytes.h"
 #include "testing/device_limits.h"
 #include "testing/memory_backend.h"
+#include "transport/vhost_user/vhost_user_server.h"
 
 namespace bellhop {
 namespace {
 
 using namespace virtio;
 using testing::LimitsDriver;
+using testing::must;
 using testing::same_bytes;
 
 std::vector<std::byte> header(std::uint32_t type, std::uint64_t offset) {
@@ -167,6 +173,49 @@ class BlkRangeLimits final : public testing::DeviceLimits {
     }
   }
 };
+
+/// The same disk behind a process of its own, whose rings are larger than any that it is told of.
+class OffloadedBlkLimits final : public BlkLimits {
+ public:
+  OffloadedBlkLimits() : BlkLimits(512) {
+    must(FaultGuard::install());
+    std::string name = (std::filesystem::temp_directory_path() / "limitsXXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) std::abort();
+    folder_ = name;
+  }
+  ~OffloadedBlkLimits() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+  [[nodiscard]] std::vector<std::uint16_t> queue_sizes() const override {
+    return {2, 16, 256, 1024};
+  }
+  std::unique_ptr<VirtioDevice> make(const GuestMemory& memory, std::uint16_t size) override {
+    server_.reset();
+    const std::string path = folder_ + "/disk.sock";
+    server_ = must(VhostUserServer::start(
+        {.listener = must(UnixListener::listen(path, 0600)),
+         .device = must(VhostUserDevice::create(
+             BlkLimits::make(memory, 32768),
+             {.memory = nullptr, .threads = {thread_.get()}, .notify = NotifyMode::kIoEventFd})),
+         .patience = vhost_user::Channel::Patience(5000)}));
+    return must(VhostUserBlkDevice::create({.queue_size = size}, connector_to("--disk", path)));
+  }
+
+ private:
+  std::string folder_;
+  std::unique_ptr<IoThread> thread_ = must(IoThread::start({}));
+  std::unique_ptr<VhostUserServer> server_;
+};
+
+TEST(DeviceLimitsTest, OffloadedDisk) {
+#ifdef BELLHOP_UNDER_TSAN
+  GTEST_SKIP() << "the back end has a mapping of its own, which the sanitizer takes for other "
+                  "memory";
+#endif
+  OffloadedBlkLimits limits;
+  expect_limits_are_kept(limits);
+}
 
 TEST(DeviceLimitsTest, DiskOfSectors) {
   BlkLimits limits(512);

@@ -6,6 +6,7 @@
 
 #include "base/option_variant.h"
 #include "devices/blk/blk_device.h"
+#include "devices/blk/vhost_user_blk_device.h"
 
 namespace bellhop {
 
@@ -13,7 +14,21 @@ namespace {
 
 constexpr unsigned kMaxQueues = 64;
 
-using Source = OptionVariant<BlockSource>;
+using Source = OptionVariant<DiskSource>;
+
+Result<std::unique_ptr<VirtioDevice>> make_served(const DiskConfig& config,
+                                                  const VhostUserDisk& back_end,
+                                                  const DeviceHost& host) {
+  if (auto shared = check_shared(*host.memory, "--disk"); !shared) return forward(shared);
+  auto device =
+      VhostUserBlkDevice::create({.id = config.id,
+                                  .queues = static_cast<std::uint16_t>(config.queues),
+                                  .queue_size = static_cast<std::uint16_t>(config.queue_size)},
+                                 connector_to("--disk", back_end.socket));
+  if (device) return std::move(*device);
+  return fail(fmt::format("--disk: vhost-user={}: {}", back_end.socket, device.error().message),
+              device.error().code);
+}
 
 void read_rates(PropertyReader& reader, BlkRates& rates) {
   constexpr unsigned kMostRequests = 100'000'000;
@@ -49,6 +64,16 @@ const DeviceOption DiskConfig::kOption = {
     .served_as = "blk",
 };
 
+VhostUserDisk VhostUserDisk::parse(PropertyReader& reader) {
+  VhostUserDisk disk;
+  read_back_end(reader, "vhost-user", disk.socket);
+  return disk;
+}
+
+Status VhostUserDisk::check_together(std::string_view option, const VhostUserDisk& other) const {
+  return check_own_back_ends(option, *this, other);
+}
+
 Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   DiskConfig disk;
   PropertyReader reader("--disk", properties);
@@ -57,6 +82,13 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   read_queue_size(reader, disk.queue_size);
   read_rates(reader, disk.rates);
   read_common_keys(reader, properties, disk);
+  if (disk.back_end() != nullptr) {
+    leave_queues_to_back_end(reader, disk);
+    if (disk.rates.limited()) {
+      reader.refuse(disk.rates.requests != 0 ? "iops" : "bps",
+                    "a rate is for the back end (vhost-user) to keep");
+    }
+  }
   if (auto status = reader.finish(); !status) return forward(status);
   return disk;
 }
@@ -66,9 +98,23 @@ Status DiskConfig::check_files(FileRoles& roles) const {
   return std::visit([&](const auto& one) { return one.check(option, roles); }, source);
 }
 
+Status DiskConfig::check_together(std::span<const DiskConfig> others) const {
+  for (const DiskConfig& other : others) {
+    auto checked = Source::check_together("--disk", source, other.source);
+    if (!checked) return checked;
+  }
+  return {};
+}
+
 Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
                                                   const DeviceHost& host) {
-  auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
+  if (const auto* back_end = config.back_end()) return make_served(config, *back_end, host);
+  Result<std::unique_ptr<BlockBackend>> backend = fail("it has no medium");
+  std::visit(
+      [&](const auto& source) {
+        if constexpr (requires { source.open(); }) backend = source.open();
+      },
+      config.source);
   Status ready;
   if (backend) {
     ready = (*backend)->reserve(

@@ -24,7 +24,7 @@ struct FsConfig : DeviceConfig {
   Status check_together(std::span<const FsConfig> others) const;
   /// All queues.
   [[nodiscard]] unsigned offloaded_queues() const noexcept { return num_queues + 1; }
-  static constexpr bool kSharesMemory = true;
+  [[nodiscard]] static constexpr bool shares_memory() noexcept { return true; }
 };
 
 /// Errors: memory that is not shared, no virtiofsd at the socket, or one that lacks something.

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include "base/unix_socket.h"
 #include "devices/fs/fs_config.h"
 #include "virtio/abi/fs.h"
 
@@ -26,19 +25,13 @@ Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
   FsConfig share;
   PropertyReader reader("--fs", properties);
   reader.text("tag", share.tag);
-  reader.text("socket", share.socket);
+  read_back_end(reader, "socket", share.socket);
   reader.number("num-queues", share.num_queues, 1, kMaxQueues);
   read_queue_size(reader, share.queue_size);
   read_common_keys(reader, properties, share);
-  if (share.notify != NotifyMode::kIoEventFd) {
-    reader.wrong("notify", to_string(share.notify), "ioeventfd: virtiofsd serves the queues");
-  }
-  refuse_packed(reader, share, "virtiofsd");
+  leave_queues_to("virtiofsd", reader, share);
   if (share.tag.size() > virtio::kFsTagBytes || share.tag.find('\0') != std::string::npos) {
     reader.wrong("tag", share.tag, "1 to 36 bytes");
-  }
-  if (share.socket.size() > kMaxUnixPath) {
-    reader.wrong("socket", share.socket, fmt::format("at most {} characters", kMaxUnixPath));
   }
   if (share.tag.empty()) {
     reader.incomplete("tag=NAME is missing: the name by which the guest mounts it");

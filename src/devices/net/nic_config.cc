@@ -13,12 +13,16 @@
 #include "base/option_variant.h"
 #include "base/split.h"
 #include "devices/net/net_device.h"
+#include "devices/net/vhost_user_net_device.h"
 
 namespace bellhop {
 
 namespace {
 
-using Source = OptionVariant<NetSource>;
+using Source = OptionVariant<NicSource>;
+
+constexpr unsigned kLeastMtu = 68;  // virtio 1.3, 5.1.4.1
+constexpr unsigned kMostMtu = 0xffff;
 
 /// "52:54:00:12:34:56", one station's address.
 std::optional<MacAddress> parse_mac(std::string_view text) {
@@ -45,6 +49,21 @@ Result<MacAddress> make_up_mac() {
   }
   bytes[0] = (bytes[0] & std::byte{0xfc}) | std::byte{0x02};
   return load_mac(bytes.data());
+}
+
+Result<std::unique_ptr<VirtioDevice>> make_served(const NicConfig& config,
+                                                  const VhostUserNic& back_end, MacAddress mac,
+                                                  const DeviceHost& host) {
+  if (auto shared = check_shared(*host.memory, "--net"); !shared) return forward(shared);
+  auto device =
+      VhostUserNetDevice::create({.id = config.id,
+                                  .mac = mac,
+                                  .mtu = back_end.mtu,
+                                  .queue_size = static_cast<std::uint16_t>(config.queue_size)},
+                                 connector_to("--net", back_end.socket));
+  if (device) return std::move(*device);
+  return fail(fmt::format("--net: vhost-user={}: {}", back_end.socket, device.error().message),
+              device.error().code);
 }
 
 /// The kernel's vhost-net under all pairs of the back end.
@@ -75,6 +94,24 @@ const DeviceOption NicConfig::kOption = {
     .served_as = "net",
 };
 
+VhostUserNic VhostUserNic::parse(PropertyReader& reader) {
+  VhostUserNic nic;
+  read_back_end(reader, "vhost-user", nic.socket);
+  unsigned queues = pairs;
+  reader.number("queues", queues, 1, UINT16_MAX);
+  if (queues != pairs) {
+    reader.wrong("queues", fmt::format("{}", queues), "1: a back end serves one pair");
+  }
+  unsigned mtu = 0;
+  reader.number("mtu", mtu, kLeastMtu, kMostMtu);
+  nic.mtu = static_cast<std::uint16_t>(mtu);
+  return nic;
+}
+
+Status VhostUserNic::check_together(std::string_view option, const VhostUserNic& other) const {
+  return check_own_back_ends(option, *this, other);
+}
+
 Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   NicConfig nic;
   PropertyReader reader("--net", properties);
@@ -93,9 +130,13 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
   const bool may_serve =
       std::visit([](const auto& one) { return one.kKernelMayServe; }, nic.source);
   if (nic.vhost != Vhost::kOff && !may_serve) {
-    reader.refuse("vhost", "vhost: the kernel carries a tap's frames, not those of user");
+    reader.refuse("vhost", "vhost: the kernel carries a tap's frames and no others");
   }
   read_common_keys(reader, properties, nic);
+  if (nic.back_end() != nullptr) {
+    leave_queues_to_back_end(reader, nic);
+    if (reader.has("gro")) reader.refuse("gro", "gro: the back end (vhost-user) has the frames");
+  }
   if (nic.vhost == Vhost::kForce) refuse_packed(reader, nic, "the kernel (vhost=force)");
   if (auto status = reader.finish(); !status) return forward(status);
   return nic;
@@ -118,19 +159,24 @@ void NicConfig::borrow_fds() noexcept {
 }
 
 unsigned NicConfig::offloaded_queues() const noexcept {
-  if (vhost == Vhost::kOff) return 0;
+  if (vhost == Vhost::kOff && back_end() == nullptr) return 0;
   return 2 * std::visit([](const auto& one) { return one.pairs; }, source);
 }
 
-Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config,
-                                                  const DeviceHost& /*host*/) {
+Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config, const DeviceHost& host) {
   MacAddress mac = config.mac;
   if (mac == 0) {
     const auto made_up = make_up_mac();
     if (!made_up) return forward(made_up);
     mac = *made_up;
   }
-  auto backend = std::visit([](const auto& source) { return source.open(); }, config.source);
+  if (const auto* back_end = config.back_end()) return make_served(config, *back_end, mac, host);
+  Result<std::shared_ptr<NetBackend>> backend = fail("--net: it has no wire");
+  std::visit(
+      [&](const auto& source) {
+        if constexpr (requires { source.open(); }) backend = source.open();
+      },
+      config.source);
   if (!backend) return forward(backend);
   std::unique_ptr<VhostNet> kernel;
   if (config.vhost != Vhost::kOff) {

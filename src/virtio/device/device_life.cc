@@ -57,7 +57,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
 DeviceLife::~DeviceLife() { reset(); }
 
 std::uint64_t DeviceLife::offered_features() const noexcept {
-  return device_->traits().features | kRingFeatures | wiring_.ring_features;
+  return traits().features | traits().ring_features | wiring_.ring_features;
 }
 
 RingFeatures DeviceLife::ring_features() const noexcept {

@@ -54,7 +54,7 @@ struct DeviceWiring {
   std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
-  /// Offered beside virtio::kRingFeatures. Not where a back end must serve a queue.
+  /// Offered beside the device's own. Not where a back end must serve a queue.
   std::uint64_t ring_features = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "virtio/abi/config.h"
+#include "virtio/abi/ring.h"
 #include "virtio/queue/offloaded_queue.h"
 #include "virtio/queue/queue_runner.h"
 
@@ -17,7 +18,9 @@ namespace bellhop {
 struct DeviceTraits {
   virtio::DeviceType type = virtio::DeviceType::kBlock;
   std::string id;              ///< for people: "disk0"
-  std::uint64_t features = 0;  ///< offered, device-specific ones only: the rings' are added
+  std::uint64_t features = 0;  ///< offered, device-specific ones only
+  /// Offered, too. Fewer where another process serves the rings and lacks some.
+  std::uint64_t ring_features = virtio::kRingFeatures;
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
