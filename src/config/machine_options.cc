@@ -323,6 +323,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--api-socket", &MachineOptions::api_socket},
       {"--event-monitor", &MachineOptions::event_monitor},
       {"--seccomp", &MachineOptions::seccomp},
+      {"--log-format", &MachineOptions::log_format},
   };
   return kOptions;
 }
