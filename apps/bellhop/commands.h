@@ -30,6 +30,7 @@ void add_run_command(CLI::App& app, int& exit_status);
 void add_serve_command(CLI::App& app, int& exit_status);
 void add_ctl_command(CLI::App& app, int& exit_status);
 void add_top_command(CLI::App& app, int& exit_status);
+void add_ps_command(CLI::App& app, int& exit_status);
 void add_probe_command(CLI::App& app, int& exit_status);
 void add_explain_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);
