@@ -119,6 +119,6 @@ bare_run() {
 
 if [[ ${1-} == --inside && ${BASH_SOURCE[0]} == "$0" ]]; then
   set -euo pipefail
-  repository=
+  repository=$(cd "$(dirname "$0")/../.." && pwd)
   bare_inside "${@:2}"
 fi
