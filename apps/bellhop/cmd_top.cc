@@ -91,6 +91,7 @@ std::string look_at(Watched& machine, bool as_json) {
 /// Those that were named, or else all that there are.
 Result<std::vector<Watched>> choose(const std::vector<std::string>& sockets) {
   std::vector<Watched> machines;
+  machines.reserve(sockets.size());
   for (const std::string& socket : sockets) machines.push_back({socket, socket, {}, {}});
   if (!machines.empty()) return machines;
   auto found = find_my_processes();

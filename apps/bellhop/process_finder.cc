@@ -137,7 +137,7 @@ bool same_file(const std::string& one, const std::string& other) {
 
 /// What it was told of its API: on the command line, which wins, or in its file.
 std::string api_option(const fs::path& process, const std::vector<std::string>& words) {
-  const std::string option = value_of(words, "--api-socket");
+  std::string option = value_of(words, "--api-socket");
   const std::string file = value_of(words, "--config");
   if (!option.empty() || file.empty()) return option;
   const auto options = read_options_file(way_to(process, file));

@@ -33,7 +33,7 @@ class ProcessFinderTest : public ::testing::Test {
   static void write(const fs::path& file, const std::string& text) { std::ofstream(file) << text; }
 
   fs::path add(int pid, const std::string& program, const std::vector<std::string>& words) {
-    const fs::path process = proc_ / std::to_string(pid);
+    fs::path process = proc_ / std::to_string(pid);
     fs::create_directories(process / "fd");
     fs::create_directories(process / "net");
     fs::create_symlink(program, process / "exe");

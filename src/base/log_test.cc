@@ -31,7 +31,7 @@ std::string written_as(log::Format format, const Body& body) {
   ::testing::internal::CaptureStderr();
   log::set_format(format);
   body();
-  const std::string text = ::testing::internal::GetCapturedStderr();
+  std::string text = ::testing::internal::GetCapturedStderr();
   ::unsetenv("JOURNAL_STREAM");
   log::set_format(log::Format::kText);
   return text;
