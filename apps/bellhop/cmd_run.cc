@@ -15,6 +15,7 @@
 #include "apps/bellhop/clean_stop.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/device_arguments.h"
+#include "apps/bellhop/log_format.h"
 #include "apps/bellhop/run_empty.h"
 #include "apps/bellhop/run_explanation.h"
 #include "apps/bellhop/run_parts.h"
@@ -25,6 +26,7 @@
 #include "apps/bellhop/terminal_input.h"
 #include "base/descriptor_limit.h"
 #include "base/file_roles.h"
+#include "base/log.h"
 #include "base/output_files.h"
 #include "base/poll.h"
 #include "bellhop_version.h"
@@ -360,6 +362,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--seccomp", options.seccomp,
        "What becomes of a thread that makes a system call it has no use for (off)",
        "kill|errno|log|off");
+  text("--log-format", options.log_format, kLogFormatHelp, kLogFormats);
   text("--api-socket", options.api_socket,
        "Where `bellhop ctl` and other clients of the API connect", "PATH|fd=N");
   text("--event-monitor", options.event_monitor,
@@ -379,9 +382,12 @@ void add_run_command(CLI::App& app, int& exit_status) {
   add_iothread_option(*run, arguments->given);
   run->footer(footer + "\n" + std::string(kIothreadHelp) + kLastWords);
   run->callback([arguments, &exit_status] {
-    const auto collected = collect(*arguments);
-    if (!collected) {
-      exit_status = report(collected.error());
+    // What the command line says holds for what is wrong with the file.
+    auto begun = begin_log(arguments->options.log_format);
+    const auto collected = begun ? collect(*arguments) : Result<MachineOptions>(forward(begun));
+    if (collected) begun = begin_log(collected->log_format);
+    if (!collected || !begun) {
+      exit_status = report(collected ? begun.error() : collected.error());
       return;
     }
     auto roles = find_roles(*arguments, *collected);

@@ -13,6 +13,7 @@
 
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/device_arguments.h"
+#include "apps/bellhop/log_format.h"
 #include "apps/bellhop/run_stats.h"
 #include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/signal_waiter.h"
@@ -53,6 +54,7 @@ struct ServeArguments {
   DeviceArguments given;
   std::optional<OptionText> stats;
   std::optional<OptionText> seccomp;
+  std::optional<OptionText> log_format;
   std::string socket;
   std::string fd;
   std::string mode;
@@ -142,7 +144,9 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
   Served served;
   for (const ScalarOption& one : scalar_options()) {
     const auto& value = (*options).*one.value;
-    if (!value || one.name == "--stats" || one.name == "--seccomp") continue;
+    if (!value || one.name == "--stats" || one.name == "--seccomp" || one.name == "--log-format") {
+      continue;
+    }
     return fail(named_at(value->place,
                          fmt::format("{}: belongs to a machine; devices are served", one.name)));
   }
@@ -159,6 +163,9 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
     }
   }
   if (arguments.seccomp) options->seccomp = arguments.seccomp;
+  if (!arguments.log_format) {
+    if (auto begun = begin_log(options->log_format); !begun) return forward(begun);
+  }
   auto config = make_device_config(*options, std::move(roles));
   if (!config) return forward(config);
   served.config = std::move(*config);
@@ -250,6 +257,7 @@ int serve_until_signal(const Served& served, mode_t mode) {
 }
 
 int serve(const ServeArguments& arguments, std::optional<std::size_t> kind) {
+  if (auto begun = begin_log(arguments.log_format); !begun) return report(begun.error());
   const auto mode = parse_mode(arguments.mode);
   if (!mode) return report(mode.error());
   auto roles = find_roles(arguments);
@@ -278,6 +286,7 @@ void add_serve_command(CLI::App& app, int& exit_status) {
     text(to, "--seccomp", arguments->seccomp,
          "What becomes of a thread that makes a system call it has no use for (off)",
          "kill|errno|log|off");
+    text(to, "--log-format", arguments->log_format, kLogFormatHelp, kLogFormats);
     add_iothread_option(to, arguments->given);
   };
   common(*command);

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "apps/bellhop/commands.h"
+#include "apps/bellhop/process_finder.h"
 #include "apps/bellhop/scalar_option.h"
 #include "apps/bellhop/top_view.h"
+#include "base/printable.h"
 #include "base/units.h"
 #include "control/api/api_client.h"
 
@@ -22,11 +24,13 @@ namespace bellhop {
 namespace {
 
 constexpr const char* kTopExamples = R"(Examples:
+  bellhop top
   bellhop top /run/vm/api.sock
   bellhop top /run/vm/*.sock --interval 5s
   bellhop top /run/vm/api.sock --count 1 --json
 
-SOCKET is what `bellhop run --api-socket` was given. Queues that the kernel or another process serves
+SOCKET is what `bellhop run --api-socket` was given; without one it is those of all machines that
+`bellhop ps` shows. Queues that the kernel or another process serves
 show who, in place of figures.
 
 Exit status: 0 done, 1 no machine answers, 2 used wrongly.)";
@@ -45,12 +49,13 @@ struct TopArguments {
 /// A machine that is looked at, and what it said last.
 struct Watched {
   std::string socket;
+  std::string way;  ///< by which it is reached
   std::optional<control::MetricsSample> last;
   std::string fault;  ///< empty: it answers
 };
 
-Result<std::string> ask_metrics(const std::string& socket) {
-  auto response = control::ask_api(socket, "GET", "vm.metrics", {}, kAnswerPatience);
+Result<std::string> ask_metrics(const Watched& machine) {
+  auto response = control::ask_api(machine.way, "GET", "vm.metrics", {}, kAnswerPatience);
   if (!response) return forward(response);
   if (response->status != 200) return fail(control::error_text(*response));
   return std::move(response->body);
@@ -58,25 +63,45 @@ Result<std::string> ask_metrics(const std::string& socket) {
 
 /// What is to be shown of it; a machine's first answer has nothing to be compared with.
 std::string look_at(Watched& machine, bool as_json) {
-  auto body = ask_metrics(machine.socket);
-  machine.fault = body ? "" : body.error().message;
+  auto body = ask_metrics(machine);
+  machine.fault.clear();
   if (!body) {
+    std::string message = body.error().message;
+    if (message.starts_with(machine.way)) message.replace(0, machine.way.size(), machine.socket);
+    machine.fault = printable(std::move(message));
     machine.last.reset();
     return as_json ? "" : fmt::format("{}\n", machine.fault);
   }
   auto sample = control::MetricsSample::read(*body);
   if (!sample) {
-    machine.fault = fmt::format("{}: what it answers are no metrics of ours", machine.socket);
+    machine.fault =
+        fmt::format("{}: what it answers are no metrics of ours", printable(machine.socket));
     return as_json ? "" : fmt::format("{}\n", machine.fault);
   }
   std::string text;
   if (as_json) {
     text = *body + "\n";
   } else if (machine.last) {
-    text = fmt::format("{}: {}", machine.socket, top_text(*machine.last, *sample));
+    text = fmt::format("{}: {}", printable(machine.socket), top_text(*machine.last, *sample));
   }
   machine.last = std::move(*sample);
   return text;
+}
+
+/// Those that were named, or else all that there are.
+Result<std::vector<Watched>> choose(const std::vector<std::string>& sockets) {
+  std::vector<Watched> machines;
+  machines.reserve(sockets.size());
+  for (const std::string& socket : sockets) machines.push_back({socket, socket, {}, {}});
+  if (!machines.empty()) return machines;
+  auto found = find_my_processes();
+  if (!found) return forward(found);
+  for (FoundProcess& one : *found) {
+    if (one.api_way.empty()) continue;
+    machines.push_back({std::move(one.api_socket), std::move(one.api_way), {}, {}});
+  }
+  if (machines.empty()) return fail("no machine with an API socket runs here (bellhop ps)");
+  return machines;
 }
 
 int watch(const TopArguments& arguments) {
@@ -98,9 +123,9 @@ int watch(const TopArguments& arguments) {
     }
     count = *number;
   }
-  std::vector<Watched> machines;
-  machines.reserve(arguments.sockets.size());
-  for (const std::string& socket : arguments.sockets) machines.push_back({socket, {}, {}});
+  auto chosen = choose(arguments.sockets);
+  if (!chosen) return report(chosen.error(), kFailed);
+  std::vector<Watched>& machines = *chosen;
   const bool clears = !arguments.json && ::isatty(STDOUT_FILENO) == 1;
   bool first = !arguments.json;  // rates need two looks
   for (std::uint64_t printed = 0; !count || printed < *count;) {
@@ -127,8 +152,7 @@ void add_top_command(CLI::App& app, int& exit_status) {
   CLI::App* const top =
       app.add_subcommand("top", "Watch the queues and threads of running machines");
   auto arguments = std::make_shared<TopArguments>();
-  top->add_option("SOCKET", arguments->sockets, "Where the machines' APIs are")
-      ->required()
+  top->add_option("SOCKET", arguments->sockets, "Where the machines' APIs are (all that run)")
       ->type_name("");
   add_scalar(*top, "--interval", arguments->interval, "How often to look (1s)", "TIME");
   add_scalar(*top, "--count", arguments->count, "How often to print, and end then (for ever)", "N");

@@ -30,6 +30,7 @@ void add_run_command(CLI::App& app, int& exit_status);
 void add_serve_command(CLI::App& app, int& exit_status);
 void add_ctl_command(CLI::App& app, int& exit_status);
 void add_top_command(CLI::App& app, int& exit_status);
+void add_ps_command(CLI::App& app, int& exit_status);
 void add_probe_command(CLI::App& app, int& exit_status);
 void add_explain_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);
@@ -44,7 +45,7 @@ void add_bench_study_command(CLI::App& bench, int& exit_status);
 std::string one_line(std::string_view text);
 /// Prints `text` as it is. What cannot be written throws nothing: of standard output main() tells.
 void print(std::FILE* file, const std::string& text);
-/// Prints "bellhop: MESSAGE" on standard error and returns `status`.
+/// Says so on standard error, "bellhop: MESSAGE" or as --log-format has it, and returns `status`.
 int report(const Error& error, int status);
 /// The same for what is wrong before anything runs, whichever command finds it and however late:
 /// kUsedWrongly if it is in what was asked for, such as a file that is not there, and kFailed if

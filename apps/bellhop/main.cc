@@ -106,6 +106,7 @@ int parse_and_run(std::vector<std::string> arguments) {
   add_serve_command(app, exit_status);
   add_ctl_command(app, exit_status);
   add_top_command(app, exit_status);
+  add_ps_command(app, exit_status);
   add_probe_command(app, exit_status);
   add_bench_command(app, exit_status);
   add_explain_command(app, exit_status);
@@ -124,7 +125,7 @@ int parse_and_run(std::vector<std::string> arguments) {
   }
   if (app.get_subcommands().empty()) {
     return report(
-        {"a subcommand is missing: run, serve, ctl, top, probe, bench or explain (see --help)"},
+        {"a subcommand is missing: run, serve, ctl, top, ps, probe, bench or explain (see --help)"},
         kUsedWrongly);
   }
   return exit_status;

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "apps/bellhop/commands.h"
+#include "base/log.h"
 
 namespace bellhop {
 
@@ -17,7 +18,7 @@ std::string one_line(std::string_view text) {
 void print(std::FILE* file, const std::string& text) { (void)std::fputs(text.c_str(), file); }
 
 int report(const Error& error, int status) {
-  std::fprintf(stderr, "bellhop: %s\n", one_line(error.message).c_str());
+  log::tell(status == kDone ? log::Level::kInfo : log::Level::kError, one_line(error.message));
   return status;
 }
 

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
 #include <filesystem>
 
 #include "apps/bellhop/commands.h"
+#include "base/log.h"
 #include "base/poll.h"
 #include "machine/boot/kernel_boot.h"
 #include "probe/floors.h"
@@ -32,7 +32,7 @@ int status_of(const MachineEnd& end) {
       return report({end.text, 0}, kFailed);
     case MachineEnd::Kind::kInternalError:
       // Registers for a person to read: more than one line here.
-      std::fprintf(stderr, "bellhop: the hypervisor gave up on the guest\n%s\n", end.text.c_str());
+      log::tell(log::Level::kError, "the hypervisor gave up on the guest\n" + end.text);
       return kGuestInternalError;
   }
   return kFailed;

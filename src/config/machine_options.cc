@@ -299,6 +299,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--api-socket", &MachineOptions::api_socket},
       {"--event-monitor", &MachineOptions::event_monitor},
       {"--seccomp", &MachineOptions::seccomp},
+      {"--log-format", &MachineOptions::log_format},
   };
   return kOptions;
 }
@@ -402,8 +403,8 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
 }
 
 Result<MachineConfig> make_empty_config(const MachineOptions& options) {
-  constexpr std::string_view kOfTheProgram[] = {"--api-socket", "--event-monitor", "--seccomp",
-                                                "--stop-timeout"};
+  constexpr std::string_view kOfTheProgram[] = {"--api-socket", "--event-monitor", "--log-format",
+                                                "--seccomp", "--stop-timeout"};
   const auto refuse = [](std::string_view place, std::string_view option) {
     return fail(
         fmt::format("{}: --kernel is missing (without one the machine and its devices come "

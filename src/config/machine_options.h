@@ -32,6 +32,7 @@ struct MachineOptions {
   std::optional<OptionText> api_socket;
   std::optional<OptionText> event_monitor;
   std::optional<OptionText> seccomp;
+  std::optional<OptionText> log_format;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
