@@ -263,6 +263,16 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   CleanStop clean_stop(
       config.stop_timeout,
       {.press = [&control] { return press_for_stop(control); }, .tell = tell_if_read});
+  const auto tell = [&events](std::string_view source, std::string_view event,
+                              std::string_view id) {
+    if (events) events->tell(source, event, id);
+  };
+  // Before anyone can ask it for anything.
+  control.connect({.machine = machine,
+                   .config = &config,
+                   .stop = [&serial] { serial.give_up(); },
+                   .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
+                   .tell = tell});
   std::atomic<bool> quit{false};
   auto signals = SignalWaiter::start({.stop = stop,
                                       .give_up = TerminalInput::put_terminal_back,
@@ -290,15 +300,6 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   }
   stats.set_threads(machine->vcpu_tids(), machine->iothread_tids());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
-  const auto tell = [&events](std::string_view source, std::string_view event,
-                              std::string_view id) {
-    if (events) events->tell(source, event, id);
-  };
-  control.connect({.machine = machine,
-                   .config = &config,
-                   .stop = [&serial] { serial.give_up(); },
-                   .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
-                   .tell = tell});
   tell("vmm", "starting", {});
   std::unique_ptr<control::ApiServer> api;
   if (api_socket) {

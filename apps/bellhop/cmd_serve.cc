@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "apps/bellhop/signal_waiter.h"
 #include "base/descriptor_limit.h"
 #include "base/file_roles.h"
+#include "base/log.h"
 #include "base/output_files.h"
 #include "base/poll.h"
 #include "memory/fault_guard.h"
@@ -234,6 +236,8 @@ int serve_until_signal(const Served& served, mode_t mode) {
   if (auto caught = FaultGuard::install(); !caught) return report(caught.error(), kFailed);
   auto end = EventFd::create();
   if (!end) return report(end.error(), kFailed);
+  auto again = EventFd::create();
+  if (!again) return report(again.error(), kFailed);
   OutputFiles outputs;
   DeviceHost host;
   host.outputs = &outputs;
@@ -241,13 +245,19 @@ int serve_until_signal(const Served& served, mode_t mode) {
   if (!devices) return report(devices.error());
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   stats.set_threads({}, (*devices)->iothread_tids());
-  auto signals = SignalWaiter::start({.stop = [&end] { end->signal(); }});
+  auto signals = SignalWaiter::start(
+      {.stop = [&end] { end->signal(); }, .hung_up = [&again] { again->signal(); }});
   if (!signals) return report(signals.error(), kFailed);
   if (auto confined = (*sandbox)->confine_main(); !confined) {
     return report(confined.error(), kFailed);
   }
-  pollfd wanted{.fd = end->get(), .events = POLLIN, .revents = 0};
-  while (wanted.revents == 0) wait_ready(std::span(&wanted, 1), -1);
+  std::array wanted{pollfd{end->get(), POLLIN, 0}, pollfd{again->get(), POLLIN, 0}};
+  while (wanted[0].revents == 0) {
+    wait_ready(wanted, -1);
+    if (wanted[1].revents == 0) continue;
+    (void)again->consume();
+    if (auto looked = (*devices)->look_again(); !looked) log::warn("{}", looked.error().message);
+  }
   (*devices)->stop();
   const Status written = stats.write((*devices)->counters());
   devices->reset();

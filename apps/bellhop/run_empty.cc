@@ -138,10 +138,6 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
   maker.connect(**control);
   CleanStop clean_stop(config->stop_timeout,
                        {.press = [&] { return press_for_stop(**control); }, .tell = tell_if_read});
-  auto signals =
-      SignalWaiter::start({.stop = [&] { (*control)->stop(); }, .clean_stop = &clean_stop});
-  if (!signals) return report(signals.error(), kFailed);
-  if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   const auto tell = [&events](std::string_view source, std::string_view event,
                               std::string_view id) {
     if (events) events->tell(source, event, id);
@@ -155,6 +151,10 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
                        .stop = [&] { maker.give_up_output(); },
                        .stopping = [&] { return clean_stop.signal() != 0; },
                        .tell = tell});
+  auto signals =
+      SignalWaiter::start({.stop = [&] { (*control)->stop(); }, .clean_stop = &clean_stop});
+  if (!signals) return report(signals.error(), kFailed);
+  if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   tell("vmm", "starting", {});
   auto api = control::ApiServer::start(
       {.listener = std::move(*listener), .control = control->get(), .version = BELLHOP_VERSION});

@@ -79,6 +79,7 @@ void SignalWaiter::wait() {
 
 void SignalWaiter::take(int signal) {
   if (signal == SIGWINCH) return hooks_.resized();
+  if (signal == SIGHUP && hooks_.hung_up) return hooks_.hung_up();
   CleanStop* const clean = hooks_.clean_stop;
   const auto now = CleanStop::Clock::now();
   if (signal_.load() == 0 && clean != nullptr && !clean->take(signal, now)) return;

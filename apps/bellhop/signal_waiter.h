@@ -23,6 +23,8 @@ class SignalWaiter {
     std::function<void()> stop;
     std::function<void()> give_up = [] {};
     std::function<void()> resized = [] {};
+    /// SIGHUP, where it does not ask the program to end. Null: it does.
+    std::function<void()> hung_up = nullptr;
     CleanStop* clean_stop = nullptr;  ///< outlives the waiter
   };
 

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "base/property_list.h"
+#include "base/throttle.h"
 #include "base/unix_socket.h"
 #include "devices/device_config.h"
 
@@ -85,6 +88,28 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   if (config.id.size() > kMaxDeviceId || !std::ranges::all_of(config.id, printable)) {
     reader.wrong("id", config.id, "at most 20 characters without spaces");
   }
+}
+
+/// A rate of `unit` ("iops") and bytes, and the burst.
+inline void read_rates(PropertyReader& reader, std::string_view unit, Rates& rates) {
+  constexpr unsigned kMostUnits = 100'000'000;
+  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+  constexpr std::chrono::seconds kLongestBurst{3600};
+  unsigned units = 0;
+  reader.number(unit, units, 1, kMostUnits);
+  rates.units = units;
+  reader.size("bps", rates.bytes, 1, kMostBytes);
+  reader.duration("burst", rates.burst, kLongestBurst);
+  if (reader.has("burst") && !rates.limited()) {
+    reader.refuse("burst", std::string("burst= goes with ").append(unit).append("= or bps="));
+  }
+}
+/// Where `server` serves the queues, and a rate would be its to keep.
+inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Rates& rates,
+                         std::string_view server) {
+  if (!rates.limited()) return;
+  reader.refuse(rates.units != 0 ? unit : "bps",
+                std::string("a rate is for ").append(server).append(" to keep"));
 }
 
 /// For a device whose queues `server` serves, which knows split rings only.

@@ -88,7 +88,8 @@ class Machine::Impl {
   std::vector<std::string> gone_;       // devices that remove_let_go() has not told of
   std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
-  bool running_ = false;  // vCPUs were last asked to run, and not to pause
+  bool running_ = false;                       // vCPUs were last asked to run, and not to pause
+  std::optional<std::uint64_t> driver_clock_;  // DeviceLife::set_driver_clock()
 
   mutable std::mutex mutex_;
   std::condition_variable ended_changed_;
@@ -105,6 +106,9 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
+  if (hooks_.request_times) {
+    if (const auto ahead = vcpus_.front()->vcpu().time_stamp_offset()) driver_clock_ = *ahead;
+  }
   for (DeviceLife* const life : devices_->lives()) trace(*life);
   return load_guest();
 }
@@ -199,7 +203,7 @@ Status Machine::Impl::make_tuner(const PreparedDevice& device) {
 void Machine::Impl::trace(DeviceLife& life) {
   if (!hooks_.request_times) return;
   life.trace_requests();
-  if (const auto ahead = vcpus_.front()->vcpu().time_stamp_offset()) life.set_driver_clock(*ahead);
+  if (driver_clock_) life.set_driver_clock(*driver_clock_);
 }
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {

@@ -109,6 +109,17 @@ void ServedDevices::stop() {
   for (const auto& server : servers_) server->stop();
 }
 
+Status ServedDevices::look_again() {
+  Status all;
+  for (const auto& server : servers_) {
+    if (auto looked = server->look_again(); !looked && all) {
+      all = fail(fmt::format("{}: {}", server->device().life().traits().id, looked.error().message),
+                 looked.error().code);
+    }
+  }
+  return all;
+}
+
 MachineCounters ServedDevices::counters() const {
   std::vector<const DeviceLife*> lives;
   lives.reserve(servers_.size());

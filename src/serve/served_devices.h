@@ -37,6 +37,9 @@ class ServedDevices {
 
   /// Ends all connections, with what they have in flight, and takes no more.
   void stop();
+  /// Tells front ends what has changed under their devices: a disk that has grown. Errors: what the
+  /// host does not tell, of the first such device; the others have been looked at.
+  Status look_again();
   [[nodiscard]] MachineCounters counters() const;
   /// Kernel thread ids, for CPU-time accounts.
   [[nodiscard]] std::vector<int> iothread_tids() const;

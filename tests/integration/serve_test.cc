@@ -5,8 +5,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <random>
 
@@ -173,6 +175,39 @@ TEST_F(ServeTest, ADiskIsWrittenAndRead) {
   for (std::uint32_t block = 0; block < 64; ++block) EXPECT_EQ(driver.read(block), 1000 + block);
   end(pid, SIGTERM);
   EXPECT_NE(::access(socket_.c_str(), F_OK), 0) << "its file goes with it";
+}
+
+// By a signal that has no other meaning here.
+TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
+  const pid_t pid = serve_disk();
+  Client client;
+  ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+  ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit,
+                               Client::kAcks | 1U << kProtocolBackendReq | 1U << kProtocolConfig));
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const UniqueFd theirs(ends[1]);
+  Channel requests{UniqueFd(ends[0]), Channel::Patience(testing::kPatience)};
+  ASSERT_TRUE(client.tell(Request::kSetBackendReqFd, {}, std::array{theirs.get()}, kNeedReply));
+  const auto sectors = [&]() -> std::uint64_t {
+    std::array<std::byte, sizeof(ConfigHead) + sizeof(std::uint64_t)> asked{};
+    const ConfigHead head{.offset = 0, .size = sizeof(std::uint64_t), .flags = 0};
+    std::memcpy(asked.data(), &head, sizeof head);
+    const auto reply = client.ask_raw(Request::kGetConfig, asked);
+    if (!reply || reply->payload.size() != asked.size()) return 0;
+    std::uint64_t capacity = 0;
+    std::memcpy(&capacity, reply->payload.data() + sizeof head, sizeof capacity);
+    return capacity;
+  };
+  const std::uint64_t before = sectors();
+  ASSERT_NE(before, 0U);
+  std::filesystem::resize_file(image_, 2 * before * kBlkSectorBytes);
+  ASSERT_EQ(::kill(pid, SIGHUP), 0);
+  const auto told = requests.receive();
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(told->header.request, kBackendConfigChange);
+  EXPECT_EQ(sectors(), 2 * before);
+  end(pid, SIGTERM);
 }
 
 TEST_F(ServeTest, KilledAHundredTimesItHasAllThatItSaidWasDone) {

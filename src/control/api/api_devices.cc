@@ -35,7 +35,7 @@ class Keys {
     return true;
   }
   /// Token buckets of `size` that fill up in `refill_time` milliseconds.
-  void rates(Body& limits) {
+  void rates(Body& limits, const char* unit) {
     std::uint64_t longest = 0;
     const auto bucket = [&](const char* field, const char* key) {
       limits.object(field, [&](Body& one) {
@@ -53,7 +53,7 @@ class Keys {
       });
     };
     bucket("bandwidth", "bps");
-    bucket("ops", "iops");
+    bucket("ops", unit);
     if (longest != 0) put("burst", fmt::format("{}ms", longest));
   }
   /// Fields that would change what the device does.
@@ -90,7 +90,7 @@ Command read_add_disk(Body& body) {
   if (type && type != "Raw" && type != "Unknown") {
     body.refuse("image_type must be Raw: disks of other formats are not supported");
   }
-  body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits); });
+  body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits, "iops"); });
   keys.refuse({"rate_limit_group"});
   keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
@@ -107,7 +107,7 @@ Command read_add_net(Body& body) {
     if (*queues < 2 || *queues % 2 != 0) body.refuse("num_queues must be 2 for each pair");
     keys.put("queues", std::to_string(*queues / 2));
   }
-  keys.refuse({"rate_limiter_config"});
+  body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits, "pps"); });
   keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
 }

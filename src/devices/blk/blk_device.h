@@ -10,8 +10,8 @@
 #include "base/relaxed_counter.h"
 #include "base/resizable.h"
 #include "base/shared_counter.h"
+#include "base/throttle.h"
 #include "block/block_backend.h"
-#include "devices/blk/blk_throttle.h"
 #include "virtio/abi/blk.h"
 #include "virtio/device/virtio_device.h"
 
@@ -41,7 +41,7 @@ struct BlkOptions {
   /// Write cache on: writes are durable after a flush. Off: each write is flushed before it is
   /// answered. The driver may toggle it (VIRTIO_BLK_F_CONFIG_WCE).
   bool writeback = true;
-  BlkRates rates = {};
+  Rates rates = {};
 };
 
 class BlkQueue;
@@ -67,6 +67,7 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   /// in flight beyond a new end fails as the medium says. Any thread. Errors: the host does not
   /// tell.
   Status look_at_capacity();
+  Status look_again() override { return look_at_capacity(); }
   /// Bytes, as the driver was told last.
   [[nodiscard]] std::uint64_t capacity() const noexcept {
     return capacity_.load(std::memory_order_relaxed);
@@ -84,8 +85,8 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
-  std::optional<BlkThrottle> throttle_;  ///< where there are rates
-  std::vector<BlkTraffic> traffic_;      ///< of each queue, since the device was made
+  std::optional<Throttle> throttle_;  ///< where there are rates
+  std::vector<BlkTraffic> traffic_;   ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;
 };
 

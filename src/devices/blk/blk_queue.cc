@@ -158,11 +158,13 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
 bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
   const bool works = plan.kind == BlkPlan::Kind::kIo || plan.kind == BlkPlan::Kind::kSegments;
   if (!works) return true;
-  const std::uint64_t bytes = plan.kind == BlkPlan::Kind::kIo ? plan.length : 0;
-  const auto wait = throttle_->take(bytes);
-  if (wait <= std::chrono::nanoseconds(0)) return true;
-  throttle_->times.add();
-  waits_since_ = RateLimit::Clock::now();
+  const auto now = Throttle::Clock::now();
+  const auto wait = throttle_->wait(now);
+  if (wait <= std::chrono::nanoseconds(0)) {
+    throttle_->take(now, 1, plan.kind == BlkPlan::Kind::kIo ? plan.length : 0);
+    return true;
+  }
+  waits_since_ = now;
   IoThread& thread = runner_.thread();
   if (thread.is_current()) {
     thread.loop().start_timer(*this, wait);
@@ -173,9 +175,7 @@ bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
 }
 
 void BlkQueue::on_timer() noexcept {
-  const auto waited = RateLimit::Clock::now() - waits_since_;
-  throttle_->nanoseconds.add(static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count()));
+  throttle_->count_wait(waits_since_);
   runner_.wake();
 }
 

@@ -62,8 +62,8 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
   std::uint32_t long_ = 0;     ///< of kBlkMaxLongRequests
   bool long_waiting_ = false;  ///< one is in the ring, and the queue parked
   std::uint64_t counted_system_calls_ = 0;
-  BlkThrottle* throttle_;  ///< null: there is no rate to keep to
-  RateLimit::Clock::time_point waits_since_;
+  Throttle* throttle_;  ///< null: there is no rate to keep to
+  Throttle::Clock::time_point waits_since_;
 };
 
 }  // namespace bellhop

@@ -20,7 +20,7 @@ constexpr std::uint64_t kThrottledDisk = 1 << 20;
 
 class BlkThrottleTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
-  void serve(const BlkRates& rates) {
+  void serve(const Rates& rates) {
     disk_.serve(std::make_unique<BlkDevice>(
         std::make_shared<MemoryBackend>(kThrottledDisk),
         BlkOptions{.queue_size = DeviceFixture::kSize, .rates = rates}));
@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, BlkThrottleTest,
                                            NotifyMode::kPoll));
 
 TEST_P(BlkThrottleTest, DoesNoMoreRequestsThanItMay) {
-  serve({.requests = 1000, .bytes = 0, .burst = 1ms});
+  serve({.units = 1000, .bytes = 0, .burst = 1ms});
   for (const unsigned depth : {1U, 16U}) EXPECT_GE(time_of(100, depth, 512), 97ms) << depth;
   EXPECT_GT(disk_.stat("throttled"), 0U);
   EXPECT_GT(disk_.stat("throttled_ns"), 0U);
@@ -68,20 +68,20 @@ TEST_P(BlkThrottleTest, DoesNoMoreRequestsThanItMay) {
 }
 
 TEST_P(BlkThrottleTest, DoesNoMoreBytesThanItMay) {
-  serve({.requests = 0, .bytes = 10 << 20, .burst = 0ms});
+  serve({.units = 0, .bytes = 10 << 20, .burst = 0ms});
   // The last one's bytes are paid for after it has gone.
   EXPECT_GE(time_of(17, 4, 64 << 10), 99ms);
 }
 
 TEST_P(BlkThrottleTest, BelowItsRateNothingWaits) {
-  serve({.requests = 100'000'000, .bytes = std::uint64_t{1} << 40, .burst = 1s});
+  serve({.units = 100'000'000, .bytes = std::uint64_t{1} << 40, .burst = 1s});
   (void)time_of(100, 16, 512);
   EXPECT_EQ(disk_.stat("throttled"), 0U);
 }
 
 // What waits for its time is in the ring: nothing is in flight, and nothing is lost.
 TEST_P(BlkThrottleTest, MayBePausedAndResetWhileItWaits) {
-  serve({.requests = 10, .bytes = 0, .burst = 0ms});
+  serve({.units = 10, .bytes = 0, .burst = 0ms});
   for (int i = 0; i < 3; ++i) offer_read(512);
   ASSERT_TRUE(disk_.wait_used(0));
   disk_.pause_and_resume();

@@ -30,20 +30,6 @@ Result<std::unique_ptr<VirtioDevice>> make_served(const DiskConfig& config,
               device.error().code);
 }
 
-void read_rates(PropertyReader& reader, BlkRates& rates) {
-  constexpr unsigned kMostRequests = 100'000'000;
-  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
-  constexpr std::chrono::seconds kLongestBurst{3600};
-  unsigned requests = 0;
-  reader.number("iops", requests, 1, kMostRequests);
-  rates.requests = requests;
-  reader.size("bps", rates.bytes, 1, kMostBytes);
-  reader.duration("burst", rates.burst, kLongestBurst);
-  if (reader.has("burst") && !rates.limited()) {
-    reader.refuse("burst", "burst= goes with iops= or bps=");
-  }
-}
-
 }  // namespace
 
 const DeviceOption DiskConfig::kOption = {
@@ -80,14 +66,11 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   disk.source = Source::parse(reader);
   reader.number("queues", disk.queues, 1, kMaxQueues);
   read_queue_size(reader, disk.queue_size);
-  read_rates(reader, disk.rates);
+  read_rates(reader, "iops", disk.rates);
   read_common_keys(reader, properties, disk);
   if (disk.back_end() != nullptr) {
     leave_queues_to_back_end(reader, disk);
-    if (disk.rates.limited()) {
-      reader.refuse(disk.rates.requests != 0 ? "iops" : "bps",
-                    "a rate is for the back end (vhost-user) to keep");
-    }
+    refuse_rates(reader, "iops", disk.rates, "the back end (vhost-user)");
   }
   if (auto status = reader.finish(); !status) return forward(status);
   return disk;

@@ -7,8 +7,8 @@
 
 #include "base/file_roles.h"
 #include "base/result.h"
+#include "base/throttle.h"
 #include "block/block_source.h"
-#include "devices/blk/blk_throttle.h"
 #include "devices/blk/vhost_user_disk.h"
 #include "devices/device_config.h"
 #include "devices/device_option.h"
@@ -26,7 +26,7 @@ struct DiskConfig : DeviceConfig {
   DiskSource source;
   unsigned queues = 1;
   unsigned queue_size = 256;
-  BlkRates rates;
+  Rates rates;
 
   static const DeviceOption kOption;
   static Result<DiskConfig> parse(const PropertyList& properties);

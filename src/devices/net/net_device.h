@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log_limiter.h"
+#include "base/throttle.h"
 #include "devices/net/net_counters.h"
 #include "devices/net/rx_filter.h"
 #include "net/net_backend.h"
@@ -25,6 +26,7 @@ struct NetOptions {
   bool join_frames = true;  ///< what goes together leaves as one: see FrameTrain
   /// Where the kernel can carry frames: whether the device does without it.
   bool kernel_required = false;
+  Rates rates = {};  ///< each way
 };
 
 /// All counters of a NIC, summed over its queues.
@@ -135,6 +137,8 @@ class NetDevice final : public VirtioDevice {
   // Live as long as the device: what was counted survives a reset.
   std::vector<NetRxCounters> rx_counters_;
   std::vector<NetTxCounters> tx_counters_;
+  std::optional<Throttle> rx_throttle_;  ///< where there are rates
+  std::optional<Throttle> tx_throttle_;
   NetControlCounters control_counters_;
 
   std::vector<std::unique_ptr<NetRx>> rx_;

@@ -41,7 +41,8 @@ NetRx::NetRx(NetDevice& device, unsigned pair, QueueRunner& runner)
       chains_(std::make_unique<DescriptorChain[]>(max_chains_)),
       wanted_(kFirstGuess),
       room_(kMaxBuffers + 1),
-      spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)) {}
+      spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)),
+      throttle_(device.rx_throttle_ ? &*device.rx_throttle_ : nullptr) {}
 
 Result<std::unique_ptr<NetRx>> NetRx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -80,7 +81,26 @@ void NetRx::drain() noexcept {
   runner_.yield();
 }
 
+bool NetRx::may_receive() noexcept {
+  const auto now = Throttle::Clock::now();
+  const auto wait = throttle_->wait(now);
+  if (waits_) throttle_->count_wait(waits_since_);
+  waits_ = wait > std::chrono::nanoseconds(0);
+  if (!waits_) return true;
+  waits_since_ = now;
+  put_back();
+  runner_.park();
+  IoThread& thread = runner_.thread();
+  if (thread.is_current()) {
+    thread.loop().start_timer(*this, wait);
+  } else {
+    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
+  }
+  return false;
+}
+
 NetRx::Next NetRx::receive() noexcept {
+  if (throttle_ != nullptr && !may_receive()) return Next::kWait;
   gather(wanted_);
   if (held_ == 0) {
     // What the driver offers next ends the wait: frames stay where they are meanwhile.
@@ -209,6 +229,9 @@ void NetRx::deliver(std::size_t bytes) noexcept {
   }
   counters_.frames.add();
   counters_.bytes.add(bytes - kNetHeaderBytes);
+  if (throttle_ != nullptr) {
+    throttle_->take(Throttle::Clock::now(), 1, bytes - kNetHeaderBytes);
+  }
   adapt(bytes);
 }
 

@@ -1,5 +1,6 @@
 #include "devices/net/net_tx.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "devices/net/net_offloads.h"
@@ -22,7 +23,8 @@ NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner)
       runner_(runner),
       counters_(device.tx_counters_[pair]),
       joins_(device.joins_frames()),
-      chains_(std::make_unique<DescriptorChain[]>(kMaxChains)) {}
+      chains_(std::make_unique<DescriptorChain[]>(kMaxChains)),
+      throttle_(device.tx_throttle_ ? &*device.tx_throttle_ : nullptr) {}
 
 Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -41,7 +43,10 @@ Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
 }
 
 NetTx::~NetTx() {
-  runner_.thread().run_sync([this] { watch_.reset(); });
+  runner_.thread().run_sync([this] {
+    runner_.thread().loop().stop_timer(*this);
+    watch_.reset();
+  });
 }
 
 void NetTx::drain() noexcept {
@@ -53,6 +58,7 @@ void NetTx::drain() noexcept {
     if (sent == Sent::kAll && !taken) return flush();
     if (sent != Sent::kAll) put_back();
     if (sent == Sent::kNoRoom) return wait_for_room();
+    if (sent == Sent::kLater) return wait_for_rate();
   }
   flush();
   runner_.yield();
@@ -109,6 +115,10 @@ RelaxedCounter* NetTx::look_at(DescriptorChain& chain, FrameTrain::Frame& frame)
 /// Lets the train leave.
 NetTx::Sent NetTx::send() noexcept {
   if (train_.frames() == 0) return Sent::kAll;
+  if (throttle_ != nullptr &&
+      throttle_->wait(Throttle::Clock::now()) > std::chrono::nanoseconds(0)) {
+    return Sent::kLater;
+  }
   const std::span<const iovec> parts = train_.finish();
   ssize_t result = 0;
   do {
@@ -121,6 +131,9 @@ NetTx::Sent NetTx::send() noexcept {
     return Sent::kSingly;
   }
   judge(result);
+  if (throttle_ != nullptr) {
+    throttle_->take(Throttle::Clock::now(), train_.frames(), train_.frame_bytes());
+  }
   give_back(train_.frames());
   train_.clear();
   return Sent::kAll;
@@ -186,6 +199,25 @@ void NetTx::wait_for_room() noexcept {
   counters_.blocked.add();
   runner_.park();
   arm();
+}
+
+/// What a back end has gathered goes all the same.
+void NetTx::wait_for_rate() noexcept {
+  flush();
+  waits_since_ = Throttle::Clock::now();
+  const auto wait = std::max(throttle_->wait(waits_since_), std::chrono::nanoseconds(0));
+  runner_.park();
+  IoThread& thread = runner_.thread();
+  if (thread.is_current()) {
+    thread.loop().start_timer(*this, wait);
+  } else {
+    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
+  }
+}
+
+void NetTx::on_timer() noexcept {
+  throttle_->count_wait(waits_since_);
+  runner_.wake();
 }
 
 void NetTx::arm() noexcept {

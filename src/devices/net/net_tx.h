@@ -15,7 +15,7 @@ namespace bellhop {
 /// some.
 ///
 /// On the queue's I/O thread, or under the runner's queue lock.
-class NetTx final : public QueueHandler, private ReadyHandler {
+class NetTx final : public QueueHandler, private ReadyHandler, private TimerHandler {
  public:
   /// Errors: the back end's descriptor cannot be waited for.
   static Result<std::unique_ptr<NetTx>> create(NetDevice& device, unsigned pair,
@@ -32,11 +32,13 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   enum class Sent : std::uint8_t {
     kAll,
     kNoRoom,  ///< nothing left; all chains at hand are to go back to the ring for now
+    kLater,   ///< the same: the NIC's rate is used up
     kSingly,  ///< the same: the host refuses a train, and is to get its frames one by one
   };
 
   NetTx(NetDevice& device, unsigned pair, QueueRunner& runner);
   void on_ready() noexcept override { runner_.wake(); }
+  void on_timer() noexcept override;
   [[nodiscard]] DescriptorChain& chain(std::size_t i) noexcept;
   Sent take() noexcept;
   [[nodiscard]] RelaxedCounter* look_at(DescriptorChain& chain, FrameTrain::Frame& frame) noexcept;
@@ -45,6 +47,7 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   void put_back() noexcept;
   void judge(ssize_t result) noexcept;
   void wait_for_room() noexcept;
+  void wait_for_rate() noexcept;
   void flush() noexcept;
   void arm() noexcept;
 
@@ -60,6 +63,8 @@ class NetTx final : public QueueHandler, private ReadyHandler {
   std::size_t first_ = 0;
   std::size_t held_ = 0;  ///< chains at hand: the train's, and then the one that is looked at
   FrameTrain train_;
+  Throttle* throttle_;  ///< null: there is no rate to keep to
+  Throttle::Clock::time_point waits_since_;
   std::size_t unshown_ = 0;  ///< given back since some were shown to the driver
 };
 

@@ -35,6 +35,7 @@ struct NicConfig : DeviceConfig {
   unsigned queue_size = 256;
   bool gro = true;  ///< datagrams that the guest sends one after the other leave as one frame
   Vhost vhost = Vhost::kOff;
+  Rates rates;  ///< each way
 
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);

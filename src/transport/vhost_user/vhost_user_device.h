@@ -41,6 +41,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   ~VhostUserDevice();
 
   [[nodiscard]] const DeviceLife& life() const noexcept { return *life_; }
+  /// VirtioDevice::look_again(). Any thread.
+  Status look_again() { return life_->look_again(); }
   [[nodiscard]] const std::string& id() const noexcept { return life_->traits().id; }
 
   // ---- a connection ----

@@ -36,6 +36,8 @@ class VhostUserServer {
   VhostUserServer& operator=(const VhostUserServer&) = delete;
 
   [[nodiscard]] const VhostUserDevice& device() const noexcept { return *setup_.device; }
+  /// VirtioDevice::look_again(). Any thread.
+  Status look_again() { return setup_.device->look_again(); }
   /// Front ends that have connected.
   [[nodiscard]] std::uint64_t connections() const noexcept { return connections_.get(); }
   /// Ends the connection, with what it has in flight, and takes no more.

@@ -84,6 +84,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
   [[nodiscard]] std::vector<DeviceStat> stats() const { return device_->stats(); }
+  /// VirtioDevice::look_again().
+  Status look_again() { return device_->look_again(); }
   [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }
   [[nodiscard]] std::uint16_t queue_max_size() const noexcept {
     return device_->traits().queue_max_size;

@@ -78,6 +78,9 @@ class VirtioDevice {
   }
   /// Back to the state before activate(). All queues were stopped before.
   virtual void reset() noexcept = 0;
+  /// What lies under it on the host may have changed: the driver is told what has. Any thread.
+  /// Errors: the host does not tell.
+  virtual Status look_again() { return {}; }
   /// What it has counted since it was made, in a fixed order. Any thread.
   [[nodiscard]] virtual std::vector<DeviceStat> stats() const { return {}; }
 
