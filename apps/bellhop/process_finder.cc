@@ -8,10 +8,12 @@
 #include <charconv>
 #include <fstream>
 #include <map>
+#include <span>
 #include <sstream>
 #include <string_view>
 #include <system_error>
 
+#include "apps/bellhop/ch_arguments.h"
 #include "base/split.h"
 #include "base/unix_socket.h"
 #include "config/machine_options.h"
@@ -179,7 +181,13 @@ std::optional<FoundProcess> look_at(const fs::path& process, pid_t pid, std::opt
   if (fs::path(program).filename() != kProgram) return std::nullopt;
   struct stat owner {};
   if (::stat(process.c_str(), &owner) != 0 || (user && owner.st_uid != *user)) return std::nullopt;
-  const std::vector<std::string> words = words_of(contents(process / "cmdline"));
+  std::vector<std::string> words = words_of(contents(process / "cmdline"));
+  if (!words.empty() && is_ch_name(words.front())) {
+    auto ours = read_ch_arguments(std::span(words).subspan(1));
+    if (!ours) return std::nullopt;
+    ours->words.insert(ours->words.begin(), std::string(kProgram));
+    words = std::move(ours->words);
+  }
   if (words.size() < 2 || (words[1] != "run" && words[1] != "serve")) return std::nullopt;
   FoundProcess found;
   found.pid = pid;

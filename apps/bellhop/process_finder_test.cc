@@ -89,6 +89,17 @@ TEST_F(ProcessFinderTest, FindsMachinesAndServersOfTheProgram) {
   EXPECT_EQ(found[3].api_socket, "");
 }
 
+TEST_F(ProcessFinderTest, OneThatGoesByAnotherNameIsShown) {
+  const fs::path process = add(3, "/usr/bin/bellhop",
+                               {"/usr/bin/cloud-hypervisor", "--api-socket", "a.sock", "-v"});
+  add_socket(process, "a.sock", 77);
+  add(4, "/usr/bin/bellhop", {"cloud-hypervisor", "--version"});
+  const auto found = find();
+  ASSERT_THAT(found, SizeIs(1));
+  EXPECT_EQ(found[0].pid, 3);
+  EXPECT_EQ(found[0].api_socket, (folder_ / "a.sock").string());
+}
+
 TEST_F(ProcessFinderTest, OthersAreNotShown) {
   add(3, "/usr/bin/bellhops", {"bellhop", "run"});
   add(4, "/usr/bin/sh", {"bellhop", "run"});
