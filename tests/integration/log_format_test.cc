@@ -23,7 +23,7 @@ class LogFormatTest : public CliTest {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 2);
     EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
-    const auto json = Json::parse(outcome.err, nullptr, false);
+    auto json = Json::parse(outcome.err, nullptr, false);
     EXPECT_TRUE(json.is_object()) << outcome.err;
     return json;
   }

@@ -194,7 +194,7 @@ TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
     const ConfigHead head{.offset = 0, .size = sizeof(std::uint64_t), .flags = 0};
     std::memcpy(asked.data(), &head, sizeof head);
     const auto reply = client.ask_raw(Request::kGetConfig, asked);
-    if (!reply || reply->payload.size() != asked.size()) return 0;
+    if (!reply || reply->header.size != asked.size()) return 0;
     std::uint64_t capacity = 0;
     std::memcpy(&capacity, reply->payload.data() + sizeof head, sizeof capacity);
     return capacity;
