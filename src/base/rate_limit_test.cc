@@ -78,6 +78,7 @@ TEST(RateLimitTest, TakersOnSeveralThreadsLoseNothing) {
   RateLimit limit(1'000'000, 0ns);
   const Clock::time_point now(1h);
   std::vector<std::thread> takers;
+  takers.reserve(4);
   for (int i = 0; i < 4; ++i) {
     takers.emplace_back([&] {
       for (int j = 0; j < 25'000; ++j) limit.take(now, 1);
