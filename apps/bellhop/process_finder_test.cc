@@ -90,8 +90,8 @@ TEST_F(ProcessFinderTest, FindsMachinesAndServersOfTheProgram) {
 }
 
 TEST_F(ProcessFinderTest, OneThatGoesByAnotherNameIsShown) {
-  const fs::path process = add(3, "/usr/bin/bellhop",
-                               {"/usr/bin/cloud-hypervisor", "--api-socket", "a.sock", "-v"});
+  const fs::path process =
+      add(3, "/usr/bin/bellhop", {"/usr/bin/cloud-hypervisor", "--api-socket", "a.sock", "-v"});
   add_socket(process, "a.sock", 77);
   add(4, "/usr/bin/bellhop", {"cloud-hypervisor", "--version"});
   const auto found = find();

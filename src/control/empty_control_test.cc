@@ -56,7 +56,8 @@ struct EmptyControl {
   Result<Answer> ask(Command command) {
     std::promise<Result<Answer>> promise;
     auto answer = promise.get_future();
-    control->submit(std::move(command), [&](Result<Answer> done) { promise.set_value(done); });
+    control->submit(std::move(command),
+                    [&](const Result<Answer>& done) { promise.set_value(done); });
     return answer.get();
   }
   CreateMachine machine() {
