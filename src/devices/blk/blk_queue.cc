@@ -159,11 +159,13 @@ bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
   const bool works = plan.kind == BlkPlan::Kind::kIo || plan.kind == BlkPlan::Kind::kSegments;
   if (!works) return true;
   const auto now = Throttle::Clock::now();
+  if (std::exchange(waits_, false)) throttle_->count_wait(waits_since_);
   const auto wait = throttle_->wait(now);
   if (wait <= std::chrono::nanoseconds(0)) {
     throttle_->take(now, 1, plan.kind == BlkPlan::Kind::kIo ? plan.length : 0);
     return true;
   }
+  waits_ = true;
   waits_since_ = now;
   IoThread& thread = runner_.thread();
   if (thread.is_current()) {
@@ -172,11 +174,6 @@ bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
     thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
   }
   return false;
-}
-
-void BlkQueue::on_timer() noexcept {
-  throttle_->count_wait(waits_since_);
-  runner_.wake();
 }
 
 void BlkQueue::enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,

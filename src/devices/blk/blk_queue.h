@@ -25,7 +25,7 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
   BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic, std::uint64_t features);
 
   /// What a limited rate had to wait for has come.
-  void on_timer() noexcept override;
+  void on_timer() noexcept override { runner_.wake(); }
   /// A shared back end has completions to reap.
   void on_event(std::uint64_t count) noexcept override;
   static void on_completed(BlockIo& io, int error) noexcept;
@@ -64,6 +64,7 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
   std::uint64_t counted_system_calls_ = 0;
   Throttle* throttle_;  ///< null: there is no rate to keep to
   Throttle::Clock::time_point waits_since_;
+  bool waits_ = false;  ///< for its rate
 };
 
 }  // namespace bellhop

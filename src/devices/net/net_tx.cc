@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "devices/net/net_offloads.h"
 
@@ -115,10 +116,7 @@ RelaxedCounter* NetTx::look_at(DescriptorChain& chain, FrameTrain::Frame& frame)
 /// Lets the train leave.
 NetTx::Sent NetTx::send() noexcept {
   if (train_.frames() == 0) return Sent::kAll;
-  if (throttle_ != nullptr &&
-      throttle_->wait(Throttle::Clock::now()) > std::chrono::nanoseconds(0)) {
-    return Sent::kLater;
-  }
+  if (throttle_ != nullptr && !may_go()) return Sent::kLater;
   const std::span<const iovec> parts = train_.finish();
   ssize_t result = 0;
   do {
@@ -201,9 +199,15 @@ void NetTx::wait_for_room() noexcept {
   arm();
 }
 
+bool NetTx::may_go() noexcept {
+  if (std::exchange(waits_, false)) throttle_->count_wait(waits_since_);
+  return throttle_->wait(Throttle::Clock::now()) <= std::chrono::nanoseconds(0);
+}
+
 /// What a back end has gathered goes all the same.
 void NetTx::wait_for_rate() noexcept {
   flush();
+  waits_ = true;
   waits_since_ = Throttle::Clock::now();
   const auto wait = std::max(throttle_->wait(waits_since_), std::chrono::nanoseconds(0));
   runner_.park();
@@ -213,11 +217,6 @@ void NetTx::wait_for_rate() noexcept {
   } else {
     thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
   }
-}
-
-void NetTx::on_timer() noexcept {
-  throttle_->count_wait(waits_since_);
-  runner_.wake();
 }
 
 void NetTx::arm() noexcept {

@@ -38,7 +38,7 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
 
   NetTx(NetDevice& device, unsigned pair, QueueRunner& runner);
   void on_ready() noexcept override { runner_.wake(); }
-  void on_timer() noexcept override;
+  void on_timer() noexcept override { runner_.wake(); }
   [[nodiscard]] DescriptorChain& chain(std::size_t i) noexcept;
   Sent take() noexcept;
   [[nodiscard]] RelaxedCounter* look_at(DescriptorChain& chain, FrameTrain::Frame& frame) noexcept;
@@ -47,6 +47,7 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
   void put_back() noexcept;
   void judge(ssize_t result) noexcept;
   void wait_for_room() noexcept;
+  [[nodiscard]] bool may_go() noexcept;
   void wait_for_rate() noexcept;
   void flush() noexcept;
   void arm() noexcept;
@@ -65,6 +66,7 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
   FrameTrain train_;
   Throttle* throttle_;  ///< null: there is no rate to keep to
   Throttle::Clock::time_point waits_since_;
+  bool waits_ = false;       ///< for its rate
   std::size_t unshown_ = 0;  ///< given back since some were shown to the driver
 };
 
