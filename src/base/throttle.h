@@ -41,11 +41,10 @@ class Throttle {
     if (units_) units_->take(now, units);
     if (bytes_) bytes_->take(now, bytes);
   }
-  /// A queue that had to wait since then goes on.
-  void count_wait(Clock::time_point since) noexcept {
+  /// A queue that had to wait so long goes on.
+  void count_wait(std::chrono::nanoseconds time) noexcept {
     times.add();
-    nanoseconds.add(static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - since).count()));
+    nanoseconds.add(static_cast<std::uint64_t>(time.count()));
   }
 
   SharedCounter times;        ///< that a queue had to wait

@@ -84,6 +84,11 @@ void IoThread::run_sync(const std::function<void()>& work) {
   ran.get_future().wait();
 }
 
+void IoThread::start_timer(TimerHandler& handler, std::chrono::nanoseconds delay) {
+  if (is_current()) return loop_->start_timer(handler, delay);
+  loop_->post([this, &handler, delay] { loop_->start_timer(handler, delay); });
+}
+
 Status IoThread::set_cpus(const CpuList& cpus) {
   if (cpus.empty()) return {};
   if (auto pinned = pin_thread(tid_, cpus); !pinned) {

@@ -42,6 +42,9 @@ class IoThread {
   [[nodiscard]] bool is_current() const noexcept;
   /// Runs `work` on the thread and returns when it has run. At once if called on the thread itself.
   void run_sync(const std::function<void()>& work);
+  /// EventLoop::start_timer() of its loop, from any thread. What starts it from another must not go
+  /// before the loop has taken its messages: run_sync() sees to that.
+  void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay);
   /// Kernel thread id, for CPU-time accounts and placement.
   [[nodiscard]] int tid() const noexcept { return tid_; }
   /// Pins the thread anew.

@@ -56,13 +56,7 @@ void BalloonStatsQueue::on_timer() noexcept {
 
 void BalloonStatsQueue::wait() noexcept {
   runner_.park();
-  IoThread& thread = runner_.thread();
-  const auto interval = device_.options_.stats_interval;
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, interval);
-  } else {
-    thread.loop().post([this, interval] { runner_.thread().loop().start_timer(*this, interval); });
-  }
+  runner_.thread().start_timer(*this, device_.options_.stats_interval);
 }
 
 }  // namespace bellhop

@@ -23,7 +23,7 @@ BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic,
              .discard = (features & feature_mask(kBlkFeatureDiscard)) != 0,
              .write_zeroes = (features & feature_mask(kBlkFeatureWriteZeroes)) != 0},
       can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0),
-      throttle_(device.throttle_ ? &*device.throttle_ : nullptr) {}
+      rate_(runner, device.throttle_ ? &*device.throttle_ : nullptr) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
                                                    BlkTraffic& traffic, std::uint64_t features) {
@@ -52,7 +52,7 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
 BlkQueue::~BlkQueue() {
   if (!io_) return;
   runner_.thread().run_sync([this] {
-    runner_.thread().loop().stop_timer(*this);
+    rate_.stop();
     if (const EventFd* event = io_->completion_event()) {
       runner_.thread().loop().unwatch(*event);
     }
@@ -80,7 +80,6 @@ void BlkQueue::drain() noexcept {
     if (!begin(*request)) {
       [[maybe_unused]] const bool back = runner_.rewind(request->chain);
       assert(back);
-      runner_.park();
       return;
     }
   }
@@ -115,7 +114,19 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
 bool BlkQueue::begin(BlkRequest& request) noexcept {
   rules_.capacity = device_.capacity();  // may change at any time
   const BlkPlan plan = parse_blk_request(request, rules_);
-  if (throttle_ != nullptr && !may_go(plan)) return false;
+  const bool is_long = plan.kind == BlkPlan::Kind::kSegments;
+  if (is_long && long_ == kBlkMaxLongRequests) {
+    long_waiting_ = true;
+    runner_.park();
+    return false;
+  }
+  if (is_long || plan.kind == BlkPlan::Kind::kIo) {
+    if (!rate_.may_go()) {
+      rate_.wait();
+      return false;
+    }
+    rate_.gone(1, plan.length);
+  }
   free_ = request.next_free;
   switch (plan.kind) {
     case BlkPlan::Kind::kIo:
@@ -126,11 +137,6 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
       enqueue(request, plan.op, plan.offset, plan.length);
       break;
     case BlkPlan::Kind::kSegments:
-      if (long_ == kBlkMaxLongRequests) {
-        free_ = &request;
-        long_waiting_ = true;
-        return false;
-      }
       request.flush_after = false;
       request.range = 0;
       request.range_count = plan.segments;
@@ -153,27 +159,6 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
       break;
   }
   return true;
-}
-
-bool BlkQueue::may_go(const BlkPlan& plan) noexcept {
-  const bool works = plan.kind == BlkPlan::Kind::kIo || plan.kind == BlkPlan::Kind::kSegments;
-  if (!works) return true;
-  const auto now = Throttle::Clock::now();
-  if (std::exchange(waits_, false)) throttle_->count_wait(waits_since_);
-  const auto wait = throttle_->wait(now);
-  if (wait <= std::chrono::nanoseconds(0)) {
-    throttle_->take(now, 1, plan.kind == BlkPlan::Kind::kIo ? plan.length : 0);
-    return true;
-  }
-  waits_ = true;
-  waits_since_ = now;
-  IoThread& thread = runner_.thread();
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, wait);
-  } else {
-    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
-  }
-  return false;
 }
 
 void BlkQueue::enqueue(BlkRequest& request, BlockOp op, std::uint64_t offset,

@@ -5,12 +5,13 @@
 
 #include "devices/blk/blk_device.h"
 #include "devices/blk/blk_request.h"
+#include "virtio/queue/rate_wait.h"
 
 namespace bellhop {
 
 /// One queue of a disk: takes requests, hands them to the back end as one batch, answers them.
 /// Everything here runs on the queue's I/O thread, or under the runner's queue lock.
-class BlkQueue final : public QueueHandler, private EventHandler, private TimerHandler {
+class BlkQueue final : public QueueHandler, private EventHandler {
  public:
   /// Errors: the back end cannot make another queue.
   static Result<std::unique_ptr<BlkQueue>> create(BlkDevice& device, QueueRunner& runner,
@@ -24,8 +25,6 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
  private:
   BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic, std::uint64_t features);
 
-  /// What a limited rate had to wait for has come.
-  void on_timer() noexcept override { runner_.wake(); }
   /// A shared back end has completions to reap.
   void on_event(std::uint64_t count) noexcept override;
   static void on_completed(BlockIo& io, int error) noexcept;
@@ -34,8 +33,6 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
   [[gnu::noinline]] BlkRequest* make_request() noexcept;
   /// False: it has to wait, in the ring, until another one is done or its time has come.
   [[nodiscard]] bool begin(BlkRequest& request) noexcept;
-  /// False: the disk's rate is used up for now.
-  [[nodiscard]] bool may_go(const BlkPlan& plan) noexcept;
   void end_long(BlkRequest& request) noexcept;
   void next_range(BlkRequest& request) noexcept;
   void get_id(BlkRequest& request) noexcept;
@@ -62,9 +59,7 @@ class BlkQueue final : public QueueHandler, private EventHandler, private TimerH
   std::uint32_t long_ = 0;     ///< of kBlkMaxLongRequests
   bool long_waiting_ = false;  ///< one is in the ring, and the queue parked
   std::uint64_t counted_system_calls_ = 0;
-  Throttle* throttle_;  ///< null: there is no rate to keep to
-  Throttle::Clock::time_point waits_since_;
-  bool waits_ = false;  ///< for its rate
+  RateWait rate_;
 };
 
 }  // namespace bellhop

@@ -42,7 +42,7 @@ NetRx::NetRx(NetDevice& device, unsigned pair, QueueRunner& runner)
       wanted_(kFirstGuess),
       room_(kMaxBuffers + 1),
       spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)),
-      throttle_(device.rx_throttle_ ? &*device.rx_throttle_ : nullptr) {}
+      rate_(runner, device.rx_throttle_ ? &*device.rx_throttle_ : nullptr) {}
 
 Result<std::unique_ptr<NetRx>> NetRx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -63,6 +63,7 @@ Result<std::unique_ptr<NetRx>> NetRx::create(NetDevice& device, unsigned pair,
 NetRx::~NetRx() {
   runner_.thread().run_sync([this] {
     runner_.thread().loop().stop_timer(*this);
+    rate_.stop();
     watch_.reset();
   });
 }
@@ -81,26 +82,12 @@ void NetRx::drain() noexcept {
   runner_.yield();
 }
 
-bool NetRx::may_receive() noexcept {
-  const auto now = Throttle::Clock::now();
-  const auto wait = throttle_->wait(now);
-  if (waits_) throttle_->count_wait(waits_since_);
-  waits_ = wait > std::chrono::nanoseconds(0);
-  if (!waits_) return true;
-  waits_since_ = now;
-  put_back();
-  runner_.park();
-  IoThread& thread = runner_.thread();
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, wait);
-  } else {
-    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
-  }
-  return false;
-}
-
 NetRx::Next NetRx::receive() noexcept {
-  if (throttle_ != nullptr && !may_receive()) return Next::kWait;
+  if (!rate_.may_go()) {
+    put_back();
+    rate_.wait();
+    return Next::kWait;
+  }
   gather(wanted_);
   if (held_ == 0) {
     // What the driver offers next ends the wait: frames stay where they are meanwhile.
@@ -229,9 +216,7 @@ void NetRx::deliver(std::size_t bytes) noexcept {
   }
   counters_.frames.add();
   counters_.bytes.add(bytes - kNetHeaderBytes);
-  if (throttle_ != nullptr) {
-    throttle_->take(Throttle::Clock::now(), 1, bytes - kNetHeaderBytes);
-  }
+  rate_.gone(1, bytes - kNetHeaderBytes);
   adapt(bytes);
 }
 
@@ -257,12 +242,7 @@ void NetRx::park(std::size_t bytes, std::size_t in_chains) noexcept {
   parked_ = bytes;
   patience_over_.store(false, std::memory_order_relaxed);
   counters_.starved.add();
-  IoThread& thread = runner_.thread();
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, kBufferPatience);
-  } else {
-    thread.loop().post([this] { runner_.thread().loop().start_timer(*this, kBufferPatience); });
-  }
+  runner_.thread().start_timer(*this, kBufferPatience);
 }
 
 NetRx::Next NetRx::unpark() noexcept {

@@ -7,6 +7,7 @@
 
 #include "devices/net/net_counters.h"
 #include "devices/net/net_device.h"
+#include "virtio/queue/rate_wait.h"
 
 namespace bellhop {
 
@@ -63,8 +64,6 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
   void park(std::size_t bytes, std::size_t in_chains) noexcept;
   Next unpark() noexcept;
   void wait_for_frames() noexcept;
-  /// False: the NIC's rate is used up, and the queue waits.
-  bool may_receive() noexcept;
 
   NetDevice& device_;
   unsigned index_;
@@ -87,9 +86,7 @@ class NetRx final : public QueueHandler, private ReadyHandler, private TimerHand
   std::unique_ptr<std::byte[]> spill_;
   std::size_t parked_ = 0;  ///< bytes of the frame that waits in spill_
   std::atomic<bool> patience_over_{false};
-  Throttle* throttle_;  ///< null: there is no rate to keep to
-  Throttle::Clock::time_point waits_since_;
-  bool waits_ = false;  ///< for the rate
+  RateWait rate_;
 };
 
 }  // namespace bellhop

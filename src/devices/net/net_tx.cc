@@ -1,8 +1,6 @@
 #include "devices/net/net_tx.h"
 
-#include <algorithm>
 #include <cassert>
-#include <utility>
 
 #include "devices/net/net_offloads.h"
 
@@ -25,7 +23,7 @@ NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner)
       counters_(device.tx_counters_[pair]),
       joins_(device.joins_frames()),
       chains_(std::make_unique<DescriptorChain[]>(kMaxChains)),
-      throttle_(device.tx_throttle_ ? &*device.tx_throttle_ : nullptr) {}
+      rate_(runner, device.tx_throttle_ ? &*device.tx_throttle_ : nullptr) {}
 
 Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {
@@ -45,7 +43,7 @@ Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
 
 NetTx::~NetTx() {
   runner_.thread().run_sync([this] {
-    runner_.thread().loop().stop_timer(*this);
+    rate_.stop();
     watch_.reset();
   });
 }
@@ -59,7 +57,10 @@ void NetTx::drain() noexcept {
     if (sent == Sent::kAll && !taken) return flush();
     if (sent != Sent::kAll) put_back();
     if (sent == Sent::kNoRoom) return wait_for_room();
-    if (sent == Sent::kLater) return wait_for_rate();
+    if (sent == Sent::kLater) {
+      flush();  // what a back end has gathered goes all the same
+      return rate_.wait();
+    }
   }
   flush();
   runner_.yield();
@@ -116,7 +117,7 @@ RelaxedCounter* NetTx::look_at(DescriptorChain& chain, FrameTrain::Frame& frame)
 /// Lets the train leave.
 NetTx::Sent NetTx::send() noexcept {
   if (train_.frames() == 0) return Sent::kAll;
-  if (throttle_ != nullptr && !may_go()) return Sent::kLater;
+  if (!rate_.may_go()) return Sent::kLater;
   const std::span<const iovec> parts = train_.finish();
   ssize_t result = 0;
   do {
@@ -129,9 +130,7 @@ NetTx::Sent NetTx::send() noexcept {
     return Sent::kSingly;
   }
   judge(result);
-  if (throttle_ != nullptr) {
-    throttle_->take(Throttle::Clock::now(), train_.frames(), train_.frame_bytes());
-  }
+  rate_.gone(train_.frames(), train_.frame_bytes());
   give_back(train_.frames());
   train_.clear();
   return Sent::kAll;
@@ -197,26 +196,6 @@ void NetTx::wait_for_room() noexcept {
   counters_.blocked.add();
   runner_.park();
   arm();
-}
-
-bool NetTx::may_go() noexcept {
-  if (std::exchange(waits_, false)) throttle_->count_wait(waits_since_);
-  return throttle_->wait(Throttle::Clock::now()) <= std::chrono::nanoseconds(0);
-}
-
-/// What a back end has gathered goes all the same.
-void NetTx::wait_for_rate() noexcept {
-  flush();
-  waits_ = true;
-  waits_since_ = Throttle::Clock::now();
-  const auto wait = std::max(throttle_->wait(waits_since_), std::chrono::nanoseconds(0));
-  runner_.park();
-  IoThread& thread = runner_.thread();
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, wait);
-  } else {
-    thread.loop().post([this, wait, &thread] { thread.loop().start_timer(*this, wait); });
-  }
 }
 
 void NetTx::arm() noexcept {

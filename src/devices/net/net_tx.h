@@ -6,6 +6,7 @@
 #include "devices/net/frame_train.h"
 #include "devices/net/net_counters.h"
 #include "devices/net/net_device.h"
+#include "virtio/queue/rate_wait.h"
 
 namespace bellhop {
 
@@ -15,7 +16,7 @@ namespace bellhop {
 /// some.
 ///
 /// On the queue's I/O thread, or under the runner's queue lock.
-class NetTx final : public QueueHandler, private ReadyHandler, private TimerHandler {
+class NetTx final : public QueueHandler, private ReadyHandler {
  public:
   /// Errors: the back end's descriptor cannot be waited for.
   static Result<std::unique_ptr<NetTx>> create(NetDevice& device, unsigned pair,
@@ -38,7 +39,6 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
 
   NetTx(NetDevice& device, unsigned pair, QueueRunner& runner);
   void on_ready() noexcept override { runner_.wake(); }
-  void on_timer() noexcept override { runner_.wake(); }
   [[nodiscard]] DescriptorChain& chain(std::size_t i) noexcept;
   Sent take() noexcept;
   [[nodiscard]] RelaxedCounter* look_at(DescriptorChain& chain, FrameTrain::Frame& frame) noexcept;
@@ -47,8 +47,6 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
   void put_back() noexcept;
   void judge(ssize_t result) noexcept;
   void wait_for_room() noexcept;
-  [[nodiscard]] bool may_go() noexcept;
-  void wait_for_rate() noexcept;
   void flush() noexcept;
   void arm() noexcept;
 
@@ -64,9 +62,7 @@ class NetTx final : public QueueHandler, private ReadyHandler, private TimerHand
   std::size_t first_ = 0;
   std::size_t held_ = 0;  ///< chains at hand: the train's, and then the one that is looked at
   FrameTrain train_;
-  Throttle* throttle_;  ///< null: there is no rate to keep to
-  Throttle::Clock::time_point waits_since_;
-  bool waits_ = false;       ///< for its rate
+  RateWait rate_;
   std::size_t unshown_ = 0;  ///< given back since some were shown to the driver
 };
 

@@ -183,12 +183,7 @@ void RngDevice::put_back_and_wait(std::chrono::nanoseconds time) noexcept {
   [[maybe_unused]] const bool back = runner_->rewind(chain_);
   assert(back);
   runner_->park();
-  IoThread& thread = runner_->thread();
-  if (thread.is_current()) {
-    thread.loop().start_timer(*this, time);
-  } else {
-    thread.loop().post([this, time, &thread] { thread.loop().start_timer(*this, time); });
-  }
+  runner_->thread().start_timer(*this, time);
 }
 
 }  // namespace bellhop
