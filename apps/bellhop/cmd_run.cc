@@ -181,13 +181,8 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   OutputFiles outputs;
-  // Before all else is opened: a number that was not passed must not be one of our own.
-  std::unique_ptr<control::EventMonitor> events;
-  if (options.event_monitor) {
-    auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
-    if (!monitor) return report_at(options.event_monitor->place, monitor.error());
-    events = std::move(*monitor);
-  }
+  const auto events = open_events(options, outputs);
+  if (!events) return report(events.error());
   const auto keys = connect_keys(config);
   if (!keys) return report(keys.error(), kFailed);
   // Before the threads that it confines, and gone after them.
@@ -218,15 +213,8 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
     }
   }
   // Before anything is made: a socket that another machine has is none of ours.
-  std::optional<UnixListener> api_socket;
-  if (options.api_socket) {
-    auto listener = control::open_api_socket(options.api_socket->text);
-    if (!listener) {
-      return report_at(options.api_socket->place,
-                       {"--api-socket: " + listener.error().message, listener.error().code});
-    }
-    api_socket.emplace(std::move(*listener));
-  }
+  auto api_socket = open_api(options);
+  if (!api_socket) return report(api_socket.error());
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
   if (auto able = check_host(**hypervisor, config, arguments.interpreted_allowed); !able) {
@@ -265,7 +253,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
       {.press = [&control] { return press_for_stop(control); }, .tell = tell_if_read});
   const auto tell = [&events](std::string_view source, std::string_view event,
                               std::string_view id) {
-    if (events) events->tell(source, event, id);
+    if (*events) (*events)->tell(source, event, id);
   };
   // Before anyone can ask it for anything.
   control.connect({.machine = machine,
@@ -302,9 +290,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   tell("vmm", "starting", {});
   std::unique_ptr<control::ApiServer> api;
-  if (api_socket) {
+  if (*api_socket) {
     auto started = control::ApiServer::start(
-        {.listener = std::move(*api_socket), .control = &control, .version = BELLHOP_VERSION});
+        {.listener = std::move(**api_socket), .control = &control, .version = BELLHOP_VERSION});
     if (!started) return report({"--api-socket: " + started.error().message}, kFailed);
     api = std::move(*started);
   }
@@ -365,7 +353,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
        "kill|errno|log|off");
   text("--log-format", options.log_format, kLogFormatHelp, kLogFormats);
   text("--api-socket", options.api_socket,
-       "Where `bellhop ctl` and other clients of the API connect", "PATH|fd=N");
+       "Where `bellhop ctl` and other clients of the API connect; alone: they make the machine",
+       "PATH|fd=N");
   text("--event-monitor", options.event_monitor,
        "Write what becomes of the machine, one JSON object for each event", "path=FILE|fd=N");
   run->add_flag("--allow-interpreted-kvm", arguments->interpreted_allowed,

@@ -16,7 +16,6 @@
 #include "base/thread.h"
 #include "bellhop_version.h"
 #include "control/api/api_server.h"
-#include "control/api/api_socket.h"
 #include "control/event_monitor.h"
 #include "control/machine_control.h"
 #include "hypervisor/hypervisor.h"
@@ -27,10 +26,10 @@ namespace bellhop {
 
 namespace {
 
-/// A machine, and what it prints to. Members are destroyed from the last to the first.
+/// A machine, and what it prints to.
 struct Whole {
   OutputFiles outputs;
-  std::unique_ptr<SerialOutput> serial;
+  std::shared_ptr<SerialOutput> serial;  // who ends the program may have it give up meanwhile
   std::unique_ptr<Machine> machine;
 
   Whole() = default;
@@ -39,6 +38,7 @@ struct Whole {
   ~Whole() {
     if (!serial) return;
     serial->set_room(nullptr);
+    machine.reset();  // it may still print
     if (auto printed = serial->finish(); !printed) log::warn("{}", printed.error().message);
   }
 };
@@ -87,7 +87,7 @@ class Maker {
     if (auto begun = whole->outputs.begin(); !begun) return forward(begun);
     {
       const std::lock_guard hold(mutex_);
-      last_ = whole;
+      last_serial_ = whole->serial;
     }
     std::shared_ptr<Machine> shared(whole, whole->machine.get());
     return control::MachineControl::Created{std::move(*config), std::move(shared)};
@@ -96,7 +96,7 @@ class Maker {
   /// What nobody reads of the serial port is dropped from now on. Any thread.
   void give_up_output() {
     const std::lock_guard hold(mutex_);
-    if (const auto whole = last_.lock()) whole->serial->give_up();
+    if (const auto serial = last_serial_.lock()) serial->give_up();
   }
 
  private:
@@ -105,7 +105,7 @@ class Maker {
   const FileRoles roles_;
   const bool interpreted_allowed_;
   std::mutex mutex_;
-  std::weak_ptr<Whole> last_;
+  std::weak_ptr<SerialOutput> last_serial_;
 };
 
 }  // namespace
@@ -116,20 +116,12 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   OutputFiles outputs;
-  // Before all else is opened: a number that was not passed must not be one of our own.
-  std::unique_ptr<control::EventMonitor> events;
-  if (options.event_monitor) {
-    auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
-    if (!monitor) return report_at(options.event_monitor->place, monitor.error());
-    events = std::move(*monitor);
-  }
+  const auto events = open_events(options, outputs);
+  if (!events) return report(events.error());
   auto sandbox = Sandbox::create({.mode = config->seccomp, .adds_devices = true});
   if (!sandbox) return report_at(config->places.of("--seccomp"), sandbox.error());
-  auto listener = control::open_api_socket(options.api_socket->text);
-  if (!listener) {
-    return report_at(options.api_socket->place,
-                     {"--api-socket: " + listener.error().message, listener.error().code});
-  }
+  auto listener = open_api(options);
+  if (!listener) return report(listener.error());
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
   Maker maker(**hypervisor, std::move(roles), interpreted_allowed);
@@ -140,7 +132,7 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
                        {.press = [&] { return press_for_stop(**control); }, .tell = tell_if_read});
   const auto tell = [&events](std::string_view source, std::string_view event,
                               std::string_view id) {
-    if (events) events->tell(source, event, id);
+    if (*events) (*events)->tell(source, event, id);
   };
   bool confined = false;
   (*control)->connect({.create = [&](const MachineOptions& asked) { return maker.make(asked); },
@@ -157,7 +149,7 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
   if (auto begun = outputs.begin(); !begun) return report(begun.error(), kFailed);
   tell("vmm", "starting", {});
   auto api = control::ApiServer::start(
-      {.listener = std::move(*listener), .control = control->get(), .version = BELLHOP_VERSION});
+      {.listener = std::move(**listener), .control = control->get(), .version = BELLHOP_VERSION});
   if (!api) return report({"--api-socket: " + api.error().message}, kFailed);
   const auto end = (*control)->run();
   tell("vmm", "shutdown", {});

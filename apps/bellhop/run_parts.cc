@@ -6,10 +6,12 @@
 
 #include <array>
 #include <filesystem>
+#include <utility>
 
 #include "apps/bellhop/commands.h"
 #include "base/log.h"
 #include "base/poll.h"
+#include "control/api/api_socket.h"
 #include "machine/boot/kernel_boot.h"
 #include "probe/floors.h"
 
@@ -61,6 +63,23 @@ ButtonPress press_for_stop(control::MachineControl& control) {
 
 int report_at(std::string_view place, const Error& error) {
   return report({named_at(place, error.message), error.code});
+}
+
+Result<std::unique_ptr<control::EventMonitor>> open_events(const MachineOptions& options,
+                                                           OutputFiles& outputs) {
+  if (!options.event_monitor) return nullptr;
+  auto monitor = control::EventMonitor::open(options.event_monitor->text, outputs);
+  if (monitor) return monitor;
+  return fail(named_at(options.event_monitor->place, monitor.error().message),
+              monitor.error().code);
+}
+
+Result<std::optional<UnixListener>> open_api(const MachineOptions& options) {
+  if (!options.api_socket) return std::nullopt;
+  auto listener = control::open_api_socket(options.api_socket->text);
+  if (listener) return std::optional(std::move(*listener));
+  return fail(named_at(options.api_socket->place, "--api-socket: " + listener.error().message),
+              listener.error().code);
 }
 
 }  // namespace bellhop

@@ -1,10 +1,16 @@
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/output_files.h"
 #include "base/result.h"
+#include "base/unix_socket.h"
 #include "config/machine_config.h"
+#include "config/machine_options.h"
+#include "control/event_monitor.h"
 #include "control/machine_control.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/machine_end.h"
@@ -27,6 +33,13 @@ void tell_if_read(const std::string& line);
 
 /// For a clean stop. A guest that stands still could not switch itself off: it goes on.
 ButtonPress press_for_stop(control::MachineControl& control);
+
+/// What --event-monitor asks for; null: nothing. A number that was not passed must not be one of
+/// our own: before all else is opened. Errors name the option where it was written.
+Result<std::unique_ptr<control::EventMonitor>> open_events(const MachineOptions& options,
+                                                           OutputFiles& outputs);
+/// The socket of --api-socket, if there is one. Errors as those.
+Result<std::optional<UnixListener>> open_api(const MachineOptions& options);
 
 /// What is wrong with an option, where it was written.
 int report_at(std::string_view place, const Error& error);

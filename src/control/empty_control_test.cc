@@ -33,6 +33,7 @@ struct EmptyControl {
                             ++starts;
                             return Status();
                           },
+                      .stop = [this] { ++stops; },
                       .tell = [this](std::string_view, std::string_view event,
                                      std::string_view) { events += fmt::format("{} ", event); }});
     owner = std::thread([this] { end = control->run(); });
@@ -74,6 +75,7 @@ struct EmptyControl {
   }();
   FakeHypervisor hypervisor;
   std::atomic<int> starts{0};
+  std::atomic<int> stops{0};
   std::string events;
   std::unique_ptr<MachineControl> control;
   std::thread owner;
@@ -106,6 +108,7 @@ TEST(EmptyControlTest, AMachineIsCreatedBootedAndDeletedAgainAndAgain) {
       ASSERT_TRUE(one.ask(PowerOff{}));
     }
     ASSERT_TRUE(one.ask(DeleteMachine{}));
+    EXPECT_EQ(one.stops, round) << "what it has printed is not waited for";
     expect_error(one.ask(GetInfo{}), ENOENT, "there is no machine");
   }
   ASSERT_TRUE(one.ask(EndProcess{}));

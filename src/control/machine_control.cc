@@ -367,6 +367,7 @@ Result<Answer> MachineControl::execute(const DeleteMachine& /*command*/) {
     return fail("this machine is the program's, and goes with it: vmm.shutdown ends both", ENOTSUP);
   }
   if (has_power()) tell("shutdown");
+  wiring_.stop();  // nobody waits for who reads what it printed
   std::shared_ptr<Machine> gone;
   {
     const std::lock_guard hold(machine_mutex_);

@@ -47,7 +47,7 @@ class MachineControl final : private EventHandler {
     std::function<Result<Created>(const MachineOptions&)> create = nullptr;
     /// Before the first start of a machine that was created so. Errors: it does not start.
     std::function<Status()> before_start = [] { return Status(); };
-    /// What ends with the machine besides it. Any thread.
+    /// What ends with the machine besides it must not be waited for. Any thread.
     std::function<void()> stop = [] {};
     /// Whether it is being ended: a guest that asks for a reset then is not started again. Any
     /// thread.

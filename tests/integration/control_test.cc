@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -516,6 +518,26 @@ TEST_F(EmptyMachineTest, MachinesAreMadeBootedAndDeleted) {
   EXPECT_EQ(put("vmm.shutdown"), 204U);
   EXPECT_EQ(end().status, 0);
   EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+// A FIFO that is full has a reader, which reads nothing.
+TEST_F(EmptyMachineTest, WhatNobodyReadsOfTheSerialPortKeepsNoCommandWaiting) {
+  ASSERT_EQ(::mkfifo(serial_.c_str(), 0600), 0);
+  const UniqueFd both(::open(serial_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(both.valid());
+  const std::vector<char> zeros(65536);
+  while (::write(both.get(), zeros.data(), zeros.size()) > 0) {
+  }
+  run_empty();
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_EQ(put("vm.create", machine("workload=idle seconds=1000")), 204U);
+    ASSERT_EQ(put("vm.boot"), 204U);
+    EXPECT_EQ(put("vm.delete"), 204U);
+  }
+  ASSERT_EQ(put("vm.create", machine("workload=idle seconds=1000")), 204U);
+  ASSERT_EQ(put("vm.boot"), 204U);
+  ::kill(pid_, SIGTERM);
+  EXPECT_EQ(end().status, 128 + SIGTERM);
 }
 
 TEST_F(EmptyMachineTest, AFilteredOneHasOneMachine) {
