@@ -1,10 +1,13 @@
 #include "testing/vhost_user_client.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "testing/eventually.h"
 
@@ -129,6 +132,15 @@ bool VhostUserClient::track_inflight() {
   }
   const std::array fds{inflight.file.get()};
   return tell(Request::kSetInflightFd, inflight.region, fds);
+}
+
+std::optional<Channel> VhostUserClient::hear() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return std::nullopt;
+  const UniqueFd theirs(ends[1]);
+  Channel ours{UniqueFd(ends[0]), Channel::Patience(kPatience)};
+  if (!tell(Request::kSetBackendReqFd, {}, std::array{theirs.get()})) return std::nullopt;
+  return ours;
 }
 
 bool VhostUserClient::start_ring(unsigned ring, std::uint32_t base) {

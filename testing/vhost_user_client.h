@@ -97,6 +97,9 @@ class VhostUserClient {
   /// connection to the next; the first time it asks for that memory. kProtocolInflightShmfd must be
   /// agreed on.
   bool track_inflight();
+  /// The channel on which the back end tells of changes, once it has been agreed on: none, if the
+  /// back end does not take it.
+  [[nodiscard]] std::optional<vhost_user::Channel> hear();
   /// All of the above in QEMU's order.
   bool start_ring(unsigned ring) { return start_ring(ring, first_base()); }
   bool start_ring(unsigned ring, std::uint32_t base);

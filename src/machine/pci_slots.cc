@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
 
 #include "machine/device_slots.h"
 #include "transport/pci/pci_root.h"
@@ -94,7 +93,7 @@ class PciSlots final : public DeviceSlots {
   };
 
   Result<unsigned> add(PreparedDevice prepared, const std::function<Status(DeviceLife&)>& prepare) {
-    if (root_.full()) return fail("PCI bus 0 is full: 31 devices at most", ENOSPC);
+    if (auto room = root_.next_number(); !room) return room;
     auto device = VirtioPciDevice::create(std::move(prepared.device), std::move(prepared.wiring),
                                           wiring_.binder, {&wiring_.mmio, &wiring_.ports}, style_);
     if (!device) return forward(device);

@@ -184,11 +184,8 @@ TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
   ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
   ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit,
                                Client::kAcks | 1U << kProtocolBackendReq | 1U << kProtocolConfig));
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-  const UniqueFd theirs(ends[1]);
-  Channel requests{UniqueFd(ends[0]), Channel::Patience(testing::kPatience)};
-  ASSERT_TRUE(client.tell(Request::kSetBackendReqFd, {}, std::array{theirs.get()}, kNeedReply));
+  auto requests = client.hear();
+  ASSERT_TRUE(requests);
   const auto sectors = [&]() -> std::uint64_t {
     std::array<std::byte, sizeof(ConfigHead) + sizeof(std::uint64_t)> asked{};
     const ConfigHead head{.offset = 0, .size = sizeof(std::uint64_t), .flags = 0};
@@ -203,7 +200,7 @@ TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
   ASSERT_NE(before, 0U);
   std::filesystem::resize_file(image_, 2 * before * kBlkSectorBytes);
   ASSERT_EQ(::kill(pid, SIGHUP), 0);
-  const auto told = requests.receive();
+  const auto told = requests->receive();
   ASSERT_TRUE(told) << told.error().message;
   EXPECT_EQ(told->header.request, kBackendConfigChange);
   EXPECT_EQ(sectors(), 2 * before);

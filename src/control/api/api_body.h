@@ -80,7 +80,6 @@ class Body {
 
   /// Fields that nobody has asked for, fit for a line of the log.
   [[nodiscard]] std::vector<std::string> ignored() const {
-    constexpr std::size_t kNames = 8;
     constexpr std::size_t kLongest = 40;
     std::vector<std::string> names = ignored_within_;
     if (!ok()) return names;
@@ -94,6 +93,8 @@ class Body {
   }
 
  private:
+  static constexpr std::size_t kNames = 8;  ///< that are told
+
   /// `place`: of the object in the body, "disks[0]."
   Body(Json json, std::string place) : json_(std::move(json)), place_(std::move(place)) {}
 
@@ -103,8 +104,9 @@ class Body {
     Body part(value, fmt::format("{}{}.", place_, name));
     read(part);
     if (!part.ok() && ok()) fault_ = part.fault_;
-    const std::vector<std::string> names = part.ignored();
-    ignored_within_.insert(ignored_within_.end(), names.begin(), names.end());
+    for (std::string& unknown : part.ignored()) {
+      if (ignored_within_.size() < kNames) ignored_within_.push_back(std::move(unknown));
+    }
   }
 
   const Json* find(const char* name) {

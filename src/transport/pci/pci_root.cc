@@ -31,20 +31,21 @@ PciRoot::PciRoot(Window memory, Window ports) : host_bridge_(kHostBridge), windo
   functions_[0] = &host_bridge_;
 }
 
-Result<unsigned> PciRoot::add(PciFunction& function) {
+Result<unsigned> PciRoot::next_number() const {
   const auto slot = std::ranges::find_if(
       functions_, [](const auto& at) { return at.load(std::memory_order_relaxed) == nullptr; });
   if (slot == functions_.end()) return fail("PCI bus 0 is full: 31 devices at most", ENOSPC);
-  for (const IoSpace space : kIoSpaces) {
-    if (auto assigned = assign(function, space); !assigned) return forward(assigned);
-  }
-  slot->store(&function, std::memory_order_release);
   return static_cast<unsigned>(slot - functions_.begin());
 }
 
-bool PciRoot::full() const noexcept {
-  return std::ranges::none_of(
-      functions_, [](const auto& at) { return at.load(std::memory_order_relaxed) == nullptr; });
+Result<unsigned> PciRoot::add(PciFunction& function) {
+  const auto number = next_number();
+  if (!number) return number;
+  for (const IoSpace space : kIoSpaces) {
+    if (auto assigned = assign(function, space); !assigned) return forward(assigned);
+  }
+  functions_[*number].store(&function, std::memory_order_release);
+  return number;
 }
 
 void PciRoot::remove(unsigned number) noexcept {

@@ -39,7 +39,8 @@ class PciRoot {
   /// Gives the function the lowest free device number and its BARs an address. Returns the number.
   /// Errors: all 31 are taken, or a window is full.
   Result<unsigned> add(PciFunction& function);
-  [[nodiscard]] bool full() const noexcept;
+  /// The number that the next function gets. Errors: all are taken (code ENOSPC).
+  [[nodiscard]] Result<unsigned> next_number() const;
   /// Nobody answers at this number any more.
   void remove(unsigned number) noexcept;
 

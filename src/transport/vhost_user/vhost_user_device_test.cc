@@ -314,13 +314,10 @@ TEST_P(VhostUserDeviceTest, ConfigurationIsWrittenAndItsChangeIsTold) {
   ASSERT_TRUE(client.connect(path));
   ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit,
                                Client::kAcks | 1U << kProtocolBackendReq | 1U << kProtocolConfig));
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-  const UniqueFd theirs(ends[1]);
-  Channel requests{UniqueFd(ends[0]), Channel::Patience(testing::kPatience)};
-  ASSERT_TRUE(client.tell(Request::kSetBackendReqFd, {}, std::array{theirs.get()}, kNeedReply));
+  auto requests = client.hear();
+  ASSERT_TRUE(requests);
   echo->change_config();
-  const auto told = requests.receive();
+  const auto told = requests->receive();
   ASSERT_TRUE(told) << told.error().message;
   EXPECT_EQ(told->header.request, kBackendConfigChange);
   EXPECT_EQ(told->header.flags, kVersion);
