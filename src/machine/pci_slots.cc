@@ -80,6 +80,7 @@ class PciSlots final : public DeviceSlots {
 
   [[nodiscard]] std::vector<DeviceLife*> lives() const override {
     std::vector<DeviceLife*> lives;
+    lives.reserve(devices_.size());
     for (const Slot& slot : devices_) lives.push_back(&slot.life());
     return lives;
   }

@@ -39,7 +39,7 @@ Result<unsigned> PciRoot::next_number() const {
 }
 
 Result<unsigned> PciRoot::add(PciFunction& function) {
-  const auto number = next_number();
+  auto number = next_number();
   if (!number) return number;
   for (const IoSpace space : kIoSpaces) {
     if (auto assigned = assign(function, space); !assigned) return forward(assigned);
