@@ -163,17 +163,22 @@ void add_machine_options(CLI::App& command, MachineArguments& arguments) {
   text("--vmm", arguments.vmms, "bellhop,qemu,qemu-best,... (bellhop): which to measure");
 }
 
-void read_machines(OptionLists& lists, const MachineArguments& arguments,
-                   std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
-                   bench::Programs& programs) {
+void read_placements(OptionLists& lists, const std::string& text,
+                     std::vector<bench::Placement>& placements) {
   using bench::Placement;
   placements = {allowed_cpus().size() > 1 ? Placement::kOtherCore : Placement::kSameCore};
-  lists.choices<Placement>("--placement", arguments.placements, placements,
+  lists.choices<Placement>("--placement", text, placements,
                            {{"same-core", Placement::kSameCore},
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree},
                             {"overcommit", Placement::kOvercommit},
                             {"busy", Placement::kBusy}});
+}
+
+void read_machines(OptionLists& lists, const MachineArguments& arguments,
+                   std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
+                   bench::Programs& programs) {
+  read_placements(lists, arguments.placements, placements);
   VmmList list(lists, vmms, programs);
   if (!arguments.vmms.empty()) {
     vmms.clear();

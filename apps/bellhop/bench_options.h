@@ -89,6 +89,9 @@ void add_machine_options(CLI::App& command, MachineArguments& arguments);
 void read_machines(OptionLists& lists, const MachineArguments& arguments,
                    std::vector<bench::Placement>& placements, std::vector<bench::Vmm>& vmms,
                    bench::Programs& programs);
+/// --placement alone.
+void read_placements(OptionLists& lists, const std::string& text,
+                     std::vector<bench::Placement>& placements);
 /// How often and how long each cell is measured, and what becomes of disturbed repeats.
 struct TimeArguments {
   std::string seconds;

@@ -14,16 +14,19 @@ void add_bench_command(CLI::App& app, int& exit_status) {
       "  bellhop bench net --peer qemu --workload stream --json net.json\n"
       "  bellhop bench notify\n"
       "  bellhop bench study --quick\n"
-      "See also: bellhop bench blk --help, and so for net, notify and study");
+      "  bellhop bench vhost-user --peer qemu-storage-daemon --medium /dev/shm\n"
+      "See also: bellhop bench blk --help, and so for net, notify, study and vhost-user");
   add_bench_blk_command(*bench, exit_status);
   add_bench_net_command(*bench, exit_status);
   add_bench_net_end_command(*bench, exit_status);
   add_bench_notify_command(*bench, exit_status);
   add_bench_study_command(*bench, exit_status);
+  add_bench_vhost_user_command(*bench, exit_status);
   bench->callback([bench, &exit_status] {
     if (bench->get_subcommands().empty()) {
       exit_status =
-          report({"a subcommand of bench is missing: blk, net, notify or study (see --help)"},
+          report({"a subcommand of bench is missing: blk, net, notify, study or vhost-user (see "
+                  "--help)"},
                  kUsedWrongly);
     }
   });

@@ -40,6 +40,7 @@ void add_bench_net_command(CLI::App& bench, int& exit_status);
 void add_bench_net_end_command(CLI::App& bench, int& exit_status);
 void add_bench_notify_command(CLI::App& bench, int& exit_status);
 void add_bench_study_command(CLI::App& bench, int& exit_status);
+void add_bench_vhost_user_command(CLI::App& bench, int& exit_status);
 
 /// The text with its line breaks turned into blanks.
 std::string one_line(std::string_view text);

@@ -39,10 +39,11 @@ const char* title(Workload workload) noexcept {
 }
 
 std::string describe(const BlkCell& cell) {
-  return fmt::format("{} {} x{} {} {}, {} vCPU{}{}", describe(cell.vmm), to_string(cell.workload),
+  const std::string vcpus =
+      cell.vcpus == 0 ? "" : fmt::format(", {} vCPU{}", cell.vcpus, cell.vcpus == 1 ? "" : "s");
+  return fmt::format("{} {} x{} {} {}{}{}", describe(cell.vmm), to_string(cell.workload),
                      cell.threads, bellhop::to_string(cell.notify), to_string(cell.placement),
-                     cell.vcpus, cell.vcpus == 1 ? "" : "s",
-                     cell.ring == RingLayout::kPacked ? ", packed" : "");
+                     vcpus, cell.ring == RingLayout::kPacked ? ", packed" : "");
 }
 
 bool is_compared(const BlkCell& cell, const BlkCell& base) {

@@ -22,7 +22,7 @@ enum class RingLayout : std::uint8_t { kSplit, kPacked };
 struct BlkCell {
   Workload workload = Workload::kCreate;
   unsigned threads = 1;
-  unsigned vcpus = 1;
+  unsigned vcpus = 1;  ///< 0: without a VM, where the driver is in this process
   Placement placement = Placement::kFree;
   Vmm vmm = Vmm::kBellhop;
   NotifyMode notify = NotifyMode::kSync;

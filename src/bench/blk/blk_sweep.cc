@@ -1,5 +1,7 @@
 #include "bench/blk/blk_sweep.h"
 
+#include <algorithm>
+
 #include "base/cpu_list.h"
 
 namespace bellhop::bench {
@@ -8,7 +10,10 @@ namespace {
 
 /// Errors: why this host, or one of the programs, cannot run the cell.
 Result<CpuPlan> prepare(const BlkCell& cell, const BlkSetting& setting, const CpuList& available) {
-  if (!setting.programs.has(cell.vmm)) return fail("QEMU is not installed here");
+  if (!setting.programs.has(cell.vmm)) {
+    return fail(setting.served ? "qemu-storage-daemon is not installed here"
+                               : "QEMU is not installed here");
+  }
   if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kPoll) {
     return fail("QEMU has no such mode: its I/O thread looks for up to 32 us in every mode");
   }
@@ -18,7 +23,7 @@ Result<CpuPlan> prepare(const BlkCell& cell, const BlkSetting& setting, const Cp
   if (cell.ring == RingLayout::kPacked && setting.transport == TransportKind::kPciTransitional) {
     return fail("drivers as before virtio 1.0 know no packed rings");
   }
-  return plan_cpus(cell.placement, cell.vcpus, available);
+  return plan_cpus(cell.placement, std::max(1U, cell.vcpus), available);
 }
 
 }  // namespace
@@ -31,6 +36,8 @@ Status run_blk_sweep(const BlkSweep& sweep, const BlkImages& images, const Measu
   const CellRunner<BlkCell, Measurement> runner{
       [&](const BlkCell& cell) { return prepare(cell, report.setting, available); },
       [&](const BlkCell& cell, const CpuPlan& plan) {
+        const BlkSetting& setting = report.setting;
+        if (setting.null || !setting.socket.empty()) return measure(cell, plan, -1);
         return store.measure(cell.workload, [&](int image) { return measure(cell, plan, image); });
       },
       [](const BlkCell& cell, const Measurement& m) { return taken_by_others(cell.placement, m); }};

@@ -8,7 +8,7 @@
 
 namespace bellhop::bench {
 
-/// One repeat of one cell on an open image.
+/// One repeat of one cell on an open image; -1 where the medium is none of ours.
 using Measure = std::function<Result<Measurement>(const BlkCell&, const CpuPlan&, int image)>;
 
 /// Runs every cell of `sweep`, the repeats of each compared set interleaved, and what `earlier` has

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "bench/blk/served_tables.h"
 #include "bench/harness/machine_command.h"
 #include "bench/report/cell_text.h"
 #include "bench/report/losses_table.h"
@@ -206,6 +207,7 @@ Table qemu_table(const View& view, Vmm qemu) {
 }  // namespace
 
 std::vector<Table> make_tables(const BlkReport& report) {
+  if (report.setting.served) return make_served_tables(report);
   std::set<Group> groups;
   for (const Run& run : report.runs) {
     groups.insert({run.cell.vcpus, run.cell.placement, run.cell.ring});

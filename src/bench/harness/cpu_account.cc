@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "bench/harness/measurement.h"
 #include "bench/harness/proc_file.h"
 
 namespace bellhop::bench {
@@ -225,6 +226,18 @@ CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vec
   use.steal_s = static_cast<double>(end.steal_ns - begin.steal_ns) * 1e-9;
   use.io_s = std::max(0.0, use.total_s - use.vcpu_s);
   return use;
+}
+
+void add_cpu_use(Measurement& measurement, const CpuUse& use) {
+  measurement.host_cpu_s = use.total_s;
+  measurement.vcpu_cpu_s = use.vcpu_s;
+  measurement.io_cpu_s = use.io_s;
+  measurement.io_system_s = use.io_system_s;
+  measurement.vcpu_run_delay_s = use.vcpu_run_delay_s;
+  measurement.io_run_delay_s = use.io_run_delay_s;
+  measurement.steal_s = use.steal_s;
+  measurement.counters.context_switches = use.context_switches;
+  measurement.counters.wakeups_other_core = use.remote_wakeups;
 }
 
 }  // namespace bellhop::bench

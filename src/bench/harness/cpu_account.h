@@ -50,6 +50,10 @@ struct CpuUse {
 };
 CpuUse used_between(const CpuSample& begin, const CpuSample& end, const std::vector<int>& vcpus);
 
+struct Measurement;
+/// Fills in all that a measurement has of CPU time.
+void add_cpu_use(Measurement& measurement, const CpuUse& use);
+
 /// The system time, in clock ticks, of a /proc/PID/task/TID/stat; 0 if it is not in there.
 std::uint64_t find_system_ticks(const std::string& stat);
 /// The time that a hypervisor kept from all CPUs, in clock ticks, of /proc/stat.

@@ -28,6 +28,8 @@ const char* to_string(Vmm::Kind kind) noexcept {
       return "qemu";
     case Vmm::Kind::kInprocess:
       return "inprocess";
+    case Vmm::Kind::kSocket:
+      return "socket";
   }
   return "";
 }

@@ -25,10 +25,12 @@ struct Vmm {
     kBellhop,
     kQemu,
     kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
+    kSocket,     ///< no VM: somebody's vhost-user back end, at a socket
   };
   static const Vmm kBellhop;
   static const Vmm kQemu;  ///< the first
   static const Vmm kInprocess;
+  static const Vmm kSocket;
 
   Kind kind = Kind::kBellhop;
   unsigned number = 0;  ///< which of the QEMUs of a sweep, from 0 on
@@ -39,6 +41,7 @@ struct Vmm {
 inline constexpr Vmm Vmm::kBellhop{Kind::kBellhop, 0};
 inline constexpr Vmm Vmm::kQemu{Kind::kQemu, 0};
 inline constexpr Vmm Vmm::kInprocess{Kind::kInprocess, 0};
+inline constexpr Vmm Vmm::kSocket{Kind::kSocket, 0};
 
 /// How many processes of ours compute beside a machine of Placement::kBusy, all the while.
 inline constexpr unsigned kBusyProcesses = 2;

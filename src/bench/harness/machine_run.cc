@@ -77,18 +77,6 @@ Result<Measurement> read_figures(const nlohmann::json& result) {
   return m;
 }
 
-void add_cpu_use(Measurement& measurement, const CpuUse& use) {
-  measurement.host_cpu_s = use.total_s;
-  measurement.vcpu_cpu_s = use.vcpu_s;
-  measurement.io_cpu_s = use.io_s;
-  measurement.io_system_s = use.io_system_s;
-  measurement.vcpu_run_delay_s = use.vcpu_run_delay_s;
-  measurement.io_run_delay_s = use.io_run_delay_s;
-  measurement.steal_s = use.steal_s;
-  measurement.counters.context_switches = use.context_switches;
-  measurement.counters.wakeups_other_core = use.remote_wakeups;
-}
-
 /// QEMU's threads onto the CPUs of the plan. Where there is no I/O thread the main loop does the
 /// completions and takes its place.
 Status place_qemu(QmpClient& control, pid_t pid, const CpuPlan& plan,

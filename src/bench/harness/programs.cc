@@ -16,7 +16,32 @@ namespace bellhop::bench {
 namespace {
 
 constexpr std::chrono::seconds kProgramPatience{10};
-constexpr std::string_view kQemuSays = "QEMU emulator version ";
+
+/// `says` is what its version follows, `kind` what it is.
+Result<Qemu> find_by_version(const std::string& program, std::string_view says,
+                             std::string_view kind) {
+  errno = ENOENT;
+  Qemu qemu{find_program(program), ""};
+  if (qemu.path.empty()) {
+    return fail(fmt::format("{} is no program that can be run ({})", program,
+                            std::generic_category().message(errno)),
+                errno);
+  }
+  auto child = Child::spawn({qemu.path, "--version"}, {});
+  if (!child) return forward(child);
+  const auto deadline = Child::Clock::now() + kProgramPatience;
+  const auto line = child->read_line(deadline, EventFd{});
+  const std::string said = line && *line ? **line : "";
+  if (said.starts_with(says)) {
+    qemu.version = said.substr(says.size());
+    qemu.version.resize(std::min(qemu.version.find(' '), qemu.version.size()));
+    return qemu;
+  }
+  child->wait(line ? deadline : Child::Clock::now());
+  const std::string complaint = said.empty() ? child->last_complaint() : said;
+  return fail(fmt::format("{} is no {}: asked for its --version it says {}", program, kind,
+                          complaint.empty() ? "nothing" : "'" + complaint + "'"));
+}
 
 }  // namespace
 
@@ -34,27 +59,13 @@ std::string find_program(const std::string& name) {
 }
 
 Result<Qemu> find_qemu(const std::string& program) {
-  errno = ENOENT;
-  Qemu qemu{find_program(program), ""};
-  if (qemu.path.empty()) {
-    return fail(fmt::format("{} is no program that can be run ({})", program,
-                            std::generic_category().message(errno)),
-                errno);
-  }
-  auto child = Child::spawn({qemu.path, "--version"}, {});
-  if (!child) return forward(child);
-  const auto deadline = Child::Clock::now() + kProgramPatience;
-  const auto line = child->read_line(deadline, EventFd{});
-  const std::string said = line && *line ? **line : "";
-  if (said.starts_with(kQemuSays)) {
-    qemu.version = said.substr(kQemuSays.size());
-    qemu.version.resize(std::min(qemu.version.find(' '), qemu.version.size()));
-    return qemu;
-  }
-  child->wait(line ? deadline : Child::Clock::now());
-  const std::string complaint = said.empty() ? child->last_complaint() : said;
-  return fail(fmt::format("{} is no QEMU: asked for its --version it says {}", program,
-                          complaint.empty() ? "nothing" : "'" + complaint + "'"));
+  return find_by_version(program, "QEMU emulator version ", "QEMU");
+}
+
+Result<Qemu> find_storage_daemon(const std::string& program) {
+  auto found = find_by_version(program, "qemu-storage-daemon version ", "qemu-storage-daemon");
+  if (found) found->daemon = true;
+  return found;
 }
 
 bool Programs::has(Vmm vmm) const {
@@ -62,6 +73,7 @@ bool Programs::has(Vmm vmm) const {
 }
 
 std::string Programs::version(Vmm vmm) const {
+  if (vmm == Vmm::kSocket) return "";
   if (!vmm.is_qemu()) return bellhop_version;
   return vmm.number < qemus.size() ? qemus[vmm.number].version : "";
 }
@@ -70,11 +82,18 @@ bool Programs::is_best(Vmm vmm) const {
   return vmm.is_qemu() && vmm.number < qemus.size() && qemus[vmm.number].best;
 }
 
+std::string Programs::numbered(Vmm vmm) const {
+  const Qemu& qemu = qemus[vmm.number];
+  return fmt::format("{} {}{}", qemu.daemon ? "qemu-storage-daemon" : "QEMU", qemu.version,
+                     qemu.best ? " at its best" : "");
+}
+
 std::string Programs::name(Vmm vmm) const {
+  if (vmm == Vmm::kSocket) return "The back end";
   if (!vmm.is_qemu()) return "Bellhop";
   const char* const best = is_best(vmm) ? " at its best" : "";
   if (!has(vmm)) return std::string("QEMU") + best;
-  return fmt::format("QEMU {}{} ({})", version(vmm), best, qemus[vmm.number].path);
+  return fmt::format("{} ({})", numbered(vmm), qemus[vmm.number].path);
 }
 
 std::string Programs::label(Vmm vmm) const {
@@ -83,7 +102,7 @@ std::string Programs::label(Vmm vmm) const {
   const auto same = std::ranges::count_if(
       qemus, [&](const Qemu& qemu) { return qemu.version == version(vmm) && qemu.best == best; });
   if (!vmm.is_qemu() || !has(vmm) || same != 1) return name(vmm);
-  return "QEMU " + version(vmm) + (best ? " at its best" : "");
+  return numbered(vmm);
 }
 
 nlohmann::ordered_json vmm_fields(const Programs& programs, Vmm vmm) {

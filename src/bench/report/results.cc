@@ -10,21 +10,25 @@ namespace bellhop::bench {
 using Json = nlohmann::ordered_json;
 
 Json cell_fields(const BlkCell& cell, const BlkSetting& setting) {
+  const bool without_vm = setting.served || cell.vmm == Vmm::kInprocess;
   Json json = vmm_fields(setting.programs, cell.vmm);
   json.update(Json{
-      {"guest", cell.vmm == Vmm::kInprocess ? "driver in this process" : "bench"},
+      {"guest", without_vm ? "driver in this process" : "bench"},
       {"vcpus", cell.vcpus},
       {"device", "blk"},
-      {"transport",
-       cell.vmm == Vmm::kInprocess ? Json(nullptr) : Json(to_string(setting.transport))},
+      {"transport", setting.served ? Json("vhost-user")
+                    : without_vm   ? Json(nullptr)
+                                   : Json(to_string(setting.transport))},
       {"ring", to_string(cell.ring)},
-      {"queues", cell.vcpus},
+      {"queues", std::max(1U, cell.vcpus)},
       {"workload", to_string(cell.workload)},
       {"threads", cell.threads},
       {"block_bytes", setting.block_bytes},
       {"direction", nullptr},
       {"message_bytes", nullptr},
-      {"backend", setting.null ? "null" : to_string(setting.aio)},
+      {"backend", setting.null             ? Json("null")
+                  : setting.socket.empty() ? Json(to_string(setting.aio))
+                                           : Json(nullptr)},
       {"cache", to_string(setting.cache)},
       {"medium", setting.medium},
       {"notify", bellhop::to_string(cell.notify)},
@@ -40,7 +44,7 @@ namespace {
 Json run_to_json(const Run& run, const BlkSetting& setting) {
   Json json = cell_fields(run.cell, setting);
   add_run(json, run);
-  json["verified"] = true;
+  json["verified"] = !setting.null;
   return json;
 }
 

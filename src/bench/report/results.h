@@ -31,7 +31,10 @@ struct BlkSetting {
   Optimize optimize = Optimize::kThroughput;  ///< of notify=adaptive
   std::string medium;                         ///< "tmpfs", "ext4", ...
   std::optional<NullMedium> null;             ///< in the place of an image
-  double seconds = 3;                         ///< measured, for each repeat
+  bool served = false;             ///< by a vhost-user back end, whose CPU time alone counts
+  std::string socket;              ///< of somebody's back end; empty: we start one for each cell
+  std::uint64_t socket_bytes = 0;  ///< of its disk that are used
+  double seconds = 3;              ///< measured, for each repeat
   Rounds rounds;
   Programs programs;
 };

@@ -1,0 +1,221 @@
+#include "bench/blk/served_runner.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "base/cpu_list.h"
+#include "base/thread.h"
+#include "bench/blk/driver_load.h"
+#include "bench/harness/busy_load.h"
+#include "bench/harness/child.h"
+#include "devices/blk/vhost_user_blk_device.h"
+#include "virtio/abi/blk.h"
+#include "virtio/abi/ring.h"
+
+namespace bellhop::bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::seconds kStartPatience{20};
+constexpr std::chrono::seconds kEndPatience{5};
+
+/// A folder for a socket that goes with this object.
+class SocketFolder {
+ public:
+  static Result<SocketFolder> make() {
+    SocketFolder folder;
+    folder.path_ = (std::filesystem::temp_directory_path() / "bellhop-bench.XXXXXX").string();
+    if (::mkdtemp(folder.path_.data()) == nullptr) {
+      return fail_errno("cannot make a folder for a socket: " + folder.path_);
+    }
+    return folder;
+  }
+  SocketFolder(SocketFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  SocketFolder& operator=(SocketFolder&&) = delete;
+  ~SocketFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] std::string socket() const { return path_ + "/disk.sock"; }
+
+ private:
+  SocketFolder() = default;
+  std::string path_;
+};
+
+/// The process at the other end; 0 where the kernel does not tell.
+pid_t peer_of(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
+/// A disk at a socket, and the driver's side of it.
+struct Served {
+  std::optional<GuestMemory> memory;
+  std::unique_ptr<IoThread> watcher;  ///< looks whether the back end is there
+  std::unique_ptr<InProcessDevice> device;
+  std::optional<DriverRing> driver;
+  std::uint64_t bytes = 0;
+  pid_t server = 0;
+};
+
+Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, Child* server,
+                                                  const EventFd& interrupt, pid_t& pid) {
+  const auto connect = [&](auto patience) {
+    auto channel = connector_to("--socket", socket)(patience);
+    if (channel) pid = peer_of(channel->fd());
+    return channel;
+  };
+  const auto limit = Child::Clock::now() + kStartPatience;
+  while (true) {
+    auto device = VhostUserBlkDevice::create({.queue_size = DriverLoad::kQueueSize}, connect);
+    if (device || server == nullptr || Child::Clock::now() >= limit) return device;
+    // It has not begun to listen. A line of its output is none of ours; its end is an end.
+    const auto line = server->read_line(Child::Clock::now() + 20ms, interrupt);
+    if (!line && line.error().code == kEndedByUser) return forward(line);
+    if (line && !*line) {
+      server->wait(Child::Clock::now() + kEndPatience);
+      const std::string complaint = server->last_complaint();
+      return fail(complaint.empty() ? "the back end ended at its start" : complaint);
+    }
+  }
+}
+
+Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, Child* server,
+                          const EventFd& interrupt) {
+  Served served;
+  const std::array regions{
+      GuestMemory::RegionSpec{GuestAddress(0), DriverLoad::memory_bytes(setting.block_bytes)}};
+  auto memory = GuestMemory::create(regions, MemoryBacking::kShared);
+  if (!memory) return forward(memory);
+  served.memory.emplace(std::move(*memory));
+  auto watcher = IoThread::start({.name = "watch", .cpus = {}});
+  if (!watcher) return forward(watcher);
+  served.watcher = std::move(*watcher);
+  auto disk = reach(socket, server, interrupt, served.server);
+  if (!disk) return forward(disk);
+  auto device = InProcessDevice::create(
+      std::move(*disk), {.memory = &*served.memory, .threads = {served.watcher.get()}});
+  if (!device) return forward(device);
+  served.device = std::move(*device);
+  const std::uint64_t features = served.device->life().offered_features();
+  if ((features & virtio::feature_mask(virtio::kBlkFeatureReadOnly)) != 0) {
+    return fail("--socket: the disk is read-only, and is to be written");
+  }
+  virtio::BlkConfig config{};
+  served.device->life().read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+  served.bytes = config.capacity * 512;
+  auto driver = DriverRing::create(*served.memory, DriverLoad::kRing, DriverLoad::kQueueSize,
+                                   InProcessDevice::ring_features(features));
+  if (!driver) return forward(driver);
+  served.driver.emplace(std::move(*driver));
+  const QueueConfig queue = served.driver->config();
+  if (auto started = served.device->start(features, {&queue, 1}); !started) {
+    return forward(started);
+  }
+  return served;
+}
+
+}  // namespace
+
+std::vector<std::string> back_end_command(const BlkCell& cell, const BlkSetting& setting,
+                                          const Launch& launch, const std::string& socket) {
+  if (cell.vmm.is_qemu()) {
+    const std::string medium =
+        setting.null ? fmt::format("driver=null-co,size={},read-zeroes=off", setting.null->bytes)
+                     : fmt::format("driver=file,filename={},aio={},cache.direct={}",
+                                   inherited_file(kImageFd), to_string(setting.aio),
+                                   setting.cache == Cache::kNone ? "on" : "off");
+    return {setting.programs.qemus.at(cell.vmm.number).path, "--blockdev",
+            medium + ",node-name=disk0", "--export",
+            fmt::format("type=vhost-user-blk,id=export0,node-name=disk0,writable=on,num-queues=1,"
+                        "addr.type=unix,addr.path={}",
+                        socket)};
+  }
+  const std::string medium = setting.null
+                                 ? fmt::format("null={}", setting.null->bytes)
+                                 : fmt::format("path={},cache={},aio={}", inherited_file(kImageFd),
+                                               to_string(setting.cache), to_string(setting.aio));
+  return {launch.bellhop,
+          "serve",
+          "blk",
+          "--socket",
+          socket,
+          "--disk",
+          medium + fmt::format(",queue-size={},notify={}", DriverLoad::kQueueSize,
+                               bellhop::to_string(cell.notify))};
+}
+
+Result<Measurement> ServedRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) const {
+  Result<Measurement> result;
+  // A thread of its own, so that pinning it, and the back end with it, changes nobody else.
+  const Status ran = run_on_thread(ThreadKind::kOther, "the driver",
+                                   [&] { result = run_here(cell, plan, image); });
+  if (!ran) return forward(ran);
+  return result;
+}
+
+Result<Measurement> ServedRunner::run_here(const BlkCell& cell, const CpuPlan& plan,
+                                           int image) const {
+  const auto load = BusyLoad::start(plan.busy_processes);
+  if (!load) return forward(load);
+  const bool ours = setting_.socket.empty();
+  auto folder = SocketFolder::make();
+  if (!folder) return forward(folder);
+  const std::string socket = ours ? folder->socket() : setting_.socket;
+  std::optional<Child> server;
+  if (ours) {
+    // What it inherits: it and all of its threads run there.
+    if (auto pinned = pin_this_thread(plan.io); !pinned) return forward(pinned);
+    std::vector<std::pair<int, int>> files;
+    if (image >= 0) files.emplace_back(image, kImageFd);
+    auto started = Child::spawn(back_end_command(cell, setting_, launch_, socket), files);
+    if (!started) return forward(started);
+    server.emplace(std::move(*started));
+  }
+  auto served = connect_to(socket, setting_, server ? &*server : nullptr, interrupt_);
+  if (!served) {
+    const Error& error = served.error();
+    return fail(ours ? error.message : "--socket " + socket + ": " + error.message, error.code);
+  }
+  if (served->server == 0) return fail("--socket: the kernel does not tell whose socket it is");
+  if (!plan.vcpus.empty()) {
+    if (auto pinned = pin_this_thread(plan.vcpus.front()); !pinned) return forward(pinned);
+  }
+  DrivenDisk disk{*served->memory, *served->device, *served->driver, served->bytes, served->server};
+  if (!ours) disk.bytes = std::min(disk.bytes, setting_.socket_bytes);
+  if (disk.bytes < setting_.block_bytes) return fail("the disk has not even one block");
+  DriverLoad driver(disk,
+                    {.workload = cell.workload,
+                     .depth = cell.threads,
+                     .block_bytes = setting_.block_bytes,
+                     .check = !setting_.null,
+                     .image = image},
+                    interrupt_);
+  if (!ours) {
+    if (auto filled = driver.fill(); !filled) return forward(filled);
+  }
+  auto measured = driver.run(launch_.warmup_s, setting_.seconds);
+  if (!measured) return measured;
+  served->device->stop();
+  served->device.reset();
+  if (server) {
+    ::kill(server->pid(), SIGTERM);
+    server->wait(Child::Clock::now() + kEndPatience);
+  }
+  return measured;
+}
+
+}  // namespace bellhop::bench
