@@ -9,9 +9,8 @@ bellhop=build/release/bin/bellhop
 guest=build/release/bin/bench-guest.elf
 PATH=$PATH:/usr/sbin:/sbin  # mke2fs, for who is not root
 
-scripts/install-packages.sh build demo
-cmake --preset release >/dev/null
-cmake --build --preset release --target bellhop bench_guest image_digest
+scripts/build.sh demo
+cmake --build --preset release --target image_digest
 
 mkdir -p "$out/files"
 image=$out/files.ext4

@@ -14,7 +14,8 @@ for group in $groups; do
 done
 
 mapfile -t wanted < <(awk -v groups=" $groups " \
-  '!/^#/ && NF == 2 && (groups ~ /^ *$/ || index(groups, " " $1 " ")) { print $2 }' packages.txt)
+  '!/^#/ && NF == 2 && (groups ~ /^ *$/ || index(groups, " " $1 " ")) { print $2 }' packages.txt |
+  sort -u)
 missing=()
 for package in "${wanted[@]}"; do
   status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)

@@ -8,6 +8,7 @@
 #   --packages A,B    more packages
 #   --hostname NAME   (guest)
 #   --ssh-key FILE    a public key, with which root may log in over ssh; a server is installed
+#   --ssh             likewise with OUTPUT-FOLDER/key, a new key unless it is there
 set -euo pipefail
 
 die() {
@@ -15,8 +16,13 @@ die() {
   exit "${2-1}"
 }
 
-size=2G password='' suite=bookworm packages='' hostname=guest key=''
+size=2G password='' suite=bookworm packages='' hostname=guest key='' new_key=''
 while [[ ${1-} == --* ]]; do
+  if [[ $1 == --ssh ]]; then
+    new_key=1 packages+=,openssh-server
+    shift
+    continue
+  fi
   [[ $# -ge 2 ]] || die "$1 needs a value" 2
   case $1 in
     --size) size=$2 ;;
@@ -29,10 +35,12 @@ while [[ ${1-} == --* ]]; do
   esac
   shift 2
 done
-[[ $# -eq 1 ]] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
+[[ $# -eq 1 ]] || { sed -n '2,11s/^# //p' "$0" >&2; exit 2; }
+[[ -z $key || -z $new_key ]] || die "either --ssh or --ssh-key" 2
 out=$1
 PATH=$PATH:/usr/sbin:/sbin
 programs=(mmdebstrap:mmdebstrap mke2fs:e2fsprogs)
+[[ -z $new_key ]] || programs+=(ssh-keygen:openssh-client)
 # Files of the image belong to root, whoever makes it.
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
@@ -50,11 +58,15 @@ if [[ $(id -u) -ne 0 ]] && ! grep -q "^\($(id -un)\|$(id -u)\):" /etc/subuid 2>/
 --add-subgids 100000-165535 $(id -un)"
 fi
 if [[ -n $key ]]; then
-  [[ -r $key ]] || die "--ssh-key: cannot read $key" 2
+  [[ -r $key ]] || die "--ssh-key: cannot read $key; --ssh makes a new key" 2
   grep -q '^\(ssh-\|ecdsa-\|sk-\)' "$key" ||
     die "--ssh-key: $key is no public key: name the one that ends in .pub" 2
 fi
 mkdir -p "$out"
+if [[ -n $new_key ]]; then
+  key=$out/key.pub
+  [[ -e $out/key ]] || ssh-keygen -q -t ed25519 -N '' -C "for $hostname" -f "$out/key"
+fi
 work=$(mktemp -d "$out/making.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -113,5 +125,5 @@ Log in as root${password:+ with your password}; poweroff ends the machine.
 END
 [[ -z $key ]] || cat <<END
 With --net user,hostfwd=tcp:127.0.0.1:2222-:22 as well:
-  ssh -p 2222 root@127.0.0.1
+  ssh${new_key:+ -i $out/key} -p 2222 root@127.0.0.1
 END

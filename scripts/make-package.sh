@@ -4,9 +4,7 @@
 # usage: make-package.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install-packages.sh build package >&2
-cmake --preset release >/dev/null
-cmake --build --preset release --target bellhop bench_guest >&2
+scripts/build.sh package >&2
 SOURCE_DATE_EPOCH=$(git -c safe.directory='*' log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 umask 022
