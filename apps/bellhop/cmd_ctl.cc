@@ -30,6 +30,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop ctl /run/vm/api.sock counters --json
   bellhop ctl /run/vm/api.sock pause
   bellhop ctl /run/vm/api.sock resize-disk disk0 20G
+  bellhop ctl /run/vm/api.sock rates disk0 iops=5000,bps=100M
   bellhop ctl /run/vm/api.sock balloon 512M
   bellhop ctl /run/vm/api.sock add disk data.img,id=data
   bellhop ctl /run/vm/api.sock remove data
@@ -229,6 +230,17 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
       });
   disk->add_option("ID", arguments->id, "The disk's")->required()->type_name("");
   disk->add_option("SIZE", arguments->size, "Its new size, such as 20G")->required()->type_name("");
+  CLI::App* const rates =
+      add("rates", "Have a disk or a NIC keep to other rates", [](const CtlArguments& with) {
+        return ask(with, "PUT", "vm.set-rates",
+                   text_of({{"id", with.id}, {"options", with.options}}));
+      });
+  rates->add_option("ID", arguments->id, "The disk's or the NIC's")->required()->type_name("");
+  rates
+      ->add_option("RATES", arguments->options,
+                   "iops= (of a NIC pps=), bps= and burst=, as run has them; 0: none")
+      ->required()
+      ->type_name("");
   CLI::App* const balloon =
       add("balloon", "Ask the guest to give memory back", [](const CtlArguments& with) {
         return resize(with, "SIZE", "vm.resize", Json::object(), "desired_balloon");

@@ -21,17 +21,27 @@ class RateLimit {
   static constexpr std::uint64_t kMost = 1'000'000'000'000;  ///< a second
 
   /// `per_second` is 1 to kMost.
-  explicit RateLimit(std::uint64_t per_second, Duration burst = kBurst) noexcept
-      : interval_(1e9 / static_cast<double>(per_second)), burst_(burst.count()) {}
+  explicit RateLimit(std::uint64_t per_second, Duration burst = kBurst) noexcept {
+    change(per_second, burst);
+  }
+
+  /// Another rate from now on; what is overdue or ahead by the old one is forgotten.
+  void change(std::uint64_t per_second, Duration burst) noexcept {
+    interval_.store(1e9 / static_cast<double>(per_second), std::memory_order_relaxed);
+    burst_.store(burst.count(), std::memory_order_relaxed);
+    due_.store(kRested, std::memory_order_relaxed);
+  }
 
   /// How long to wait before anything may go; 0 or less: now. That may be more than the burst
   /// holds: it is due later for it.
   [[nodiscard]] Duration wait(Clock::time_point now) const noexcept {
-    return Duration(due_.load(std::memory_order_relaxed) - burst_ - since_epoch(now));
+    return Duration(due_.load(std::memory_order_relaxed) - burst_.load(std::memory_order_relaxed) -
+                    since_epoch(now));
   }
   /// `amount` goes now.
   void take(Clock::time_point now, std::uint64_t amount) noexcept {
-    const auto cost = static_cast<std::int64_t>(static_cast<double>(amount) * interval_);
+    const auto cost = static_cast<std::int64_t>(static_cast<double>(amount) *
+                                                interval_.load(std::memory_order_relaxed));
     std::int64_t due = due_.load(std::memory_order_relaxed);
     while (!due_.compare_exchange_weak(due, std::max(due, since_epoch(now)) + cost,
                                        std::memory_order_relaxed)) {
@@ -43,9 +53,11 @@ class RateLimit {
     return std::chrono::duration_cast<Duration>(now.time_since_epoch()).count();
   }
 
-  const double interval_;  ///< nanoseconds for one
-  const std::int64_t burst_;
-  std::atomic<std::int64_t> due_{INT64_MIN / 2};  ///< when the next unit is, on the clock
+  static constexpr std::int64_t kRested = INT64_MIN / 2;
+
+  std::atomic<double> interval_;  ///< nanoseconds for one
+  std::atomic<std::int64_t> burst_;
+  std::atomic<std::int64_t> due_;  ///< when the next unit is, on the clock
 };
 
 }  // namespace bellhop

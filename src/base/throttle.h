@@ -1,9 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <optional>
 
 #include "base/rate_limit.h"
 #include "base/shared_counter.h"
@@ -19,31 +19,53 @@ struct Rates {
   [[nodiscard]] bool limited() const noexcept { return units != 0 || bytes != 0; }
 };
 
+/// What keeps to rates that can be changed while it is used: a disk, a NIC. Who has something of a
+/// more general type asks it whether it is one.
+class RateLimited {
+ public:
+  /// Any thread, one call at a time. What waits by the old rates looks at the new ones within
+  /// Throttle::kLongest.
+  virtual void set_rates(const Rates& rates) noexcept = 0;
+
+ protected:
+  ~RateLimited() = default;
+};
+
 /// Keeps to both, for all that share it. Any thread.
 class Throttle {
  public:
   using Clock = RateLimit::Clock;
+  /// Who waits looks again after this, since the rates may have been changed.
+  static constexpr std::chrono::milliseconds kLongest{100};
 
-  explicit Throttle(const Rates& rates) {
-    if (rates.units != 0) units_.emplace(rates.units, rates.burst);
-    if (rates.bytes != 0) bytes_.emplace(rates.bytes, rates.burst);
+  explicit Throttle(const Rates& rates) noexcept { change(rates); }
+
+  /// A rate that stays as it is, stays with what it has counted. One call at a time.
+  void change(const Rates& rates) noexcept {
+    set(units_, rates.units, rates.burst);
+    set(bytes_, rates.bytes, rates.burst);
+    limited_.store(rates.limited(), std::memory_order_relaxed);
+    changes_.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// False: all may go, and nothing else need be asked.
+  [[nodiscard]] bool limited() const noexcept { return limited_.load(std::memory_order_relaxed); }
+  /// How often it was changed: waits that began by other rates are not counted.
+  [[nodiscard]] unsigned changes() const noexcept {
+    return changes_.load(std::memory_order_relaxed);
   }
 
-  /// How long to wait before more may go; 0: now.
+  /// How long to wait before more may go; 0 or less: now.
   [[nodiscard]] std::chrono::nanoseconds wait(Clock::time_point now) const noexcept {
-    std::chrono::nanoseconds longest{0};
-    if (units_) longest = std::max(longest, units_->wait(now));
-    if (bytes_) longest = std::max(longest, bytes_->wait(now));
-    return longest;
+    return std::max(units_.wait(now), bytes_.wait(now));
   }
   /// So much goes now.
   void take(Clock::time_point now, std::uint64_t units, std::uint64_t bytes) noexcept {
-    if (units_) units_->take(now, units);
-    if (bytes_) bytes_->take(now, bytes);
+    units_.take(now, units);
+    bytes_.take(now, bytes);
   }
-  /// A queue that had to wait so long goes on.
-  void count_wait(std::chrono::nanoseconds time) noexcept {
-    times.add();
+  /// A queue has waited so long; `ended`: it goes on.
+  void count_wait(std::chrono::nanoseconds time, bool ended) noexcept {
+    if (ended) times.add();
     nanoseconds.add(static_cast<std::uint64_t>(time.count()));
   }
 
@@ -51,8 +73,31 @@ class Throttle {
   SharedCounter nanoseconds;  ///< for how long, all queues together
 
  private:
-  std::optional<RateLimit> units_;
-  std::optional<RateLimit> bytes_;
+  /// One of the two, or none.
+  struct Part {
+    std::atomic<bool> there{false};
+    RateLimit limit{1};
+    Rates asked = {};  ///< the last change's; its units alone
+
+    [[nodiscard]] std::chrono::nanoseconds wait(Clock::time_point now) const noexcept {
+      return there.load(std::memory_order_relaxed) ? limit.wait(now) : std::chrono::nanoseconds(0);
+    }
+    void take(Clock::time_point now, std::uint64_t amount) noexcept {
+      if (there.load(std::memory_order_relaxed)) limit.take(now, amount);
+    }
+  };
+
+  static void set(Part& part, std::uint64_t rate, std::chrono::nanoseconds burst) noexcept {
+    if (part.asked.units == rate && part.asked.burst == burst) return;
+    part.asked = {.units = rate, .bytes = 0, .burst = burst};
+    if (rate != 0) part.limit.change(rate, burst);
+    part.there.store(rate != 0, std::memory_order_relaxed);
+  }
+
+  Part units_;
+  Part bytes_;
+  std::atomic<bool> limited_{false};
+  std::atomic<unsigned> changes_{0};
 };
 
 }  // namespace bellhop

@@ -36,6 +36,11 @@ struct ResizeDisk {
   std::string id;
   std::uint64_t bytes = 0;
 };
+/// Other rates of a disk or a NIC from now on. What is not named stays.
+struct SetRates {
+  std::string id;
+  PropertyList properties;  ///< change_rates()
+};
 /// Only what differs from what the machine has is changed.
 struct Resize {
   std::optional<std::uint64_t> vcpus = {};
@@ -62,7 +67,7 @@ struct RemoveDevice {
 };
 
 using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, Resize, AddDevice,
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, Resize, AddDevice,
                              RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/device_addition.h"
+#include "config/rates_change.h"
 
 namespace bellhop::control {
 
@@ -387,6 +388,15 @@ Result<Answer> MachineControl::execute(const ResizeDisk& command) {
   if (auto done = machine_->resize_device(command.id, command.bytes); !done) {
     return forward(done);
   }
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const SetRates& command) {
+  MachineConfig config = *this->config();
+  const auto rates = change_rates(config, command.id, command.properties);
+  if (!rates) return forward(rates);
+  if (auto done = machine_->set_rates(command.id, *rates); !done) return forward(done);
+  set_config(std::move(config));
   return Answer();
 }
 

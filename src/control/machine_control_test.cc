@@ -185,6 +185,28 @@ TEST(MachineControlTest, ADiskGrowsAndLosesNothing) {
   expect_error(one.ask(ResizeDisk{"null0", 2 * kBytes}), ENOTSUP, "null0: its medium keeps");
 }
 
+TEST(MachineControlTest, RatesOfADiskChangeWhileItIsUsed) {
+  ControlledMachine one;
+  one.run();
+  const auto ask = [&](const char* id, const char* rates) {
+    return one.ask(SetRates{id, PropertyList::parse(rates, "").value_or(PropertyList())});
+  };
+  const auto rates = [&] {
+    return std::get<MachineInfo>(*one.ask(GetInfo{})).config->disks.front().rates;
+  };
+  EXPECT_TRUE(ask("disk0", "iops=1000,bps=1M,burst=5ms"));
+  EXPECT_EQ(rates().units, 1000U);
+  EXPECT_EQ(rates().bytes, 1U << 20);
+  EXPECT_EQ(rates().burst, std::chrono::milliseconds(5));
+  EXPECT_TRUE(ask("disk0", "iops=0"));
+  EXPECT_EQ(rates().units, 0U);
+  EXPECT_EQ(rates().bytes, 1U << 20) << "was not named";
+  expect_error(ask("disk0", "pps=1"), EINVAL, "pps");
+  expect_error(ask("disk0", "iops=-1"), EINVAL, "iops");
+  expect_error(ask("balloon0", "iops=1"), ENOENT, "no disk and no NIC 'balloon0'");
+  EXPECT_EQ(rates().bytes, 1U << 20) << "as it was";
+}
+
 TEST(MachineControlTest, ABalloonIsAskedForAndNothingElse) {
   ControlledMachine one;
   one.run();

@@ -90,15 +90,16 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   }
 }
 
-/// A rate of `unit` ("iops") and bytes, and the burst.
-inline void read_rates(PropertyReader& reader, std::string_view unit, Rates& rates) {
+/// A rate of `unit` ("iops") and bytes, and the burst. With a `least` of 0 that means: none.
+inline void read_rates(PropertyReader& reader, std::string_view unit, Rates& rates,
+                       unsigned least = 1) {
   constexpr unsigned kMostUnits = 100'000'000;
   constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
   constexpr std::chrono::seconds kLongestBurst{3600};
-  unsigned units = 0;
-  reader.number(unit, units, 1, kMostUnits);
+  auto units = static_cast<unsigned>(rates.units);
+  reader.number(unit, units, least, kMostUnits);
   rates.units = units;
-  reader.size("bps", rates.bytes, 1, kMostBytes);
+  reader.size("bps", rates.bytes, least, kMostBytes);
   reader.duration("burst", rates.burst, kLongestBurst);
   if (reader.has("burst") && !rates.limited()) {
     reader.refuse("burst", std::string("burst= goes with ").append(unit).append("= or bps="));

@@ -46,6 +46,7 @@ class Machine::Impl {
   void power_off();
   Status reset();
   Status resize_device(std::string_view id, std::uint64_t bytes);
+  Status set_rates(std::string_view id, const Rates& rates);
   Result<std::string> add_device(const MachineConfig& device);
   Status ask_for_device(std::string_view id) { return devices_->ask_for(id); }
   Status remove_device(std::string_view id);
@@ -64,7 +65,7 @@ class Machine::Impl {
   Status make_devices();
   Status make_tuner(const PreparedDevice& device);
   void trace(DeviceLife& life);
-  void note_size(VirtioDevice& device);
+  void note_changeable(VirtioDevice& device);
   void halt_vcpus();
   void take_away(std::vector<std::string> ids);
   Status make_vcpus(Hypervisor& hypervisor);
@@ -81,7 +82,9 @@ class Machine::Impl {
   std::unique_ptr<VmBinder> binder_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<DeviceSlots> devices_;
-  std::map<std::string, Resizable*, std::less<>> resizables_;  // of the devices, by their ids
+  // Of the devices, by their ids.
+  std::map<std::string, Resizable*, std::less<>> resizables_;
+  std::map<std::string, RateLimited*, std::less<>> rate_limited_;
   /// Held while a device is put into the two above or taken out, and by whoever looks at them on
   /// another thread than the main one. Not while vCPUs or queues are waited for.
   mutable std::shared_mutex devices_mutex_;
@@ -176,7 +179,7 @@ Status Machine::Impl::make_devices() {
     std::ranges::move(*more, std::back_inserter(*devices));
   }
   for (PreparedDevice& device : *devices) {
-    note_size(*device.device);
+    note_changeable(*device.device);
     if (auto made = make_tuner(device); !made) return made;
     if (auto added = devices_->add(std::move(device)); !added) return added;
     if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
@@ -184,9 +187,12 @@ Status Machine::Impl::make_devices() {
   return {};
 }
 
-void Machine::Impl::note_size(VirtioDevice& device) {
+void Machine::Impl::note_changeable(VirtioDevice& device) {
   if (auto* const resizable = dynamic_cast<Resizable*>(&device)) {
     resizables_.emplace(device.traits().id, resizable);
+  }
+  if (auto* const limited = dynamic_cast<RateLimited*>(&device)) {
+    rate_limited_.emplace(device.traits().id, limited);
   }
 }
 
@@ -350,7 +356,7 @@ Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
       trace(life);
       return outputs.begin();
     });
-    if (place) note_size(added);
+    if (place) note_changeable(added);
   }
   if (!place) return place;
   if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
@@ -366,6 +372,7 @@ void Machine::Impl::take_away(std::vector<std::string> ids) {
     {
       const std::lock_guard hold(devices_mutex_);
       resizables_.erase(id);
+      rate_limited_.erase(id);
       device = devices_->remove(id);
     }
     device.reset();  // its last requests are waited for: nobody else waits with it
@@ -399,6 +406,16 @@ Status Machine::Impl::resize_device(std::string_view id, std::uint64_t bytes) {
   if (auto done = found->second->resize(bytes); !done) {
     return fail(fmt::format("{}: {}", id, done.error().message), done.error().code);
   }
+  return {};
+}
+
+Status Machine::Impl::set_rates(std::string_view id, const Rates& rates) {
+  const std::shared_lock hold(devices_mutex_);
+  const auto found = rate_limited_.find(id);
+  if (found == rate_limited_.end()) {
+    return fail(fmt::format("there is no device '{}' that keeps to rates", id), ENOENT);
+  }
+  found->second->set_rates(rates);
   return {};
 }
 
@@ -449,6 +466,10 @@ void Machine::power_off() { impl_->power_off(); }
 Status Machine::reset() { return impl_->reset(); }
 Status Machine::resize_device(std::string_view id, std::uint64_t bytes) {
   return impl_->resize_device(id, bytes);
+}
+
+Status Machine::set_rates(std::string_view id, const Rates& rates) {
+  return impl_->set_rates(id, rates);
 }
 Result<std::string> Machine::add_device(const MachineConfig& device) {
   return impl_->add_device(device);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/throttle.h"
 #include "config/machine_config.h"
 #include "devices/device_config.h"
 #include "hypervisor/hypervisor.h"
@@ -67,7 +68,8 @@ class Machine {
   void pause();
   void resume();
   /// Takes the power away: devices are reset, and the guest's memory goes back to the host. Only
-  /// while paused; the next call but resize_device() and those of devices is reset().
+  /// while paused; the next call but resize_device(), set_rates() and those of devices is
+  /// reset().
   void power_off();
   /// Back to power-on and running: devices reset, kernel loaded anew. Only while paused or ended.
   /// After stop() it stays ended, and wait() says so.
@@ -94,6 +96,9 @@ class Machine {
   /// Gives the device of this id another size in bytes (Resizable). Any thread, one call at a time.
   /// Errors: there is none that has a size (code ENOENT), or what the device says, with its id.
   Status resize_device(std::string_view id, std::uint64_t bytes);
+  /// Has the device of this id keep to other rates from now on. Any thread, one call at a time.
+  /// Errors: there is none that keeps to rates (code ENOENT).
+  Status set_rates(std::string_view id, const Rates& rates);
   /// Asks the guest to switch itself off. Any thread.
   ButtonPress press_power_button() noexcept;
 

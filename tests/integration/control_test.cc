@@ -162,6 +162,8 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_EQ(ctl({"resize-disk", "data", "2M"}), "");
   EXPECT_EQ(std::filesystem::file_size(image_), std::uintmax_t{2} << 20);
   EXPECT_THAT(ctl({"resize-disk", "data", "1M"}, 1), HasSubstr("would be lost"));
+  EXPECT_EQ(ctl({"rates", "data", "iops=100,bps=1M"}), "");
+  EXPECT_THAT(ctl({"rates", "data", "iops=x"}, 1), HasSubstr("iops"));
   EXPECT_THAT(ctl({"resize-disk", "other", "1M"}, 1), HasSubstr("there is no disk 'other'"));
   EXPECT_EQ(ctl({"balloon", "8M"}), "");
   const Json counters = Json::parse(ctl({"counters", "--json"}));

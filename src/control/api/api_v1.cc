@@ -41,6 +41,18 @@ Command read_resize_disk(Body& body) {
   return command;
 }
 
+Command read_set_rates(Body& body) {
+  SetRates command;
+  command.id = body.needed("id", body.text("id"));
+  auto properties = PropertyList::parse(body.needed("options", body.text("options")), "");
+  if (!properties) {
+    body.refuse("options: " + properties.error().message);
+  } else {
+    command.properties = std::move(*properties);
+  }
+  return command;
+}
+
 struct Endpoint {
   std::string_view name;
   std::string_view method;
@@ -70,6 +82,7 @@ constexpr Endpoint kEndpoints[] = {
     {"vmm.shutdown", "PUT", plain<EndProcess>},
     {"vm.resize", "PUT", read_resize},
     {"vm.resize-disk", "PUT", read_resize_disk},
+    {"vm.set-rates", "PUT", read_set_rates},
     {"vm.add-disk", "PUT", read_add_disk},
     {"vm.add-net", "PUT", read_add_net},
     {"vm.add-fs", "PUT", read_add_fs},

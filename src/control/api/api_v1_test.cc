@@ -76,6 +76,17 @@ TEST(ApiV1Test, ReadsSizes) {
           .memory_bytes);
 }
 
+TEST(ApiV1Test, ReadsRates) {
+  const auto rates = command<SetRates>(
+      read("PUT", "vm.set-rates", R"({"id": "disk0", "options": "iops=10,bps=1M"})"));
+  EXPECT_EQ(rates.id, "disk0");
+  EXPECT_EQ(rates.properties.text(), "iops=10,bps=1M");
+  expect_refused(read("PUT", "vm.set-rates", R"({"id": "disk0"})"), 400, "options is missing");
+  expect_refused(read("PUT", "vm.set-rates", R"({"options": "iops=1"})"), 400, "id is missing");
+  expect_refused(read("PUT", "vm.set-rates", R"({"id": "a", "options": "iops=1,iops=2"})"), 400,
+                 "options: ");
+}
+
 TEST(ApiV1Test, WrongBodiesAreRefusedByField) {
   expect_refused(read("PUT", "vm.resize", "{"), 400, "vm.resize: the body is no JSON");
   expect_refused(read("PUT", "vm.resize", "[1]"), 400, "the body must be a JSON object");

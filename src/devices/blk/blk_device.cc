@@ -17,8 +17,8 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
       options_(std::move(options)),
       capacity_(backend_->limits().capacity),
       writeback_(options_.writeback),
+      throttle_(options_.rates),
       traffic_(options_.queues) {
-  if (options_.rates.limited()) throttle_.emplace(options_.rates);
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
                            feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
@@ -108,16 +108,15 @@ std::vector<DeviceStat> BlkDevice::stats() const {
     for (const BlkTraffic& queue : traffic_) all += (queue.*counter).get();
     return all;
   };
-  std::vector<DeviceStat> stats = {
-      {"read_ops", sum(&BlkTraffic::read_ops)},      {"read_bytes", sum(&BlkTraffic::read_bytes)},
-      {"write_ops", sum(&BlkTraffic::write_ops)},    {"write_bytes", sum(&BlkTraffic::write_bytes)},
-      {"flush_ops", sum(&BlkTraffic::flush_ops)},    {"io_errors", counters_.io_errors.get()},
-      {"guest_faults", counters_.guest_faults.get()}};
-  if (throttle_) {
-    stats.push_back({"throttled", throttle_->times.get()});
-    stats.push_back({"throttled_ns", throttle_->nanoseconds.get()});
-  }
-  return stats;
+  return {{"read_ops", sum(&BlkTraffic::read_ops)},
+          {"read_bytes", sum(&BlkTraffic::read_bytes)},
+          {"write_ops", sum(&BlkTraffic::write_ops)},
+          {"write_bytes", sum(&BlkTraffic::write_bytes)},
+          {"flush_ops", sum(&BlkTraffic::flush_ops)},
+          {"io_errors", counters_.io_errors.get()},
+          {"guest_faults", counters_.guest_faults.get()},
+          {"throttled", throttle_.times.get()},
+          {"throttled_ns", throttle_.nanoseconds.get()}};
 }
 
 void BlkDevice::reset() noexcept {

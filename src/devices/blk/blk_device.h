@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,7 +47,7 @@ class BlkQueue;
 
 /// virtio-blk (virtio 1.3, 5.2): one disk over a block back end, one stream of requests for each
 /// queue.
-class BlkDevice final : public VirtioDevice, public Resizable {
+class BlkDevice final : public VirtioDevice, public Resizable, public RateLimited {
  public:
   BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options);
   ~BlkDevice() override;
@@ -63,6 +62,7 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   /// Has the medium get that size, and tells the driver. Errors: as the medium says, or it keeps
   /// its size.
   Status resize(std::uint64_t bytes) override;
+  void set_rates(const Rates& rates) noexcept override { throttle_.change(rates); }
   /// Looks how large the medium is now, and tells the driver if that has changed. What is
   /// in flight beyond a new end fails as the medium says. Any thread. Errors: the host does not
   /// tell.
@@ -85,8 +85,8 @@ class BlkDevice final : public VirtioDevice, public Resizable {
   std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
-  std::optional<Throttle> throttle_;  ///< where there are rates
-  std::vector<BlkTraffic> traffic_;   ///< of each queue, since the device was made
+  Throttle throttle_;
+  std::vector<BlkTraffic> traffic_;  ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;
 };
 

@@ -23,7 +23,7 @@ BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic,
              .discard = (features & feature_mask(kBlkFeatureDiscard)) != 0,
              .write_zeroes = (features & feature_mask(kBlkFeatureWriteZeroes)) != 0},
       can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0),
-      rate_(runner, device.throttle_ ? &*device.throttle_ : nullptr) {}
+      rate_(runner, device.throttle_) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
                                                    BlkTraffic& traffic, std::uint64_t features) {
@@ -120,12 +120,9 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
     runner_.park();
     return false;
   }
-  if (is_long || plan.kind == BlkPlan::Kind::kIo) {
-    if (!rate_.may_go()) {
-      rate_.wait();
-      return false;
-    }
-    rate_.gone(1, plan.length);
+  if ((is_long || plan.kind == BlkPlan::Kind::kIo) && !rate_.pass(1, plan.length)) {
+    rate_.wait();
+    return false;
   }
   free_ = request.next_free;
   switch (plan.kind) {

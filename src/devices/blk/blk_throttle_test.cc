@@ -6,6 +6,7 @@
 
 #include "devices/blk/blk_device.h"
 #include "testing/device_fixture.h"
+#include "testing/eventually.h"
 #include "testing/memory_backend.h"
 
 namespace bellhop {
@@ -21,13 +22,16 @@ constexpr std::uint64_t kThrottledDisk = 1 << 20;
 class BlkThrottleTest : public ::testing::TestWithParam<NotifyMode> {
  protected:
   void serve(const Rates& rates) {
-    disk_.serve(std::make_unique<BlkDevice>(
-        std::make_shared<MemoryBackend>(kThrottledDisk),
-        BlkOptions{.queue_size = DeviceFixture::kSize, .rates = rates}));
+    auto device =
+        std::make_unique<BlkDevice>(std::make_shared<MemoryBackend>(kThrottledDisk),
+                                    BlkOptions{.queue_size = DeviceFixture::kSize, .rates = rates});
+    device_ = device.get();
+    disk_.serve(std::move(device));
     disk_.start();
     const BlkRequestHeader read{kBlkTypeIn, 0, 0};
     EXPECT_TRUE(disk_.memory.write(kHeader, std::as_bytes(std::span(&read, 1))));
   }
+  void set_rates(const Rates& rates) { device_->set_rates(rates); }
   void offer_read(std::uint32_t bytes) {
     const auto head = disk_.driver(0).add(
         {{kHeader, sizeof(BlkRequestHeader), false}, {kData, bytes, true}, {kStatus, 1, true}});
@@ -53,6 +57,7 @@ class BlkThrottleTest : public ::testing::TestWithParam<NotifyMode> {
   static constexpr GuestAddress kStatus{DeviceFixture::kBuffers + 0x100};
   static constexpr GuestAddress kData{DeviceFixture::kBuffers + 0x1000};
   DeviceFixture disk_{GetParam()};
+  BlkDevice* device_ = nullptr;
 };
 
 INSTANTIATE_TEST_SUITE_P(Modes, BlkThrottleTest,
@@ -77,6 +82,26 @@ TEST_P(BlkThrottleTest, BelowItsRateNothingWaits) {
   serve({.units = 100'000'000, .bytes = std::uint64_t{1} << 40, .burst = 1s});
   (void)time_of(100, 16, 512);
   EXPECT_EQ(disk_.stat("throttled"), 0U);
+}
+
+// From no rate to one so low that a request would wait for hours, and back: it is let go soon
+// after, and nothing of what waited is counted by rates that are no more.
+TEST_P(BlkThrottleTest, RatesMayChangeWhileItWaits) {
+  serve({});
+  (void)time_of(16, 4, 512);
+  EXPECT_EQ(disk_.stat("throttled"), 0U);
+  set_rates({.units = 0, .bytes = 1, .burst = 0ms});
+  for (int i = 0; i < 2; ++i) offer_read(4096);
+  ASSERT_TRUE(disk_.wait_used(0)) << "the first goes at once, and is paid for by the next";
+  EXPECT_TRUE(testing::eventually([&] { return disk_.stat("throttled_ns") > 200'000'000; }))
+      << "it looks again now and then";
+  EXPECT_EQ(disk_.stat("throttled"), 0U) << "it waits still";
+  set_rates({});
+  ASSERT_TRUE(disk_.wait_used(0));
+  (void)time_of(16, 4, 512);
+  set_rates({.units = 1000, .bytes = 0, .burst = 1ms});
+  EXPECT_GE(time_of(50, 4, 512), 47ms);
+  EXPECT_GT(disk_.stat("throttled"), 0U);
 }
 
 // What waits for its time is in the ring: nothing is in flight, and nothing is lost.

@@ -83,11 +83,9 @@ NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,
       kernel_(std::move(kernel)),
       options_(std::move(options)),
       rx_counters_(backend_->limits().pairs),
-      tx_counters_(backend_->limits().pairs) {
-  if (options_.rates.limited()) {
-    rx_throttle_.emplace(options_.rates);
-    tx_throttle_.emplace(options_.rates);
-  }
+      tx_counters_(backend_->limits().pairs),
+      rx_throttle_(options_.rates),
+      tx_throttle_(options_.rates) {
   const NetLimits& limits = backend_->limits();
   std::uint64_t features = host_features(limits.to_host) | guest_features(limits.to_guest);
   for (const unsigned bit :
@@ -346,30 +344,27 @@ NetTotals NetDevice::totals() const noexcept {
 
 std::vector<DeviceStat> NetDevice::stats() const {
   const NetTotals sum = totals();
-  std::vector<DeviceStat> stats = {{"rx_frames", sum.rx_frames},
-                                   {"rx_bytes", sum.rx_bytes},
-                                   {"rx_starved", sum.rx_starved},
-                                   {"rx_dropped_filter", sum.rx_dropped_filter},
-                                   {"rx_dropped_link_down", sum.rx_dropped_link_down},
-                                   {"rx_dropped_no_room", sum.rx_dropped_no_room},
-                                   {"rx_dropped_error", sum.rx_dropped_error},
-                                   {"tx_frames", sum.tx_frames},
-                                   {"tx_bytes", sum.tx_bytes},
-                                   {"tx_joined", sum.tx_joined},
-                                   {"tx_blocked", sum.tx_blocked},
-                                   {"tx_dropped_link_down", sum.tx_dropped_link_down},
-                                   {"tx_dropped_error", sum.tx_dropped_error},
-                                   {"control_commands", sum.control_commands},
-                                   {"vhost_queues", kernel_ ? kernel_->served() : 0U, true},
-                                   {"vhost_starts", kernel_ ? kernel_->starts() : 0U},
-                                   {"guest_faults", sum.guest_faults}};
-  if (rx_throttle_) {
-    stats.push_back({"rx_throttled", rx_throttle_->times.get()});
-    stats.push_back({"rx_throttled_ns", rx_throttle_->nanoseconds.get()});
-    stats.push_back({"tx_throttled", tx_throttle_->times.get()});
-    stats.push_back({"tx_throttled_ns", tx_throttle_->nanoseconds.get()});
-  }
-  return stats;
+  return {{"rx_frames", sum.rx_frames},
+          {"rx_bytes", sum.rx_bytes},
+          {"rx_starved", sum.rx_starved},
+          {"rx_dropped_filter", sum.rx_dropped_filter},
+          {"rx_dropped_link_down", sum.rx_dropped_link_down},
+          {"rx_dropped_no_room", sum.rx_dropped_no_room},
+          {"rx_dropped_error", sum.rx_dropped_error},
+          {"tx_frames", sum.tx_frames},
+          {"tx_bytes", sum.tx_bytes},
+          {"tx_joined", sum.tx_joined},
+          {"tx_blocked", sum.tx_blocked},
+          {"tx_dropped_link_down", sum.tx_dropped_link_down},
+          {"tx_dropped_error", sum.tx_dropped_error},
+          {"control_commands", sum.control_commands},
+          {"vhost_queues", kernel_ ? kernel_->served() : 0U, true},
+          {"vhost_starts", kernel_ ? kernel_->starts() : 0U},
+          {"guest_faults", sum.guest_faults},
+          {"rx_throttled", rx_throttle_.times.get()},
+          {"rx_throttled_ns", rx_throttle_.nanoseconds.get()},
+          {"tx_throttled", tx_throttle_.times.get()},
+          {"tx_throttled_ns", tx_throttle_.nanoseconds.get()}};
 }
 
 }  // namespace bellhop

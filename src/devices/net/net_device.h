@@ -56,7 +56,7 @@ class UnusedQueue;
 
 /// virtio-net (virtio 1.3, 5.1): a NIC over a back end, a receive and a transmit queue for each of
 /// its pairs, and a control queue.
-class NetDevice final : public VirtioDevice {
+class NetDevice final : public VirtioDevice, public RateLimited {
  public:
   /// Frames of a queue before the other queues of its thread get their turn.
   static constexpr unsigned kFramesInOneTurn = 64;
@@ -76,6 +76,11 @@ class NetDevice final : public VirtioDevice {
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
+  /// Of each way. Those of queues that the kernel serves are not ours to keep.
+  void set_rates(const Rates& rates) noexcept override {
+    rx_throttle_.change(rates);
+    tx_throttle_.change(rates);
+  }
   [[nodiscard]] NetTotals totals() const noexcept;
 
   /// Plugs the cable in or pulls it out: without it, frames of both directions are dropped and
@@ -137,8 +142,8 @@ class NetDevice final : public VirtioDevice {
   // Live as long as the device: what was counted survives a reset.
   std::vector<NetRxCounters> rx_counters_;
   std::vector<NetTxCounters> tx_counters_;
-  std::optional<Throttle> rx_throttle_;  ///< where there are rates
-  std::optional<Throttle> tx_throttle_;
+  Throttle rx_throttle_;
+  Throttle tx_throttle_;
   NetControlCounters control_counters_;
 
   std::vector<std::unique_ptr<NetRx>> rx_;

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <utility>
 
 #include "base/throttle.h"
 #include "event/event_loop.h"
@@ -16,23 +16,32 @@ namespace bellhop {
 /// In drain(), but for the timer and stop(), which are the I/O thread's.
 class RateWait final : private TimerHandler {
  public:
-  /// `throttle` outlives it; null: there is no rate, and may_go() costs a look at that.
-  RateWait(QueueRunner& runner, Throttle* throttle) noexcept
+  /// `throttle` outlives it. Where it is not limited, pass() and may_go() cost a look at that.
+  RateWait(QueueRunner& runner, Throttle& throttle) noexcept
       : runner_(runner), throttle_(throttle) {}
   RateWait(const RateWait&) = delete;
   RateWait& operator=(const RateWait&) = delete;
 
-  [[nodiscard]] bool may_go() noexcept { return throttle_ == nullptr || is_due(); }
-  /// After a may_go() that said true: so much has gone.
-  void gone(std::uint64_t units, std::uint64_t bytes) noexcept {
-    if (throttle_ != nullptr) throttle_->take(now_, units, bytes);
+  /// So much goes, unless it says false: wait() then.
+  [[nodiscard]] bool pass(std::uint64_t units, std::uint64_t bytes) noexcept {
+    return !throttle_.limited() || take_if_due(units, bytes);
   }
-  /// After one that said false: parks the queue, and wakes it when more may go.
+  /// The same in two steps, where it is not known before how much will go.
+  [[nodiscard]] bool may_go() noexcept { return !throttle_.limited() || is_due(); }
+  void gone(std::uint64_t units, std::uint64_t bytes) noexcept {
+    if (throttle_.limited()) throttle_.take(now_, units, bytes);
+  }
+  /// After one that said false: parks the queue, and wakes it when more may go, or when it is time
+  /// to see whether the rates have been changed.
   void wait() noexcept {
-    waits_ = true;
-    waits_since_ = now_;
+    if (!waits_) {
+      waits_ = true;
+      waits_since_ = now_;
+      changes_ = throttle_.changes();
+    }
     runner_.park();
-    runner_.thread().start_timer(*this, throttle_->wait(now_));
+    runner_.thread().start_timer(
+        *this, std::min<std::chrono::nanoseconds>(throttle_.wait(now_), Throttle::kLongest));
   }
   /// Before it goes. I/O thread.
   void stop() noexcept { runner_.thread().loop().stop_timer(*this); }
@@ -40,15 +49,29 @@ class RateWait final : private TimerHandler {
  private:
   [[gnu::noinline]] bool is_due() noexcept {
     now_ = Throttle::Clock::now();
-    if (std::exchange(waits_, false)) throttle_->count_wait(now_ - waits_since_);
-    return throttle_->wait(now_) <= std::chrono::nanoseconds(0);
+    const bool due = throttle_.wait(now_) <= std::chrono::nanoseconds(0);
+    // One that began by other rates is not counted: they may have been none for long.
+    if (waits_ && throttle_.changes() == changes_) {
+      throttle_.count_wait(now_ - waits_since_, due);
+      waits_since_ = now_;
+    } else {
+      waits_ = false;
+    }
+    if (due) waits_ = false;
+    return due;
+  }
+  [[gnu::noinline]] bool take_if_due(std::uint64_t units, std::uint64_t bytes) noexcept {
+    if (!is_due()) return false;
+    throttle_.take(now_, units, bytes);
+    return true;
   }
   void on_timer() noexcept override { runner_.wake(); }
 
   QueueRunner& runner_;
-  Throttle* throttle_;
+  Throttle& throttle_;
   Throttle::Clock::time_point now_;
   Throttle::Clock::time_point waits_since_;
+  unsigned changes_ = 0;  ///< of the throttle, when the wait began
   bool waits_ = false;
 };
 
