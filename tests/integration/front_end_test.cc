@@ -214,7 +214,7 @@ class ScriptedPeer {
 };
 
 TEST_F(FrontEndTest, PeersThatMakeNoSenseAreRefusedInALine) {
-  const auto answer = [](Request which, std::vector<std::byte> bytes) {
+  const auto answer = [](Request which, const std::vector<std::byte>& bytes) {
     return [=](const Message& message, Channel& channel) {
       if (message.request() != which) return false;
       (void)channel.send(which, kReply, bytes);

@@ -200,8 +200,8 @@ TEST_P(BlkDeviceTest, CountsWhatRequestsMoved) {
   make();
   const auto expect_stats = [this](const std::vector<std::uint64_t>& values) {
     const std::vector<DeviceStat> stats = device->stats();
-    const std::array names = {"read_ops",  "read_bytes", "write_ops",   "write_bytes",
-                              "flush_ops", "io_errors",  "guest_faults"};
+    const std::array names = {"read_ops",  "read_bytes",   "write_ops", "write_bytes", "flush_ops",
+                              "io_errors", "guest_faults", "throttled", "throttled_ns"};
     ASSERT_EQ(stats.size(), names.size());
     for (std::size_t i = 0; i < names.size(); ++i) {
       EXPECT_STREQ(stats[i].name, names[i]);
@@ -213,18 +213,18 @@ TEST_P(BlkDeviceTest, CountsWhatRequestsMoved) {
   EXPECT_EQ(request(kBlkTypeIn, 1, 4096), kBlkStatusOk);
   EXPECT_EQ(request(kBlkTypeFlush, 0, 0), kBlkStatusOk);
   EXPECT_EQ(request(kBlkTypeGetId, 0, 20), kBlkStatusOk);
-  expect_stats({2, 4608, 1, 1024, 1, 0, 0});
+  expect_stats({2, 4608, 1, 1024, 1, 0, 0, 0, 0});
   faults->fail_next(BlockOp::kRead, -EIO);
   EXPECT_EQ(request(kBlkTypeIn, 0, 512), kBlkStatusIoError);
   EXPECT_EQ(request(kBlkTypeIn, kDiskBytes / 512, 512), kBlkStatusIoError);
-  expect_stats({2, 4608, 1, 1024, 1, 1, 1});
+  expect_stats({2, 4608, 1, 1024, 1, 1, 1, 0, 0});
   // A write that goes through is one write.
   const std::byte off{0};
   host->life().write_config(offsetof(BlkConfig, writeback), {&off, 1});
   EXPECT_EQ(request(kBlkTypeOut, 0, 512), kBlkStatusOk);
-  expect_stats({2, 4608, 2, 1536, 1, 1, 1});
+  expect_stats({2, 4608, 2, 1536, 1, 1, 1, 0, 0});
   host->stop();
-  expect_stats({2, 4608, 2, 1536, 1, 1, 1});
+  expect_stats({2, 4608, 2, 1536, 1, 1, 1, 0, 0});
 }
 
 TEST_P(BlkDeviceTest, ConfigurationSpace) {
