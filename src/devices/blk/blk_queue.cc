@@ -111,6 +111,12 @@ void BlkQueue::on_event(std::uint64_t /*count*/) noexcept {
   });
 }
 
+bool BlkQueue::keeps_rate(std::uint64_t bytes) noexcept {
+  if (rate_.pass(1, bytes)) return true;
+  rate_.wait();
+  return false;
+}
+
 bool BlkQueue::begin(BlkRequest& request) noexcept {
   rules_.capacity = device_.capacity();  // may change at any time
   const BlkPlan plan = parse_blk_request(request, rules_);
@@ -120,8 +126,8 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
     runner_.park();
     return false;
   }
-  if ((is_long || plan.kind == BlkPlan::Kind::kIo) && !rate_.pass(1, plan.length)) {
-    rate_.wait();
+  if ((is_long || plan.kind == BlkPlan::Kind::kIo) && device_.throttle_.limited() &&
+      !keeps_rate(plan.length)) {
     return false;
   }
   free_ = request.next_free;

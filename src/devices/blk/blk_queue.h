@@ -33,6 +33,8 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   [[gnu::noinline]] BlkRequest* make_request() noexcept;
   /// False: it has to wait, in the ring, until another one is done or its time has come.
   [[nodiscard]] bool begin(BlkRequest& request) noexcept;
+  /// Where there is a rate. False: not now; the queue waits.
+  [[nodiscard, gnu::noinline]] bool keeps_rate(std::uint64_t bytes) noexcept;
   void end_long(BlkRequest& request) noexcept;
   void next_range(BlkRequest& request) noexcept;
   void get_id(BlkRequest& request) noexcept;
