@@ -31,6 +31,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop ctl /run/vm/api.sock pause
   bellhop ctl /run/vm/api.sock resize-disk disk0 20G
   bellhop ctl /run/vm/api.sock rates disk0 iops=5000,bps=100M
+  bellhop ctl /run/vm/api.sock pin vcpu0 2
   bellhop ctl /run/vm/api.sock balloon 512M
   bellhop ctl /run/vm/api.sock add disk data.img,id=data
   bellhop ctl /run/vm/api.sock remove data
@@ -241,6 +242,14 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
                    "iops= (of a NIC pps=), bps= and burst=, as run has them; 0: none")
       ->required()
       ->type_name("");
+  CLI::App* const pinned =
+      add("pin", "Have a vCPU or an I/O thread run on other CPUs", [](const CtlArguments& with) {
+        return ask(with, "PUT", "vm.pin", text_of({{"thread", with.id}, {"cpus", with.size}}));
+      });
+  pinned->add_option("THREAD", arguments->id, "vcpu0, ..., or the I/O thread's name")
+      ->required()
+      ->type_name("");
+  pinned->add_option("CPUS", arguments->size, "Such as 0,2-3")->required()->type_name("");
   CLI::App* const balloon =
       add("balloon", "Ask the guest to give memory back", [](const CtlArguments& with) {
         return resize(with, "SIZE", "vm.resize", Json::object(), "desired_balloon");

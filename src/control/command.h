@@ -41,6 +41,11 @@ struct SetRates {
   std::string id;
   PropertyList properties;  ///< change_rates()
 };
+/// A vCPU's or an I/O thread's CPUs.
+struct PinThread {
+  std::string name;  ///< "vcpu0", or an I/O thread's
+  std::string cpus;  ///< "0,2-3"
+};
 /// Only what differs from what the machine has is changed.
 struct Resize {
   std::optional<std::uint64_t> vcpus = {};
@@ -67,7 +72,7 @@ struct RemoveDevice {
 };
 
 using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, Resize, AddDevice,
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, PinThread, Resize, AddDevice,
                              RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {

@@ -400,6 +400,13 @@ Result<Answer> MachineControl::execute(const SetRates& command) {
   return Answer();
 }
 
+Result<Answer> MachineControl::execute(const PinThread& command) {
+  const auto cpus = parse_cpu_list(command.cpus);
+  if (!cpus) return fail("cpus: " + cpus.error().message, EINVAL);
+  if (auto done = machine_->pin_thread(command.name, *cpus); !done) return forward(done);
+  return Answer();
+}
+
 Result<Answer> MachineControl::execute(const Resize& command) {
   const auto config = this->config();
   if (command.vcpus && *command.vcpus != config->cpus) {

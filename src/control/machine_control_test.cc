@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,6 +206,32 @@ TEST(MachineControlTest, RatesOfADiskChangeWhileItIsUsed) {
   expect_error(ask("disk0", "iops=-1"), EINVAL, "iops");
   expect_error(ask("balloon0", "iops=1"), ENOENT, "no disk and no NIC 'balloon0'");
   EXPECT_EQ(rates().bytes, 1U << 20) << "as it was";
+}
+
+TEST(MachineControlTest, ThreadsArePinnedWhileTheyRun) {
+  ControlledMachine one;
+  one.run();
+  const auto cpus_of = [](int tid) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    EXPECT_EQ(::sched_getaffinity(tid, sizeof set, &set), 0);
+    CpuList cpus;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    }
+    return cpus;
+  };
+  const CpuList last = {allowed_cpus().back()};
+  EXPECT_TRUE(one.ask(PinThread{"vcpu0", format_cpu_list(last)}));
+  EXPECT_EQ(cpus_of(one.machine->vcpu_tids().front()), last);
+  EXPECT_NE(cpus_of(one.machine->iothread_tids().front()), last) << "another thread";
+  EXPECT_TRUE(one.ask(PinThread{"io0", format_cpu_list(last)}));
+  EXPECT_EQ(cpus_of(one.machine->iothread_tids().front()), last);
+  EXPECT_TRUE(one.ask(Reboot{}));
+  EXPECT_EQ(cpus_of(one.machine->vcpu_tids().front()), last);
+  expect_error(one.ask(PinThread{"vcpu9", "0"}), ENOENT, "no thread 'vcpu9'; there are vcpu0, io0");
+  expect_error(one.ask(PinThread{"vcpu0", "1000"}), EINVAL, "CPU 1000 is not available here");
+  expect_error(one.ask(PinThread{"vcpu0", "x"}), EINVAL, "is not a list of CPUs");
 }
 
 TEST(MachineControlTest, ABalloonIsAskedForAndNothingElse) {

@@ -503,6 +503,21 @@ std::vector<ThreadStats> Machine::threads() const {
   return threads;
 }
 
+Status Machine::pin_thread(std::string_view name, const CpuList& cpus) {
+  std::string names;
+  const auto is_named = [&](const std::string& one) {
+    names += (names.empty() ? "" : ", ") + one;
+    return one == name;
+  };
+  for (std::size_t i = 0; i < impl_->vcpus().size(); ++i) {
+    if (is_named(fmt::format("vcpu{}", i))) return impl_->vcpus()[i]->set_cpus(cpus);
+  }
+  for (const auto& thread : impl_->iothreads()) {
+    if (is_named(thread->config().name)) return thread->set_cpus(cpus);
+  }
+  return fail(fmt::format("there is no thread '{}'; there are {}", name, names), ENOENT);
+}
+
 std::vector<int> Machine::vcpu_tids() const {
   std::vector<int> tids;
   for (const auto& vcpu : impl_->vcpus()) tids.push_back(vcpu->tid());

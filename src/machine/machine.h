@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/cpu_list.h"
 #include "base/result.h"
 #include "base/throttle.h"
 #include "config/machine_config.h"
@@ -99,6 +100,9 @@ class Machine {
   /// Has the device of this id keep to other rates from now on. Any thread, one call at a time.
   /// Errors: there is none that keeps to rates (code ENOENT).
   Status set_rates(std::string_view id, const Rates& rates);
+  /// Has a thread run on these CPUs from now on: one of the names that threads() gives. One call at
+  /// a time. Errors: there is none of that name (code ENOENT), or the host does not allow the CPUs.
+  Status pin_thread(std::string_view name, const CpuList& cpus);
   /// Asks the guest to switch itself off. Any thread.
   ButtonPress press_power_button() noexcept;
 

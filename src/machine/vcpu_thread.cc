@@ -61,6 +61,14 @@ void VcpuThread::resume() {
   changed_.notify_all();
 }
 
+Status VcpuThread::set_cpus(const CpuList& cpus) {
+  if (tid() != 0) {
+    if (auto pinned = pin_thread(tid(), cpus); !pinned) return pinned;
+  }
+  cpus_ = cpus;
+  return {};
+}
+
 void VcpuThread::prepare() {
   ::pthread_setname_np(::pthread_self(), fmt::format("vcpu{}", index_).c_str());
   tid_ = ::gettid();

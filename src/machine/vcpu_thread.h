@@ -46,6 +46,9 @@ class VcpuThread {
   [[nodiscard]] std::uint64_t exits() const noexcept { return vcpu_->exits(); }
   /// 0 before start(). Any thread.
   [[nodiscard]] int tid() const noexcept { return tid_.load(std::memory_order_relaxed); }
+  /// Other CPUs from now on, or from start() on. One call at a time, not beside start(). Errors: the
+  /// host does not allow them.
+  Status set_cpus(const CpuList& cpus);
   /// Once start() has returned. Errors: the host does not allow the CPUs.
   [[nodiscard]] const Status& pinned() const noexcept { return pinned_; }
 
@@ -59,7 +62,7 @@ class VcpuThread {
 
   std::unique_ptr<Vcpu> vcpu_;
   const unsigned index_;
-  const CpuList cpus_;
+  CpuList cpus_;
   const Wiring wiring_;
   std::thread thread_;
   std::atomic<int> tid_{0};

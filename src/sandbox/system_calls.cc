@@ -136,6 +136,7 @@ constexpr Rule kRules[] = {
     {SYS_unlink, kMains | kinds(kVhostUser)},
     {SYS_ftruncate, kMains},
     {SYS_wait4, kMains},
+    {SYS_sched_setaffinity, kMains},  // of our own threads: vm.pin
     {SYS_pidfd_send_signal, kMains},  // to passt, by a descriptor of it alone
 
     // Devices that are added: their files, interfaces and sockets.

@@ -162,6 +162,8 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_EQ(ctl({"resize-disk", "data", "2M"}), "");
   EXPECT_EQ(std::filesystem::file_size(image_), std::uintmax_t{2} << 20);
   EXPECT_THAT(ctl({"resize-disk", "data", "1M"}, 1), HasSubstr("would be lost"));
+  EXPECT_EQ(ctl({"pin", "vcpu0", "0"}), "");
+  EXPECT_THAT(ctl({"pin", "vcpu7", "0"}, 1), HasSubstr("no thread 'vcpu7'"));
   EXPECT_EQ(ctl({"rates", "data", "iops=100,bps=1M"}), "");
   EXPECT_THAT(ctl({"rates", "data", "iops=x"}, 1), HasSubstr("iops"));
   EXPECT_THAT(ctl({"resize-disk", "other", "1M"}, 1), HasSubstr("there is no disk 'other'"));

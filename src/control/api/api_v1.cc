@@ -41,6 +41,13 @@ Command read_resize_disk(Body& body) {
   return command;
 }
 
+Command read_pin(Body& body) {
+  PinThread command;
+  command.name = body.needed("thread", body.text("thread"));
+  command.cpus = body.needed("cpus", body.text("cpus"));
+  return command;
+}
+
 Command read_set_rates(Body& body) {
   SetRates command;
   command.id = body.needed("id", body.text("id"));
@@ -83,6 +90,7 @@ constexpr Endpoint kEndpoints[] = {
     {"vm.resize", "PUT", read_resize},
     {"vm.resize-disk", "PUT", read_resize_disk},
     {"vm.set-rates", "PUT", read_set_rates},
+    {"vm.pin", "PUT", read_pin},
     {"vm.add-disk", "PUT", read_add_disk},
     {"vm.add-net", "PUT", read_add_net},
     {"vm.add-fs", "PUT", read_add_fs},

@@ -76,6 +76,15 @@ TEST(ApiV1Test, ReadsSizes) {
           .memory_bytes);
 }
 
+TEST(ApiV1Test, ReadsWhereAThreadIsToRun) {
+  const auto pin =
+      command<PinThread>(read("PUT", "vm.pin", R"({"thread": "vcpu1", "cpus": "0,2-3"})"));
+  EXPECT_EQ(pin.name, "vcpu1");
+  EXPECT_EQ(pin.cpus, "0,2-3");
+  expect_refused(read("PUT", "vm.pin", R"({"thread": "vcpu1"})"), 400, "cpus is missing");
+  expect_refused(read("PUT", "vm.pin", R"({"cpus": "0"})"), 400, "thread is missing");
+}
+
 TEST(ApiV1Test, ReadsRates) {
   const auto rates = command<SetRates>(
       read("PUT", "vm.set-rates", R"({"id": "disk0", "options": "iops=10,bps=1M"})"));
