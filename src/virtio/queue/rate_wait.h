@@ -40,8 +40,10 @@ class RateWait final : private TimerHandler {
       changes_ = throttle_.changes();
     }
     runner_.park();
+    // Below 0: the rates have been changed since.
     runner_.thread().start_timer(
-        *this, std::min<std::chrono::nanoseconds>(throttle_.wait(now_), Throttle::kLongest));
+        *this, std::clamp<std::chrono::nanoseconds>(
+                   throttle_.wait(now_), std::chrono::nanoseconds(0), Throttle::kLongest));
   }
   /// Before it goes. I/O thread.
   void stop() noexcept { runner_.thread().loop().stop_timer(*this); }
