@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "bench/harness/bench_image.h"
 #include "bench/harness/cpu_account.h"
@@ -21,6 +22,7 @@ constexpr std::uint64_t kStatuses = 0x500000;
 constexpr std::uint64_t kData = 0x800000;
 constexpr std::size_t kReadBack = 512;
 constexpr int kPatienceMs = 10'000;
+constexpr std::size_t kNoSlot = SIZE_MAX;
 
 bool is_writing(Workload workload) {
   return workload == Workload::kCreate || workload == Workload::kRandWrite;
@@ -55,7 +57,7 @@ DriverLoad::DriverLoad(DrivenDisk disk, const Setting& setting, const EventFd& i
       writes_(is_writing(setting.workload)),
       generation_(pattern::kFirstGeneration + 1),
       slots_(setting.depth),
-      slot_of_head_(kQueueSize) {}
+      slot_of_head_(kQueueSize, kNoSlot) {}
 
 std::uint64_t DriverLoad::next_offset() {
   const std::uint64_t n = issued_++;
@@ -142,7 +144,10 @@ Status DriverLoad::drive(More&& more) {
     bool some = false;
     while (const auto used = disk_.driver.reap()) {
       some = true;
-      const std::size_t index = slot_of_head_[used->id % kQueueSize];
+      if (used->id >= kQueueSize || slot_of_head_[used->id] == kNoSlot) {
+        return fail("the device answers a request that it was not given: no figure");
+      }
+      const std::size_t index = std::exchange(slot_of_head_[used->id], kNoSlot);
       if (auto good = finish(index, Clock::now()); !good) return good;
       if (*goes_on) issue(index);
     }
