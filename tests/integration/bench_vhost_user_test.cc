@@ -39,7 +39,7 @@ class BenchVhostUserTest : public CliTest {
   }
   /// A back end of somebody else's; returns its socket.
   std::string serve(const std::string& disk) {
-    const std::string socket = (folder_ / "disk.sock").string();
+    std::string socket = (folder_ / "disk.sock").string();
     server_ = start({"serve", "blk", "--socket", socket, "--disk", disk});
     for (int i = 0; i < 1000 && !std::filesystem::exists(socket); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
