@@ -199,6 +199,8 @@ TEST(MachineControlTest, RatesOfADiskChangeWhileItIsUsed) {
   EXPECT_EQ(rates().units, 1000U);
   EXPECT_EQ(rates().bytes, 1U << 20);
   EXPECT_EQ(rates().burst, std::chrono::milliseconds(5));
+  EXPECT_TRUE(ask("disk0", "bps=1M"));
+  EXPECT_EQ(rates().units, 1000U) << "was not named";
   EXPECT_TRUE(ask("disk0", "iops=0"));
   EXPECT_EQ(rates().units, 0U);
   EXPECT_EQ(rates().bytes, 1U << 20) << "was not named";
