@@ -72,8 +72,8 @@ struct RemoveDevice {
 };
 
 using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, PinThread, Resize, AddDevice,
-                             RemoveDevice, CreateMachine, DeleteMachine>;
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, PinThread,
+                             Resize, AddDevice, RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {
   kNone,     ///< there is no machine

@@ -46,8 +46,8 @@ class VcpuThread {
   [[nodiscard]] std::uint64_t exits() const noexcept { return vcpu_->exits(); }
   /// 0 before start(). Any thread.
   [[nodiscard]] int tid() const noexcept { return tid_.load(std::memory_order_relaxed); }
-  /// Other CPUs from now on, or from start() on. One call at a time, not beside start(). Errors: the
-  /// host does not allow them.
+  /// Other CPUs from now on, or from start() on. One call at a time, not beside start(). Errors:
+  /// the host does not allow them.
   Status set_cpus(const CpuList& cpus);
   /// Once start() has returned. Errors: the host does not allow the CPUs.
   [[nodiscard]] const Status& pinned() const noexcept { return pinned_; }

@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 CACHE = pathlib.Path(os.environ.get("BELLHOP_NESTED_CACHE", PROJECT / "build" / "nested"))
 
-PROGRAMS = {  # program: Debian package
+PROGRAMS = {  # program: Debian package; all of these are needed
     "qemu-system-x86_64": "qemu-system-x86",
     "busybox": "busybox-static",
     "depmod": "kmod",
@@ -37,6 +37,7 @@ PROGRAMS = {  # program: Debian package
     "apt-get": "apt",
     "g++": "g++",
 }
+PACKAGES = {}  # the same of programs that single cases ask for
 OUTER_MODULES = ["kvm-amd", "tun", "vhost_net", "vhost_vsock"]
 GUEST_MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng",
                  "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport", "virtiofs",
@@ -53,7 +54,8 @@ class Missing(Exception):
 def program(name):
     found = shutil.which(name, path=PATH)
     if not found:
-        raise Missing(f"{name} is missing: install the package {PROGRAMS.get(name, name)}")
+        raise Missing(f"{name} is missing: install the package "
+                      f"{(PROGRAMS | PACKAGES).get(name, name)}")
     return found
 
 

@@ -10,8 +10,8 @@ import subprocess
 import bed
 from case import Case, OFF
 
-bed.PROGRAMS |= {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "mmdebstrap": "mmdebstrap",
-                 "xorrisofs": "xorriso", "sfdisk": "fdisk", "debugfs": "e2fsprogs"}
+bed.PROGRAMS |= {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+bed.PACKAGES |= {"xorrisofs": "xorriso", "sfdisk": "fdisk", "debugfs": "e2fsprogs"}
 PASSWORD = "bellhop"
 # systemd gives the serial port's device 90 seconds to appear: less is done before that.
 CMDLINE = ("console=ttyS0 root=/dev/vda rw mitigations=off systemd.mask=e2scrub_reap.service "
