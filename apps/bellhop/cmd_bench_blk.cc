@@ -9,12 +9,12 @@
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_session.h"
+#include "apps/bellhop/blk_job.h"
 #include "apps/bellhop/blk_options.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
 #include "base/units.h"
 #include "bellhop_version.h"
-#include "bench/blk/blk_page.h"
 #include "bench/blk/blk_runner.h"
 #include "bench/blk/blk_sweep.h"
 #include "bench/blk/inprocess_runner.h"
@@ -49,15 +49,8 @@ struct BlkArguments : BlkOptions {
   BenchOutput output;
 };
 
-/// All that a run needs, from the arguments.
-struct BlkJob {
-  bench::BlkSweep sweep;
-  bench::BlkSetting setting;
-  bench::Launch launch;
-  bench::BlkImages images;
-  bench::Comparing comparing;
-  bool inprocess = false;
-};
+/// A start, the guest's boot, and the end of a machine.
+constexpr double kAroundARepeat_s = 0.3;
 
 Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
                   bench::Programs& programs) {
@@ -79,38 +72,8 @@ Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   return read_blk_sizes(lists, arguments.sizes, job.setting, job.images);
 }
 
-Result<BlkJob> make_job(const BlkArguments& arguments) {
-  BlkJob job;
-  if (auto read = read_sweep(arguments, job.sweep, job.setting.programs); !read) {
-    return forward(read);
-  }
-  if (auto read = read_setting(arguments, job); !read) return forward(read);
-  if (auto found = find_blk_medium(arguments.medium, !arguments.sizes.create.empty(), job.setting,
-                                   job.images);
-      !found) {
-    return forward(found);
-  }
-  OptionLists lists;
-  lists.choice<bool>("--host", arguments.host, job.inprocess,
-                     {{"kvm", false}, {"inprocess", true}});
-  if (auto status = lists.status(); !status) return forward(status);
-  job.setting.programs.bellhop_version = BELLHOP_VERSION;
-  if (job.inprocess) {
-    if (!arguments.machines.peers.empty() || !arguments.machines.vmms.empty()) {
-      return fail("--host inprocess has no VM to compare: leave out --peer and --vmm");
-    }
-    job.sweep.vmms = {bench::Vmm::kInprocess};
-    return job;
-  }
-  auto guest = find_bench_guest(arguments.guest);
-  if (!guest) return forward(guest);
-  job.launch.guest = *guest;
-  job.launch.extra_cmdline = arguments.guest_words;
-  return job;
-}
-
 /// What decides what is measured, for --resume.
-nlohmann::ordered_json describe_options(const BlkJob& job) {
+nlohmann::ordered_json describe_options(const BlkJob& job, bool inprocess) {
   const bench::BlkSweep& sweep = job.sweep;
   const bench::BlkSetting& setting = job.setting;
   nlohmann::ordered_json options{
@@ -120,7 +83,7 @@ nlohmann::ordered_json describe_options(const BlkJob& job) {
       {"placement", names_of(sweep.placements)},
       {"notify", names_of(sweep.notify)},
       {"ring", names_of(sweep.rings)},
-      {"host", job.inprocess ? "inprocess" : "kvm"},
+      {"host", inprocess ? "inprocess" : "kvm"},
       {"optimize", to_string(setting.optimize)},
       {"block-size", setting.block_bytes},
       {"image-size", job.images.image_bytes},
@@ -134,39 +97,64 @@ nlohmann::ordered_json describe_options(const BlkJob& job) {
   return options;
 }
 
-/// A start, the guest's boot, and the end of a machine.
-constexpr double kAroundARepeat_s = 0.3;
+Result<BlkJob> make_job(const BlkArguments& arguments) {
+  BlkJob job;
+  if (auto read = read_sweep(arguments, job.sweep, job.setting.programs); !read) {
+    return forward(read);
+  }
+  if (auto read = read_setting(arguments, job); !read) return forward(read);
+  if (auto found = find_blk_medium(arguments.medium, !arguments.sizes.create.empty(), job.setting,
+                                   job.images);
+      !found) {
+    return forward(found);
+  }
+  OptionLists lists;
+  bool inprocess = false;
+  lists.choice<bool>("--host", arguments.host, inprocess, {{"kvm", false}, {"inprocess", true}});
+  if (auto status = lists.status(); !status) return forward(status);
+  job.setting.programs.bellhop_version = BELLHOP_VERSION;
+  job.around_s = kAroundARepeat_s;
+  if (inprocess) {
+    if (!arguments.machines.peers.empty() || !arguments.machines.vmms.empty()) {
+      return fail("--host inprocess has no VM to compare: leave out --peer and --vmm");
+    }
+    job.sweep.vmms = {bench::Vmm::kInprocess};
+    job.options = describe_options(job, inprocess);
+    return job;
+  }
+  auto guest = find_bench_guest(arguments.guest);
+  if (!guest) return forward(guest);
+  job.launch.guest = *guest;
+  job.launch.extra_cmdline = arguments.guest_words;
+  job.options = describe_options(job, inprocess);
+  return job;
+}
 
 int run_blk(const BlkArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error());
-  if (!job->inprocess && ::access("/dev/kvm", R_OK | W_OK) != 0) {
+  const bool inprocess = job->sweep.vmms == std::vector{bench::Vmm::kInprocess};
+  if (!inprocess && ::access("/dev/kvm", R_OK | W_OK) != 0) {
     return report({fmt::format("/dev/kvm cannot be used ({}); --host inprocess measures the engine "
                                "without a VM",
                                std::generic_category().message(errno)),
                    errno},
                   kFailed);
   }
-  bench::BlkReport result;
-  result.setting = job->setting;
-  result.comparing = job->comparing;
-  result.options = describe_options(*job);
-  const std::string& resume = arguments.times.resume;
-  const auto earlier = read_earlier<bench::Measurement>(resume, result, job->setting.rounds.most);
-  if (!earlier) return report(earlier.error());
-  auto session = BenchSession::start(output_for(arguments.output, resume), {job->launch.guest});
-  if (!session) return report(session.error());
-  const EventFd& interrupt = (*session)->interrupt();
-  const bench::BlkRunner machines(job->setting, job->launch, interrupt);
-  const bench::InprocessRunner engine(job->setting, job->launch.warmup_s, interrupt);
-  const auto swept = bench::run_blk_sweep(
-      job->sweep, job->images,
-      [&](const bench::BlkCell& cell, const bench::CpuPlan& plan, int image) {
-        return job->inprocess ? engine.run(cell, plan, image) : machines.run(cell, plan, image);
-      },
-      *earlier, (*session)->hooks(job->setting.seconds + job->launch.warmup_s + kAroundARepeat_s),
-      result);
-  return (*session)->write(swept, result);
+  return run_blk_job(*job, arguments.times.resume, arguments.output,
+                     [&](const EventFd& interrupt) -> bench::Measure {
+                       if (inprocess) {
+                         const bench::InprocessRunner engine(job->setting, job->launch.warmup_s,
+                                                             interrupt);
+                         return [engine](const auto& cell, const auto& plan, int image) {
+                           return engine.run(cell, plan, image);
+                         };
+                       }
+                       const bench::BlkRunner machines(job->setting, job->launch, interrupt);
+                       return [machines](const auto& cell, const auto& plan, int image) {
+                         return machines.run(cell, plan, image);
+                       };
+                     });
 }
 
 }  // namespace

@@ -1,17 +1,17 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "apps/bellhop/bench_options.h"
 #include "apps/bellhop/bench_session.h"
+#include "apps/bellhop/blk_job.h"
 #include "apps/bellhop/blk_options.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/scalar_option.h"
 #include "base/units.h"
 #include "bellhop_version.h"
-#include "bench/blk/blk_page.h"
-#include "bench/blk/blk_sweep.h"
 #include "bench/blk/served_runner.h"
 
 namespace bellhop {
@@ -30,6 +30,10 @@ checks every byte that it reads, unless the medium keeps nothing. CPU time is th
 process alone. Compared cells take turns, each round in another order.
 Files: the images have no names and vanish with the command, however it ends.)";
 
+/// What the back ends that we start are told: one that listens already is as it is.
+constexpr const char* kOfOurBackEnds[] = {"--peer",       "--notify", "--medium",
+                                          "--image-size", "--aio",    "--cache"};
+
 struct ServedArguments : BlkOptions {
   std::string placements;
   std::vector<std::string> peers;
@@ -38,21 +42,15 @@ struct ServedArguments : BlkOptions {
   TimeArguments times;
   BlkSizes sizes;
   BenchOutput output;
+  std::string out_of_place;  ///< the first option that is in the way of --socket
 };
 
-/// All that a run needs, from the arguments.
-struct ServedJob {
-  bench::BlkSweep sweep;
-  bench::BlkSetting setting;
-  bench::Launch launch;
-  bench::BlkImages images;
-  bench::Comparing comparing;
-};
-
+/// The start and the end of a back end.
+constexpr double kAroundARepeat_s = 0.2;
 constexpr const char* kNull = "null";
 constexpr std::string_view kDaemon = "qemu-storage-daemon";
 
-Status read_peers(const std::vector<std::string>& peers, ServedJob& job) {
+Status read_peers(const std::vector<std::string>& peers, BlkJob& job) {
   for (const std::string& peer : peers) {
     const auto equals = peer.find('=');
     if (peer.substr(0, equals) != kDaemon) {
@@ -74,7 +72,7 @@ Status read_peers(const std::vector<std::string>& peers, ServedJob& job) {
 }
 
 /// --medium, or the disk at --socket.
-Status read_medium(const ServedArguments& arguments, ServedJob& job) {
+Status read_medium(const ServedArguments& arguments, BlkJob& job) {
   bench::BlkSetting& setting = job.setting;
   if (arguments.socket.empty()) {
     if (!arguments.overwrite.empty()) return fail("--overwrite is of the disk at a --socket");
@@ -86,6 +84,10 @@ Status read_medium(const ServedArguments& arguments, ServedJob& job) {
     setting.medium = kNull;
     return {};
   }
+  if (!arguments.out_of_place.empty()) {
+    return fail(fmt::format("{} is of back ends that are started here: leave it out with --socket",
+                            arguments.out_of_place));
+  }
   OptionLists lists;
   lists.size("--overwrite", arguments.overwrite, setting.socket_bytes, 1 << 20,
              std::uint64_t{1} << 40);
@@ -95,7 +97,6 @@ Status read_medium(const ServedArguments& arguments, ServedJob& job) {
         "--socket: the disk there is written to; say how much of it, from its start on, may "
         "be lost: --overwrite 1G");
   }
-  if (!arguments.peers.empty()) return fail("--socket is one back end: leave out --peer");
   setting.socket = arguments.socket;
   setting.medium = arguments.socket;
   job.sweep.vmms = {bench::Vmm::kSocket};
@@ -103,38 +104,8 @@ Status read_medium(const ServedArguments& arguments, ServedJob& job) {
   return {};
 }
 
-Result<ServedJob> make_job(const ServedArguments& arguments) {
-  ServedJob job;
-  job.setting.served = true;
-  job.setting.programs.bellhop_version = BELLHOP_VERSION;
-  job.sweep.workloads = {bench::Workload::kSeqRead, bench::Workload::kRandRead,
-                         bench::Workload::kRandWrite};
-  job.sweep.threads = {1, 32};
-  job.sweep.vcpus = {0};
-  job.sweep.notify = {NotifyMode::kIoEventFd};
-  OptionLists lists;
-  lists.choices<bench::Workload>("--workload", arguments.workloads, job.sweep.workloads,
-                                 {{"seqread", bench::Workload::kSeqRead},
-                                  {"randread", bench::Workload::kRandRead},
-                                  {"randwrite", bench::Workload::kRandWrite}});
-  lists.choices<NotifyMode>("--notify", arguments.notify, job.sweep.notify,
-                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"poll", NotifyMode::kPoll}});
-  lists.numbers("--depth", arguments.threads, job.sweep.threads, 1, 128);
-  read_placements(lists, arguments.placements, job.sweep.placements);
-  read_blk_back_end(lists, arguments, job.setting);
-  Times times;
-  read_times(lists, arguments.times, times);
-  take_times(times, job);
-  if (auto read = read_blk_sizes(lists, arguments.sizes, job.setting, job.images); !read) {
-    return forward(read);
-  }
-  if (auto read = read_peers(arguments.peers, job); !read) return forward(read);
-  if (auto read = read_medium(arguments, job); !read) return forward(read);
-  return job;
-}
-
 /// What decides what is measured, for --resume.
-nlohmann::ordered_json describe_options(const ServedJob& job) {
+nlohmann::ordered_json describe_options(const BlkJob& job) {
   const bench::BlkSweep& sweep = job.sweep;
   const bench::BlkSetting& setting = job.setting;
   nlohmann::ordered_json options{{"workload", names_of(sweep.workloads)},
@@ -152,29 +123,53 @@ nlohmann::ordered_json describe_options(const ServedJob& job) {
   return options;
 }
 
-/// The start and the end of a back end.
-constexpr double kAroundARepeat_s = 0.2;
+Result<BlkJob> make_job(const ServedArguments& arguments) {
+  BlkJob job;
+  job.setting.served = true;
+  job.setting.programs.bellhop_version = BELLHOP_VERSION;
+  job.sweep.workloads = {bench::Workload::kSeqRead, bench::Workload::kRandRead,
+                         bench::Workload::kRandWrite};
+  job.sweep.threads = {1, 32};
+  job.sweep.vcpus = {0};
+  job.sweep.notify = {NotifyMode::kIoEventFd};
+  OptionLists lists;
+  lists.choices<bench::Workload>("--workload", arguments.workloads, job.sweep.workloads,
+                                 {{"seqread", bench::Workload::kSeqRead},
+                                  {"randread", bench::Workload::kRandRead},
+                                  {"randwrite", bench::Workload::kRandWrite}});
+  lists.choices<NotifyMode>("--notify", arguments.notify, job.sweep.notify,
+                            {{"ioeventfd", NotifyMode::kIoEventFd}, {"poll", NotifyMode::kPoll}});
+  lists.numbers("--depth", arguments.threads, job.sweep.threads, 1, 128);
+  read_placements(lists, arguments.placements, job.sweep.placements);
+  if (std::ranges::find(job.sweep.placements, bench::Placement::kOvercommit) !=
+      job.sweep.placements.end()) {
+    lists.fault("--placement: overcommit is of vCPUs, and there is no VM here");
+  }
+  read_blk_back_end(lists, arguments, job.setting);
+  Times times;
+  read_times(lists, arguments.times, times);
+  take_times(times, job);
+  if (auto read = read_blk_sizes(lists, arguments.sizes, job.setting, job.images); !read) {
+    return forward(read);
+  }
+  if (auto read = read_peers(arguments.peers, job); !read) return forward(read);
+  if (auto read = read_medium(arguments, job); !read) return forward(read);
+  job.around_s = kAroundARepeat_s;
+  job.options = describe_options(job);
+  return job;
+}
 
 int run_served(const ServedArguments& arguments) {
   const auto job = make_job(arguments);
   if (!job) return report(job.error());
-  bench::BlkReport result;
-  result.setting = job->setting;
-  result.comparing = job->comparing;
-  result.options = describe_options(*job);
-  const std::string& resume = arguments.times.resume;
-  const auto earlier = read_earlier<bench::Measurement>(resume, result, job->setting.rounds.most);
-  if (!earlier) return report(earlier.error());
-  auto session = BenchSession::start(output_for(arguments.output, resume), {});
-  if (!session) return report(session.error());
-  const bench::ServedRunner runner(job->setting, job->launch, (*session)->interrupt());
-  const auto measure = [&](const bench::BlkCell& cell, const bench::CpuPlan& plan, int image) {
-    return runner.run(cell, plan, image);
-  };
-  const auto swept = bench::run_blk_sweep(
-      job->sweep, job->images, measure, *earlier,
-      (*session)->hooks(job->setting.seconds + job->launch.warmup_s + kAroundARepeat_s), result);
-  return (*session)->write(swept, result);
+  return run_blk_job(*job, arguments.times.resume, arguments.output,
+                     [&](const EventFd& interrupt) -> bench::Measure {
+                       const auto runner = std::make_shared<bench::ServedRunner>(
+                           job->setting, job->launch, interrupt);
+                       return [runner](const auto& cell, const auto& plan, int image) {
+                         return runner->run(cell, plan, image);
+                       };
+                     });
 }
 
 }  // namespace
@@ -195,8 +190,8 @@ void add_bench_vhost_user_command(CLI::App& bench, int& exit_status) {
       ->type_name("PEER");
   text("--placement", arguments->placements,
        "same-core,other-core,free,busy: of the driver and the back end (other-core)", "LIST");
-  text("--socket", arguments->socket,
-       "In the place of all these: somebody's back end, which listens there", "PATH");
+  text("--socket", arguments->socket, "In their place: a back end that listens there already",
+       "PATH");
   text("--overwrite", arguments->overwrite,
        "With --socket: how much of its disk, from the start on, is overwritten and used", "SIZE");
   add_time_options(*served, arguments->times);
@@ -208,7 +203,12 @@ void add_bench_vhost_user_command(CLI::App& bench, int& exit_status) {
   text("--cache", arguments->cache, "none (default) or writeback", "MODE");
   add_output_options(*served, arguments->output);
   served->footer(kExamples);
-  served->callback([arguments, &exit_status] { exit_status = run_served(*arguments); });
+  served->callback([served, arguments, &exit_status] {
+    for (const char* const name : kOfOurBackEnds) {
+      if (served->count(name) > 0) arguments->out_of_place = name;
+    }
+    exit_status = run_served(*arguments);
+  });
 }
 
 }  // namespace bellhop

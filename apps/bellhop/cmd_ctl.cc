@@ -49,6 +49,8 @@ struct CtlArguments {
   bool json = false;
   std::string id;
   std::string size;
+  std::string thread;
+  std::string cpus;
   std::string kind;
   std::string options;
 };
@@ -244,12 +246,12 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
       ->type_name("");
   CLI::App* const pinned =
       add("pin", "Have a vCPU or an I/O thread run on other CPUs", [](const CtlArguments& with) {
-        return ask(with, "PUT", "vm.pin", text_of({{"thread", with.id}, {"cpus", with.size}}));
+        return ask(with, "PUT", "vm.pin", text_of({{"thread", with.thread}, {"cpus", with.cpus}}));
       });
-  pinned->add_option("THREAD", arguments->id, "vcpu0, ..., or the I/O thread's name")
+  pinned->add_option("THREAD", arguments->thread, "vcpu0, ..., or the I/O thread's name")
       ->required()
       ->type_name("");
-  pinned->add_option("CPUS", arguments->size, "Such as 0,2-3")->required()->type_name("");
+  pinned->add_option("CPUS", arguments->cpus, "Such as 0,2-3")->required()->type_name("");
   CLI::App* const balloon =
       add("balloon", "Ask the guest to give memory back", [](const CtlArguments& with) {
         return resize(with, "SIZE", "vm.resize", Json::object(), "desired_balloon");

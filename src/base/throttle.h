@@ -42,8 +42,8 @@ class Throttle {
 
   /// A rate that stays as it is, stays with what it has counted. One call at a time.
   void change(const Rates& rates) noexcept {
-    set(units_, rates.units, rates.burst);
-    set(bytes_, rates.bytes, rates.burst);
+    units_.set(rates.units, rates.burst);
+    bytes_.set(rates.bytes, rates.burst);
     limited_.store(rates.limited(), std::memory_order_relaxed);
     changes_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -73,30 +73,29 @@ class Throttle {
   SharedCounter nanoseconds;  ///< for how long, all queues together
 
  private:
-  /// One of the two, or none.
   struct Part {
-    std::atomic<bool> there{false};
+    std::atomic<std::uint64_t> rate{0};  ///< 0: none
+    std::chrono::nanoseconds burst{0};   ///< change()'s
     RateLimit limit{1};
-    Rates asked = {};  ///< the last change's; its units alone
 
     [[nodiscard]] std::chrono::nanoseconds wait(Clock::time_point now) const noexcept {
-      return there.load(std::memory_order_relaxed) ? limit.wait(now) : std::chrono::nanoseconds(0);
+      if (rate.load(std::memory_order_relaxed) == 0) return std::chrono::nanoseconds(0);
+      return limit.wait(now);
     }
     void take(Clock::time_point now, std::uint64_t amount) noexcept {
-      if (there.load(std::memory_order_relaxed)) limit.take(now, amount);
+      if (rate.load(std::memory_order_relaxed) != 0) limit.take(now, amount);
+    }
+    void set(std::uint64_t its_rate, std::chrono::nanoseconds its_burst) noexcept {
+      if (rate.load(std::memory_order_relaxed) == its_rate && burst == its_burst) return;
+      burst = its_burst;
+      if (its_rate != 0) limit.change(its_rate, its_burst);
+      rate.store(its_rate, std::memory_order_relaxed);
     }
   };
 
-  static void set(Part& part, std::uint64_t rate, std::chrono::nanoseconds burst) noexcept {
-    if (part.asked.units == rate && part.asked.burst == burst) return;
-    part.asked = {.units = rate, .bytes = 0, .burst = burst};
-    if (rate != 0) part.limit.change(rate, burst);
-    part.there.store(rate != 0, std::memory_order_relaxed);
-  }
-
   Part units_;
   Part bytes_;
-  std::atomic<bool> limited_{false};
+  std::atomic<bool> limited_{false};  ///< either has a rate: one look for each request
   std::atomic<unsigned> changes_{0};
 };
 

@@ -22,7 +22,9 @@ constexpr std::uint64_t kStatuses = 0x500000;
 constexpr std::uint64_t kData = 0x800000;
 constexpr std::size_t kReadBack = 512;
 constexpr int kPatienceMs = 10'000;
+constexpr int kBetweenLooksMs = 100;
 constexpr std::size_t kNoSlot = SIZE_MAX;
+constexpr unsigned kFillDepth = 64;
 
 bool is_writing(Workload workload) {
   return workload == Workload::kCreate || workload == Workload::kRandWrite;
@@ -124,12 +126,26 @@ void DriverLoad::kick() {
 
 Status DriverLoad::wait() {
   const EventFd& call = disk_.device.call(0);
-  pollfd fds[2] = {{call.get(), POLLIN, 0}, {interrupt_.get(), POLLIN, 0}};
-  const int ready = ::poll(fds, 2, kPatienceMs);
-  if (fds[1].revents != 0) return fail("interrupted", kEndedByUser);
-  if (ready == 0) return fail("requests in flight were not answered", ETIMEDOUT);
-  ++wakeups_;
-  (void)call.consume();
+  for (int waited_ms = 0; waited_ms < kPatienceMs; waited_ms += kBetweenLooksMs) {
+    pollfd fds[2] = {{call.get(), POLLIN, 0}, {interrupt_.get(), POLLIN, 0}};
+    (void)::poll(fds, 2, kBetweenLooksMs);
+    if (fds[1].revents != 0) return fail("interrupted", kEndedByUser);
+    if (fds[0].revents != 0) {
+      ++wakeups_;
+      (void)call.consume();
+      return {};
+    }
+    if (disk_.device.resets_needed() > 0)
+      return fail("the device has gone with requests in flight");
+  }
+  return fail("requests in flight were not answered", ETIMEDOUT);
+}
+
+Status DriverLoad::look(Clock::time_point now) {
+  if (now < look_at_) return {};
+  look_at_ = now + std::chrono::milliseconds(kBetweenLooksMs);
+  pollfd interrupt{interrupt_.get(), POLLIN, 0};
+  if (::poll(&interrupt, 1, 0) > 0) return fail("interrupted", kEndedByUser);
   return {};
 }
 
@@ -138,7 +154,9 @@ Status DriverLoad::drive(More&& more) {
   for (std::size_t i = 0; i < slots_.size(); ++i) issue(i);
   if (disk_.driver.offer()) kick();
   while (in_flight_ > 0) {
-    auto goes_on = more(Clock::now());
+    const Clock::time_point now = Clock::now();
+    if (auto looked = look(now); !looked) return looked;
+    auto goes_on = more(now);
     if (!goes_on) return forward(goes_on);
     disk_.driver.suppress_interrupts();
     bool some = false;
@@ -166,10 +184,12 @@ Status DriverLoad::fill() {
   offsets_ = &all;
   writes_ = true;
   generation_ = pattern::kFirstGeneration;
+  slots_.resize(kFillDepth);
   Status filled = drive([&](auto) -> Result<bool> { return issued_ < blocks_; });
   offsets_ = nullptr;
   writes_ = is_writing(setting_.workload);
   generation_ = pattern::kFirstGeneration + 1;
+  slots_.resize(setting_.depth);
   issued_ = 0;
   written_.clear();
   return filled;

@@ -51,8 +51,8 @@ class DriverLoad {
   /// Writes the pattern of the images to all of the disk. Errors: as run().
   Status fill();
   /// Runs for `warmup_s`, then measures for `seconds`, then waits for what is in flight. Errors: a
-  /// request failed, or is not answered in ten seconds; wrong data; kEndedByUser where `interrupt`
-  /// was signalled.
+  /// request failed, or is not answered in ten seconds; the device has gone; wrong data;
+  /// kEndedByUser where `interrupt` was signalled.
   Result<Measurement> run(double warmup_s, double seconds);
 
  private:
@@ -68,7 +68,11 @@ class DriverLoad {
   void issue(std::size_t index);
   Status finish(std::size_t index, Clock::time_point now);
   void kick();
+  /// Errors: as run(), but for wrong data.
   Status wait();
+  /// Whether it is to be gone on. Looks now and then, since a driver that is never out of work does
+  /// not wait.
+  Status look(Clock::time_point now);
   /// Keeps all slots busy until `more(now)` says that it is enough, then waits for what is in
   /// flight.
   template <class More>
@@ -84,6 +88,7 @@ class DriverLoad {
   const std::vector<std::uint64_t>* offsets_ = nullptr;  ///< in the place of the workload's
   std::vector<Slot> slots_;
   std::vector<std::size_t> slot_of_head_;
+  Clock::time_point look_at_;
   std::uint64_t issued_ = 0;
   std::uint64_t in_flight_ = 0;
   std::uint64_t finished_ = 0;

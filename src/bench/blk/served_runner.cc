@@ -29,6 +29,8 @@ using namespace std::chrono_literals;
 
 constexpr std::chrono::seconds kStartPatience{20};
 constexpr std::chrono::seconds kEndPatience{5};
+/// A request has three descriptors.
+constexpr unsigned kDirectDepth = DriverLoad::kQueueSize / 3;
 
 /// A folder for a socket that goes with this object.
 class SocketFolder {
@@ -61,6 +63,16 @@ pid_t peer_of(int socket) {
   return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
+/// Closes its output as its end is under way.
+bool has_ended(Child& server) {
+  const auto soon = Child::Clock::now() + 500ms;
+  while (true) {
+    const auto line = server.read_line(soon, EventFd{});
+    if (!line) return false;
+    if (!*line) return true;
+  }
+}
+
 /// A disk at a socket, and the driver's side of it.
 struct Served {
   std::optional<GuestMemory> memory;
@@ -82,14 +94,10 @@ Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, Chi
   while (true) {
     auto device = VhostUserBlkDevice::create({.queue_size = DriverLoad::kQueueSize}, connect);
     if (device || server == nullptr || Child::Clock::now() >= limit) return device;
-    // It has not begun to listen. A line of its output is none of ours; its end is an end.
+    // It has not begun to listen. What it prints is not for us; the end of that is its own.
     const auto line = server->read_line(Child::Clock::now() + 20ms, interrupt);
     if (!line && line.error().code == kEndedByUser) return forward(line);
-    if (line && !*line) {
-      server->wait(Child::Clock::now() + kEndPatience);
-      const std::string complaint = server->last_complaint();
-      return fail(complaint.empty() ? "the back end ended at its start" : complaint);
-    }
+    if (line && !*line) return fail("the back end ended at its start");
   }
 }
 
@@ -112,7 +120,7 @@ Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, 
   served.device = std::move(*device);
   const std::uint64_t features = served.device->life().offered_features();
   if ((features & virtio::feature_mask(virtio::kBlkFeatureReadOnly)) != 0) {
-    return fail("--socket: the disk is read-only, and is to be written");
+    return fail("the disk is read-only, and is to be written");
   }
   virtio::BlkConfig config{};
   served.device->life().read_config(0, std::as_writable_bytes(std::span(&config, 1)));
@@ -158,44 +166,63 @@ std::vector<std::string> back_end_command(const BlkCell& cell, const BlkSetting&
                                bellhop::to_string(cell.notify))};
 }
 
-Result<Measurement> ServedRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) const {
+Result<Measurement> ServedRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) {
+  const auto load = BusyLoad::start(plan.busy_processes);
+  if (!load) return forward(load);
   Result<Measurement> result;
   // A thread of its own, so that pinning it, and the back end with it, changes nobody else.
-  const Status ran = run_on_thread(ThreadKind::kOther, "the driver",
-                                   [&] { result = run_here(cell, plan, image); });
+  const Status ran = run_on_thread(ThreadKind::kOther, "the driver", [&] {
+    result = setting_.socket.empty() ? run_started(cell, plan, image)
+                                     : run_with(nullptr, setting_.socket, cell, plan, image);
+  });
   if (!ran) return forward(ran);
+  if (!result && !setting_.socket.empty() && result.error().code != kEndedByUser) {
+    return fail(fmt::format("--socket {}: {}", setting_.socket, result.error().message),
+                result.error().code);
+  }
   return result;
 }
 
-Result<Measurement> ServedRunner::run_here(const BlkCell& cell, const CpuPlan& plan,
-                                           int image) const {
-  const auto load = BusyLoad::start(plan.busy_processes);
-  if (!load) return forward(load);
-  const bool ours = setting_.socket.empty();
+Result<Measurement> ServedRunner::run_started(const BlkCell& cell, const CpuPlan& plan, int image) {
   auto folder = SocketFolder::make();
   if (!folder) return forward(folder);
-  const std::string socket = ours ? folder->socket() : setting_.socket;
-  std::optional<Child> server;
-  if (ours) {
-    // What it inherits: it and all of its threads run there.
-    if (auto pinned = pin_this_thread(plan.io); !pinned) return forward(pinned);
-    std::vector<std::pair<int, int>> files;
-    if (image >= 0) files.emplace_back(image, kImageFd);
-    auto started = Child::spawn(back_end_command(cell, setting_, launch_, socket), files);
-    if (!started) return forward(started);
-    server.emplace(std::move(*started));
+  // What it inherits: it and all of its threads run there.
+  if (auto pinned = pin_this_thread(plan.io); !pinned) return forward(pinned);
+  std::vector<std::pair<int, int>> files;
+  if (image >= 0) files.emplace_back(image, kImageFd);
+  auto server = Child::spawn(back_end_command(cell, setting_, launch_, folder->socket()), files);
+  if (!server) return forward(server);
+  auto measured = run_with(&*server, folder->socket(), cell, plan, image);
+  if (!measured) {
+    // If it has ended, its last line says more.
+    if (measured.error().code != kEndedByUser && has_ended(*server) &&
+        !server->last_complaint().empty()) {
+      return fail(server->last_complaint(), measured.error().code);
+    }
+    return measured;
   }
-  auto served = connect_to(socket, setting_, server ? &*server : nullptr, interrupt_);
-  if (!served) {
-    const Error& error = served.error();
-    return fail(ours ? error.message : "--socket " + socket + ": " + error.message, error.code);
+  ::kill(server->pid(), SIGTERM);
+  server->wait(Child::Clock::now() + kEndPatience);
+  return measured;
+}
+
+Result<Measurement> ServedRunner::run_with(Child* server, const std::string& socket,
+                                           const BlkCell& cell, const CpuPlan& plan, int image) {
+  auto served = connect_to(socket, setting_, server, interrupt_);
+  if (!served) return forward(served);
+  if (served->server == 0) return fail("the kernel does not tell whose socket it is");
+  const bool indirect = served->driver->features().indirect;
+  if (!indirect && cell.threads > kDirectDepth) {
+    return fail(
+        fmt::format("--depth {}: without indirect descriptors, which this back end has not, "
+                    "{} requests fit into a ring",
+                    cell.threads, kDirectDepth));
   }
-  if (served->server == 0) return fail("--socket: the kernel does not tell whose socket it is");
   if (!plan.vcpus.empty()) {
     if (auto pinned = pin_this_thread(plan.vcpus.front()); !pinned) return forward(pinned);
   }
   DrivenDisk disk{*served->memory, *served->device, *served->driver, served->bytes, served->server};
-  if (!ours) disk.bytes = std::min(disk.bytes, setting_.socket_bytes);
+  if (server == nullptr) disk.bytes = std::min(disk.bytes, setting_.socket_bytes);
   if (disk.bytes < setting_.block_bytes) return fail("the disk has not even one block");
   DriverLoad driver(disk,
                     {.workload = cell.workload,
@@ -204,17 +231,12 @@ Result<Measurement> ServedRunner::run_here(const BlkCell& cell, const CpuPlan& p
                      .check = !setting_.null,
                      .image = image},
                     interrupt_);
-  if (!ours) {
+  if (server == nullptr && !filled_) {
     if (auto filled = driver.fill(); !filled) return forward(filled);
+    filled_ = true;
   }
   auto measured = driver.run(launch_.warmup_s, setting_.seconds);
-  if (!measured) return measured;
-  served->device->stop();
-  served->device.reset();
-  if (server) {
-    ::kill(server->pid(), SIGTERM);
-    server->wait(Child::Clock::now() + kEndPatience);
-  }
+  if (measured) served->device->stop();
   return measured;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "bench/harness/child.h"
 #include "bench/harness/machine_command.h"
 #include "bench/report/results.h"
 
@@ -16,16 +17,20 @@ class ServedRunner {
       : setting_(std::move(setting)), launch_(std::move(launch)), interrupt_(interrupt) {}
 
   /// `image` is an open file of ours that the back end serves; -1 for a null medium, and for a
-  /// socket of somebody else's. Errors: the back end cannot be started or spoken with, a request
-  /// failed or a block was wrong; kEndedByUser where `interrupt` was signalled.
-  [[nodiscard]] Result<Measurement> run(const BlkCell& cell, const CpuPlan& plan, int image) const;
+  /// back end that listens already. Errors: the back end cannot be started or spoken with, a
+  /// request failed or a block was wrong; kEndedByUser where `interrupt` was signalled.
+  [[nodiscard]] Result<Measurement> run(const BlkCell& cell, const CpuPlan& plan, int image);
 
  private:
-  Result<Measurement> run_here(const BlkCell& cell, const CpuPlan& plan, int image) const;
+  Result<Measurement> run_started(const BlkCell& cell, const CpuPlan& plan, int image);
+  /// With a back end that listens on `socket`; `server` is null where it is none of ours.
+  Result<Measurement> run_with(Child* server, const std::string& socket, const BlkCell& cell,
+                               const CpuPlan& plan, int image);
 
   BlkSetting setting_;
   Launch launch_;
   const EventFd& interrupt_;
+  bool filled_ = false;  ///< the disk at setting_.socket, by an earlier run
 };
 
 /// The command that serves a disk on the socket: `bellhop serve`, or the qemu-storage-daemon that

@@ -25,7 +25,7 @@ struct Vmm {
     kBellhop,
     kQemu,
     kInprocess,  ///< no VM: a driver in this process rings the same engine by plain eventfds
-    kSocket,     ///< no VM: somebody's vhost-user back end, at a socket
+    kSocket,     ///< no VM: a vhost-user back end that listens already
   };
   static const Vmm kBellhop;
   static const Vmm kQemu;  ///< the first

@@ -31,8 +31,8 @@ struct BlkSetting {
   Optimize optimize = Optimize::kThroughput;  ///< of notify=adaptive
   std::string medium;                         ///< "tmpfs", "ext4", ...
   std::optional<NullMedium> null;             ///< in the place of an image
-  bool served = false;             ///< by a vhost-user back end, whose CPU time alone counts
-  std::string socket;              ///< of somebody's back end; empty: we start one for each cell
+  bool served = false;  ///< by a vhost-user back end, whose CPU time alone counts
+  std::string socket;   ///< of a back end that listens already; empty: we start one for each cell
   std::uint64_t socket_bytes = 0;  ///< of its disk that are used
   double seconds = 3;              ///< measured, for each repeat
   Rounds rounds;

@@ -12,6 +12,18 @@ namespace {
 
 using Ordered = nlohmann::ordered_json;
 
+/// A second's worth each second; how much may go at once after a rest is our own field.
+void add_rates(Ordered& json, const Rates& rates) {
+  if (!rates.limited()) return;
+  constexpr unsigned kSecond_ms = 1000;
+  Ordered& limits = json["rate_limiter_config"];
+  if (rates.bytes != 0) {
+    limits["bandwidth"] = {{"size", rates.bytes}, {"refill_time", kSecond_ms}};
+  }
+  if (rates.units != 0) limits["ops"] = {{"size", rates.units}, {"refill_time", kSecond_ms}};
+  limits["burst_ns"] = rates.burst.count();
+}
+
 Ordered disk_json(const DiskConfig& disk) {
   Ordered json;
   json["id"] = disk.id;
@@ -28,6 +40,7 @@ Ordered disk_json(const DiskConfig& disk) {
   }
   json["num_queues"] = disk.queues;
   json["queue_size"] = disk.queue_size;
+  add_rates(json, disk.rates);
   return json;
 }
 
@@ -54,6 +67,7 @@ Ordered nic_json(const NicConfig& nic) {
   }
   json["num_queues"] = 2 * pairs;
   json["queue_size"] = nic.queue_size;
+  add_rates(json, nic.rates);
   return json;
 }
 

@@ -294,6 +294,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   DiskConfig disk;
   disk.id = "disk0";
   disk.source = RawFileSource{.path = "a.img", .cache = Cache::kNone};
+  disk.rates = {.units = 333, .bytes = 1000, .burst = std::chrono::milliseconds(10)};
   config.disks.push_back(disk);
   NicConfig nic;
   nic.id = "net0";
@@ -310,6 +311,11 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   EXPECT_EQ(json["config"]["memory"]["size"], config.memory);
   EXPECT_EQ(json["config"]["disks"][0]["path"], "a.img");
   EXPECT_EQ(json["config"]["disks"][0]["direct"], true);
+  EXPECT_EQ(json["config"]["disks"][0]["rate_limiter_config"],
+            Json::parse(R"({"ops": {"size": 333, "refill_time": 1000},
+                            "bandwidth": {"size": 1000, "refill_time": 1000},
+                            "burst_ns": 10000000})"));
+  EXPECT_FALSE(json["config"]["net"][0].contains("rate_limiter_config")) << "it has none";
   EXPECT_EQ(json["config"]["net"][0]["mac"], "52:54:00:12:34:56");
   EXPECT_EQ(json["config"]["net"][0]["num_queues"], 4);
 }
