@@ -385,7 +385,11 @@ TEST_F(CliMachineTest, ALogThatIsCutOffGoesOnAtItsBeginning) {
   const fs::path log = folder_ / "serial.log";
   const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--serial",
                            "file=" + log.string(), "--cmdline", "workload=idle seconds=2"});
-  for (int i = 0; i < 200 && contents(log).find("begin") == std::string::npos; ++i) {
+  const auto has_begun = [&log] {
+    const std::string text = contents(log);
+    return text.find("begin") != std::string::npos && text.ends_with('\n');
+  };
+  for (int i = 0; i < 200 && !has_begun(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   fs::resize_file(log, 0);
