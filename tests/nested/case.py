@@ -12,7 +12,7 @@ OFF, RESET, TRIPLE_FAULT, PANIC, KILLED, ENDED = 0, 3, 4, 5, 137, 143
 # our own scripts say.
 NEVER = [r"BUG:", r"Oops", r"Call Trace", r"WARNING: CPU", r"stall", r"lockup", r"@guest cannot",
          r"@guest job \S+ FAILED", r"never true:", r"I/O error", r"EXT4-fs error",
-         r"bellhop: .*(internal error|hypervisor gave up)"]
+         r"bellhop: .*(internal error|hypervisor gave up)", r"seccomp: thread"]
 
 
 @dataclasses.dataclass
