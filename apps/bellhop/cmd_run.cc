@@ -349,7 +349,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--stop-timeout", options.stop_timeout,
        "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
   text("--seccomp", options.seccomp,
-       "What becomes of a thread that makes a system call it has no use for (kill)",
+       "What becomes of a thread that makes a system call it has no use for (off)",
        "kill|errno|log|off");
   text("--log-format", options.log_format, kLogFormatHelp, kLogFormats);
   text("--api-socket", options.api_socket,

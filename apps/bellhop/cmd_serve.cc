@@ -294,7 +294,7 @@ void add_serve_command(CLI::App& app, int& exit_status) {
     text(to, "--stats", arguments->stats,
          "Write the devices' counters as JSON at the end (-: standard error)", "FILE");
     text(to, "--seccomp", arguments->seccomp,
-         "What becomes of a thread that makes a system call it has no use for (kill)",
+         "What becomes of a thread that makes a system call it has no use for (off)",
          "kill|errno|log|off");
     text(to, "--log-format", arguments->log_format, kLogFormatHelp, kLogFormats);
     add_iothread_option(to, arguments->given);
