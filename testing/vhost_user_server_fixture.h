@@ -28,6 +28,10 @@ class VhostUserServerFixture {
  public:
   static constexpr unsigned kRings = 2;
   static constexpr vhost_user::Channel::Patience kHalfSaid{200};
+  /// Of rings, which are offered beside the usual ones.
+  static constexpr std::uint64_t kMoreFeatures = virtio::feature_mask(virtio::kFeatureRingPacked) |
+                                                 virtio::feature_mask(virtio::kFeatureRingReset) |
+                                                 virtio::feature_mask(virtio::kFeatureInOrder);
 
   explicit VhostUserServerFixture(bool prefer_epoll = false)
       : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
@@ -38,11 +42,10 @@ class VhostUserServerFixture {
     path = name + "/echo.sock";
     auto made = std::make_unique<EchoDevice>(kRings);
     echo = made.get();
-    auto device = must(VhostUserDevice::create(
-        std::move(made), {.memory = nullptr,
-                          .threads = {thread.get()},
-                          .notify = NotifyMode::kIoEventFd,
-                          .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
+    auto device = must(VhostUserDevice::create(std::move(made), {.memory = nullptr,
+                                                                 .threads = {thread.get()},
+                                                                 .notify = NotifyMode::kIoEventFd,
+                                                                 .ring_features = kMoreFeatures}));
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),
                                           .patience = kHalfSaid}));

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "virtio/ring/in_order_ring.h"
 #include "virtio/ring/packed_ring.h"
 #include "virtio/ring/split_ring.h"
 #include "virtio/ring/tracked_packed_ring.h"
@@ -17,7 +18,8 @@ namespace bellhop {
 /// The device's end of one ring, split or packed, as the driver has chosen, and either with its
 /// requests in flight noted where the driver's side asks for that: what queues are served by. One
 /// predictable branch a call tells a split ring from the others, a second a packed one, and none
-/// where they are the same. What is not noted costs nothing.
+/// where they are the same. What is not noted, or may come back in any order, pays nothing for what
+/// is, or may not.
 /// Contract, answers and errors are SplitRing's. Move-only; one thread at a time.
 class Ring {
   template <class Variant, class Call>
@@ -27,7 +29,16 @@ class Ring {
     if (auto* const packed = std::get_if<PackedRing>(&ring)) [[likely]]
       return call(*packed);
     if (auto* const split = std::get_if<TrackedSplitRing>(&ring)) return call(*split);
-    return call(*std::get_if<TrackedPackedRing>(&ring));
+    if (auto* const packed = std::get_if<TrackedPackedRing>(&ring)) return call(*packed);
+    return visit_in_order(ring, std::forward<Call>(call));
+  }
+  /// Apart, so that the others' calls stay as short as they are.
+  template <class Variant, class Call>
+  [[gnu::noinline]] static auto visit_in_order(Variant& ring, Call&& call) noexcept {
+    if (auto* const split = std::get_if<InOrderRing<SplitRing>>(&ring)) return call(*split);
+    if (auto* const packed = std::get_if<InOrderRing<PackedRing>>(&ring)) return call(*packed);
+    if (auto* const split = std::get_if<InOrderRing<TrackedSplitRing>>(&ring)) return call(*split);
+    return call(*std::get_if<InOrderRing<TrackedPackedRing>>(&ring));
   }
   template <class Call>
   auto visit(Call&& call) noexcept {
@@ -44,6 +55,8 @@ class Ring {
   Ring(PackedRing ring) noexcept : ring_(std::move(ring)) {}
   Ring(TrackedSplitRing ring) noexcept : ring_(std::move(ring)) {}
   Ring(TrackedPackedRing ring) noexcept : ring_(std::move(ring)) {}
+  template <class Kind>
+  Ring(InOrderRing<Kind> ring) noexcept : ring_(std::move(ring)) {}
   // NOLINTEND
 
   /// Checks what the driver configured, and goes on where `state` says. With `inflight` requests in
@@ -53,16 +66,17 @@ class Ring {
                                RingFeatures features, QueueCounters& counters, RingState state = {},
                                const std::optional<InflightQueue>& inflight = {}) {
     if (features.packed && inflight) {
-      return made(
-          TrackedPackedRing::activate(memory, config, features, counters, state, *inflight));
+      return made(TrackedPackedRing::activate(memory, config, features, counters, state, *inflight),
+                  features);
     }
     if (features.packed) {
-      return made(PackedRing::activate(memory, config, features, counters, state));
+      return made(PackedRing::activate(memory, config, features, counters, state), features);
     }
     if (inflight) {
-      return made(TrackedSplitRing::activate(memory, config, features, counters, state, *inflight));
+      return made(TrackedSplitRing::activate(memory, config, features, counters, state, *inflight),
+                  features);
     }
-    return made(SplitRing::activate(memory, config, features, counters, state));
+    return made(SplitRing::activate(memory, config, features, counters, state), features);
   }
 
   Pop pop(DescriptorChain& chain) noexcept {
@@ -107,8 +121,9 @@ class Ring {
 
  private:
   template <class Kind>
-  static Result<Ring> made(Result<Kind> ring) {
+  static Result<Ring> made(Result<Kind> ring, RingFeatures features) {
     if (!ring) return forward(ring);
+    if (features.in_order) return Ring(InOrderRing<Kind>(std::move(*ring)));
     return Ring(std::move(*ring));
   }
   /// The same place in all, which the compiler sees.
@@ -116,7 +131,10 @@ class Ring {
     return *visit([](const auto& ring) -> const RingCommon* { return &ring; });
   }
 
-  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing> ring_;
+  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing, InOrderRing<SplitRing>,
+               InOrderRing<PackedRing>, InOrderRing<TrackedSplitRing>,
+               InOrderRing<TrackedPackedRing>>
+      ring_;
 };
 
 }  // namespace bellhop
