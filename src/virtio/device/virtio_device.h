@@ -78,6 +78,10 @@ class VirtioDevice {
   }
   /// Back to the state before activate(). All queues were stopped before.
   virtual void reset() noexcept = 0;
+  /// Of a device some of whose queues its front end serves: that the driver uses the first `count`
+  /// of the others now, and no more. Between activate() and reset(), by the same thread. Errors: a
+  /// fault of the host.
+  virtual Status use_queues(unsigned /*count*/) { return {}; }
   /// What lies under it on the host may have changed: the driver is told what has. Any thread.
   /// Errors: the host does not tell.
   virtual Status look_again() { return {}; }
