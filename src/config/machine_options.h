@@ -35,6 +35,7 @@ struct MachineOptions {
   std::optional<OptionText> log_format;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
+  std::vector<PropertyList> rate_groups;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<PropertyList> list;
 #include "devices/devices.def"

@@ -71,6 +71,8 @@ class OptionsReader {
         taken = properties(node, key, "size", options.memory);
       } else if (key == "iothread") {
         taken = list(node, key, "name", false, options.iothreads);
+      } else if (key == RateGroupConfig::kOption.substr(2)) {
+        taken = list(node, key, "id", false, options.rate_groups);
       } else if (kind != device_kinds().end()) {
         taken =
             list(node, key, kind->option.bare_key, kind->option.may_be_bare, options.*kind->list);
@@ -146,7 +148,8 @@ class OptionsReader {
   }
 
   [[nodiscard]] Status unknown(const toml::node& node, std::string_view key) const {
-    std::vector<std::string_view> known = {"memory", "iothread"};
+    std::vector<std::string_view> known = {"memory", "iothread",
+                                           RateGroupConfig::kOption.substr(2)};
     for (const ScalarOption& one : scalar_options()) known.push_back(one.name.substr(2));
     for (const DeviceKind& one : device_kinds()) known.push_back(one.option.name);
     const std::string_view meant = nearest(key, known);
