@@ -94,6 +94,7 @@ TEST_F(BackEndOptionsTest, SaysWhatIsWrongWithADisk) {
         << way;
   }
   EXPECT_THAT(fault_of_disk("vhost-user=s,optimize=efficiency"), HasSubstr("notify=adaptive"));
+  EXPECT_THAT(fault_of_disk("vhost-user=s,coalesce=50us"), HasSubstr("interrupts the guest"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,packed=on"), HasSubstr("packed=on"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,iothread=io0"), HasSubstr("iothread"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,queues=0"), HasSubstr("queues=0"));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,7 @@ struct DeviceConfig {
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
   std::string iothread;                       ///< a name from the machine's; empty: the first
+  std::chrono::nanoseconds coalesce{0};       ///< how long an interrupt may be put off
   bool packed = false;                        ///< offers the driver packed rings
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };

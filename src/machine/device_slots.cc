@@ -57,6 +57,7 @@ Result<PreparedDevice> prepare(const Config& config,
       .threads = {},
       .notify = config.notify,
       .optimize = config.optimize,
+      .coalesce = config.coalesce,
       .ring_features = config.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);

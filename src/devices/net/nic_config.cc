@@ -92,7 +92,7 @@ const DeviceOption NicConfig::kOption = {
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
   packed=on|off            as for --disk; vhost=on leaves drivers of packed rings to user space
-  notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
+  notify=..., optimize=..., coalesce=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
     .served_as = "net",
 };
 
@@ -142,7 +142,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
     refuse_rates(reader, "pps", nic.rates, "the back end (vhost-user)");
     if (reader.has("gro")) reader.refuse("gro", "gro: the back end (vhost-user) has the frames");
   }
-  if (nic.vhost == Vhost::kForce) refuse_packed(reader, nic, "the kernel (vhost=force)");
+  if (nic.vhost == Vhost::kForce) keep_to_our_own(reader, nic, "the kernel (vhost=force)");
   if (auto status = reader.finish(); !status) return forward(status);
   return nic;
 }

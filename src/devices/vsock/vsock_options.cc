@@ -19,7 +19,7 @@ const DeviceOption VsockConfig::kOption = {
     .keys = R"(
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
-  id=NAME, notify=..., optimize=..., iothread=..., packed=... as for --net)",
+  id=NAME, notify=..., optimize=..., coalesce=..., iothread=..., packed=... as for --net)",
     .same_by = {},  // a guest has one CID
     .served_as = "vsock",
 };
@@ -37,7 +37,7 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
     reader.incomplete("cid=N is missing: the guest's context id, 3 or more");
   }
   const bool in_user_space = vsock.vhost == VsockVhost::kOff;
-  if (!in_user_space) refuse_packed(reader, vsock, "the kernel (vhost)");
+  if (!in_user_space) keep_to_our_own(reader, vsock, "the kernel (vhost)");
   if (in_user_space && !reader.has("uds")) {
     reader.incomplete("uds=PATH is missing: the Unix socket that programs of the host use");
   }
