@@ -292,6 +292,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   config.cmdline = "quiet";
   config.cpus = 2;
   DiskConfig disk;
+  config.halt_poll = std::chrono::microseconds(200);
   disk.id = "disk0";
   disk.source = RawFileSource{.path = "a.img", .cache = Cache::kNone};
   disk.rates = {.units = 333, .bytes = 1000, .burst = std::chrono::milliseconds(10)};
@@ -305,6 +306,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
                                            .config = std::make_shared<const MachineConfig>(config),
                                            .memory_bytes = 4096}));
   EXPECT_EQ(json["state"], "Paused");
+  EXPECT_EQ(json["config"]["cpus"]["halt_poll_ns"], 200'000);
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");
   EXPECT_EQ(json["config"]["cpus"]["boot_vcpus"], 2);
