@@ -241,8 +241,10 @@ void MachineControl::set_state(MachineState state) {
 Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(); }
 
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
-  return Answer(MachineInfo{
-      .state = state(), .config = config(), .memory_bytes = memory_bytes(machine_->counters())});
+  return Answer(MachineInfo{.state = state(),
+                            .config = config(),
+                            .memory_bytes = memory_bytes(machine_->counters()),
+                            .threads = machine_->placement()});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {

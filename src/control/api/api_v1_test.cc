@@ -304,8 +304,11 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   config.nics.push_back(nic);
   const Json json = Json::parse(info_json({.state = MachineState::kPaused,
                                            .config = std::make_shared<const MachineConfig>(config),
-                                           .memory_bytes = 4096}));
+                                           .memory_bytes = 4096,
+                                           .threads = {{"io0", {0, 1}, true}}}));
   EXPECT_EQ(json["state"], "Paused");
+  EXPECT_EQ(json["threads"],
+            Json::parse(R"([{"name": "io0", "cpus": "0-1", "cpus_given": true}])"));
   EXPECT_EQ(json["config"]["cpus"]["halt_poll_ns"], 200'000);
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");
