@@ -1,5 +1,6 @@
 """The unit of docs/systemd.md under a systemd that runs."""
 
+import re
 import shutil
 
 import bed
@@ -24,38 +25,44 @@ DROP_IN = """
 [Service]
 DeviceAllow=/dev/nvme2n1 rw
 ExecStart=
-ExecStart=/usr/bin/bellhop run --config /etc/bellhop/%i.toml --stop-timeout 400s \
-    --api-socket /run/bellhop/%i/api.sock
+{start}
 TimeoutStopSec=450
 """
 
 WORK = """
 [Service]
-ExecStart=/bin/sh /root/work
-StandardOutput=append:/root/out
+ExecStart=/bin/sh /srv/work
+StandardOutput=append:/srv/out
 [Install]
 WantedBy=multi-user.target
 """
 
 
+def longer_stop(unit):
+    """How the unit starts a machine, but for the time that the guest has to shut down."""
+    start = re.search(r"^ExecStart=(?:.*\\\n)*.*", unit, re.MULTILINE).group(0)
+    assert "--stop-timeout 90s" in start
+    return start.replace("--stop-timeout 90s", "--stop-timeout 400s")
+
+
 def add_files(stage):
     """`host`: what the Debian system in which systemd runs has beyond its disk."""
-    host = stage / "host"
+    host, package = stage / "host", bed.PROJECT / "package"
+    drop_in = DROP_IN.format(start=longer_stop((package / "bellhop@.service").read_text()))
     for to, text in {"etc/bellhop/web.toml": MACHINE, "etc/systemd/system/work.service": WORK,
-                     "etc/systemd/system/bellhop@.service.d/test.conf": DROP_IN}.items():
+                     "etc/systemd/system/bellhop@.service.d/test.conf": drop_in}.items():
         (host / to).parent.mkdir(parents=True, exist_ok=True)
         (host / to).write_text(text)
-    for name in ("usr/bin", "usr/lib/systemd/system", "usr/lib/sysusers.d", "root"):
+    for name in ("usr/bin", "usr/lib/systemd/system", "usr/lib/sysusers.d", "srv"):
         (host / name).mkdir(parents=True, exist_ok=True)
-    package = bed.PROJECT / "package"
     shutil.copy(package / "bellhop@.service", host / "usr/lib/systemd/system")
     shutil.copy(package / "bellhop.sysusers", host / "usr/lib/sysusers.d/bellhop.conf")
-    shutil.copy(bed.HERE / "host/work", host / "root")
+    shutil.copy(bed.HERE / "host/work", host / "srv")
     shutil.copy(bed.HERE / "host/enter", stage / "enter")
     folder = debian_folder("bookworm")
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(folder / name, host / "etc/bellhop")
-    shutil.copy(folder / "key", host / "root")
+    shutil.copy(folder / "key", host / "srv")
     # With the libraries that it needs, in the outer machine's /lib.
     bed.add_program(stage, bed.program("passt"), "/bin/passt")
 
@@ -64,9 +71,7 @@ def stop():
     """`systemctl stop`: the guest's files are in its disk, and the unit has not failed."""
     return Case(
         "systemd.stop",
-        "tunctl -t tapup > /dev/null; ip addr add 10.7.0.1/24 dev tapup; ip link set tapup up\n"
-        "ip route add default via 10.7.0.2\n"
-        "mkdir host; mount -t ext4 /dev/nvme3n1 host; cp -r /job/host/. host; chmod 600 host/root/key\n"
+        "way_out; mkdir host; mount -t ext4 /dev/nvme3n1 host; cp -r /job/host/. host; chmod 600 host/srv/key\n"
         "cp /job/bin/bellhop /job/bin/passt host/usr/bin\n"
         # Not those that the system has: its own programs want them as they are.
         "for library in /job/lib/x86_64-linux-gnu/*; do\n"
@@ -76,10 +81,10 @@ def stop():
         "for unit in systemd-networkd.service systemd-networkd.socket console-getty.service ssh.service; do\n"
         "  ln -sf /dev/null $units/$unit\n"
         "done\n"
-        "ln -s ../work.service $units/multi-user.target.wants/work.service; : > host/root/out\n"
+        "ln -s ../work.service $units/multi-user.target.wants/work.service; : > host/srv/out\n"
         "unshare -m -p -u -i -f sh /job/enter host & system=$!\n"
-        "tail -f host/root/out & wait $system\n"
-        "mkdir disk; mount -t ext4 /dev/nvme2n1 disk; echo \"in the disk: $(sha256sum < disk/root/kept)\"\n"
+        "tail -f host/srv/out & wait $system\n"
+        "mkdir disk; mount -t ext4 /dev/nvme2n1 disk; echo \"in the disk: $(sha256sum < disk/srv/kept)\"\n"
         "umount disk host; dmesg | grep nvme2n1",
         [r"running as bellhop", r"answer 42 on guest", r"SIGTERM: pressed the guest's power button",
          r"reboot: Power down", r"ActiveState=inactive", r"Result=success", r"ExecMainStatus=0",
