@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/thread.h"
 #include "event/ring_limits.h"
 
 namespace bellhop {
@@ -109,7 +110,12 @@ Result<EngineReserve::Lease> EngineReserve::take(unsigned depth, bool own_ring) 
     parts.event = std::move(*event);
   }
   if (parts.aio.valid() && parts.aio.depth() < depth) parts.aio = {};
-  if (auto done = complete(parts, depth, own_ring); !done) {
+  // A queue that was to be on its thread's ring, and for which no ioeventfd was left. In the
+  // sandbox no thread that starts a queue may make a ring.
+  const bool barred = own_ring && engine_ == Aio::kIoUring && !parts.ring && is_confined();
+  const Status done = barred ? fail("no io_uring can be made any more (--seccomp)", EPERM)
+                             : complete(parts, depth, own_ring);
+  if (!done) {
     log_.warn("{}; this disk does with threads", done.error().message);
   }
   return Lease(*this, std::move(parts));

@@ -63,7 +63,7 @@ class Machine::Impl {
   Status make_iothreads();
   Status make_platform();
   Status make_devices();
-  Status make_tuner(const PreparedDevice& device);
+  Status make_tuner();  ///< unless it is there
   void trace(DeviceLife& life);
   void note_changeable(VirtioDevice& device);
   void halt_vcpus();
@@ -89,7 +89,7 @@ class Machine::Impl {
   /// another thread than the main one. Not while vCPUs or queues are waited for.
   mutable std::shared_mutex devices_mutex_;
   std::vector<std::string> gone_;       // devices that remove_let_go() has not told of
-  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive
+  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive, or may come to be
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
   bool running_ = false;                       // vCPUs were last asked to run, and not to pause
   std::optional<std::uint64_t> driver_clock_;  // DeviceLife::set_driver_clock()
@@ -178,9 +178,15 @@ Status Machine::Impl::make_devices() {
     if (!more) return forward(more);
     std::ranges::move(*more, std::back_inserter(*devices));
   }
+  // For devices that are added: in the sandbox no thread that starts later may do what it does.
+  if (config_.seccomp != SeccompMode::kOff) {
+    if (auto made = make_tuner(); !made) return made;
+  }
   for (PreparedDevice& device : *devices) {
     note_changeable(*device.device);
-    if (auto made = make_tuner(device); !made) return made;
+    if (device.wiring.notify == NotifyMode::kAdaptive) {
+      if (auto made = make_tuner(); !made) return made;
+    }
     if (auto added = devices_->add(std::move(device)); !added) return added;
     if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
   }
@@ -196,8 +202,8 @@ void Machine::Impl::note_changeable(VirtioDevice& device) {
   }
 }
 
-Status Machine::Impl::make_tuner(const PreparedDevice& device) {
-  if (tuner_ || device.wiring.notify != NotifyMode::kAdaptive) return {};
+Status Machine::Impl::make_tuner() {
+  if (tuner_) return {};
   auto made = NotifyTuner::create();
   if (!made) {
     return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
@@ -347,7 +353,9 @@ Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
   auto made = prepare_devices(config, iothreads_, host);
   if (!made) return forward(made);
   PreparedDevice& device = made->front();
-  if (auto tuner = make_tuner(device); !tuner) return forward(tuner);
+  if (device.wiring.notify == NotifyMode::kAdaptive) {
+    if (auto tuner = make_tuner(); !tuner) return forward(tuner);
+  }
   VirtioDevice& added = *device.device;
   Result<std::string> place;
   {
