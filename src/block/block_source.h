@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/file_roles.h"
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "block/block_backend.h"
@@ -59,6 +60,9 @@ struct RawFileSource {
   /// Whether the host lets us have it, without opening it, and whether no other option has it.
   /// `option` begins the error.
   [[nodiscard]] Status check(std::string_view option, FileRoles& roles) const;
+  void add_needs(HostNeeds& needs) const {
+    needs.add(path, read_only ? HostUse::kRead : HostUse::kMedium);
+  }
   /// See open_raw_file().
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
@@ -77,6 +81,7 @@ struct NullSource {
   static unsigned chosen(PropertyReader& reader) { return reader.has("null") ? 1 : 0; }
   static NullSource parse(PropertyReader& reader);
   [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }
+  void add_needs(HostNeeds& /*needs*/) const {}
   [[nodiscard]] Result<std::unique_ptr<BlockBackend>> open() const;
 };
 

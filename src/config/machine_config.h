@@ -10,11 +10,13 @@
 
 #include "base/cpu_list.h"
 #include "base/file_roles.h"
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "devices/devices.h"
 #include "event/io_thread.h"
 #include "memory/guest_memory.h"
+#include "sandbox/landlock_mode.h"
 #include "sandbox/seccomp_mode.h"
 
 namespace bellhop {
@@ -74,6 +76,8 @@ struct MachineConfig {
 #undef BELLHOP_DEVICE
   OnReset on_reset = OnReset::kExit;
   SeccompMode seccomp = kDefaultSeccomp;
+  LandlockMode landlock = kDefaultLandlock;
+  std::vector<HostPath> landlock_rules;  ///< what may be reached besides what the options name
   /// How long a guest that is asked to switch itself off may take; 0: it is not asked.
   std::chrono::nanoseconds stop_timeout = std::chrono::seconds(90);
   FileRoles files;                   ///< what the options, and the command, use

@@ -1,6 +1,7 @@
 #include "config/machine_options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -136,6 +137,14 @@ Status check_iothreads(MachineConfig& config) {
   return {};
 }
 
+template <class Config>
+void add_needs([[maybe_unused]] const std::vector<Config>& devices,
+               [[maybe_unused]] HostNeeds& needs) {
+  if constexpr (requires(const Config& device) { device.add_needs(needs); }) {
+    for (const Config& device : devices) device.add_needs(needs);
+  }
+}
+
 /// Devices that name no I/O thread get all of them in turn, beginning with `next`.
 template <class Config>
 Status give_iothreads(std::vector<Config>& devices, std::span<const IoThreadConfig> threads,
@@ -214,6 +223,45 @@ Status parse_seccomp(const MachineOptions& options, MachineConfig& config) {
                      {"off", SeccompMode::kOff}});
 }
 
+Result<HostPath> parse_landlock_rule(const PropertyList& properties) {
+  HostPath rule;
+  PropertyReader reader("--landlock-rules", properties);
+  reader.text("path", rule.path);
+  reader.choice<HostUse>("access", rule.use,
+                         {{"r", HostUse::kReadBelow},
+                          {"rw", HostUse::kWriteBelow},
+                          {"wr", HostUse::kWriteBelow},
+                          {"w", HostUse::kFillBelow}});
+  if (rule.path.empty()) reader.incomplete("path=PATH is missing: a file or a folder");
+  if (!reader.has("access")) reader.incomplete("access is missing: r, w or rw");
+  if (auto status = reader.finish(); !status) return forward(status);
+  if (::access(rule.path.c_str(), F_OK) == 0) return rule;
+  return fail_errno(named_at(properties.place(), "--landlock-rules: path=" + rule.path));
+}
+
+/// All of the sandbox.
+Status parse_sandbox(const MachineOptions& options, MachineConfig& config) {
+  if (auto parsed = parse_seccomp(options, config); !parsed) return parsed;
+  if (auto parsed = parse_word("--landlock", options.landlock, config.landlock,
+                               {{"on", LandlockMode::kOn},
+                                {"off", LandlockMode::kOff},
+                                {"auto", LandlockMode::kAuto},
+                                // As a file's true and false, and Cloud Hypervisor's flag.
+                                {"true", LandlockMode::kOn},
+                                {"false", LandlockMode::kOff}});
+      !parsed) {
+    return parsed;
+  }
+  for (const PropertyList& properties : options.landlock_rules) {
+    auto rule = parse_landlock_rule(properties);
+    if (!rule) return forward(rule);
+    config.landlock_rules.push_back(std::move(*rule));
+  }
+  if (options.landlock_rules.empty() || options.landlock) return {};
+  return fail(named_at(options.landlock_rules.front().place(),
+                       "--landlock-rules: goes with --landlock on, or auto"));
+}
+
 /// A time that people wait for. It has a unit: the microseconds of a bare number are not meant.
 Status parse_wait(std::string_view option, const std::optional<OptionText>& text,
                   std::chrono::nanoseconds& out) {
@@ -276,6 +324,8 @@ void MachineOptions::merge(const MachineOptions& later) {
   }
   memory.merge(later.memory);
   merge_lists(iothreads, later.iothreads, "name");
+  landlock_rules.insert(landlock_rules.end(), later.landlock_rules.begin(),
+                        later.landlock_rules.end());
   for (const DeviceKind& kind : device_kinds()) {
     merge_lists(this->*kind.list, later.*kind.list, kind.option.same_by);
   }
@@ -299,6 +349,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--api-socket", &MachineOptions::api_socket},
       {"--event-monitor", &MachineOptions::event_monitor},
       {"--seccomp", &MachineOptions::seccomp},
+      {"--landlock", &MachineOptions::landlock},
       {"--log-format", &MachineOptions::log_format},
   };
   return kOptions;
@@ -331,6 +382,20 @@ Result<IoThreadConfig> parse_iothread(const PropertyList& properties) {
   }
   if (auto status = reader.finish(); !status) return forward(status);
   return thread;
+}
+
+HostNeeds host_needs(const MachineConfig& config) {
+  HostNeeds needs;
+  if (!config.kernel.empty()) needs.add(config.kernel, HostUse::kRead);
+  if (!config.initrd.empty()) needs.add(config.initrd, HostUse::kRead);
+  if (config.backing == MemoryBacking::kHugePages) {
+    needs.add("/sys/kernel/mm/hugepages", HostUse::kRead);
+  }
+#define BELLHOP_DEVICE(Config, list) add_needs(config.list, needs);
+#include "devices/devices.def"
+#undef BELLHOP_DEVICE
+  needs.paths.insert(needs.paths.end(), config.landlock_rules.begin(), config.landlock_rules.end());
+  return needs;
 }
 
 Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRoles roles) {
@@ -376,7 +441,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
-  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
+  if (auto parsed = parse_sandbox(options, config); !parsed) return forward(parsed);
   if (auto parsed = parse_wait("--stop-timeout", options.stop_timeout, config.stop_timeout);
       !parsed) {
     return forward(parsed);
@@ -403,8 +468,9 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
 }
 
 Result<MachineConfig> make_empty_config(const MachineOptions& options) {
-  constexpr std::string_view kOfTheProgram[] = {"--api-socket", "--event-monitor", "--log-format",
-                                                "--seccomp", "--stop-timeout"};
+  constexpr std::string_view kOfTheProgram[] = {"--api-socket", "--event-monitor",
+                                                "--landlock",   "--log-format",
+                                                "--seccomp",    "--stop-timeout"};
   const auto refuse = [](std::string_view place, std::string_view option) {
     return fail(
         fmt::format("{}: --kernel is missing (without one the machine and its devices come "
@@ -426,18 +492,19 @@ Result<MachineConfig> make_empty_config(const MachineOptions& options) {
     }
   }
   MachineConfig config;
-  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
+  if (auto parsed = parse_sandbox(options, config); !parsed) return forward(parsed);
   if (auto parsed = parse_wait("--stop-timeout", options.stop_timeout, config.stop_timeout);
       !parsed) {
     return forward(parsed);
   }
   if (options.seccomp) config.places.set("--seccomp", options.seccomp->place);
+  if (options.landlock) config.places.set("--landlock", options.landlock->place);
   return config;
 }
 
 Result<MachineConfig> make_device_config(const MachineOptions& options, FileRoles roles) {
   MachineConfig config;
-  if (auto parsed = parse_seccomp(options, config); !parsed) return forward(parsed);
+  if (auto parsed = parse_sandbox(options, config); !parsed) return forward(parsed);
   if (const auto read = read_devices(options, config, roles); !read) return forward(read);
   return config;
 }

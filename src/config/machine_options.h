@@ -32,16 +32,18 @@ struct MachineOptions {
   std::optional<OptionText> api_socket;
   std::optional<OptionText> event_monitor;
   std::optional<OptionText> seccomp;
+  std::optional<OptionText> landlock;
   std::optional<OptionText> log_format;
   PropertyList memory;
   std::vector<PropertyList> iothreads;
+  std::vector<PropertyList> landlock_rules;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<PropertyList> list;
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE
 
   /// `later` wins: over scalars, and key by key over the same device (DeviceOption::same_by) and
-  /// the I/O thread of the same `name`. Others are added.
+  /// the I/O thread of the same `name`. Others are added, and so are rules.
   void merge(const MachineOptions& later);
 };
 
@@ -85,6 +87,10 @@ Result<MachineOptions> parse_options_text(std::string_view text, const std::stri
 void place_paths(PropertyList& list, const std::filesystem::path& folder);
 
 Result<IoThreadConfig> parse_iothread(const PropertyList& properties);
+
+/// What the devices, the kernel and the rules of a configuration need of the host. The command adds
+/// what it has of its own.
+HostNeeds host_needs(const MachineConfig& config);
 
 /// Checks everything that can be checked without a hypervisor, fills in defaults (ids, one I/O
 /// thread, devices without an I/O thread spread over all of them) and returns the machine's

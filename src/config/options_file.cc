@@ -69,6 +69,8 @@ class OptionsReader {
         }
       } else if (key == "memory") {
         taken = properties(node, key, "size", options.memory);
+      } else if (key == "landlock-rules") {
+        taken = list(node, key, "path", false, options.landlock_rules);
       } else if (key == "iothread") {
         taken = list(node, key, "name", false, options.iothreads);
       } else if (kind != device_kinds().end()) {
@@ -146,7 +148,7 @@ class OptionsReader {
   }
 
   [[nodiscard]] Status unknown(const toml::node& node, std::string_view key) const {
-    std::vector<std::string_view> known = {"memory", "iothread"};
+    std::vector<std::string_view> known = {"memory", "iothread", "landlock-rules"};
     for (const ScalarOption& one : scalar_options()) known.push_back(one.name.substr(2));
     for (const DeviceKind& one : device_kinds()) known.push_back(one.option.name);
     const std::string_view meant = nearest(key, known);

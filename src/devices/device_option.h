@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/throttle.h"
 #include "base/unix_socket.h"
@@ -26,9 +27,10 @@ namespace bellhop {
 ///
 ///     Status check_together(std::span<const FooConfig> others) const;   what two may not share
 ///     Status check_files(FileRoles&) const;    that its files can be had, and are nobody else's
-///     Status check_memory(std::uint64_t bytes) const;             of the machine
-///     Status check_added() const;              that a machine may get it while it lives
-///     void borrow_fds();                       a request brings them: its keys have their numbers
+///     void add_needs(HostNeeds&) const;        what it needs of the host while it is made and
+///     after Status check_memory(std::uint64_t bytes) const;             of the machine Status
+///     check_added() const;              that a machine may get it while it lives void
+///     borrow_fds();                       a request brings them: its keys have their numbers
 ///     unsigned offloaded_queues() const;       how many others serve: these need ioeventfds
 ///     bool shares_memory() const;              whether another process maps the guest's memory
 ///     static constexpr std::size_t kQueuesTogether;   the device may be spread over several I/O

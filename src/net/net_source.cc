@@ -92,6 +92,12 @@ Status TapSource::check_together(std::string_view option, const TapSource& other
   return {};
 }
 
+void TapSource::add_needs(HostNeeds& needs) const {
+  needs.network = true;  // an open tap's interface is looked up, too
+  if (!name.empty()) needs.add("/dev/net/tun", HostUse::kDevice);
+  if (!borrowed) needs.descriptors.insert(needs.descriptors.end(), fds.begin(), fds.end());
+}
+
 Result<std::shared_ptr<NetBackend>> TapSource::open() const { return open_tap(*this); }
 
 unsigned PasstSource::chosen(PropertyReader& reader) {

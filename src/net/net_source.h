@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
 #include "net/net_backend.h"
@@ -34,6 +35,7 @@ struct TapSource {
   static TapSource parse(PropertyReader& reader);
   /// A tap has one user.
   [[nodiscard]] Status check_together(std::string_view option, const TapSource& other) const;
+  void add_needs(HostNeeds& needs) const;
   /// See open_tap().
   [[nodiscard]] Result<std::shared_ptr<NetBackend>> open() const;
 };
@@ -68,6 +70,7 @@ struct PasstSource {
   static PasstSource parse(PropertyReader& reader);
   /// Two NICs cannot have the same port of the host.
   [[nodiscard]] Status check_together(std::string_view option, const PasstSource& other) const;
+  void add_needs(HostNeeds& needs) const { needs.network = needs.programs = true; }
   /// See start_passt().
   [[nodiscard]] Result<std::shared_ptr<NetBackend>> open() const;
 };

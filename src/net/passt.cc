@@ -247,7 +247,7 @@ Result<std::shared_ptr<NetBackend>> Passt::start(const PasstSource& source) {
   if (is_confined()) {
     return fail(
         "--net: user: passt is a program, and this machine may start none any more "
-        "(run with --seccomp off, or with the NIC from the start)",
+        "(run with --seccomp off and --landlock off, or with the NIC from the start)",
         EPERM);
   }
   for (const PortForward& one : source.forwards) {

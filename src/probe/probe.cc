@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "hypervisor/kvm/kvm_system.h"
+#include "sandbox/landlock.h"
 
 namespace bellhop {
 namespace {
@@ -153,6 +154,9 @@ ProbeReport probe_host(const ProbeOptions& options) {
   report.linux_aio = probe_linux_aio();
   report.vhost_net = probe_device("/dev/vhost-net");
   report.tun = probe_device("/dev/net/tun");
+  const sandbox::LandlockVersion landlock = sandbox::landlock_version();
+  report.landlock_abi = landlock.abi;
+  report.landlock = landlock.abi > 0 ? Feature{true, {}} : missing(std::strerror(landlock.error));
   note_load(report);
   probe_kvm(report, options);
   if (!report.kvm.present) {
@@ -193,6 +197,8 @@ nlohmann::ordered_json to_json(const ProbeReport& report) {
   probe["linux_aio"] = feature_json(report.linux_aio);
   probe["vhost_net"] = feature_json(report.vhost_net);
   probe["tun"] = feature_json(report.tun);
+  probe["landlock"] = feature_json(report.landlock);
+  if (report.landlock.present) probe["landlock"]["abi"] = report.landlock_abi;
   probe["notes"] = report.notes;
   probe["verdict"] = to_json(report.verdict);
   return json;
@@ -228,6 +234,8 @@ std::string to_text(const ProbeReport& report) {
   line("linux-aio", yes_no(report.linux_aio));
   line("vhost-net", yes_no(report.vhost_net));
   line("tap devices", yes_no(report.tun));
+  line("Landlock", report.landlock.present ? fmt::format("version {}", report.landlock_abi)
+                                           : yes_no(report.landlock));
 
   const Floors& floors = report.floors;
   text += "Floors (medians)\n";

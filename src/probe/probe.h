@@ -41,6 +41,8 @@ struct ProbeReport {
   Feature linux_aio;
   Feature vhost_net;
   Feature tun;
+  Feature landlock;
+  int landlock_abi = 0;  ///< the version of its interface (landlock(7))
   Floors floors;
   std::vector<std::string> notes;  ///< what could not be found out, and why
   Verdict verdict;                 ///< empty where the floors were not measured

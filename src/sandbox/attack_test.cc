@@ -119,6 +119,7 @@ std::vector<Attempt> attacks() {
       {"another filter",
        [] { return ::syscall(SYS_seccomp, 0 /* strict: needs no arguments */, 1, nullptr); },
        kinds(kStarter)},
+      {"make Landlock rules", [] { return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 0); }},
       {"prctl", [] { return ::syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); }},
       {"bpf", [] { return ::syscall(SYS_bpf, 0, nullptr, 0); }},
       {"perf_event_open", [] { return ::syscall(SYS_perf_event_open, nullptr, 0, -1, -1, 0); }},

@@ -176,6 +176,7 @@ constexpr Rule kRules[] = {
     {SYS_prctl, kinds(kStarter), {{is(0, PR_GET_NAME)}}},
     {SYS_prctl, kinds(kStarter), {{is(0, PR_SET_NO_NEW_PRIVS)}}},
     {SYS_seccomp, kinds(kStarter)},
+    {SYS_landlock_restrict_self, kinds(kStarter)},
     {SYS_sched_setaffinity, kinds(kStarter), {{is(0, 0)}}},
     {SYS_pread64, kinds(kStarter)},
     {SYS_pwrite64, kinds(kStarter)},

@@ -106,6 +106,15 @@ Command read_create(Body& body) {
   part("balloon", read_balloon);
   part("serial", read_serial);
   part("console", read_console);
+  const bool landlock = body.flag("landlock_enable") == true;
+  if (landlock) options.landlock = "on";
+  body.objects("landlock_rules", [&options, landlock](Body& inner) {
+    if (!landlock) return;  // kept for another time
+    PropertyList rule;
+    rule.set({"path", inner.needed("path", inner.text("path"))});
+    rule.set({"access", inner.needed("access", inner.text("access"))});
+    options.landlock_rules.push_back(std::move(rule));
+  });
   for (const char* const what : {"pmem", "devices", "user_devices", "vdpa"}) {
     body.objects(what, [&](Body&) { body.refuse(fmt::format("{} are not supported", what)); });
   }

@@ -81,6 +81,10 @@ Status DiskConfig::check_files(FileRoles& roles) const {
   return std::visit([&](const auto& one) { return one.check(option, roles); }, source);
 }
 
+void DiskConfig::add_needs(HostNeeds& needs) const {
+  std::visit([&](const auto& one) { one.add_needs(needs); }, source);
+}
+
 Status DiskConfig::check_together(std::span<const DiskConfig> others) const {
   for (const DiskConfig& other : others) {
     auto checked = Source::check_together("--disk", source, other.source);

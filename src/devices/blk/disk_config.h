@@ -31,6 +31,7 @@ struct DiskConfig : DeviceConfig {
   static const DeviceOption kOption;
   static Result<DiskConfig> parse(const PropertyList& properties);
   [[nodiscard]] Status check_files(FileRoles& roles) const;
+  void add_needs(HostNeeds& needs) const;
   Status check_together(std::span<const DiskConfig> others) const;
   /// Who serves the queues in the device's place; null: nobody.
   [[nodiscard]] const VhostUserDisk* back_end() const noexcept {

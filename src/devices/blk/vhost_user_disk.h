@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/file_roles.h"
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
 
@@ -23,6 +24,7 @@ struct VhostUserDisk {
   /// A back end has one front end.
   [[nodiscard]] Status check_together(std::string_view option, const VhostUserDisk& other) const;
   [[nodiscard]] Status check(std::string_view /*option*/, FileRoles& /*roles*/) const { return {}; }
+  void add_needs(HostNeeds& needs) const { needs.add(socket, HostUse::kConnects); }
 };
 
 }  // namespace bellhop

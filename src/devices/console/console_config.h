@@ -31,6 +31,7 @@ struct ConsoleConfig : DeviceConfig {
   /// All ports.
   static Result<ConsoleConfig> parse(std::span<const PropertyList> ports);
   [[nodiscard]] Status check_files(FileRoles& roles) const;
+  void add_needs(HostNeeds& needs) const;
   [[nodiscard]] Status check_added() const;
 };
 

@@ -119,6 +119,16 @@ Status ConsoleConfig::check_added() const {
   return fail("--console stdio: a machine has it from its start or not at all", EINVAL);
 }
 
+void ConsoleConfig::add_needs(HostNeeds& needs) const {
+  for (const ConsolePortConfig& port : ports) {
+    if (port.end == End::kFile) needs.add(port.path, HostUse::kOutput);
+    if (port.end == End::kSocket) needs.add(port.path, HostUse::kListens);
+    if (port.end != End::kPty) continue;
+    needs.add("/dev/ptmx", HostUse::kDevice);
+    needs.add("/dev/pts", HostUse::kDevice);
+  }
+}
+
 Status ConsoleConfig::check_files(FileRoles& roles) const {
   for (const ConsolePortConfig& port : ports) {
     if (port.end != End::kFile) continue;

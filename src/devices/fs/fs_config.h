@@ -22,6 +22,7 @@ struct FsConfig : DeviceConfig {
   static const DeviceOption kOption;
   static Result<FsConfig> parse(const PropertyList& properties);
   Status check_together(std::span<const FsConfig> others) const;
+  void add_needs(HostNeeds& needs) const { needs.add(socket, HostUse::kConnects); }
   /// All queues.
   [[nodiscard]] unsigned offloaded_queues() const noexcept { return num_queues + 1; }
   [[nodiscard]] static constexpr bool shares_memory() noexcept { return true; }

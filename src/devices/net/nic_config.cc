@@ -159,6 +159,11 @@ Status NicConfig::check_together(std::span<const NicConfig> others) const {
   return {};
 }
 
+void NicConfig::add_needs(HostNeeds& needs) const {
+  std::visit([&](const auto& one) { one.add_needs(needs); }, source);
+  if (vhost != Vhost::kOff) needs.add(VhostNet::kDevice, HostUse::kDevice);
+}
+
 void NicConfig::borrow_fds() noexcept {
   if (auto* const tap = std::get_if<TapSource>(&source)) tap->borrowed = true;
 }

@@ -40,6 +40,7 @@ struct NicConfig : DeviceConfig {
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);
   Status check_together(std::span<const NicConfig> others) const;
+  void add_needs(HostNeeds& needs) const;
   /// Its descriptors came with a request: fd= has their numbers as long as that lasts.
   void borrow_fds() noexcept;
   [[nodiscard]] unsigned offloaded_queues() const noexcept;

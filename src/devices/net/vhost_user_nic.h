@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
 
@@ -26,6 +27,7 @@ struct VhostUserNic {
   static VhostUserNic parse(PropertyReader& reader);
   /// A back end has one front end.
   [[nodiscard]] Status check_together(std::string_view option, const VhostUserNic& other) const;
+  void add_needs(HostNeeds& needs) const { needs.add(socket, HostUse::kConnects); }
 };
 
 }  // namespace bellhop

@@ -28,6 +28,7 @@ struct RngConfig : DeviceConfig {
   static const DeviceOption kOption;
   static Result<RngConfig> parse(const PropertyList& properties);
   [[nodiscard]] Status check_files(FileRoles& roles) const;
+  void add_needs(HostNeeds& needs) const { needs.add(source, HostUse::kRead); }
 };
 
 /// Errors: the source cannot be opened, or is nothing that can be read.

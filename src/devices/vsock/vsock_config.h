@@ -26,6 +26,7 @@ struct VsockConfig : DeviceConfig {
 
   static const DeviceOption kOption;
   static Result<VsockConfig> parse(const PropertyList& properties);
+  void add_needs(HostNeeds& needs) const;
   [[nodiscard]] unsigned offloaded_queues() const noexcept;
 };
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "devices/vsock/vsock_config.h"
+#include "vhost/vhost_vsock.h"
 #include "virtio/abi/vsock.h"
 
 namespace bellhop {
@@ -46,6 +47,14 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   }
   if (auto status = reader.finish(); !status) return forward(status);
   return vsock;
+}
+
+void VsockConfig::add_needs(HostNeeds& needs) const {
+  if (vhost == VsockVhost::kOff) {
+    needs.add(uds, HostUse::kListens);
+  } else {
+    needs.add(VhostVsock::kDevice, HostUse::kDevice);
+  }
 }
 
 unsigned VsockConfig::offloaded_queues() const noexcept {
