@@ -35,6 +35,10 @@ const std::vector<Option>& options() {
       {.name = "--api-socket", .ours = "--api-socket"},
       {.name = "--event-monitor", .ours = "--event-monitor"},
       {.name = "--seccomp", .ours = "--seccomp", .words = {{"true", "kill"}, {"false", "off"}}},
+      {.name = "--landlock", .ours = "--landlock", .takes_value = false},
+      {.name = "--landlock-rules",
+       .ours = "--landlock-rules",
+       .keys = {{"path", "path"}, {"access", "access"}}},
       {.name = "-v", .ours = {}, .takes_value = false},
       {.name = "-vv", .ours = {}, .takes_value = false},
       {.name = "-vvv", .ours = {}, .takes_value = false},
@@ -129,7 +133,8 @@ Result<std::string> translate(const Option& option, const std::string& text) {
 }
 
 bool may_repeat(const Option& option) {
-  return option.name == "--disk" || option.name == "--net" || option.name == "--fs";
+  return option.name == "--disk" || option.name == "--net" || option.name == "--fs" ||
+         option.name == "--landlock-rules";
 }
 
 }  // namespace
@@ -159,6 +164,9 @@ Result<ChArguments> read_ch_arguments(std::span<const std::string> given) {
     if (option == options().end()) {
       return fail(fmt::format("{}: this option is not supported under the name cloud-hypervisor",
                               given[i]));
+    }
+    if (!option->takes_value && !option->ours.empty()) {
+      arguments.words.insert(arguments.words.end(), {std::string(option->ours), "on"});
     }
     if (!option->takes_value) continue;
     // Several values may follow one option.

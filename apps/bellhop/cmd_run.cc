@@ -13,6 +13,7 @@
 #include <span>
 
 #include "apps/bellhop/clean_stop.h"
+#include "apps/bellhop/command_needs.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/device_arguments.h"
 #include "apps/bellhop/log_format.h"
@@ -177,7 +178,7 @@ Result<FileRoles> find_roles(const RunArguments& arguments, const MachineOptions
 }
 
 int run_machine(const MachineConfig& config, const RunArguments& arguments,
-                const MachineOptions& options) {
+                const MachineOptions& options, const HostNeeds& needs) {
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   OutputFiles outputs;
@@ -188,7 +189,9 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   // Before the threads that it confines, and gone after them.
   auto sandbox = Sandbox::create({.mode = config.seccomp,
                                   .adds_devices = options.api_socket.has_value(),
-                                  .before_end = TerminalInput::put_terminal_back});
+                                  .before_end = TerminalInput::put_terminal_back,
+                                  .landlock = config.landlock,
+                                  .needs = needs});
   if (!sandbox) return report_at(config.places.of("--seccomp"), sandbox.error());
   // Both would print into one another.
   const OptionText destination = options.serial.value_or(keys->has_value() ? "null" : "tty");
@@ -322,7 +325,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
 
 }  // namespace
 
-void add_run_command(CLI::App& app, int& exit_status) {
+void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
   CLI::App* run =
       app.add_subcommand("run", "Run a virtual machine; its serial port is standard output");
   auto arguments = std::make_shared<RunArguments>();
@@ -351,6 +354,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   text("--seccomp", options.seccomp,
        "What becomes of a thread that makes a system call it has no use for (off)",
        "kill|errno|log|off");
+  add_landlock_options(*run, arguments->given, options.landlock);
   text("--log-format", options.log_format, kLogFormatHelp, kLogFormats);
   text("--api-socket", options.api_socket,
        "Where `bellhop ctl` and other clients of the API connect; alone: they make the machine",
@@ -371,7 +375,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   }
   add_iothread_option(*run, arguments->given);
   run->footer(footer + "\n" + std::string(kIothreadHelp) + kLastWords);
-  run->callback([arguments, &exit_status] {
+  run->callback([arguments, enter = std::move(enter), &exit_status] {
     // What the command line says holds for what is wrong with the file.
     auto begun = begin_log(arguments->options.log_format);
     const auto collected = begun ? collect(*arguments) : Result<MachineOptions>(forward(begun));
@@ -382,12 +386,19 @@ void add_run_command(CLI::App& app, int& exit_status) {
     }
     auto roles = find_roles(*arguments, *collected);
     if (roles && !collected->kernel && collected->api_socket) {
-      exit_status = run_empty(*collected, std::move(*roles), arguments->interpreted_allowed);
+      exit_status = run_empty(*collected, std::move(*roles), arguments->interpreted_allowed, enter);
       return;
     }
     const auto config = roles ? make_machine_config(*collected, std::move(*roles))
                               : Result<MachineConfig>(forward(roles));
-    exit_status = config ? run_machine(*config, *arguments, *collected) : report(config.error());
+    if (!config) {
+      exit_status = report(config.error());
+      return;
+    }
+    HostNeeds needs = host_needs(*config);
+    add_command_needs(*collected, needs);
+    const auto ended = run_in_jail(enter, needs);
+    exit_status = ended ? *ended : run_machine(*config, *arguments, *collected, needs);
   });
 }
 

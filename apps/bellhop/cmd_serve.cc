@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/bellhop/command_needs.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/device_arguments.h"
 #include "apps/bellhop/log_format.h"
@@ -56,6 +57,7 @@ struct ServeArguments {
   DeviceArguments given;
   std::optional<OptionText> stats;
   std::optional<OptionText> seccomp;
+  std::optional<OptionText> landlock;
   std::optional<OptionText> log_format;
   std::string socket;
   std::string fd;
@@ -146,7 +148,8 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
   Served served;
   for (const ScalarOption& one : scalar_options()) {
     const auto& value = (*options).*one.value;
-    if (!value || one.name == "--stats" || one.name == "--seccomp" || one.name == "--log-format") {
+    if (!value || one.name == "--stats" || one.name == "--seccomp" || one.name == "--landlock" ||
+        one.name == "--log-format") {
       continue;
     }
     return fail(named_at(value->place,
@@ -165,6 +168,7 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
     }
   }
   if (arguments.seccomp) options->seccomp = arguments.seccomp;
+  if (arguments.landlock) options->landlock = arguments.landlock;
   if (!arguments.log_format) {
     if (auto begun = begin_log(options->log_format); !begun) return forward(begun);
   }
@@ -198,6 +202,7 @@ Result<Served> read_command_line(const ServeArguments& arguments, std::size_t ki
                             option.value));
   }
   options.seccomp = arguments.seccomp;
+  options.landlock = arguments.landlock;
   auto config = make_device_config(options, std::move(roles));
   if (!config) return forward(config);
   if (count_devices(*config)[kind] != 1) {
@@ -221,7 +226,16 @@ Result<FileRoles> find_roles(const ServeArguments& arguments) {
   return roles;
 }
 
-int serve_until_signal(const Served& served, mode_t mode) {
+HostNeeds needs_of(const Served& served) {
+  HostNeeds needs = host_needs(served.config);
+  for (const ServedSocket& socket : served.sockets) add_socket_needs(socket.at, "fd:", needs);
+  if (served.stats && served.stats->text != "-") {
+    needs.add(served.stats->text, HostUse::kOutput);
+  }
+  return needs;
+}
+
+int serve_until_signal(const Served& served, mode_t mode, const HostNeeds& needs) {
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   RunStats stats;
@@ -231,7 +245,8 @@ int serve_until_signal(const Served& served, mode_t mode) {
     }
   }
   // Before the threads that it confines, and gone after them.
-  auto sandbox = Sandbox::create({.mode = served.config.seccomp});
+  auto sandbox = Sandbox::create(
+      {.mode = served.config.seccomp, .landlock = served.config.landlock, .needs = needs});
   if (!sandbox) return report(sandbox.error(), kFailed);
   if (auto caught = FaultGuard::install(); !caught) return report(caught.error(), kFailed);
   auto end = EventFd::create();
@@ -266,7 +281,8 @@ int serve_until_signal(const Served& served, mode_t mode) {
   return signal == 0 ? kDone : kSignalBase + signal;
 }
 
-int serve(const ServeArguments& arguments, std::optional<std::size_t> kind) {
+int serve(const ServeArguments& arguments, std::optional<std::size_t> kind,
+          const EnterJail& enter) {
   if (auto begun = begin_log(arguments.log_format); !begun) return report(begun.error());
   const auto mode = parse_mode(arguments.mode);
   if (!mode) return report(mode.error());
@@ -275,12 +291,14 @@ int serve(const ServeArguments& arguments, std::optional<std::size_t> kind) {
   const auto served = kind ? read_command_line(arguments, *kind, std::move(*roles))
                            : read_file(arguments, std::move(*roles));
   if (!served) return report(served.error());
-  return serve_until_signal(*served, *mode);
+  const HostNeeds needs = needs_of(*served);
+  const auto ended = run_in_jail(enter, needs);
+  return ended ? *ended : serve_until_signal(*served, *mode, needs);
 }
 
 }  // namespace
 
-void add_serve_command(CLI::App& app, int& exit_status) {
+void add_serve_command(CLI::App& app, int& exit_status, EnterJail enter) {
   CLI::App* const command =
       app.add_subcommand("serve", "Serve devices to another VMM's guest: a vhost-user back end");
   command->require_subcommand(0, 1);
@@ -296,6 +314,7 @@ void add_serve_command(CLI::App& app, int& exit_status) {
     text(to, "--seccomp", arguments->seccomp,
          "What becomes of a thread that makes a system call it has no use for (off)",
          "kill|errno|log|off");
+    add_landlock_options(to, arguments->given, arguments->landlock);
     text(to, "--log-format", arguments->log_format, kLogFormatHelp, kLogFormats);
     add_iothread_option(to, arguments->given);
   };
@@ -315,14 +334,14 @@ void add_serve_command(CLI::App& app, int& exit_status) {
     one->footer(device_help(i) + "\n" + std::string(kIothreadHelp) + kLastWords);
     one->callback([chosen, i] { *chosen = i; });
   }
-  command->callback([arguments, chosen, &exit_status] {
+  command->callback([arguments, chosen, enter = std::move(enter), &exit_status] {
     if (!*chosen && arguments->config.empty()) {
       exit_status = report({"serve: a device is missing: blk, net, ... or --config (see --help)"},
                            kUsedWrongly);
     } else if (*chosen && !arguments->config.empty()) {
       exit_status = report({"--config: the device is named by the command line"}, kUsedWrongly);
     } else {
-      exit_status = serve(*arguments, *chosen);
+      exit_status = serve(*arguments, *chosen, enter);
     }
   });
 }

@@ -2,9 +2,12 @@
 
 #include <CLI/App.hpp>
 #include <cstdio>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/host_needs.h"
 #include "base/result.h"
 
 namespace bellhop {
@@ -25,9 +28,17 @@ inline constexpr const char* kExitStatusHelp =
     "Exit status: 0 done, 1 failed, 2 used wrongly, 128+N ended by signal N.\n"
     "Sizes: 4K, 512M, 2G (powers of 1024).";
 
+/// Called once all that a command is told has been read, and before anything is opened: as
+/// enter_jail() (sandbox/jail.h).
+using EnterJail = std::function<Result<std::optional<int>>(const HostNeeds&)>;
+/// The exit status of a command that ran in a jail, or could not; nothing: go on, there is none, or
+/// this is the process in it.
+std::optional<int> run_in_jail(const EnterJail& enter, const HostNeeds& needs);
+
 /// Each adds one subcommand whose callback sets `exit_status`.
-void add_run_command(CLI::App& app, int& exit_status);
-void add_serve_command(CLI::App& app, int& exit_status);
+void add_run_command(CLI::App& app, int& exit_status, EnterJail enter = nullptr);
+void add_serve_command(CLI::App& app, int& exit_status, EnterJail enter = nullptr);
+void add_jail_command(CLI::App& app, int& exit_status);
 void add_ctl_command(CLI::App& app, int& exit_status);
 void add_top_command(CLI::App& app, int& exit_status);
 void add_ps_command(CLI::App& app, int& exit_status);

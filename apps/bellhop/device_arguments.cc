@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <utility>
 
+#include "apps/bellhop/scalar_option.h"
+
 namespace bellhop {
 
 void add_device_option(CLI::App& command, DeviceArguments& arguments, std::size_t kind) {
@@ -27,6 +29,18 @@ void add_iothread_option(CLI::App& command, DeviceArguments& arguments) {
       ->type_name("NAME[,cpus=LIST][,loop=epoll]");
 }
 
+void add_landlock_options(CLI::App& command, DeviceArguments& arguments,
+                          std::optional<OptionText>& landlock) {
+  add_scalar(command, "--landlock", landlock,
+             "Let it reach the files alone that its options name (off); auto: where the kernel can",
+             "on|off|auto");
+  command
+      .add_option("--landlock-rules", arguments.landlock_rules,
+                  "... and these, with all that is in a folder: for devices that are added later")
+      ->allow_extra_args(false)
+      ->type_name("path=PATH,access=r|w|rw");
+}
+
 Result<PropertyList> parse_option(std::string_view option, std::string_view text,
                                   std::string_view bare_key) {
   if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
@@ -43,6 +57,11 @@ Status take_device_arguments(const DeviceArguments& arguments, MachineOptions& o
       if (!device) return forward(device);
       (options.*kind.list).push_back(std::move(*device));
     }
+  }
+  for (const std::string& text : arguments.landlock_rules) {
+    auto rule = parse_option("--landlock-rules", text, "path");
+    if (!rule) return forward(rule);
+    options.landlock_rules.push_back(std::move(*rule));
   }
   for (const std::string& text : arguments.iothreads) {
     auto thread = parse_option("--iothread", text, "name");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,12 +19,16 @@ struct DeviceArguments {
 
   std::vector<std::vector<std::string>> devices;  ///< of each kind: as device_kinds()
   std::vector<std::string> iothreads;
+  std::vector<std::string> landlock_rules;
 };
 
 /// Adds the option of device_kinds()[kind].
 void add_device_option(CLI::App& command, DeviceArguments& arguments, std::size_t kind);
 /// What --help says of that option's keys.
 std::string device_help(std::size_t kind);
+/// --landlock and --landlock-rules.
+void add_landlock_options(CLI::App& command, DeviceArguments& arguments,
+                          std::optional<OptionText>& landlock);
 void add_iothread_option(CLI::App& command, DeviceArguments& arguments);
 inline constexpr std::string_view kIothreadHelp =
     "Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll,\n"

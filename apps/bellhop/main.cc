@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "apps/bellhop/ch_arguments.h"
+#include "apps/bellhop/command_line.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/help_format.h"
-#include "apps/bellhop/suggestion.h"
 #include "apps/bellhop/terminal_input.h"
 #include "base/unique_fd.h"
 #include "bellhop_version.h"
@@ -104,6 +104,7 @@ int parse_and_run(std::vector<std::string> arguments) {
   int exit_status = kDone;
   add_run_command(app, exit_status);
   add_serve_command(app, exit_status);
+  add_jail_command(app, exit_status);
   add_ctl_command(app, exit_status);
   add_top_command(app, exit_status);
   add_ps_command(app, exit_status);
@@ -111,22 +112,12 @@ int parse_and_run(std::vector<std::string> arguments) {
   add_bench_command(app, exit_status);
   add_explain_command(app, exit_status);
   add_completion_command(app, exit_status);
-  try {
-    arguments.erase(arguments.begin());
-    std::ranges::reverse(arguments);  // as CLI11 takes them
-    app.parse(std::move(arguments));
-  } catch (const CLI::Success& shown) {  // --help, --version
-    return app.exit(shown);
-  } catch (const CLI::ExtrasError& error) {
-    const auto unknown = explain_unknown(app);
-    return report({unknown.value_or(one_line(error.what()) + " (see --help)")}, kUsedWrongly);
-  } catch (const CLI::ParseError& error) {
-    return report({one_line(error.what()) + " (see --help)"}, kUsedWrongly);
-  }
+  arguments.erase(arguments.begin());
+  if (const auto ended = parse_command_line(app, std::move(arguments))) return *ended;
   if (app.get_subcommands().empty()) {
-    return report(
-        {"a subcommand is missing: run, serve, ctl, top, ps, probe, bench or explain (see --help)"},
-        kUsedWrongly);
+    return report({"a subcommand is missing: run, serve, jail, ctl, top, ps, probe, bench or "
+                   "explain (see --help)"},
+                  kUsedWrongly);
   }
   return exit_status;
 }
@@ -134,6 +125,7 @@ int parse_and_run(std::vector<std::string> arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  remember_command_line({argv, static_cast<std::size_t>(argc)});
   std::set_terminate(give_up);
   ::signal(SIGXFSZ, SIG_IGN);  // a disk at the limit of file sizes is an I/O error of its guest's
   if (auto opened = open_standard_descriptors(); !opened) return report(opened.error(), kFailed);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "apps/bellhop/clean_stop.h"
+#include "apps/bellhop/command_needs.h"
 #include "apps/bellhop/commands.h"
 #include "apps/bellhop/run_parts.h"
 #include "apps/bellhop/serial_output.h"
@@ -46,9 +47,11 @@ struct Whole {
 /// Makes machines, one after the other.
 class Maker {
  public:
-  Maker(Hypervisor& hypervisor, FileRoles roles, bool interpreted_allowed)
+  /// `landlock`: whether machines are kept from other files than theirs.
+  Maker(Hypervisor& hypervisor, FileRoles roles, bool landlock, bool interpreted_allowed)
       : hypervisor_(hypervisor),
         roles_(std::move(roles)),
+        landlock_(landlock),
         interpreted_allowed_(interpreted_allowed) {}
 
   /// To be told of a machine's news: before the first is made. The maker outlives it.
@@ -56,8 +59,10 @@ class Maker {
 
   Result<control::MachineControl::Created> make(const MachineOptions& options) {
     if (is_confined()) {
-      return fail("a confined program has one machine: start another (--seccomp off does without)",
-                  EBUSY);
+      return fail(
+          "a confined program has one machine: start another (--seccomp off --landlock off do "
+          "without)",
+          EBUSY);
     }
     FileRoles roles = roles_;
     const std::string& destination = options.serial->text;
@@ -66,6 +71,10 @@ class Maker {
     }
     auto config = make_machine_config(options, std::move(roles));
     if (!config) return forward(config);
+    if (config->landlock == LandlockMode::kOn && !landlock_) {
+      return fail("landlock_enable: the program was started without --landlock on", EPERM);
+    }
+    needs_ = host_needs(*config);
     if (auto able = check_host(hypervisor_, *config, interpreted_allowed_); !able) {
       return forward(able);
     }
@@ -93,6 +102,9 @@ class Maker {
     return control::MachineControl::Created{std::move(*config), std::move(shared)};
   }
 
+  /// What the last machine needs of the host.
+  [[nodiscard]] const HostNeeds& needs() const noexcept { return needs_; }
+
   /// What nobody reads of the serial port is dropped from now on. Any thread.
   void give_up_output() {
     const std::lock_guard hold(mutex_);
@@ -103,6 +115,8 @@ class Maker {
   Hypervisor& hypervisor_;
   control::MachineControl* control_ = nullptr;
   const FileRoles roles_;
+  const bool landlock_;
+  HostNeeds needs_;
   const bool interpreted_allowed_;
   std::mutex mutex_;
   std::weak_ptr<SerialOutput> last_serial_;
@@ -110,21 +124,28 @@ class Maker {
 
 }  // namespace
 
-int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_allowed) {
+int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_allowed,
+              const EnterJail& enter) {
   const auto config = make_empty_config(options);
   if (!config) return report(config.error());
+  HostNeeds needs = host_needs(*config);
+  add_command_needs(options, needs);
+  if (const auto ended = run_in_jail(enter, needs)) return *ended;
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
   OutputFiles outputs;
   const auto events = open_events(options, outputs);
   if (!events) return report(events.error());
-  auto sandbox = Sandbox::create({.mode = config->seccomp, .adds_devices = true});
+  auto sandbox = Sandbox::create({.mode = config->seccomp,
+                                  .adds_devices = true,
+                                  .landlock = config->landlock,
+                                  .needs = needs});
   if (!sandbox) return report_at(config->places.of("--seccomp"), sandbox.error());
   auto listener = open_api(options);
   if (!listener) return report(listener.error());
   auto hypervisor = open_kvm();
   if (!hypervisor) return report(hypervisor.error(), kFailed);
-  Maker maker(**hypervisor, std::move(roles), interpreted_allowed);
+  Maker maker(**hypervisor, std::move(roles), (*sandbox)->has_landlock(), interpreted_allowed);
   auto control = control::MachineControl::create();
   if (!control) return report(control.error(), kFailed);
   maker.connect(**control);
@@ -138,7 +159,7 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
   (*control)->connect({.create = [&](const MachineOptions& asked) { return maker.make(asked); },
                        .before_start = [&]() -> Status {
                          if (std::exchange(confined, true)) return {};
-                         return (*sandbox)->confine_main();
+                         return (*sandbox)->confine_main(maker.needs());
                        },
                        .stop = [&] { maker.give_up_output(); },
                        .stopping = [&] { return clean_stop.signal() != 0; },

@@ -1,0 +1,149 @@
+// `bellhop jail` and `--landlock` of real machines.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "control/api/api_client.h"
+#include "sandbox/landlock.h"
+#include "sandbox/seccomp_mode.h"
+#include "testing/eventually.h"
+#include "tests/integration/cli_fixture.h"
+
+namespace bellhop {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST_F(CliTest, WhatIsWrongWithAJailIsToldByName) {
+  expect_refused({"jail", "--strict"}, "jail: a command is missing");
+  expect_refused({"jail", "--", "bench"}, "bench");
+  expect_refused({"jail", "--id", "a/b", "--", "run"}, "--id: 'a/b' is wrong");
+  expect_refused({"jail", "--uid", "-1", "--", "run"}, "--uid: '-1' is wrong");
+  expect_refused({"jail", "--netns", "some", "--", "run"}, "--netns: 'some' is unknown");
+  expect_refused({"jail", "--cgroup", "memory.max", "--", "run"}, "must be KEY=VALUE");
+  expect_refused({"jail", "--resource-limit", "files=1", "--", "run"}, "'files' is unknown");
+  // The command's own are told outside.
+  expect_refused({"jail", "--", "run", "--kernel", "/nothing"}, "--kernel: ");
+  expect_refused({"jail", "--", "run", "--kernal", "/nothing"}, "--kernal");
+}
+
+TEST_F(CliTest, WhatIsWrongWithLandlockIsToldByName) {
+  expect_run_refused({"--landlock", "yes"}, "--landlock: 'yes' is unknown");
+  expect_run_refused({"--landlock", "on", "--landlock-rules", "access=r"}, "path=PATH is missing");
+  expect_run_refused({"--landlock", "on", "--landlock-rules", "path=/"}, "access is missing");
+  expect_run_refused({"--landlock", "on", "--landlock-rules", "path=/,access=x"},
+                     "access=x is wrong");
+  expect_run_refused({"--landlock", "on", "--landlock-rules", "path=/no,access=r"}, "path=/no");
+  expect_run_refused({"--landlock-rules", "path=/,access=r"}, "goes with --landlock on");
+}
+
+#ifdef BELLHOP_BENCH_GUEST
+
+class JailedMachineTest : public CliMachineTest {
+ protected:
+  void TearDown() override {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      (void)finish(pid_);
+    }
+  }
+  /// Starts a machine by `how`, and waits until its API answers. False: the host gives no jail.
+  bool run(const std::vector<std::string>& how, const std::vector<std::string>& options) {
+    std::filesystem::create_directories(folder_ / "s");
+    std::vector<std::string> words = how;
+    words.insert(words.end(), {"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M",
+                               "--api-socket", socket_, "--disk", image_});
+    words.insert(words.end(), options.begin(), options.end());
+    pid_ = start(words);
+    const bool up = testing::eventually([&] {
+      return ask("GET", "vmm.ping") == 200 ||
+             contents(folder_ / "err").find("--strict: without") != std::string::npos;
+    });
+    EXPECT_TRUE(up) << contents(folder_ / "err");
+    return contents(folder_ / "err").find("--strict: without") == std::string::npos;
+  }
+  unsigned ask(std::string_view method, std::string_view name, std::string_view body = {}) {
+    const auto response = control::ask_api(socket_, method, name, body, testing::kPatience);
+    return response ? response->status : 0;
+  }
+  Outcome end() {
+    Outcome outcome = finish(pid_);
+    pid_ = 0;
+    return outcome;
+  }
+
+  const std::vector<std::string> filters_ = kSeccompSupported
+                                                ? std::vector<std::string>{"--seccomp", "kill"}
+                                                : std::vector<std::string>();
+  std::string socket_ = (folder_ / "s/api.sock").string();
+  pid_t pid_ = 0;
+};
+
+TEST_F(JailedMachineTest, WorksAndLeavesNothing) {
+  std::vector<std::string> options = filters_;
+  options.insert(options.end(), {"--cmdline", "workload=randwrite threads=4 seconds=1", "--stats",
+                                 (folder_ / "stats.json").string()});
+  if (sandbox::landlock_version().abi > 0) options.insert(options.end(), {"--landlock", "on"});
+  // As root it stays root here, which --strict would not have: the image is root's.
+  std::vector<std::string> jail = {"jail"};
+  if (::geteuid() != 0) jail.emplace_back("--strict");
+  jail.emplace_back("--");
+  if (!run(jail, options)) {
+    const Outcome outcome = end();
+    GTEST_SKIP() << outcome.err;
+  }
+  const std::string ps = (folder_ / "ps").string();
+  output_ = ps;
+  const pid_t looker = start({"ps"});
+  (void)finish(looker);
+  output_.clear();
+  EXPECT_THAT(contents(ps), HasSubstr(socket_));
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(contents(folder_ / "stats.json"), HasSubstr("userspace_exits"));
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(JailedMachineTest, ASignalEndsIt) {
+  if (!run({"jail", "--"}, {"--cmdline", "workload=idle seconds=1000", "--stop-timeout", "0"})) {
+    GTEST_SKIP() << end().err;
+  }
+  ::kill(pid_, SIGTERM);
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 128 + SIGTERM) << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(JailedMachineTest, UnderLandlockADeviceHasTheFilesThatRulesName) {
+  if (sandbox::landlock_version().abi == 0) GTEST_SKIP() << "this kernel has no Landlock";
+  std::filesystem::create_directories(folder_ / "given");
+  std::filesystem::copy_file(image_, folder_ / "given/added.img");
+  std::filesystem::copy_file(image_, folder_ / "other.img");
+  std::vector<std::string> options = filters_;
+  options.insert(options.end(),
+                 {"--cmdline", "workload=idle seconds=1000", "--landlock", "on", "--landlock-rules",
+                  "path=" + (folder_ / "given").string() + ",access=rw"});
+  ASSERT_TRUE(run({}, options));
+  const auto add = [&](const std::string& path) {
+    return ask("PUT", "vm.add-disk", fmt::format(R"({{"path": "{}"}})", (folder_ / path).string()));
+  };
+  EXPECT_NE(add("other.img"), 200U);
+  EXPECT_EQ(add("given/added.img"), 200U);
+  EXPECT_EQ(ask("PUT", "vm.reboot"), 204U);  // the kernel is read again
+  EXPECT_EQ(ask("PUT", "vmm.shutdown"), 204U);
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+#endif
+
+}  // namespace
+}  // namespace bellhop
