@@ -67,6 +67,11 @@ class EchoDevice final : public VirtioDevice {
     return {};
   }
 
+  Status sharing_changed(unsigned /*queue*/, QueueRunner& /*runner*/) override {
+    if (refuse_sharing) return fail("the echo stays where it is");
+    return {};
+  }
+
   /// Queues that the back end serves now.
   [[nodiscard]] unsigned offloaded() const noexcept { return offloaded_; }
 
@@ -83,6 +88,7 @@ class EchoDevice final : public VirtioDevice {
   std::atomic<bool> hold{false};
   std::atomic<bool> refuse_to_start{false};
   std::atomic<bool> refuse_offload{false};  ///< of the second queue
+  std::atomic<bool> refuse_sharing{false};
   std::atomic<Server> wants{Server::kDevice};
   std::atomic<bool> required{false};
   std::atomic<unsigned> activations{0};

@@ -15,6 +15,7 @@
 #include "apps/bellhop/device_arguments.h"
 #include "apps/bellhop/scalar_option.h"
 #include "base/printable.h"
+#include "base/property_list.h"
 #include "base/shallow_json.h"
 #include "base/units.h"
 #include "control/api/api_client.h"
@@ -31,6 +32,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop ctl /run/vm/api.sock pause
   bellhop ctl /run/vm/api.sock resize-disk disk0 20G
   bellhop ctl /run/vm/api.sock rates disk0 iops=5000,bps=100M
+  bellhop ctl /run/vm/api.sock notify disk0 adaptive,optimize=efficiency
   bellhop ctl /run/vm/api.sock pin vcpu0 2
   bellhop ctl /run/vm/api.sock balloon 512M
   bellhop ctl /run/vm/api.sock add disk data.img,id=data
@@ -146,6 +148,23 @@ int add_device(const CtlArguments& arguments) {
              text_of({{"device", arguments.kind}, {"options", options->text()}}));
 }
 
+int set_notify(const CtlArguments& arguments) {
+  const auto keys = parse_option("notify", arguments.options, "mode");
+  if (!keys) return report(keys.error(), kUsedWrongly);
+  PropertyReader reader("notify", *keys);
+  std::string mode;
+  std::string optimize;
+  unsigned queue = 0;
+  reader.text("mode", mode);
+  reader.text("optimize", optimize);
+  reader.number("queue", queue, 0, UINT16_MAX);
+  if (auto right = reader.finish(); !right) return report(right.error(), kUsedWrongly);
+  Json body = {{"id", arguments.id}, {"mode", mode}};
+  if (!optimize.empty()) body["optimize"] = optimize;
+  if (reader.has("queue")) body["queue"] = queue;
+  return ask(arguments, "PUT", "vm.set-notify", text_of(body));
+}
+
 /// Waits until the guest has let it go.
 int remove_device(const CtlArguments& arguments) {
   constexpr std::chrono::milliseconds kBetween{50};
@@ -242,6 +261,15 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
   rates
       ->add_option("RATES", arguments->options,
                    "iops= (of a NIC pps=), bps= and burst=, as run has them; 0: none")
+      ->required()
+      ->type_name("");
+  CLI::App* const notified =
+      add("notify", "Have a device's queues notified in another way", set_notify);
+  notified->add_option("ID", arguments->id, "The device's")->required()->type_name("");
+  notified
+      ->add_option("MODE", arguments->options,
+                   "sync, ioeventfd, poll or adaptive; with optimize= as run has it, and queue=N "
+                   "for one queue alone")
       ->required()
       ->type_name("");
   CLI::App* const pinned =

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "base/thread.h"
 #include "event/ring_limits.h"
@@ -99,9 +100,13 @@ Result<EngineReserve::Lease> EngineReserve::take(unsigned depth, bool own_ring) 
   EngineParts parts;
   {
     const std::lock_guard lock(mutex_);
-    if (!free_.empty()) {
-      parts = std::move(free_.back());
-      free_.pop_back();
+    // A ring is for who needs one.
+    auto found = std::ranges::find_if(
+        free_, [own_ring](const EngineParts& one) { return (one.ring != nullptr) == own_ring; });
+    if (found == free_.end() && !free_.empty()) found = std::prev(free_.end());
+    if (found != free_.end()) {
+      parts = std::move(*found);
+      free_.erase(found);
     }
   }
   if (!parts.event.valid()) {

@@ -41,6 +41,12 @@ struct SetRates {
   std::string id;
   PropertyList properties;  ///< change_rates()
 };
+/// The queues of a device, or one of them, are notified in another way from now on.
+struct SetNotify {
+  std::string id;
+  std::optional<unsigned> queue = {};  ///< nothing: all of them
+  NotifyWish wish = {};
+};
 /// A vCPU's or an I/O thread's CPUs.
 struct PinThread {
   std::string name;  ///< "vcpu0", or an I/O thread's
@@ -72,7 +78,7 @@ struct RemoveDevice {
 };
 
 using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, PinThread,
+                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, SetNotify, PinThread,
                              Resize, AddDevice, RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {
@@ -87,6 +93,7 @@ struct MachineInfo {
   MachineState state = MachineState::kCreated;
   std::shared_ptr<const MachineConfig> config;  ///< with what it has been given since its start
   std::uint64_t memory_bytes = 0;               ///< without what is in the balloon
+  std::vector<QueueStats> queues;               ///< how they are notified
 };
 
 struct MachineMetrics {

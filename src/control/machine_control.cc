@@ -241,8 +241,12 @@ void MachineControl::set_state(MachineState state) {
 Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(); }
 
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
-  return Answer(MachineInfo{
-      .state = state(), .config = config(), .memory_bytes = memory_bytes(machine_->counters())});
+  MachineCounters counters = machine_->counters();
+  const std::uint64_t memory = memory_bytes(counters);
+  return Answer(MachineInfo{.state = state(),
+                            .config = config(),
+                            .memory_bytes = memory,
+                            .queues = std::move(counters.queues)});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {
@@ -397,6 +401,13 @@ Result<Answer> MachineControl::execute(const SetRates& command) {
   if (!rates) return forward(rates);
   if (auto done = machine_->set_rates(command.id, *rates); !done) return forward(done);
   set_config(std::move(config));
+  return Answer();
+}
+
+Result<Answer> MachineControl::execute(const SetNotify& command) {
+  if (auto done = machine_->set_notify(command.id, command.queue, command.wish); !done) {
+    return forward(done);
+  }
   return Answer();
 }
 

@@ -117,6 +117,7 @@ class MachineControl final : private EventHandler {
   Result<Answer> execute(const EndProcess& command);
   Result<Answer> execute(const ResizeDisk& command);
   Result<Answer> execute(const SetRates& command);
+  Result<Answer> execute(const SetNotify& command);
   Result<Answer> execute(const PinThread& command);
   Result<Answer> execute(const Resize& command);
   Result<Answer> execute(const AddDevice& command);

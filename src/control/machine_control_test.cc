@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -107,6 +108,36 @@ TEST(MachineControlTest, RebootsFromEitherState) {
   EXPECT_TRUE(one.ask(Reboot{}));
   EXPECT_EQ(one.vcpu().resets(), 2U);
   EXPECT_EQ(one.state(), MachineState::kRunning);
+}
+
+TEST(MachineControlTest, QueuesAreNotifiedInAnotherWayWhetherTheyRunOrNot) {
+  ControlledMachine one;
+  one.run();
+  const auto set = [&](const char* id, NotifyMode mode, std::optional<unsigned> queue = {}) {
+    return one.ask(SetNotify{.id = id, .queue = queue, .wish = {.mode = mode}});
+  };
+  const auto wish = [&](std::string_view id) {
+    const auto info = std::get<MachineInfo>(*one.ask(GetInfo{}));
+    return std::ranges::find(info.queues, id, &QueueStats::device)->wish.mode;
+  };
+  EXPECT_EQ(wish("disk0"), NotifyMode::kIoEventFd);
+  ASSERT_TRUE(set("disk0", NotifyMode::kSync));
+  EXPECT_EQ(wish("disk0"), NotifyMode::kSync);
+  EXPECT_EQ(wish("null0"), NotifyMode::kIoEventFd);
+  ASSERT_TRUE(set("balloon0", NotifyMode::kPoll, 1));
+  EXPECT_EQ(wish("balloon0"), NotifyMode::kIoEventFd) << "queue 0";
+  // The tuner comes with the first that is adaptive, and has no more of it when it is not.
+  ASSERT_TRUE(set("null0", NotifyMode::kAdaptive));
+  ASSERT_TRUE(one.ask(Pause{}));
+  ASSERT_TRUE(set("null0", NotifyMode::kAdaptive, 0));
+  ASSERT_TRUE(set("disk0", NotifyMode::kAdaptive));
+  ASSERT_TRUE(one.ask(PowerOff{}));
+  ASSERT_TRUE(set("null0", NotifyMode::kSync));
+  ASSERT_TRUE(one.ask(Boot{}));
+  EXPECT_EQ(wish("null0"), NotifyMode::kSync) << "also after a start";
+  EXPECT_EQ(wish("disk0"), NotifyMode::kAdaptive);
+  expect_error(set("disk9", NotifyMode::kSync), ENOENT, "there is no device 'disk9'");
+  expect_error(set("disk0", NotifyMode::kSync, 1), ENOENT, "disk0: there is no queue 1: it has 1");
 }
 
 TEST(MachineControlTest, AStartThatFailsLeavesItSwitchedOff) {

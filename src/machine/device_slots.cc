@@ -81,7 +81,8 @@ QueueStats stats_of(const DeviceLife& life, unsigned queue) {
                    .queue = queue,
                    .running = life.running(queue),
                    .server = life.server(queue),
-                   .notify = life.notify_mode(queue)};
+                   .notify = life.notify_mode(queue),
+                   .wish = life.notify_wish(queue)};
   const QueueCounters& counters = life.counters(queue);
   for (const QueueCount& count : kQueueCounts) {
     stats.*count.value = (counters.*count.counter).get();

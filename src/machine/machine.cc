@@ -29,6 +29,13 @@
 
 namespace bellhop {
 
+namespace {
+
+/// How long a change of notification may wait for requests that are under way.
+constexpr std::chrono::seconds kPatience{1};
+
+}  // namespace
+
 /// Members are destroyed from the last to the first: vCPU threads before devices, devices before
 /// I/O threads, everything before the VM and its memory.
 class Machine::Impl {
@@ -47,6 +54,7 @@ class Machine::Impl {
   Status reset();
   Status resize_device(std::string_view id, std::uint64_t bytes);
   Status set_rates(std::string_view id, const Rates& rates);
+  Status set_notify(std::string_view id, std::optional<unsigned> queue, NotifyWish wish);
   Result<std::string> add_device(const MachineConfig& device);
   Status ask_for_device(std::string_view id) { return devices_->ask_for(id); }
   Status remove_device(std::string_view id);
@@ -63,7 +71,7 @@ class Machine::Impl {
   Status make_iothreads();
   Status make_platform();
   Status make_devices();
-  Status make_tuner();  ///< unless it is there
+  Status make_tuner(NotifyMode mode);  ///< for adaptive, unless it is there
   void trace(DeviceLife& life);
   void note_changeable(VirtioDevice& device);
   void halt_vcpus();
@@ -180,13 +188,11 @@ Status Machine::Impl::make_devices() {
   }
   // For devices that are added: in the sandbox no thread that starts later may do what it does.
   if (config_.seccomp != SeccompMode::kOff) {
-    if (auto made = make_tuner(); !made) return made;
+    if (auto made = make_tuner(NotifyMode::kAdaptive); !made) return made;
   }
   for (PreparedDevice& device : *devices) {
     note_changeable(*device.device);
-    if (device.wiring.notify == NotifyMode::kAdaptive) {
-      if (auto made = make_tuner(); !made) return made;
-    }
+    if (auto made = make_tuner(device.wiring.notify); !made) return made;
     if (auto added = devices_->add(std::move(device)); !added) return added;
     if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
   }
@@ -202,8 +208,8 @@ void Machine::Impl::note_changeable(VirtioDevice& device) {
   }
 }
 
-Status Machine::Impl::make_tuner() {
-  if (tuner_) return {};
+Status Machine::Impl::make_tuner(NotifyMode mode) {
+  if (tuner_ || mode != NotifyMode::kAdaptive) return {};
   auto made = NotifyTuner::create();
   if (!made) {
     return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
@@ -353,9 +359,7 @@ Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
   auto made = prepare_devices(config, iothreads_, host);
   if (!made) return forward(made);
   PreparedDevice& device = made->front();
-  if (device.wiring.notify == NotifyMode::kAdaptive) {
-    if (auto tuner = make_tuner(); !tuner) return forward(tuner);
-  }
+  if (auto tuner = make_tuner(device.wiring.notify); !tuner) return forward(tuner);
   VirtioDevice& added = *device.device;
   Result<std::string> place;
   {
@@ -427,6 +431,34 @@ Status Machine::Impl::set_rates(std::string_view id, const Rates& rates) {
   return {};
 }
 
+Status Machine::Impl::set_notify(std::string_view id, std::optional<unsigned> queue,
+                                 NotifyWish wish) {
+  const std::vector<DeviceLife*> lives = devices_->lives();
+  const auto found = std::ranges::find_if(
+      lives, [id](const DeviceLife* life) { return life->traits().id == id; });
+  if (found == lives.end()) return fail(fmt::format("there is no device '{}'", id), ENOENT);
+  DeviceLife& life = **found;
+  if (auto made = make_tuner(wish.mode); !made) return made;
+  if (tuner_) tuner_->remove(life);
+  const unsigned begin = queue.value_or(0);
+  const unsigned end = queue ? *queue + 1 : life.queue_count();
+  std::vector<NotifyWish> before;
+  Status done;
+  for (unsigned i = begin; done && i < end; ++i) {
+    const NotifyWish now = i < life.queue_count() ? life.notify_wish(i) : NotifyWish();
+    done = life.set_notify(i, wish, kPatience);
+    if (done) before.push_back(now);
+  }
+  if (!done) {
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      (void)life.set_notify(begin + static_cast<unsigned>(i), before[i], kPatience);
+    }
+    done = fail(fmt::format("{}: {}", id, done.error().message), done.error().code);
+  }
+  if (life.adaptive()) tuner_->add(life);
+  return done;
+}
+
 MachineCounters Machine::Impl::counters() const {
   const std::shared_lock hold(devices_mutex_);
   MachineCounters sum = devices_->counters();
@@ -478,6 +510,9 @@ Status Machine::resize_device(std::string_view id, std::uint64_t bytes) {
 
 Status Machine::set_rates(std::string_view id, const Rates& rates) {
   return impl_->set_rates(id, rates);
+}
+Status Machine::set_notify(std::string_view id, std::optional<unsigned> queue, NotifyWish wish) {
+  return impl_->set_notify(id, queue, wish);
 }
 Result<std::string> Machine::add_device(const MachineConfig& device) {
   return impl_->add_device(device);

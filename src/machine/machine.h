@@ -100,6 +100,10 @@ class Machine {
   /// Has the device of this id keep to other rates from now on. Any thread, one call at a time.
   /// Errors: there is none that keeps to rates (code ENOENT).
   Status set_rates(std::string_view id, const Rates& rates);
+  /// Has the queues of the device of this id notified in another way from now on, or `queue` alone.
+  /// Running, paused or without power. Errors, with all of them as they were: there is no such
+  /// device or queue (code ENOENT); as DeviceLife::set_notify().
+  Status set_notify(std::string_view id, std::optional<unsigned> queue, NotifyWish wish);
   /// Has a thread run on these CPUs from now on: one of the names that threads() gives. One call at
   /// a time. Errors: there is none of that name (code ENOENT), or the host does not allow the CPUs.
   Status pin_thread(std::string_view name, const CpuList& cpus);

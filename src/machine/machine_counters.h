@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "virtio/device/virtio_device.h"
+#include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
 #include "virtio/queue/server.h"
 #include "virtio/ring/queue_counters.h"
@@ -26,6 +27,7 @@ struct QueueStats {
   bool running = false;
   Server server = Server::kDevice;
   NotifyMode notify = NotifyMode::kIoEventFd;  ///< never kAdaptive
+  NotifyWish wish = {};                        ///< what was asked for
   std::uint64_t kicks = 0;
   std::uint64_t kicks_by_exit = 0;
   std::uint64_t spurious_kicks = 0;

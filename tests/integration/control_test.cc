@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@
 #include "testing/elf_builder.h"
 #include "testing/eventually.h"
 #include "tests/integration/cli_fixture.h"
+#include "virtio/queue/notify_choice.h"
 
 namespace bellhop {
 namespace {
@@ -166,6 +168,13 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_THAT(ctl({"pin", "vcpu7", "0"}, 1), HasSubstr("no thread 'vcpu7'"));
   EXPECT_EQ(ctl({"rates", "data", "iops=100,bps=1M"}), "");
   EXPECT_THAT(ctl({"rates", "data", "iops=x"}, 1), HasSubstr("iops"));
+  EXPECT_EQ(ctl({"notify", "data", "adaptive,optimize=efficiency,queue=0"}), "");
+  EXPECT_EQ(info()["notify"]["data"][0]["optimize"], "efficiency");
+  EXPECT_EQ(ctl({"notify", "data", "sync"}), "");
+  EXPECT_EQ(info()["notify"]["data"][0], (Json{{"mode", "sync"}})) << "its guest leaves it alone";
+  EXPECT_THAT(ctl({"notify", "data", "now"}, 1), HasSubstr("must be one of sync, ioeventfd"));
+  EXPECT_THAT(ctl({"notify", "data", "sync,queue=1"}, 1), HasSubstr("there is no queue 1"));
+  EXPECT_THAT(ctl({"notify", "data", "sync,queues=1"}, 2), HasSubstr("queues"));
   EXPECT_THAT(ctl({"resize-disk", "other", "1M"}, 1), HasSubstr("there is no disk 'other'"));
   EXPECT_EQ(ctl({"balloon", "8M"}), "");
   const Json counters = Json::parse(ctl({"counters", "--json"}));
@@ -408,62 +417,122 @@ TEST_F(ControlUnderLoadTest, EveryCommandIsAnsweredWhileADiskRunsAtItsFullRate) 
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
 }
 
-TEST_F(ControlUnderLoadTest, AThousandRandomCommandsLoseNoRequestAndLeaveNothing) {
-  load(15);
-  ASSERT_EQ(put("vm.pause"), 204U);
-  ASSERT_EQ(put("vm.resume"), 204U);
-  const std::size_t descriptors = settled("fd");
-  const std::size_t threads = count("task");
-  std::mt19937 random(20100401);
-  std::uint64_t disk_bytes = std::uint64_t{16} << 20;
-  bool paused = false;
-  for (int i = 0; i < 1000; ++i) {
-    switch (random() % 9) {
+/// One command after the other, each of which has one right answer.
+class RandomCommandsTest : public ControlUnderLoadTest {
+ protected:
+  void command() {
+    switch (pick(14)) {
       case 0:
-      case 1:
-        ASSERT_EQ(put("vm.pause"), paused ? 409U : 204U) << i;
-        paused = true;
+        ASSERT_EQ(put("vm.pause"), paused_ ? 409U : 204U);
+        paused_ = true;
         break;
+      case 1:
       case 2:
+        ASSERT_EQ(put("vm.resume"), paused_ ? 204U : 409U);
+        paused_ = false;
+        break;
       case 3:
-        ASSERT_EQ(put("vm.resume"), paused ? 204U : 409U) << i;
-        paused = false;
+        ASSERT_EQ(ask("GET", "vm.info").status, 200U);
         break;
       case 4:
-        ASSERT_EQ(ask("GET", "vm.info").status, 200U) << i;
+        ASSERT_EQ(ask("GET", pick(2) == 0 ? "vm.counters" : "vm.metrics").status, 200U);
         break;
       case 5:
-        ASSERT_EQ(ask("GET", "vm.counters").status, 200U) << i;
+        disk_bytes_ += 4096;
+        ASSERT_EQ(put("vm.resize-disk", Json{{"id", "load"}, {"desired_size", disk_bytes_}}), 204U);
         break;
       case 6:
-        disk_bytes += 4096;
-        ASSERT_EQ(put("vm.resize-disk",
-                      R"({"id": "load", "desired_size": )" + std::to_string(disk_bytes) + "}"),
-                  204U)
-            << i;
+        ASSERT_EQ(put("vm.resize", Json{{"desired_balloon", pick(1024) * 4096}}), 204U);
         break;
       case 7:
-        ASSERT_EQ(put("vm.resize",
-                      R"({"desired_balloon": )" + std::to_string(random() % 1024 * 4096) + "}"),
-                  204U)
-            << i;
+        ASSERT_EQ(put("vm.set-rates",
+                      Json{{"id", "load"}, {"options", pick(2) == 0 ? "iops=0" : "iops=20000"}}),
+                  204U);
         break;
-      default: {
+      case 8:
+        ASSERT_EQ(put("vm.pin", Json{{"thread", pick(2) == 0 ? "io0" : "vcpu0"}, {"cpus", cpu_}}),
+                  204U);
+        break;
+      case 9:
+        ASSERT_EQ(put("vm.add-disk", Json{{"path", load_}, {"id", "again"}}), 400U);
+        break;
+      case 10: {
         // A client that does not stay for its answer.
         const UniqueFd gone = make_unix_socket();
         ASSERT_EQ(connect_unix(gone.get(), socket_), 0);
         const std::string_view half = "GET /api/v1/vm.counters HTTP/1.1\r\n\r\nPUT /api";
         (void)::send(gone.get(), half.data(), half.size(), MSG_NOSIGNAL);
+        break;
       }
+      default:
+        set_notify();
     }
   }
-  if (paused) {
-    ASSERT_EQ(put("vm.resume"), 204U);
+  void set_notify() {
+    Json body{{"id", pick(4) == 0 ? "balloon0" : "load"}, {"mode", to_string(kNotifyModes[pick(4)])}};
+    if (body["mode"] == "adaptive") body["optimize"] = to_string(kObjectives[pick(2)]);
+    if (pick(2) == 0) body["queue"] = 0;
+    ASSERT_EQ(put("vm.set-notify", body), 204U) << body;
+    ASSERT_EQ(info()["notify"][body["id"]][0]["mode"], body["mode"]);
   }
+  unsigned put(std::string_view name, const Json& body) {
+    return ControlTest::put(name, body.dump());
+  }
+  using ControlTest::put;
+  unsigned pick(unsigned count) { return static_cast<unsigned>(random_() % count); }
+  /// Memory of the process, without what it only maps: KiB.
+  [[nodiscard]] std::uint64_t data_kib() const {
+    std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+    std::uint64_t kib = 0;
+    for (std::string word; status >> word;) {
+      if (word == "VmData:") status >> kib;
+    }
+    return kib;
+  }
+  void run_on() {
+    if (paused_) {
+      ASSERT_EQ(put("vm.resume"), 204U);
+    }
+    paused_ = false;
+  }
+
+  const std::string load_ = (folder_ / "load.img").string();
+  const std::string cpu_ = std::to_string(first_cpu());
+  std::mt19937 random_{20100401};
+  std::uint64_t disk_bytes_ = std::uint64_t{16} << 20;
+  bool paused_ = false;
+
+ private:
+  static std::size_t first_cpu() {
+    cpu_set_t cpus;
+    EXPECT_EQ(::sched_getaffinity(0, sizeof cpus, &cpus), 0);
+    std::size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &cpus)) ++cpu;
+    return cpu;
+  }
+};
+
+// BELLHOP_LONG_TESTS has twenty times as many.
+TEST_F(RandomCommandsTest, AThousandLoseNoRequestAndLeaveNothing) {
+  const bool is_long = std::getenv("BELLHOP_LONG_TESTS") != nullptr;
+  load(is_long ? 300 : 15);
+  constexpr int kToWarmUp = 100;  // threads, arenas and reserves that come once
+  ASSERT_EQ(put("vm.set-notify", Json{{"id", "load"}, {"mode", "adaptive"}}), 204U);
+  for (int i = 0; i < kToWarmUp; ++i) ASSERT_NO_FATAL_FAILURE(command()) << i;
+  ASSERT_NO_FATAL_FAILURE(run_on());
+  const auto end_all = [&] { return put("vm.set-notify", Json{{"id", "load"}, {"mode", "sync"}}); };
+  ASSERT_EQ(end_all(), 204U);
+  const std::size_t descriptors = settled("fd");
+  const std::size_t threads = count("task");
+  const std::uint64_t memory = data_kib();
+  for (int i = 0; i < (is_long ? 20'000 : 1000); ++i) ASSERT_NO_FATAL_FAILURE(command()) << i;
+  ASSERT_NO_FATAL_FAILURE(run_on());
+  ASSERT_EQ(end_all(), 204U);
   EXPECT_EQ(put("vm.pause"), 204U);
   EXPECT_EQ(put("vm.resume"), 204U) << "the guest has not ended before";
   EXPECT_EQ(settled("fd"), descriptors);
   EXPECT_EQ(count("task"), threads);
+  EXPECT_LE(data_kib(), memory + 512);
   const Outcome outcome = end();
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
 }

@@ -158,6 +158,10 @@ TEST_P(SandboxDiskTest, AWorkingMachineMakesNoCallThatIsNotInTheTable) {
   EXPECT_EQ(ask("PUT", "vm.resize-disk", R"({"id": "d", "desired_size": 33554432})"), 204U);
   EXPECT_EQ(ask("PUT", "vm.resize", R"({"desired_balloon": 4194304})"), 204U);
   EXPECT_EQ(ask("PUT", "vm.set-rates", R"({"id": "d", "options": "iops=100000"})"), 204U);
+  for (const char* const mode : {"sync", "adaptive", "ioeventfd", "sync", "poll"}) {
+    EXPECT_EQ(ask("PUT", "vm.set-notify", fmt::format(R"({{"id": "d", "mode": "{}"}})", mode)),
+              204U);
+  }
   EXPECT_EQ(ask("PUT", "vm.pin", R"({"thread": "vcpu0", "cpus": "0"})"), 204U);
   EXPECT_EQ(ask("PUT", "vm.pin", R"({"thread": "io0", "cpus": "0"})"), 204U);
   EXPECT_EQ(ask("PUT", "vm.reboot"), 204U);

@@ -117,6 +117,20 @@ Ordered counters_of_all(const MachineCounters& counters) {
   return json;
 }
 
+/// How each queue of a device is to be notified, and how it is now.
+Ordered notify_json(const std::vector<QueueStats>& queues) {
+  Ordered json = Ordered::object();
+  for (const QueueStats& queue : queues) {
+    Ordered one = {{"mode", bellhop::to_string(queue.wish.mode)}};
+    if (queue.wish.mode == NotifyMode::kAdaptive) {
+      one["optimize"] = bellhop::to_string(queue.wish.optimize);
+    }
+    if (queue.running) one["now"] = bellhop::to_string(queue.notify);
+    json[queue.device].push_back(std::move(one));
+  }
+  return json;
+}
+
 std::string text_of(const Ordered& json) {
   return json.dump(-1, ' ', false, Ordered::error_handler_t::replace);
 }
@@ -128,6 +142,7 @@ std::string info_json(const MachineInfo& info) {
   json["config"] = config_json(*info.config);
   json["state"] = to_string(info.state);
   json["memory_actual_size"] = info.memory_bytes;
+  json["notify"] = notify_json(info.queues);
   return text_of(json);
 }
 

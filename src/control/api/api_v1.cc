@@ -60,6 +60,37 @@ Command read_set_rates(Body& body) {
   return command;
 }
 
+/// One of the names that `all` have; nothing if the field is not there.
+template <class T, std::size_t kSize>
+std::optional<T> read_word(Body& body, const char* field, const T (&all)[kSize]) {
+  const auto word = body.text(field);
+  if (!word) return std::nullopt;
+  std::string names;
+  for (const T one : all) {
+    if (*word == to_string(one)) return one;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", to_string(one));
+  }
+  body.refuse(fmt::format("{} must be one of {}", field, names));
+  return std::nullopt;
+}
+
+Command read_set_notify(Body& body) {
+  SetNotify command;
+  command.id = body.needed("id", body.text("id"));
+  command.wish.mode = body.needed("mode", read_word(body, "mode", kNotifyModes));
+  if (const auto optimize = read_word(body, "optimize", kObjectives)) {
+    command.wish.optimize = *optimize;
+    if (command.wish.mode != NotifyMode::kAdaptive) {
+      body.refuse("optimize says what the mode adaptive is to look at");
+    }
+  }
+  if (const auto queue = body.number("queue")) {
+    if (*queue > UINT16_MAX) body.refuse("queue must be 65535 at most");
+    command.queue = static_cast<unsigned>(*queue);
+  }
+  return command;
+}
+
 struct Endpoint {
   std::string_view name;
   std::string_view method;
@@ -90,6 +121,7 @@ constexpr Endpoint kEndpoints[] = {
     {"vm.resize", "PUT", read_resize},
     {"vm.resize-disk", "PUT", read_resize_disk},
     {"vm.set-rates", "PUT", read_set_rates},
+    {"vm.set-notify", "PUT", read_set_notify},
     {"vm.pin", "PUT", read_pin},
     {"vm.add-disk", "PUT", read_add_disk},
     {"vm.add-net", "PUT", read_add_net},

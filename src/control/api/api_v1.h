@@ -12,8 +12,7 @@
 namespace bellhop::control {
 
 /// Cloud Hypervisor's REST API v1, as far as it is about bytes: a request becomes a command, an
-/// answer becomes a response. Two things beside it are ours: vm.metrics, and /metrics for
-/// Prometheus.
+/// answer becomes a response. What beside it is ours, docs/bellhop-api.yaml marks.
 struct ApiRequest {
   std::variant<Command, HttpResponse> result;  ///< a response: it is refused as it stands
   std::vector<std::string> ignored;            ///< fields of the body that mean nothing here

@@ -96,6 +96,29 @@ TEST(ApiV1Test, ReadsRates) {
                  "options: ");
 }
 
+TEST(ApiV1Test, ReadsHowToNotify) {
+  const auto all =
+      command<SetNotify>(read("PUT", "vm.set-notify", R"({"id": "a", "mode": "poll"})"));
+  EXPECT_EQ(all.id, "a");
+  EXPECT_EQ(all.wish.mode, NotifyMode::kPoll);
+  EXPECT_FALSE(all.queue);
+  const auto one = command<SetNotify>(
+      read("PUT", "vm.set-notify",
+           R"({"id": "a", "mode": "adaptive", "optimize": "efficiency", "queue": 3})"));
+  EXPECT_EQ(one.wish.mode, NotifyMode::kAdaptive);
+  EXPECT_EQ(one.wish.optimize, Optimize::kEfficiency);
+  EXPECT_EQ(one.queue, 3U);
+  const auto refused = [](const char* body, const char* why) {
+    expect_refused(read("PUT", "vm.set-notify", body), 400, why);
+  };
+  refused(R"({"id": "a"})", "mode is missing");
+  refused(R"({"mode": "sync"})", "id is missing");
+  refused(R"({"id": "a", "mode": "often"})", "mode must be one of sync, ioeventfd, poll, adaptive");
+  refused(R"({"id": "a", "mode": "sync", "optimize": "efficiency"})", "optimize says what");
+  refused(R"({"id": "a", "mode": "adaptive", "optimize": "x"})", "throughput, efficiency");
+  refused(R"({"id": "a", "mode": "sync", "queue": 65536})", "queue must be 65535 at most");
+}
+
 TEST(ApiV1Test, WrongBodiesAreRefusedByField) {
   expect_refused(read("PUT", "vm.resize", "{"), 400, "vm.resize: the body is no JSON");
   expect_refused(read("PUT", "vm.resize", "[1]"), 400, "the body must be a JSON object");
@@ -303,7 +326,8 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   config.nics.push_back(nic);
   const Json json = Json::parse(info_json({.state = MachineState::kPaused,
                                            .config = std::make_shared<const MachineConfig>(config),
-                                           .memory_bytes = 4096}));
+                                           .memory_bytes = 4096,
+                                           .queues = {}}));
   EXPECT_EQ(json["state"], "Paused");
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");
@@ -326,7 +350,8 @@ TEST(ApiV1Test, InfoNamesTheBackEndsOfDevices) {
   config.nics.emplace_back().source = VhostUserNic{.socket = "/run/net.sock"};
   const Json json = Json::parse(info_json({.state = MachineState::kRunning,
                                            .config = std::make_shared<const MachineConfig>(config),
-                                           .memory_bytes = 0}));
+                                           .memory_bytes = 0,
+                                           .queues = {}}));
   const Json& disk = json["config"]["disks"][0];
   EXPECT_TRUE(disk["path"].is_null());
   EXPECT_EQ(disk["vhost_user"], true);

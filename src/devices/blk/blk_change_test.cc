@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <random>
 #include <vector>
@@ -30,12 +33,13 @@ struct Engine {
 
 class BlkChangeTest : public ::testing::TestWithParam<Engine> {
  protected:
-  BlkChangeTest() : file_("/var/tmp", kBlocks * kBlock) {}
+  explicit BlkChangeTest(NotifyMode mode = NotifyMode::kAdaptive)
+      : file_("/var/tmp", kBlocks * kBlock), mode_(mode) {}
 
   void serve() {
     DiskConfig config;
     config.id = "disk0";
-    config.notify = NotifyMode::kAdaptive;
+    config.notify = mode_;
     RawFileSource source;
     source.path = file_.path();
     source.aio = GetParam().aio;
@@ -82,13 +86,14 @@ class BlkChangeTest : public ::testing::TestWithParam<Engine> {
     return true;
   }
 
+  void check_while_it_changes();
+
   ScratchFile file_;
-  DeviceFixture fixture_{NotifyMode::kAdaptive};
+  const NotifyMode mode_;
+  DeviceFixture fixture_{mode_};
 };
 
-TEST_P(BlkChangeTest, EveryBlockIsThereWhateverChanges) {
-  serve();
-  if (IsSkipped()) return;
+void BlkChangeTest::check_while_it_changes() {
   const testing::ModeChanger changer(fixture_.host->life());
   std::mt19937 random(1);
   std::map<std::uint64_t, std::byte> written;
@@ -119,12 +124,55 @@ TEST_P(BlkChangeTest, EveryBlockIsThereWhateverChanges) {
   EXPECT_EQ(fixture_.host->life().guest_faults(), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, BlkChangeTest,
-                         ::testing::Values(Engine{Aio::kIoUring, Cache::kWriteback},
-                                           Engine{Aio::kIoUring, Cache::kNone},
-                                           Engine{Aio::kNative, Cache::kNone},
-                                           Engine{Aio::kThreads, Cache::kWriteback}),
-                         [](const auto& one) { return name_of(one.param.aio, one.param.cache); });
+TEST_P(BlkChangeTest, EveryBlockIsThereWhateverChanges) {
+  serve();
+  if (!IsSkipped()) check_while_it_changes();
+}
+
+/// One that is not adaptive: the back end is opened anew where a vCPU is to use it as well.
+class BlkSetNotifyTest : public BlkChangeTest {
+ protected:
+  BlkSetNotifyTest() : BlkChangeTest(NotifyMode::kIoEventFd) {}
+  /// Of the process.
+  static std::ptrdiff_t descriptors() {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  }
+};
+
+TEST_P(BlkSetNotifyTest, EveryBlockIsThereWhateverIsSet) {
+  serve();
+  if (!IsSkipped()) check_while_it_changes();
+}
+
+TEST_P(BlkSetNotifyTest, ChangesLeaveNothingBehind) {
+  serve();
+  if (IsSkipped()) return;
+  const auto set = [&](NotifyMode mode) {
+    return fixture_.host->life().set_notify(0, {.mode = mode}, std::chrono::seconds(10));
+  };
+  ASSERT_TRUE(set(NotifyMode::kSync));
+  ASSERT_TRUE(set(NotifyMode::kIoEventFd));
+  const std::ptrdiff_t before = descriptors();
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(set(NotifyMode::kSync));
+    ASSERT_TRUE(set(NotifyMode::kAdaptive));
+    ASSERT_TRUE(set(NotifyMode::kIoEventFd));
+    if (i % 10 == 0) fixture_.restart();
+  }
+  EXPECT_EQ(descriptors(), before);
+}
+
+std::vector<Engine> engines() {
+  return {{Aio::kIoUring, Cache::kWriteback},
+          {Aio::kIoUring, Cache::kNone},
+          {Aio::kNative, Cache::kNone},
+          {Aio::kThreads, Cache::kWriteback}};
+}
+std::string engine_name(const ::testing::TestParamInfo<Engine>& one) {
+  return name_of(one.param.aio, one.param.cache);
+}
+INSTANTIATE_TEST_SUITE_P(Engines, BlkChangeTest, ::testing::ValuesIn(engines()), engine_name);
+INSTANTIATE_TEST_SUITE_P(Engines, BlkSetNotifyTest, ::testing::ValuesIn(engines()), engine_name);
 
 }  // namespace
 }  // namespace bellhop

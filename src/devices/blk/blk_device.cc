@@ -1,5 +1,6 @@
 #include "devices/blk/blk_device.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 
@@ -18,6 +19,7 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
       capacity_(backend_->limits().capacity),
       writeback_(options_.writeback),
       throttle_(options_.rates),
+      reserved_(options_.queues),
       traffic_(options_.queues) {
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
@@ -97,9 +99,24 @@ Status BlkDevice::activate(std::uint64_t features, std::span<QueueRunner* const>
       return forward(queue);
     }
     runner->set_handler(queue->get());
+    reserved_[i] = reserved_[i] || runner->shares_with_vcpu();
     queues_.push_back(std::move(*queue));
   }
   return {};
+}
+
+// On the thread of who asks for it, which may make an io_uring where an I/O thread may not (see
+// sandbox/).
+Status BlkDevice::sharing_changed(unsigned queue, QueueRunner& runner) {
+  if (runner.shares_with_vcpu() && !reserved_[queue]) {
+    auto ready = backend_->reserve(1, options_.queue_size, QueueSharing::kSharedWithVcpu,
+                                   runner.thread().loop().kind());
+    if (!ready) return ready;
+    reserved_[queue] = true;
+  }
+  const auto found = std::ranges::find_if(
+      queues_, [&runner](const auto& one) { return &one->runner() == &runner; });
+  return found == queues_.end() ? Status() : (*found)->open_anew();
 }
 
 std::vector<DeviceStat> BlkDevice::stats() const {

@@ -57,6 +57,7 @@ class BlkDevice final : public VirtioDevice, public Resizable, public RateLimite
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
+  Status sharing_changed(unsigned queue, QueueRunner& runner) override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   /// Has the medium get that size, and tells the driver. Errors: as the medium says, or it keeps
@@ -86,6 +87,9 @@ class BlkDevice final : public VirtioDevice, public Resizable, public RateLimite
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
   Throttle throttle_;
+  /// Of each queue: what one needs that a vCPU thread uses as well has been had of the host. DiskConfig
+  /// has that done at the start where it is known then.
+  std::vector<bool> reserved_;
   std::vector<BlkTraffic> traffic_;  ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;
 };

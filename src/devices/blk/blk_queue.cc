@@ -29,24 +29,40 @@ Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunne
                                                    BlkTraffic& traffic, std::uint64_t features) {
   std::unique_ptr<BlkQueue> queue(new BlkQueue(device, runner, traffic, features));
   const std::uint16_t depth = device.traits().queue_max_size;
-  const QueueSharing sharing =
-      runner.shares_with_vcpu() ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
   // The back end and the loop are told on the thread to which they belong.
   Status made;
-  runner.thread().run_sync([&] {
-    EventLoop& loop = runner.thread().loop();
-    auto io = device.backend_->make_queue(loop, sharing, depth);
-    if (!io) {
-      made = forward(io);
-      return;
-    }
-    queue->io_ = std::move(*io);
-    if (const EventFd* event = queue->io_->completion_event()) made = loop.watch(*event, *queue);
-  });
+  runner.thread().run_sync([&] { made = queue->open(queue->wanted_sharing()); });
   if (!made) return forward(made);
   queue->pool_ = std::make_unique_for_overwrite<Slot[]>(depth);
   queue->depth_ = depth;
   return queue;
+}
+
+QueueSharing BlkQueue::wanted_sharing() const noexcept {
+  return runner_.shares_with_vcpu() ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly;
+}
+
+Status BlkQueue::open(QueueSharing sharing) {
+  EventLoop& loop = runner_.thread().loop();
+  auto io = device_.backend_->make_queue(loop, sharing, device_.traits().queue_max_size);
+  if (!io) return forward(io);
+  if (const EventFd* event = (*io)->completion_event()) {
+    if (auto watched = loop.watch(*event, *this); !watched) return watched;
+  }
+  if (io_) {
+    if (const EventFd* event = io_->completion_event()) loop.unwatch(*event);
+  }
+  io_ = std::move(*io);
+  sharing_ = sharing;
+  counted_system_calls_ = 0;
+  return {};
+}
+
+Status BlkQueue::open_anew() {
+  Status done;
+  if (sharing_ == wanted_sharing()) return done;
+  runner_.thread().run_sync([&] { done = open(wanted_sharing()); });
+  return done;
 }
 
 BlkQueue::~BlkQueue() {

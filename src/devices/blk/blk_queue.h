@@ -18,6 +18,11 @@ class BlkQueue final : public QueueHandler, private EventHandler {
                                                   BlkTraffic& traffic, std::uint64_t features);
   ~BlkQueue();
 
+  [[nodiscard]] const QueueRunner& runner() const noexcept { return runner_; }
+  /// QueueRunner::shares_with_vcpu() may have changed: has the back end serve it accordingly. While
+  /// the queue does not run. Errors: the back end cannot; all is as it was.
+  Status open_anew();
+
   void drain() noexcept override;
   void submit() noexcept override;
   std::uint32_t malformed(DescriptorChain& chain) noexcept override;
@@ -25,6 +30,9 @@ class BlkQueue final : public QueueHandler, private EventHandler {
  private:
   BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic, std::uint64_t features);
 
+  /// Has the back end make a queue. On the I/O thread.
+  Status open(QueueSharing sharing);
+  [[nodiscard]] QueueSharing wanted_sharing() const noexcept;
   /// A shared back end has completions to reap.
   void on_event(std::uint64_t count) noexcept override;
   static void on_completed(BlockIo& io, int error) noexcept;
@@ -49,6 +57,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
   BlkRules rules_;
   bool can_flush_;
   std::unique_ptr<BlockQueue> io_;
+  QueueSharing sharing_ = QueueSharing::kLoopOnly;  ///< of `io_`
   /// Room for a request of each entry of the ring. Each is made when so many are first in flight:
   /// memory that none has needed yet is not taken from the host.
   struct Slot {

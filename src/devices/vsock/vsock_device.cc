@@ -73,6 +73,11 @@ Status VsockDevice::activate(std::uint64_t /*features*/, std::span<QueueRunner* 
   return opened;
 }
 
+Status VsockDevice::sharing_changed(unsigned /*queue*/, QueueRunner& runner) {
+  if (board_ && runner.shares_with_vcpu()) thread_->run_sync([this] { board_->lock(); });
+  return {};
+}
+
 void VsockDevice::reset() noexcept {
   if (thread_ == nullptr) return;
   // After what vCPU threads have posted: it comes before this.

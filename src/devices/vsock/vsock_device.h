@@ -35,6 +35,7 @@ class VsockDevice final : public VirtioDevice {
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
+  Status sharing_changed(unsigned queue, QueueRunner& runner) override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   [[nodiscard]] const VsockCounters& counters() const noexcept { return counters_; }

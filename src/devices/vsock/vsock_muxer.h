@@ -32,8 +32,8 @@ class VsockDialer {
 /// belong to none, after which no packet is taken until the guest has room for answers (5.10.6.1).
 ///
 /// Threads. Everything but act() needs hold(). With queues that notify by ioeventfd all of it is on
-/// one I/O thread and nothing is locked; where a vCPU drains a queue, hold() is a mutex. Sockets
-/// are waited for on the I/O thread only.
+/// one I/O thread and nothing is locked; once a vCPU drains a queue, hold() is a mutex. Sockets are
+/// waited for on the I/O thread only.
 class VsockMuxer final : private Task, private TimerHandler {
  public:
   static constexpr std::size_t kMaxConnections = 1024;
@@ -57,6 +57,8 @@ class VsockMuxer final : private Task, private TimerHandler {
 
   using Hold = std::unique_lock<std::mutex>;
   [[nodiscard]] Hold hold() noexcept;
+  /// A vCPU thread may come from now on. On the I/O thread, before one does.
+  void lock() noexcept { setup_.locked = true; }
 
   // ---- for the queues ----
 

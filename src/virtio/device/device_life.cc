@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -42,7 +43,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
     auto runner = QueueRunner::create({
         .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
-        .may_change = life->adaptive(),
+        .may_change = life->wiring_.notify == NotifyMode::kAdaptive,
         .interrupt = &queue.interrupt,
         .faults = life.get(),
         .doorbell = nullptr,
@@ -50,6 +51,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
     if (!runner) return forward(runner);
     queue.runner = std::move(*runner);
     queue.config.size = life->queue_max_size();
+    queue.wish = {.mode = life->wiring_.notify, .optimize = life->wiring_.optimize};
   }
   return life;
 }
@@ -122,7 +124,7 @@ Status DeviceLife::start_with(Offload offload) {
     }
     offloaded |= choice.server != Server::kDevice;
     required |= choice.server != Server::kDevice && choice.required;
-    set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
+    set_first_mode(queues_[i]);
     chosen = choose_server(queues_[i], choice.server);
   }
   auto started = chosen ? activate() : chosen;
@@ -290,35 +292,108 @@ void DeviceLife::disarm_all() noexcept {
 void DeviceLife::set_mode(Queue& queue, NotifyMode mode) noexcept {
   queue.runner->set_drain(mode == NotifyMode::kSync ? Drain::kByVcpu : Drain::kByIoThread);
   // Of an adaptive queue's ways each is to be one thing: the one without looking, and the one with.
+  const bool adaptive = queue.wish.load(std::memory_order_relaxed).mode == NotifyMode::kAdaptive;
   queue.runner->set_look(mode == NotifyMode::kPoll ? Look::kAlways
-                         : adaptive()              ? Look::kNever
+                         : adaptive                ? Look::kNever
                                                    : Look::kWhileItPays);
   queue.mode.store(mode, std::memory_order_relaxed);
 }
 
+/// Before its start.
+void DeviceLife::set_first_mode(Queue& queue) noexcept {
+  const NotifyMode wanted = queue.wish.load(std::memory_order_relaxed).mode;
+  set_mode(queue, wanted == NotifyMode::kAdaptive ? NotifyMode::kIoEventFd : wanted);
+}
+
+bool DeviceLife::adaptive() const noexcept {
+  return std::ranges::any_of(queues_, [](const Queue& queue) {
+    return queue.wish.load(std::memory_order_relaxed).mode == NotifyMode::kAdaptive;
+  });
+}
+
+/// Of a queue that runs, and that the device itself serves: has it notified in that mode, which
+/// `change` sets while it stands still, unless it says an error.
+template <class Change>
+Status DeviceLife::change_over(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience,
+                               Change&& change) {
+  Queue& queue = queues_[index];
+  // Before the ring stops: what is refused must have changed nothing.
+  const bool arms = mode != NotifyMode::kSync && !queue.armed && doorbells_->doorbells_reachable();
+  if (arms) {
+    if (auto armed = arm(index); !armed && mode != NotifyMode::kPoll) return armed;
+  }
+  queue.changing = true;
+  const auto state = queue.runner->try_stop(patience);
+  Status done;
+  if (state) {
+    done = change();
+    if (queue.mode == NotifyMode::kSync) disarm(index);
+    // A kick on its way to who drained until now is made good by kick_once().
+    (void)queue.runner->doorbell().consume();
+    go_on(queue, *state);
+  } else {
+    done =
+        fail(fmt::format("queue {}: requests are still under way after {} ms", index,
+                         std::chrono::duration_cast<std::chrono::milliseconds>(patience).count()),
+             EBUSY);
+    if (arms) {
+      disarm(index);
+      queue.kick_once();  // for what the doorbell has heard meanwhile
+    }
+  }
+  queue.changing = false;
+  return done;
+}
+
 bool DeviceLife::change_notify(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience) {
   const std::lock_guard<std::mutex> hold(lock_);
-  if (!adaptive() || quiet() || index >= queues_.size()) return false;
+  if (index >= queues_.size() || !adaptive(index) || quiet()) return false;
   Queue& queue = queues_[index];
   if (queue.is_offloaded() || !queue.runner->running()) return false;
   if (queue.mode == mode) return true;
-  // Before the ring stops: what is refused must have changed nothing.
-  const bool arms = mode != NotifyMode::kSync && !queue.armed && doorbells_->doorbells_reachable();
-  if (arms && !arm(index) && mode != NotifyMode::kPoll) return false;
-  queue.changing = true;
-  const auto state = queue.runner->try_stop(patience);
-  if (state) {
-    if (mode == NotifyMode::kSync) disarm(index);
-    // A kick on its way to who drained until now is made good by kick_once().
-    (void)queue.runner->doorbell().consume();
-    set_mode(queue, mode);
-    go_on(queue, *state);
-  } else if (arms) {
-    disarm(index);
-    queue.kick_once();  // for what the doorbell has heard meanwhile
+  return change_over(index, mode, patience,
+                     [&]() -> Status {
+                       set_mode(queue, mode);
+                       return {};
+                     })
+      .has_value();
+}
+
+Status DeviceLife::set_notify(unsigned index, NotifyWish wish, std::chrono::nanoseconds patience) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) {
+    return fail(fmt::format("there is no queue {}: it has {}", index, queues_.size()), ENOENT);
   }
-  queue.changing = false;
-  return state.has_value();
+  Queue& queue = queues_[index];
+  const bool elsewhere = started_
+                             ? queue.is_offloaded()
+                             : device_->server(index, offered_features()).server != Server::kDevice;
+  if (elsewhere) {
+    return fail(fmt::format("queue {} is served elsewhere, which is told by ioeventfds", index),
+                ENOTSUP);
+  }
+  const NotifyMode mode = wish.mode == NotifyMode::kAdaptive ? queue.mode.load() : wish.mode;
+  const auto take = [&] { return take_wish(index, wish, mode); };
+  if (queue.runner->running()) return change_over(index, mode, patience, take);
+  // Kicks that nobody has heard are made good when it starts.
+  (void)queue.runner->doorbell().consume();
+  return take();
+}
+
+/// Of a queue that does not run.
+Status DeviceLife::take_wish(unsigned index, NotifyWish wish, NotifyMode mode) {
+  Queue& queue = queues_[index];
+  const NotifyWish wish_before = queue.wish;
+  const NotifyMode mode_before = queue.mode;
+  const auto set = [&](NotifyWish wanted, NotifyMode in) {
+    queue.wish = wanted;
+    queue.runner->set_may_change(wanted.mode == NotifyMode::kAdaptive);
+    set_mode(queue, in);
+  };
+  set(wish, mode);
+  auto done = device_->sharing_changed(index, *queue.runner);
+  if (!done) set(wish_before, mode_before);
+  return done;
 }
 
 void DeviceLife::trace_requests() {
@@ -409,7 +484,7 @@ Status DeviceLife::open(std::uint64_t features, unsigned queues) {
           fail(fmt::format("{}: the kernel cannot serve rings that come one by one", traits().id));
       break;
     }
-    set_mode(queues_[i], adaptive() ? NotifyMode::kIoEventFd : wiring_.notify);
+    set_first_mode(queues_[i]);
     done = choose_server(queues_[i], Server::kDevice);
     runners[i] = queues_[i].runner.get();
   }

@@ -145,13 +145,25 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   [[nodiscard]] NotifyMode notify_mode(unsigned queue) const noexcept {
     return queues_[queue].mode.load(std::memory_order_relaxed);
   }
-  /// Whether it is left to a NotifyTuner how the queues are notified, and what that is to look at.
-  [[nodiscard]] bool adaptive() const noexcept { return wiring_.notify == NotifyMode::kAdaptive; }
-  [[nodiscard]] Optimize optimize() const noexcept { return wiring_.optimize; }
-  /// Has a queue notified in another way from now on, if the device is wired as kAdaptive. Nothing
-  /// that it holds is lost. False, and all as it was: it does not run or is not the device's own to
-  /// serve, requests are still in flight after `patience`, or the host has no doorbell for it.
+  /// How a queue is to be notified: as it was wired, or as set_notify() said last.
+  [[nodiscard]] NotifyWish notify_wish(unsigned queue) const noexcept {
+    return queues_[queue].wish.load(std::memory_order_relaxed);
+  }
+  /// Whether it is left to a NotifyTuner how a queue is notified; how any is.
+  [[nodiscard]] bool adaptive(unsigned queue) const noexcept {
+    return notify_wish(queue).mode == NotifyMode::kAdaptive;
+  }
+  [[nodiscard]] bool adaptive() const noexcept;
+  /// Has an adaptive queue notified in another way from now on. Nothing that it holds is lost.
+  /// False, and all as it was: it does not run or is not the device's own to serve, requests are
+  /// still in flight after `patience`, or the host has no doorbell for it.
   bool change_notify(unsigned queue, NotifyMode mode, std::chrono::nanoseconds patience);
+  /// Has a queue notified as `wish` says, now and after each reset; where it does not run, from its
+  /// next start on. kAdaptive begins with the way it has. Nothing that it holds is lost. No
+  /// NotifyTuner has the device meanwhile. Errors, and all as it was: no such queue (code ENOENT),
+  /// or not the device's own to serve (ENOTSUP); requests still in flight after `patience` (EBUSY);
+  /// the host refuses what it needs.
+  Status set_notify(unsigned queue, NotifyWish wish, std::chrono::nanoseconds patience);
   /// Has the requests of all queues that the device itself serves stamped on their way, for
   /// take_request_times(). Before the first start().
   void trace_requests();
@@ -236,8 +248,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     std::unique_ptr<OffloadedQueue> offloaded;  ///< made when a back end first serves it
     /// From start() to reset(); notify() reads it without the lock.
     std::atomic<Server> server{Server::kDevice};
+    std::atomic<NotifyWish> wish{NotifyWish{}};
     std::atomic<NotifyMode> mode{NotifyMode::kIoEventFd};
-    std::atomic<bool> changing{false};  ///< change_notify() has stopped it, and starts it again
+    std::atomic<bool> changing{false};  ///< change_over() has stopped it, and starts it again
     std::optional<RingState> quiet;     ///< where the ring stands while it is not served
     bool armed = false;
 
@@ -284,6 +297,11 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   Status arm(std::size_t queue);
   void disarm(std::size_t queue) noexcept;
   void set_mode(Queue& queue, NotifyMode mode) noexcept;
+  void set_first_mode(Queue& queue) noexcept;
+  template <class Change>
+  Status change_over(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience,
+                     Change&& change);
+  Status take_wish(unsigned index, NotifyWish wish, NotifyMode mode);
   void tell_refusal(std::size_t queue, std::string_view so, std::string_view why);
   void tell_host_fault(const std::string& why);
 

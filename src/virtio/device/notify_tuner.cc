@@ -31,9 +31,11 @@ NotifyTuner::~NotifyTuner() {
 void NotifyTuner::add(DeviceLife& life) {
   thread_->run_sync([this, &life] {
     for (unsigned queue = 0; queue < life.queue_count(); ++queue) {
-      tuned_.push_back({.life = &life,
-                        .queue = queue,
-                        .choice = NotifyChoice(life.optimize(), life.notify_mode(queue))});
+      if (!life.adaptive(queue)) continue;
+      tuned_.push_back(
+          {.life = &life,
+           .queue = queue,
+           .choice = NotifyChoice(life.notify_wish(queue).optimize, life.notify_mode(queue))});
       begin_slot(tuned_.back());
     }
     on_timer();
@@ -59,7 +61,7 @@ void NotifyTuner::on_timer() noexcept {
 void NotifyTuner::step(Tuned& tuned) noexcept {
   const NotifyMode mode = tuned.life->notify_mode(tuned.queue);
   if (mode != tuned.choice.mode()) {  // the device has been started anew
-    tuned.choice = NotifyChoice(tuned.life->optimize(), mode);
+    tuned.choice = NotifyChoice(tuned.life->notify_wish(tuned.queue).optimize, mode);
     tuned.settling = true;
   }
   if (std::exchange(tuned.settling, false)) return begin_slot(tuned);

@@ -28,7 +28,7 @@ class NotifyTuner final : private TimerHandler {
   NotifyTuner(const NotifyTuner&) = delete;
   NotifyTuner& operator=(const NotifyTuner&) = delete;
 
-  /// Takes on all queues of a device, until remove().
+  /// Takes on all adaptive queues of a device, until remove().
   void add(DeviceLife& life);
   /// Before the device goes. None of its queues is being changed when this returns.
   void remove(const DeviceLife& life);

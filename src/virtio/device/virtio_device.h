@@ -78,6 +78,10 @@ class VirtioDevice {
   }
   /// Back to the state before activate(). All queues were stopped before.
   virtual void reset() noexcept = 0;
+  /// QueueRunner::shares_with_vcpu() of a queue may have changed since activate(), or since this
+  /// was called last; the queue does not run, others may. Also before activate(), so that what the
+  /// host has for that is there by then. Errors: the host refuses, and all is as it was.
+  virtual Status sharing_changed(unsigned /*queue*/, QueueRunner& /*runner*/) { return {}; }
   /// What lies under it on the host may have changed: the driver is told what has. Any thread.
   /// Errors: the host does not tell.
   virtual Status look_again() { return {}; }

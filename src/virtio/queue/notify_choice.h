@@ -15,10 +15,18 @@ enum class Optimize : std::uint8_t {
   kEfficiency,  ///< requests for each CPU second; between equals, requests a second
 };
 
+inline constexpr Optimize kObjectives[] = {Optimize::kThroughput, Optimize::kEfficiency};
+
 /// As optimize= takes it.
 constexpr const char* to_string(Optimize optimize) noexcept {
   return optimize == Optimize::kThroughput ? "throughput" : "efficiency";
 }
+
+/// How a queue is to be notified.
+struct NotifyWish {
+  NotifyMode mode = NotifyMode::kIoEventFd;
+  Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
+};
 
 /// What a queue did in a slot of time.
 struct NotifySample {

@@ -12,6 +12,9 @@ enum class NotifyMode : std::uint8_t {
   kAdaptive,   ///< of a device: for each queue the best of these, by measurement, while it runs
 };
 
+inline constexpr NotifyMode kNotifyModes[] = {NotifyMode::kSync, NotifyMode::kIoEventFd,
+                                              NotifyMode::kPoll, NotifyMode::kAdaptive};
+
 /// As the option notify= takes it.
 constexpr const char* to_string(NotifyMode mode) noexcept {
   switch (mode) {

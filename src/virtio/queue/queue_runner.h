@@ -111,6 +111,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   void set_drain(Drain drain) noexcept { drain_.store(drain, std::memory_order_relaxed); }
   /// Poller::look(), where the I/O thread drains. As set_drain().
   void set_look(Look look) noexcept { look_ = look; }
+  /// Setup::may_change from now on. As set_drain() where it may change.
+  void set_may_change(bool may_change) noexcept { may_change_ = may_change; }
   /// What signals kicks from now on: as Setup::doorbell; null: the runner's own again. While it
   /// does not run.
   void set_doorbell(const EventFd* doorbell) noexcept;
@@ -223,7 +225,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
 
   IoThread* thread_;
   std::atomic<Drain> drain_;  ///< late kicks of other vCPUs look at it during a reset
-  const bool may_change_;
+  bool may_change_;
   Look look_ = Look::kWhileItPays;
   GuestInterrupt* interrupt_;
   QueueFaultSink* faults_;
