@@ -252,12 +252,14 @@ void add_ctl_command(CLI::App& app, int& exit_status) {
       });
   disk->add_option("ID", arguments->id, "The disk's")->required()->type_name("");
   disk->add_option("SIZE", arguments->size, "Its new size, such as 20G")->required()->type_name("");
-  CLI::App* const rates =
-      add("rates", "Have a disk or a NIC keep to other rates", [](const CtlArguments& with) {
-        return ask(with, "PUT", "vm.set-rates",
-                   text_of({{"id", with.id}, {"options", with.options}}));
-      });
-  rates->add_option("ID", arguments->id, "The disk's or the NIC's")->required()->type_name("");
+  CLI::App* const rates = add("rates", "Have a disk, a NIC or a group keep to other rates",
+                              [](const CtlArguments& with) {
+                                return ask(with, "PUT", "vm.set-rates",
+                                           text_of({{"id", with.id}, {"options", with.options}}));
+                              });
+  rates->add_option("ID", arguments->id, "The disk's, the NIC's or the group's")
+      ->required()
+      ->type_name("");
   rates
       ->add_option("RATES", arguments->options,
                    "iops= (of a NIC pps=), bps= and burst=, as run has them; 0: none")

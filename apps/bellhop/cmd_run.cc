@@ -373,8 +373,10 @@ void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
     add_device_option(*run, arguments->given, i);
     footer += device_help(i);
   }
+  add_rate_group_option(*run, arguments->given);
   add_iothread_option(*run, arguments->given);
-  run->footer(footer + "\n" + std::string(kIothreadHelp) + kLastWords);
+  run->footer(footer + std::string(kRateGroupHelp) + "\n" + std::string(kIothreadHelp) +
+              kLastWords);
   run->callback([arguments, enter = std::move(enter), &exit_status] {
     // What the command line says holds for what is wrong with the file.
     auto begun = begin_log(arguments->options.log_format);

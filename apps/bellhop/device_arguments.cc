@@ -41,6 +41,14 @@ void add_landlock_options(CLI::App& command, DeviceArguments& arguments,
       ->type_name("path=PATH,access=r|w|rw");
 }
 
+void add_rate_group_option(CLI::App& command, DeviceArguments& arguments) {
+  command
+      .add_option(std::string(RateGroupConfig::kOption), arguments.rate_groups,
+                  "Rates that several devices share; may be given again")
+      ->allow_extra_args(false)
+      ->type_name(std::string(RateGroupConfig::kValue));
+}
+
 Result<PropertyList> parse_option(std::string_view option, std::string_view text,
                                   std::string_view bare_key) {
   if (text.empty()) return PropertyList();  // an option without a value, where that is allowed
@@ -67,6 +75,11 @@ Status take_device_arguments(const DeviceArguments& arguments, MachineOptions& o
     auto thread = parse_option("--iothread", text, "name");
     if (!thread) return forward(thread);
     options.iothreads.push_back(std::move(*thread));
+  }
+  for (const std::string& text : arguments.rate_groups) {
+    auto group = parse_option(RateGroupConfig::kOption, text, "id");
+    if (!group) return forward(group);
+    options.rate_groups.push_back(std::move(*group));
   }
   return {};
 }

@@ -20,6 +20,7 @@ struct DeviceArguments {
   std::vector<std::vector<std::string>> devices;  ///< of each kind: as device_kinds()
   std::vector<std::string> iothreads;
   std::vector<std::string> landlock_rules;
+  std::vector<std::string> rate_groups;
 };
 
 /// Adds the option of device_kinds()[kind].
@@ -30,6 +31,13 @@ std::string device_help(std::size_t kind);
 void add_landlock_options(CLI::App& command, DeviceArguments& arguments,
                           std::optional<OptionText>& landlock);
 void add_iothread_option(CLI::App& command, DeviceArguments& arguments);
+void add_rate_group_option(CLI::App& command, DeviceArguments& arguments);
+inline constexpr std::string_view kRateGroupHelp = R"(
+Keys of --rate-limit-group, rates that disks and NICs share which name it:
+  id=NAME                  by which they name it
+  iops=N  bps=SIZE         at most so many requests and frames, and bytes, in a second, all together
+  burst=TIME               how far they may be ahead of that after a rest (10ms)
+)";
 inline constexpr std::string_view kIothreadHelp =
     "Keys of --iothread: its name, cpus=LIST, loop=io_uring|epoll,\n"
     "poll-max=TIME (64us: how long it looks for work before it sleeps; 0: it sleeps at once),\n"

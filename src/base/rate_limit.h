@@ -10,8 +10,9 @@ namespace bellhop {
 /// So much of something in a second, and no more: the generic cell rate algorithm, in nanoseconds.
 /// Each unit that goes moves the time at which the next is due by the rate's interval; what goes
 /// may be ahead of its time by the burst. So a taker that wakes late catches up, and the rate is
-/// exact over any time that is long beside the burst. Any thread: no lock, and takers that come at
-/// the same moment may be ahead by one unit each.
+/// exact over any time that is long beside the burst. Any thread: no lock. Takers that come at the
+/// same moment by wait() and take() may be ahead by one take each; by take_if_due() by one, all
+/// together.
 class RateLimit {
  public:
   using Clock = std::chrono::steady_clock;
@@ -38,10 +39,25 @@ class RateLimit {
     return Duration(due_.load(std::memory_order_relaxed) - burst_.load(std::memory_order_relaxed) -
                     since_epoch(now));
   }
+  /// The same as wait(), and take() if that says now: one of those that ask at the same moment gets
+  /// what is left.
+  [[nodiscard]] bool take_if_due(Clock::time_point now, std::uint64_t amount) noexcept {
+    const std::int64_t cost = cost_of(amount);
+    const std::int64_t latest = since_epoch(now) + burst_.load(std::memory_order_relaxed);
+    std::int64_t due = due_.load(std::memory_order_relaxed);
+    do {
+      if (due > latest) return false;
+    } while (!due_.compare_exchange_weak(due, std::max(due, since_epoch(now)) + cost,
+                                         std::memory_order_relaxed));
+    return true;
+  }
+  /// What was taken has not gone.
+  void put_back(std::uint64_t amount) noexcept {
+    due_.fetch_sub(cost_of(amount), std::memory_order_relaxed);
+  }
   /// `amount` goes now.
   void take(Clock::time_point now, std::uint64_t amount) noexcept {
-    const auto cost = static_cast<std::int64_t>(static_cast<double>(amount) *
-                                                interval_.load(std::memory_order_relaxed));
+    const std::int64_t cost = cost_of(amount);
     std::int64_t due = due_.load(std::memory_order_relaxed);
     while (!due_.compare_exchange_weak(due, std::max(due, since_epoch(now)) + cost,
                                        std::memory_order_relaxed)) {
@@ -49,6 +65,10 @@ class RateLimit {
   }
 
  private:
+  [[nodiscard]] std::int64_t cost_of(std::uint64_t amount) const noexcept {
+    return static_cast<std::int64_t>(static_cast<double>(amount) *
+                                     interval_.load(std::memory_order_relaxed));
+  }
   [[nodiscard]] static std::int64_t since_epoch(Clock::time_point now) noexcept {
     return std::chrono::duration_cast<Duration>(now.time_since_epoch()).count();
   }

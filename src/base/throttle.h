@@ -58,6 +58,14 @@ class Throttle {
   [[nodiscard]] std::chrono::nanoseconds wait(Clock::time_point now) const noexcept {
     return std::max(units_.wait(now), bytes_.wait(now));
   }
+  /// So much goes now, if wait() says so. Queues that ask at the same moment share what is left.
+  [[nodiscard]] bool take_if_due(Clock::time_point now, std::uint64_t units,
+                                 std::uint64_t bytes) noexcept {
+    if (!units_.take_if_due(now, units)) return false;
+    if (bytes_.take_if_due(now, bytes)) return true;
+    units_.put_back(units);
+    return false;
+  }
   /// So much goes now.
   void take(Clock::time_point now, std::uint64_t units, std::uint64_t bytes) noexcept {
     units_.take(now, units);
@@ -84,6 +92,12 @@ class Throttle {
     }
     void take(Clock::time_point now, std::uint64_t amount) noexcept {
       if (rate.load(std::memory_order_relaxed) != 0) limit.take(now, amount);
+    }
+    [[nodiscard]] bool take_if_due(Clock::time_point now, std::uint64_t amount) noexcept {
+      return rate.load(std::memory_order_relaxed) == 0 || limit.take_if_due(now, amount);
+    }
+    void put_back(std::uint64_t amount) noexcept {
+      if (rate.load(std::memory_order_relaxed) != 0) limit.put_back(amount);
     }
     void set(std::uint64_t its_rate, std::chrono::nanoseconds its_burst) noexcept {
       if (rate.load(std::memory_order_relaxed) == its_rate && burst == its_burst) return;

@@ -61,7 +61,12 @@ Result<DeviceAddition> add(const PropertyList& properties, const MachineConfig& 
   auto device = parse_one<Config>(properties);
   if (!device) return forward(device);
   if (device->id.empty()) device->id = free_id(Config::kOption.name, machine);
-  if (has_device(machine, device->id)) return fail(given_to_two(*device), EINVAL);
+  const bool is_group = std::ranges::find(machine.rate_groups, device->id, &RateGroupConfig::id) !=
+                        machine.rate_groups.end();
+  if (is_group || has_device(machine, device->id)) return fail(given_to_two(*device), EINVAL);
+  if (auto checked = check_rate_group(*device, machine.rate_groups); !checked) {
+    return forward(checked);
+  }
   DeviceAddition addition{.id = device->id, .alone = {}, .machine = machine};
   const std::vector<Config>& others = machine.*list;
   if (auto checked =

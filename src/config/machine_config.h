@@ -13,6 +13,7 @@
 #include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/result.h"
+#include "config/rate_group_config.h"
 #include "devices/devices.h"
 #include "event/io_thread.h"
 #include "memory/guest_memory.h"
@@ -70,6 +71,7 @@ struct MachineConfig {
   MemoryBacking backing = MemoryBacking::kPrivate;
   TransportKind transport = TransportKind::kPci;
   std::vector<IoThreadConfig> iothreads;  ///< at least one is made
+  std::vector<RateGroupConfig> rate_groups;
   /// One list for each kind of device: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<Config> list;
 #include "devices/devices.def"

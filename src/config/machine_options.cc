@@ -103,6 +103,13 @@ Status check_devices(const std::vector<Config>& devices, const PropertyList& mem
 /// Of all devices together: figures and messages name them by their ids.
 Status check_ids(const MachineConfig& config) {
   std::vector<std::string_view> ids;
+  for (const RateGroupConfig& one : config.rate_groups) {
+    if (std::ranges::find(ids, one.id) != ids.end()) {
+      return fail(named_at(one.place, fmt::format("{}: id={} is given twice; ids must differ",
+                                                  RateGroupConfig::kOption, one.id)));
+    }
+    ids.push_back(one.id);
+  }
 #define BELLHOP_DEVICE(Config, list)                                                         \
   for (const Config& one : config.list) {                                                    \
     if (std::ranges::find(ids, one.id) != ids.end()) return fail(given_to_two<Config>(one)); \
@@ -296,6 +303,11 @@ Result<unsigned> read_devices(const MachineOptions& options, MachineConfig& conf
     config.iothreads.push_back(std::move(*thread));
   }
   if (auto checked = check_iothreads(config); !checked) return forward(checked);
+  for (const PropertyList& properties : options.rate_groups) {
+    auto group = RateGroupConfig::parse(properties);
+    if (!group) return forward(group);
+    config.rate_groups.push_back(std::move(*group));
+  }
 
   unsigned offloaded = 0;
   std::size_t next_thread = 0;
@@ -308,6 +320,11 @@ Result<unsigned> read_devices(const MachineOptions& options, MachineConfig& conf
   }                                                                                         \
   if (auto given = give_iothreads(config.list, config.iothreads, next_thread); !given) {    \
     return forward(given);                                                                  \
+  }                                                                                         \
+  for (const Config& one : config.list) {                                                   \
+    if (auto checked = check_rate_group(one, config.rate_groups); !checked) {               \
+      return forward(checked);                                                              \
+    }                                                                                       \
   }                                                                                         \
   offloaded += offloaded_queues(config.list);
 #include "devices/devices.def"
@@ -326,6 +343,7 @@ void MachineOptions::merge(const MachineOptions& later) {
   merge_lists(iothreads, later.iothreads, "name");
   landlock_rules.insert(landlock_rules.end(), later.landlock_rules.begin(),
                         later.landlock_rules.end());
+  merge_lists(rate_groups, later.rate_groups, "id");
   for (const DeviceKind& kind : device_kinds()) {
     merge_lists(this->*kind.list, later.*kind.list, kind.option.same_by);
   }
@@ -485,6 +503,9 @@ Result<MachineConfig> make_empty_config(const MachineOptions& options) {
   }
   if (!options.memory.items().empty()) return refuse(options.memory.place(), "--memory");
   if (!options.iothreads.empty()) return refuse(options.iothreads.front().place(), "--iothread");
+  if (!options.rate_groups.empty()) {
+    return refuse(options.rate_groups.front().place(), RateGroupConfig::kOption);
+  }
   for (const DeviceKind& kind : device_kinds()) {
     const auto& list = options.*kind.list;
     if (!list.empty()) {

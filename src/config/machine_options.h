@@ -37,6 +37,7 @@ struct MachineOptions {
   PropertyList memory;
   std::vector<PropertyList> iothreads;
   std::vector<PropertyList> landlock_rules;
+  std::vector<PropertyList> rate_groups;
   /// Of every kind of device, as in MachineConfig: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<PropertyList> list;
 #include "devices/devices.def"

@@ -78,6 +78,46 @@ TEST_F(MachineOptionsTest, AStopTimeOutIsATimeWithItsUnit) {
   EXPECT_THAT(fault(), HasSubstr("a time up to 86400s"));
 }
 
+TEST_F(MachineOptionsTest, DevicesShareTheRatesOfAGroup) {
+  const auto group = [this](const std::string& text) {
+    options_.rate_groups.push_back(PropertyList::parse(text, "id").value());
+  };
+  group("slow,iops=100,bps=1M,burst=5ms");
+  disk("null=1G,id=a,rate-limit-group=slow");
+  net("tap=x,rate-limit-group=slow");
+  const auto config = make_machine_config(options_);
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->rate_groups.size(), 1U);
+  EXPECT_EQ(config->rate_groups[0].id, "slow");
+  EXPECT_EQ(config->rate_groups[0].rates.units, 100U);
+  EXPECT_EQ(config->rate_groups[0].rates.bytes, 1U << 20);
+  EXPECT_EQ(config->rate_groups[0].rates.burst, std::chrono::milliseconds(5));
+  EXPECT_EQ(config->disks[0].rate_group, "slow");
+  EXPECT_EQ(config->nics[0].rate_group, "slow");
+  const auto fault_of = [&](const std::string& text) {
+    options_.rate_groups.resize(1);
+    group(text);
+    return fault();
+  };
+  EXPECT_THAT(fault_of("other"), HasSubstr("--rate-limit-group: iops= or bps= is missing"));
+  EXPECT_THAT(fault_of("iops=5,bps=1"), HasSubstr("'' is no name"));
+  EXPECT_THAT(fault_of("slow,iops=5"), HasSubstr("--rate-limit-group: id=slow is given twice"));
+  EXPECT_THAT(fault_of("a,iops=5"), HasSubstr("id=a is given to two"));
+  EXPECT_THAT(fault_of("b,iops=5,pps=3"), HasSubstr("pps"));
+  EXPECT_THAT(fault_of("b,iops=0"), HasSubstr("iops"));
+  options_.rate_groups.clear();
+  EXPECT_THAT(fault(), HasSubstr("--disk: rate-limit-group=slow is not there"));
+  options_.disks.clear();
+  EXPECT_THAT(fault(), HasSubstr("--net: rate-limit-group=slow is not there"));
+  options_.nics.clear();
+  group("slow,iops=5");
+  disk("null=1G,iops=3,rate-limit-group=slow");
+  EXPECT_THAT(fault(), HasSubstr("the group has the rates"));
+  options_.disks.clear();
+  net("tap=x,vhost=on,rate-limit-group=slow");
+  EXPECT_THAT(fault(), HasSubstr("a rate is for the kernel (vhost) to keep"));
+}
+
 TEST_F(MachineOptionsTest, FillsInDefaults) {
   disk("null=1G");
   disk("path=" + file("a"));

@@ -73,6 +73,8 @@ class OptionsReader {
         taken = list(node, key, "path", false, options.landlock_rules);
       } else if (key == "iothread") {
         taken = list(node, key, "name", false, options.iothreads);
+      } else if (key == RateGroupConfig::kOption.substr(2)) {
+        taken = list(node, key, "id", false, options.rate_groups);
       } else if (kind != device_kinds().end()) {
         taken =
             list(node, key, kind->option.bare_key, kind->option.may_be_bare, options.*kind->list);
@@ -148,7 +150,8 @@ class OptionsReader {
   }
 
   [[nodiscard]] Status unknown(const toml::node& node, std::string_view key) const {
-    std::vector<std::string_view> known = {"memory", "iothread", "landlock-rules"};
+    std::vector<std::string_view> known = {"memory", "iothread", "landlock-rules",
+                                           RateGroupConfig::kOption.substr(2)};
     for (const ScalarOption& one : scalar_options()) known.push_back(one.name.substr(2));
     for (const DeviceKind& one : device_kinds()) known.push_back(one.option.name);
     const std::string_view meant = nearest(key, known);

@@ -77,9 +77,10 @@ struct RemoveDevice {
   std::string id;
 };
 
-using Command = std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause,
-                             Resume, Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, SetNotify, PinThread,
-                             Resize, AddDevice, RemoveDevice, CreateMachine, DeleteMachine>;
+using Command =
+    std::variant<Ping, GetInfo, GetCounters, GetMetrics, PressPowerButton, Boot, Pause, Resume,
+                 Reboot, PowerOff, EndProcess, ResizeDisk, SetRates, SetNotify, PinThread, Resize,
+                 AddDevice, RemoveDevice, CreateMachine, DeleteMachine>;
 
 enum class MachineState : std::uint8_t {
   kNone,     ///< there is no machine

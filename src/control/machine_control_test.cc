@@ -140,6 +140,33 @@ TEST(MachineControlTest, QueuesAreNotifiedInAnotherWayWhetherTheyRunOrNot) {
   expect_error(set("disk0", NotifyMode::kSync, 1), ENOENT, "disk0: there is no queue 1: it has 1");
 }
 
+TEST(MachineControlTest, AGroupOfRatesIsChangedByItsName) {
+  ControlledMachine one([](MachineConfig& config) {
+    config.rate_groups.push_back({.id = "slow", .rates = {.units = 100}, .place = {}});
+    config.disks[1].rate_group = "slow";
+  });
+  one.run();
+  const auto set = [&](const char* id, const char* rates) {
+    return one.ask(SetRates{id, PropertyList::parse(rates, "").value_or(PropertyList())});
+  };
+  EXPECT_TRUE(set("slow", "iops=200"));
+  EXPECT_EQ(std::get<MachineInfo>(*one.ask(GetInfo{})).config->rate_groups[0].rates.units, 200U);
+  expect_error(set("null0", "iops=5"), EINVAL, "its rates are those of the group 'slow'");
+  expect_error(set("slower", "iops=5"), ENOENT, "no disk, NIC or group of rates 'slower'");
+  const auto added = one.ask(AddDevice{
+      .kind = "disk", .properties = *PropertyList::parse("null=1M,rate-limit-group=slow")});
+  ASSERT_TRUE(added) << added.error().message;
+  expect_error(one.ask(AddDevice{.kind = "disk",
+                                 .properties = *PropertyList::parse("null=1M,rate-limit-group=x")}),
+               EINVAL, "rate-limit-group=x is not there");
+  expect_error(
+      one.ask(AddDevice{.kind = "disk", .properties = *PropertyList::parse("null=1M,id=slow")}),
+      EINVAL, "id=slow is given to two");
+  const auto counters = std::get<MachineCounters>(*one.ask(GetCounters{}));
+  EXPECT_EQ(counters.devices.back().id, "slow");
+  EXPECT_STREQ(counters.devices.back().stats.front().name, "throttled");
+}
+
 TEST(MachineControlTest, AStartThatFailsLeavesItSwitchedOff) {
   ControlledMachine one;
   one.run();
@@ -237,7 +264,7 @@ TEST(MachineControlTest, RatesOfADiskChangeWhileItIsUsed) {
   EXPECT_EQ(rates().bytes, 1U << 20) << "was not named";
   expect_error(ask("disk0", "pps=1"), EINVAL, "pps");
   expect_error(ask("disk0", "iops=-1"), EINVAL, "iops");
-  expect_error(ask("balloon0", "iops=1"), ENOENT, "no disk and no NIC 'balloon0'");
+  expect_error(ask("balloon0", "iops=1"), ENOENT, "no disk, NIC or group of rates 'balloon0'");
   EXPECT_EQ(rates().bytes, 1U << 20) << "as it was";
 }
 

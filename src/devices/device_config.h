@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "base/rate_group.h"
 #include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
 
@@ -28,6 +29,7 @@ struct DeviceHost {
   int standard_input = 0;                      ///< what a console at stdio reads
   std::shared_ptr<ConsoleWindow> window = {};  ///< of the consoles; may be null
   OutputFiles* outputs = nullptr;              ///< opens files for output; may be null
+  const RateGroups* rate_groups = nullptr;     ///< outlive the devices; null: there are none
   bool on_io_uring = true;                     ///< the loops of all of the device's I/O threads
 };
 

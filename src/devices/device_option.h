@@ -107,9 +107,20 @@ inline void read_rates(PropertyReader& reader, std::string_view unit, Rates& rat
     reader.refuse("burst", std::string("burst= goes with ").append(unit).append("= or bps="));
   }
 }
+/// rate-limit-group, in the place of rates of its own.
+inline void read_rate_group(PropertyReader& reader, const Rates& rates, std::string& group) {
+  reader.text("rate-limit-group", group);
+  if (group.empty() || !rates.limited()) return;
+  reader.refuse("rate-limit-group",
+                "rate-limit-group: the group has the rates, and the device none of its own");
+}
 /// Where `server` serves the queues, and a rate would be its to keep.
 inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Rates& rates,
-                         std::string_view server) {
+                         const std::string& group, std::string_view server) {
+  if (!group.empty()) {
+    reader.refuse("rate-limit-group",
+                  std::string("a rate is for ").append(server).append(" to keep"));
+  }
   if (!rates.limited()) return;
   reader.refuse(rates.units != 0 ? unit : "bps",
                 std::string("a rate is for ").append(server).append(" to keep"));

@@ -89,8 +89,9 @@ class Machine::Impl {
   Bus mmio_{"memory"};
   std::unique_ptr<VmBinder> binder_;
   std::unique_ptr<Platform> platform_;
+  RateGroups rate_groups_;
   std::unique_ptr<DeviceSlots> devices_;
-  // Of the devices, by their ids.
+  // Of the devices, and groups of rates, by their ids.
   std::map<std::string, Resizable*, std::less<>> resizables_;
   std::map<std::string, RateLimited*, std::less<>> rate_limited_;
   /// Held while a device is put into the two above or taken out, and by whoever looks at them on
@@ -177,8 +178,13 @@ Status Machine::Impl::make_devices() {
                                                 : PciStyle::kTransitional);
   if (!slots) return forward(slots);
   devices_ = std::move(*slots);
+  for (const RateGroupConfig& group : config_.rate_groups) {
+    auto& made = rate_groups_.emplace_back(std::make_unique<RateGroup>(group.id, group.rates));
+    rate_limited_.emplace(group.id, made.get());
+  }
   DeviceHost host = hooks_.host;
   host.memory = &*memory_;
+  host.rate_groups = &rate_groups_;
   auto devices = prepare_devices(config_, iothreads_, host);
   if (!devices) return forward(devices);
   if (hooks_.more_devices) {
@@ -354,6 +360,7 @@ Status Machine::Impl::reset() {
 Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
   DeviceHost host = hooks_.host;
   host.memory = &*memory_;
+  host.rate_groups = &rate_groups_;
   OutputFiles outputs;
   host.outputs = &outputs;
   auto made = prepare_devices(config, iothreads_, host);
@@ -434,8 +441,8 @@ Status Machine::Impl::set_rates(std::string_view id, const Rates& rates) {
 Status Machine::Impl::set_notify(std::string_view id, std::optional<unsigned> queue,
                                  NotifyWish wish) {
   const std::vector<DeviceLife*> lives = devices_->lives();
-  const auto found = std::ranges::find_if(
-      lives, [id](const DeviceLife* life) { return life->traits().id == id; });
+  const auto found =
+      std::ranges::find_if(lives, [id](const DeviceLife* life) { return life->traits().id == id; });
   if (found == lives.end()) return fail(fmt::format("there is no device '{}'", id), ENOENT);
   DeviceLife& life = **found;
   if (auto made = make_tuner(wish.mode); !made) return made;
@@ -462,6 +469,11 @@ Status Machine::Impl::set_notify(std::string_view id, std::optional<unsigned> qu
 MachineCounters Machine::Impl::counters() const {
   const std::shared_lock hold(devices_mutex_);
   MachineCounters sum = devices_->counters();
+  for (const auto& group : rate_groups_) {
+    sum.devices.push_back({group->id,
+                           {{"throttled", group->throttle.times.get()},
+                            {"throttled_ns", group->throttle.nanoseconds.get()}}});
+  }
   for (const auto& vcpu : vcpus_) sum.userspace_exits += vcpu->exits();
   for (const auto& thread : iothreads_) sum.system_calls += thread->loop().system_calls();
   return sum;

@@ -97,8 +97,8 @@ class Machine {
   /// Gives the device of this id another size in bytes (Resizable). Any thread, one call at a time.
   /// Errors: there is none that has a size (code ENOENT), or what the device says, with its id.
   Status resize_device(std::string_view id, std::uint64_t bytes);
-  /// Has the device of this id keep to other rates from now on. Any thread, one call at a time.
-  /// Errors: there is none that keeps to rates (code ENOENT).
+  /// Has the device or the group of rates of this id keep to other rates from now on. Any thread,
+  /// one call at a time. Errors: there is none that keeps to rates (code ENOENT).
   Status set_rates(std::string_view id, const Rates& rates);
   /// Has the queues of the device of this id notified in another way from now on, or `queue` alone.
   /// Running, paused or without power. Errors, with all of them as they were: there is no such

@@ -81,9 +81,10 @@ struct MachineCounters {
   std::uint64_t batches = 0;
   std::uint64_t bad_chains = 0;
   std::uint64_t broken_queues = 0;
-  std::uint64_t system_calls = 0;    ///< of the I/O threads' loops, and of back ends for queues
-  std::vector<DeviceStats> devices;  ///< its queues' stats, then what it counts itself
-  std::vector<QueueStats> queues;    ///< of each device in turn
+  std::uint64_t system_calls = 0;  ///< of the I/O threads' loops, and of back ends for queues
+  /// Of each its queues' stats, then what it counts itself; then groups of rates.
+  std::vector<DeviceStats> devices;
+  std::vector<QueueStats> queues;  ///< of each device in turn
 };
 
 /// A thread of a machine, by its name in the kernel, and the CPU time that it has used.

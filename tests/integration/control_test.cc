@@ -469,7 +469,8 @@ class RandomCommandsTest : public ControlUnderLoadTest {
     }
   }
   void set_notify() {
-    Json body{{"id", pick(4) == 0 ? "balloon0" : "load"}, {"mode", to_string(kNotifyModes[pick(4)])}};
+    Json body{{"id", pick(4) == 0 ? "balloon0" : "load"},
+              {"mode", to_string(kNotifyModes[pick(4)])}};
     if (body["mode"] == "adaptive") body["optimize"] = to_string(kObjectives[pick(2)]);
     if (pick(2) == 0) body["queue"] = 0;
     ASSERT_EQ(put("vm.set-notify", body), 204U) << body;

@@ -98,6 +98,7 @@ Command read_create(Body& body) {
   if (!options.kernel) body.refuse("payload.kernel is missing");
   part("cpus", read_cpus);
   part("memory", read_memory);
+  body.objects("rate_limit_groups", devices(read_rate_group, options.rate_groups));
   body.objects("disks", devices(read_add_disk, options.disks));
   body.objects("net", devices(read_add_net, options.nics));
   body.objects("fs", devices(read_add_fs, options.shares));

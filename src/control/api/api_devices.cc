@@ -56,13 +56,7 @@ class Keys {
     bucket("ops", unit);
     if (longest != 0) put("burst", fmt::format("{}ms", longest));
   }
-  /// Fields that would change what the device does.
-  void refuse(std::initializer_list<const char*> fields) {
-    for (const char* const field : fields) {
-      if (body_.has(field)) body_.refuse(fmt::format("{} is not supported", field));
-    }
-  }
-  /// The same for those that are off unless they are true.
+  /// Fields that would change what the device does, if they are true.
   void refuse_if_on(std::initializer_list<const char*> fields) {
     for (const char* const field : fields) {
       if (body_.flag(field) == true) body_.refuse(fmt::format("{} is not supported", field));
@@ -91,7 +85,7 @@ Command read_add_disk(Body& body) {
     body.refuse("image_type must be Raw: disks of other formats are not supported");
   }
   body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits, "iops"); });
-  keys.refuse({"rate_limit_group"});
+  keys.text("rate_limit_group", "rate-limit-group");
   keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
 }
@@ -108,6 +102,7 @@ Command read_add_net(Body& body) {
     keys.put("queues", std::to_string(*queues / 2));
   }
   body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits, "pps"); });
+  keys.text("rate_limit_group", "rate-limit-group");
   keys.refuse_if_on({"iommu"});
   return std::move(keys).command();
 }
@@ -128,6 +123,13 @@ Command read_add_vsock(Body& body) {
   keys.needed_text("socket", "uds");
   keys.text("id", "id");
   keys.refuse_if_on({"iommu"});
+  return std::move(keys).command();
+}
+
+Command read_rate_group(Body& body) {
+  Keys keys(body, "rate-limit-group");
+  keys.needed_text("id", "id");
+  body.object("rate_limiter_config", [&keys](Body& limits) { keys.rates(limits, "iops"); });
   return std::move(keys).command();
 }
 

@@ -13,7 +13,8 @@ namespace {
 using Ordered = nlohmann::ordered_json;
 
 /// A second's worth each second; how much may go at once after a rest is our own field.
-void add_rates(Ordered& json, const Rates& rates) {
+void add_rates(Ordered& json, const Rates& rates, const std::string& group = {}) {
+  if (!group.empty()) json["rate_limit_group"] = group;
   if (!rates.limited()) return;
   constexpr unsigned kSecond_ms = 1000;
   Ordered& limits = json["rate_limiter_config"];
@@ -40,7 +41,7 @@ Ordered disk_json(const DiskConfig& disk) {
   }
   json["num_queues"] = disk.queues;
   json["queue_size"] = disk.queue_size;
-  add_rates(json, disk.rates);
+  add_rates(json, disk.rates, disk.rate_group);
   return json;
 }
 
@@ -67,7 +68,7 @@ Ordered nic_json(const NicConfig& nic) {
   }
   json["num_queues"] = 2 * pairs;
   json["queue_size"] = nic.queue_size;
-  add_rates(json, nic.rates);
+  add_rates(json, nic.rates, nic.rate_group);
   return json;
 }
 
@@ -94,6 +95,11 @@ Ordered config_json(const MachineConfig& config) {
   json["memory"] = {{"size", config.memory},
                     {"shared", config.backing != MemoryBacking::kPrivate},
                     {"hugepages", config.backing == MemoryBacking::kHugePages}};
+  for (const RateGroupConfig& group : config.rate_groups) {
+    Ordered one = {{"id", group.id}};
+    add_rates(one, group.rates);
+    json["rate_limit_groups"].push_back(std::move(one));
+  }
   for (const DiskConfig& disk : config.disks) json["disks"].push_back(disk_json(disk));
   for (const NicConfig& nic : config.nics) json["net"].push_back(nic_json(nic));
   for (const FsConfig& fs : config.shares) json["fs"].push_back(fs_json(fs));

@@ -324,10 +324,23 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   nic.mac = 0x563412005452;
   nic.source = TapSource{.name = "tap0", .fds = {}, .pairs = 2};
   config.nics.push_back(nic);
+  config.rate_groups.push_back({.id = "slow", .rates = {.units = 5}, .place = {}});
+  config.nics[0].rate_group = "slow";
+  QueueStats queue;
+  queue.device = "disk0";
+  queue.running = true;
+  queue.notify = NotifyMode::kPoll;
+  queue.wish = {.mode = NotifyMode::kAdaptive, .optimize = Optimize::kEfficiency};
   const Json json = Json::parse(info_json({.state = MachineState::kPaused,
                                            .config = std::make_shared<const MachineConfig>(config),
                                            .memory_bytes = 4096,
-                                           .queues = {}}));
+                                           .queues = {queue, QueueStats{.device = "disk0"}}}));
+  EXPECT_EQ(json["notify"], Json::parse(R"({"disk0": [
+                {"mode": "adaptive", "optimize": "efficiency", "now": "poll"},
+                {"mode": "ioeventfd"}]})"));
+  EXPECT_EQ(json["config"]["rate_limit_groups"][0]["id"], "slow");
+  EXPECT_EQ(json["config"]["rate_limit_groups"][0]["rate_limiter_config"]["ops"]["size"], 5);
+  EXPECT_EQ(json["config"]["net"][0]["rate_limit_group"], "slow");
   EXPECT_EQ(json["state"], "Paused");
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");

@@ -41,6 +41,7 @@ struct BlkOptions {
   /// answered. The driver may toggle it (VIRTIO_BLK_F_CONFIG_WCE).
   bool writeback = true;
   Rates rates = {};
+  Throttle* group = nullptr;  ///< kept to in the place of `rates`; outlives the device
 };
 
 class BlkQueue;
@@ -86,9 +87,9 @@ class BlkDevice final : public VirtioDevice, public Resizable, public RateLimite
   std::atomic<std::uint64_t> capacity_;
   std::atomic<bool> writeback_{true};
   BlkCounters counters_;
-  Throttle throttle_;
-  /// Of each queue: what one needs that a vCPU thread uses as well has been had of the host. DiskConfig
-  /// has that done at the start where it is known then.
+  Throttle throttle_;  ///< its own; counts its waits in any case
+  /// Of each queue: what one needs that a vCPU thread uses as well has been had of the host.
+  /// DiskConfig has that done at the start where it is known then.
   std::vector<bool> reserved_;
   std::vector<BlkTraffic> traffic_;  ///< of each queue, since the device was made
   std::vector<std::unique_ptr<BlkQueue>> queues_;

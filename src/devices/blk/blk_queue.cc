@@ -23,7 +23,8 @@ BlkQueue::BlkQueue(BlkDevice& device, QueueRunner& runner, BlkTraffic& traffic,
              .discard = (features & feature_mask(kBlkFeatureDiscard)) != 0,
              .write_zeroes = (features & feature_mask(kBlkFeatureWriteZeroes)) != 0},
       can_flush_((features & feature_mask(kBlkFeatureFlush)) != 0),
-      rate_(runner, device.throttle_) {}
+      rate_(runner, device.options_.group != nullptr ? *device.options_.group : device.throttle_,
+            device.throttle_) {}
 
 Result<std::unique_ptr<BlkQueue>> BlkQueue::create(BlkDevice& device, QueueRunner& runner,
                                                    BlkTraffic& traffic, std::uint64_t features) {
@@ -142,8 +143,7 @@ bool BlkQueue::begin(BlkRequest& request) noexcept {
     runner_.park();
     return false;
   }
-  if ((is_long || plan.kind == BlkPlan::Kind::kIo) && device_.throttle_.limited() &&
-      !keeps_rate(plan.length)) {
+  if ((is_long || plan.kind == BlkPlan::Kind::kIo) && rate_.limited() && !keeps_rate(plan.length)) {
     return false;
   }
   free_ = request.next_free;

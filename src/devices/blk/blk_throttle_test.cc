@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "base/rate_group.h"
 #include "devices/blk/blk_device.h"
 #include "testing/device_fixture.h"
 #include "testing/eventually.h"
@@ -116,6 +117,65 @@ TEST_P(BlkThrottleTest, MayBePausedAndResetWhileItWaits) {
   ASSERT_TRUE(disk_.wait_used(0));
   offer_read(512);
   disk_.stop();
+}
+
+/// Two disks, each on a thread of its own, that share one limit.
+class BlkRateGroupTest : public ::testing::Test {
+ protected:
+  struct Disk {
+    explicit Disk(Throttle& group) {
+      auto device = std::make_unique<BlkDevice>(
+          std::make_shared<MemoryBackend>(kThrottledDisk),
+          BlkOptions{.queue_size = DeviceFixture::kSize, .group = &group});
+      fixture.serve(std::move(device));
+      fixture.start();
+      const BlkRequestHeader read{kBlkTypeIn, 0, 0};
+      EXPECT_TRUE(fixture.memory.write(GuestAddress(DeviceFixture::kBuffers),
+                                       std::as_bytes(std::span(&read, 1))));
+    }
+    void read() {
+      ASSERT_TRUE(fixture.driver(0).add(
+          {{GuestAddress(DeviceFixture::kBuffers), sizeof(BlkRequestHeader), false},
+           {GuestAddress(DeviceFixture::kBuffers + 0x1000), 512, true},
+           {GuestAddress(DeviceFixture::kBuffers + 0x100), 1, true}}));
+      fixture.offer(0);
+    }
+    DeviceFixture fixture{NotifyMode::kIoEventFd};
+  };
+};
+
+TEST_F(BlkRateGroupTest, TogetherTheyDoNoMoreThanTheGroupMay) {
+  constexpr unsigned kReads = 60;  // of each
+  RateGroup group("g", {.units = 1000, .bytes = 0, .burst = 1ms});
+  Disk one(group.throttle);
+  Disk other(group.throttle);
+  const auto begin = Clock::now();
+  for (unsigned i = 0; i < kReads; ++i) {
+    one.read();
+    other.read();
+  }
+  for (unsigned i = 0; i < kReads; ++i) {
+    ASSERT_TRUE(one.fixture.wait_used(0));
+    ASSERT_TRUE(other.fixture.wait_used(0));
+  }
+  EXPECT_GE(Clock::now() - begin, 2 * kReads * 1ms - 3ms);
+  EXPECT_GT(one.fixture.stat("throttled_ns"), 0U);
+  EXPECT_GT(other.fixture.stat("throttled_ns"), 0U);
+  EXPECT_EQ(group.throttle.times.get(),
+            one.fixture.stat("throttled") + other.fixture.stat("throttled"));
+  EXPECT_EQ(group.throttle.nanoseconds.get(),
+            one.fixture.stat("throttled_ns") + other.fixture.stat("throttled_ns"));
+  // What waits looks at other rates, whichever disk it is of.
+  group.set_rates({.units = 1, .bytes = 0, .burst = 0ms});
+  for (int i = 0; i < 3; ++i) {
+    one.read();
+    other.read();
+  }
+  group.set_rates({});
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(one.fixture.wait_used(0));
+    ASSERT_TRUE(other.fixture.wait_used(0));
+  }
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ const DeviceOption DiskConfig::kOption = {
   queues=N  queue-size=N   1 and 256 by default
   iops=N  bps=SIZE         at most so many requests and bytes in a second (as many as it can)
   burst=TIME               how far it may be ahead of them after a rest (10ms)
+  rate-limit-group=NAME    in their place: what the devices of that group may do together
   notify=WAY               ioeventfd (default), sync: the vCPU waits while its kick is served,
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
@@ -67,10 +68,11 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   reader.number("queues", disk.queues, 1, kMaxQueues);
   read_queue_size(reader, disk.queue_size);
   read_rates(reader, "iops", disk.rates);
+  read_rate_group(reader, disk.rates, disk.rate_group);
   read_common_keys(reader, properties, disk);
   if (disk.back_end() != nullptr) {
     leave_queues_to_back_end(reader, disk);
-    refuse_rates(reader, "iops", disk.rates, "the back end (vhost-user)");
+    refuse_rates(reader, "iops", disk.rates, disk.rate_group, "the back end (vhost-user)");
   }
   if (auto status = reader.finish(); !status) return forward(status);
   return disk;
@@ -118,7 +120,8 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .writeback = true,
-                           .rates = config.rates};
+                           .rates = config.rates,
+                           .group = find_throttle(host.rate_groups, config.rate_group)};
   return std::make_unique<BlkDevice>(std::move(*backend), options);
 }
 

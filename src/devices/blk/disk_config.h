@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <variant>
 
 #include "base/file_roles.h"
@@ -27,6 +28,7 @@ struct DiskConfig : DeviceConfig {
   unsigned queues = 1;
   unsigned queue_size = 256;
   Rates rates;
+  std::string rate_group;  ///< a name from the machine's, in the place of rates; empty: none
 
   static const DeviceOption kOption;
   static Result<DiskConfig> parse(const PropertyList& properties);

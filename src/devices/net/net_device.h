@@ -26,7 +26,8 @@ struct NetOptions {
   bool join_frames = true;  ///< what goes together leaves as one: see FrameTrain
   /// Where the kernel can carry frames: whether the device does without it.
   bool kernel_required = false;
-  Rates rates = {};  ///< each way
+  Rates rates = {};           ///< each way
+  Throttle* group = nullptr;  ///< kept to in the place of `rates`, both ways together; outlives it
 };
 
 /// All counters of a NIC, summed over its queues.
@@ -142,6 +143,11 @@ class NetDevice final : public VirtioDevice, public RateLimited {
   // Live as long as the device: what was counted survives a reset.
   std::vector<NetRxCounters> rx_counters_;
   std::vector<NetTxCounters> tx_counters_;
+  /// What one way keeps to, whose own throttle counts its waits.
+  [[nodiscard]] Throttle& limit_of(Throttle& own) const noexcept {
+    return options_.group != nullptr ? *options_.group : own;
+  }
+
   Throttle rx_throttle_;
   Throttle tx_throttle_;
   NetControlCounters control_counters_;

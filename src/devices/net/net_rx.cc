@@ -42,7 +42,7 @@ NetRx::NetRx(NetDevice& device, unsigned pair, QueueRunner& runner)
       wanted_(kFirstGuess),
       room_(kMaxBuffers + 1),
       spill_(std::make_unique_for_overwrite<std::byte[]>(kLongest)),
-      rate_(runner, device.rx_throttle_) {}
+      rate_(runner, device.limit_of(device.rx_throttle_), device.rx_throttle_) {}
 
 Result<std::unique_ptr<NetRx>> NetRx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {

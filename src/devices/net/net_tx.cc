@@ -23,7 +23,7 @@ NetTx::NetTx(NetDevice& device, unsigned pair, QueueRunner& runner)
       counters_(device.tx_counters_[pair]),
       joins_(device.joins_frames()),
       chains_(std::make_unique<DescriptorChain[]>(kMaxChains)),
-      rate_(runner, device.tx_throttle_) {}
+      rate_(runner, device.limit_of(device.tx_throttle_), device.tx_throttle_) {}
 
 Result<std::unique_ptr<NetTx>> NetTx::create(NetDevice& device, unsigned pair,
                                              QueueRunner& runner) {

@@ -89,6 +89,7 @@ const DeviceOption NicConfig::kOption = {
                            one frame where they come together (on)
   pps=N  bps=SIZE          at most so many frames and bytes in a second, each way (as many as it can)
   burst=TIME               how far it may be ahead of them after a rest (10ms)
+  rate-limit-group=NAME    in their place: what the devices of that group may do together
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
   packed=on|off            as for --disk; vhost=on leaves drivers of packed rings to user space
@@ -135,11 +136,14 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
     reader.refuse("vhost", "vhost: the kernel carries a tap's frames and no others");
   }
   read_rates(reader, "pps", nic.rates);
-  if (nic.vhost != Vhost::kOff) refuse_rates(reader, "pps", nic.rates, "the kernel (vhost)");
+  read_rate_group(reader, nic.rates, nic.rate_group);
+  if (nic.vhost != Vhost::kOff) {
+    refuse_rates(reader, "pps", nic.rates, nic.rate_group, "the kernel (vhost)");
+  }
   read_common_keys(reader, properties, nic);
   if (nic.back_end() != nullptr) {
     leave_queues_to_back_end(reader, nic);
-    refuse_rates(reader, "pps", nic.rates, "the back end (vhost-user)");
+    refuse_rates(reader, "pps", nic.rates, nic.rate_group, "the back end (vhost-user)");
     if (reader.has("gro")) reader.refuse("gro", "gro: the back end (vhost-user) has the frames");
   }
   if (nic.vhost == Vhost::kForce) refuse_packed(reader, nic, "the kernel (vhost=force)");
@@ -207,7 +211,8 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const NicConfig& config, const
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .join_frames = config.gro,
                            .kernel_required = config.vhost == Vhost::kForce,
-                           .rates = config.rates};
+                           .rates = config.rates,
+                           .group = find_throttle(host.rate_groups, config.rate_group)};
   return std::make_unique<NetDevice>(std::move(*backend), options, std::move(kernel));
 }
 

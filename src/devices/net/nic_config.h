@@ -35,7 +35,8 @@ struct NicConfig : DeviceConfig {
   unsigned queue_size = 256;
   bool gro = true;  ///< datagrams that the guest sends one after the other leave as one frame
   Vhost vhost = Vhost::kOff;
-  Rates rates;  ///< each way
+  Rates rates;             ///< each way
+  std::string rate_group;  ///< in its place, for both ways together: as DiskConfig's
 
   static const DeviceOption kOption;
   static Result<NicConfig> parse(const PropertyList& properties);
