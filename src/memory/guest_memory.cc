@@ -8,6 +8,8 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <bit>
+#include <cassert>
 #include <utility>
 
 #include "memory/huge_pages.h"
@@ -223,6 +225,17 @@ std::optional<std::uint64_t> GuestMemory::release(const GuestSpan& span) const n
     return end - begin;
   }
   return 0;
+}
+
+GuestAddress GuestMemory::address_of(const GuestSpan& span) const noexcept {
+  const auto at = std::bit_cast<std::uintptr_t>(span.as_iovec().iov_base);
+  for (const Region& region : regions_) {
+    // Unsigned wrap-around makes addresses below the region huge, hence outside.
+    const std::uint64_t offset = at - std::bit_cast<std::uintptr_t>(region.host);
+    if (offset < region.size) return GuestAddress(region.base.value() + offset);
+  }
+  assert(false && "a span of other memory");
+  return {};
 }
 
 std::uint64_t GuestMemory::total_size() const noexcept {

@@ -89,6 +89,9 @@ class GuestMemory {
   /// how many bytes that was, 0 with huge pages of a file; nothing if the host refused.
   [[nodiscard]] std::optional<std::uint64_t> release(const GuestSpan& span) const noexcept;
 
+  /// Where `span`, which must be of this memory, begins.
+  [[nodiscard]] GuestAddress address_of(const GuestSpan& span) const noexcept;
+
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] std::uint64_t total_size() const noexcept;
   /// Whether another process can map all of it.

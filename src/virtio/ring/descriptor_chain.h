@@ -86,9 +86,22 @@ class DescriptorChain {
 
   /// Device-readable buffers, in the driver's order.
   [[nodiscard]] std::span<GuestSpan> readable() noexcept { return {buffers_.data(), readable_}; }
-  /// Device-writable buffers, which follow them.
+  /// Device-writable buffers, which follow them. A device may cut bytes off the end of the last one
+  /// (a status that comes after the data); writable_bytes() stays as it was.
   [[nodiscard]] std::span<GuestSpan> writable() noexcept {
     return {buffers_.data() + readable_, writable_};
+  }
+  /// The same with the last one as long as it was.
+  template <class Visit>
+  void for_each_writable(Visit&& visit) noexcept {
+    std::size_t left = writable_bytes_;
+    const std::span<GuestSpan> buffers = writable();
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      auto* const begin = static_cast<std::byte*>(buffers[i].as_iovec().iov_base);
+      const std::size_t size = i + 1 == buffers.size() ? left : buffers[i].size();
+      visit(GuestSpan(begin, size));
+      left -= size;
+    }
   }
   /// Total bytes; both together stay below 2^32.
   [[nodiscard]] std::uint32_t readable_bytes() const noexcept { return readable_bytes_; }

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "virtio/ring/logged_ring.h"
 #include "virtio/ring/packed_ring.h"
 #include "virtio/ring/split_ring.h"
 #include "virtio/ring/tracked_packed_ring.h"
@@ -17,7 +18,8 @@ namespace bellhop {
 /// The device's end of one ring, split or packed, as the driver has chosen, and either with its
 /// requests in flight noted where the driver's side asks for that: what queues are served by. One
 /// predictable branch a call tells a split ring from the others, a second a packed one, and none
-/// where they are the same. What is not noted costs nothing.
+/// where they are the same. What is not noted costs nothing: neither requests in flight nor, for a
+/// live migration, the memory that is written (LoggedRing).
 /// Contract, answers and errors are SplitRing's. Move-only; one thread at a time.
 class Ring {
   template <class Variant, class Call>
@@ -27,7 +29,11 @@ class Ring {
     if (auto* const packed = std::get_if<PackedRing>(&ring)) [[likely]]
       return call(*packed);
     if (auto* const split = std::get_if<TrackedSplitRing>(&ring)) return call(*split);
-    return call(*std::get_if<TrackedPackedRing>(&ring));
+    if (auto* const packed = std::get_if<TrackedPackedRing>(&ring)) return call(*packed);
+    if (auto* const split = std::get_if<LoggedRing<SplitRing>>(&ring)) return call(*split);
+    if (auto* const packed = std::get_if<LoggedRing<PackedRing>>(&ring)) return call(*packed);
+    if (auto* const split = std::get_if<LoggedRing<TrackedSplitRing>>(&ring)) return call(*split);
+    return call(*std::get_if<LoggedRing<TrackedPackedRing>>(&ring));
   }
   template <class Call>
   auto visit(Call&& call) noexcept {
@@ -40,18 +46,23 @@ class Ring {
 
  public:
   // NOLINTBEGIN: it is one of its kinds
-  Ring(SplitRing ring) noexcept : ring_(std::move(ring)) {}
-  Ring(PackedRing ring) noexcept : ring_(std::move(ring)) {}
-  Ring(TrackedSplitRing ring) noexcept : ring_(std::move(ring)) {}
-  Ring(TrackedPackedRing ring) noexcept : ring_(std::move(ring)) {}
+  template <class Kind>
+  Ring(Kind ring) noexcept : ring_(std::move(ring)) {}
   // NOLINTEND
 
   /// Checks what the driver configured, and goes on where `state` says. With `inflight` requests in
-  /// flight are noted there; it outlives the ring and counts for more than `state`. Errors of that:
-  /// InflightSplit::recover(), InflightPacked::recover().
+  /// flight are noted there; it outlives the ring and counts for more than `state`. With `log` the
+  /// memory is that is written. Errors of `inflight`: InflightSplit::recover(),
+  /// InflightPacked::recover().
   static Result<Ring> activate(const GuestMemory& memory, const QueueConfig& config,
                                RingFeatures features, QueueCounters& counters, RingState state = {},
-                               const std::optional<InflightQueue>& inflight = {}) {
+                               const std::optional<InflightQueue>& inflight = {},
+                               const std::optional<RingLog>& log = {}) {
+    const auto made = [&](auto ring) -> Result<Ring> {
+      if (!ring) return forward(ring);
+      if (log) return Ring(LoggedRing(std::move(*ring), config, *log));
+      return Ring(std::move(*ring));
+    };
     if (features.packed && inflight) {
       return made(
           TrackedPackedRing::activate(memory, config, features, counters, state, *inflight));
@@ -106,17 +117,14 @@ class Ring {
   }
 
  private:
-  template <class Kind>
-  static Result<Ring> made(Result<Kind> ring) {
-    if (!ring) return forward(ring);
-    return Ring(std::move(*ring));
-  }
   /// The same place in all, which the compiler sees.
   [[nodiscard]] const RingCommon& common() const noexcept {
     return *visit([](const auto& ring) -> const RingCommon* { return &ring; });
   }
 
-  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing> ring_;
+  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing, LoggedRing<SplitRing>,
+               LoggedRing<PackedRing>, LoggedRing<TrackedSplitRing>, LoggedRing<TrackedPackedRing>>
+      ring_;
 };
 
 }  // namespace bellhop

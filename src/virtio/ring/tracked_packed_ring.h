@@ -11,7 +11,7 @@ namespace bellhop {
 
 /// A PackedRing whose requests in flight outlive this process: as TrackedSplitRing. What is
 /// completed is written into the ring by publish(), one chain after the other (InflightPacked).
-class TrackedPackedRing final : public PackedRing {
+class TrackedPackedRing : public PackedRing {
  public:
   /// As PackedRing::activate(); `state` holds where `inflight` says nothing. Errors also:
   /// InflightPacked::recover().

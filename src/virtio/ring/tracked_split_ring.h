@@ -12,7 +12,7 @@ namespace bellhop {
 /// A SplitRing whose requests in flight outlive this process: noted in memory of the front end's.
 /// Those that a server before it has left in flight are taken again first, in the order in which
 /// they had been taken.
-class TrackedSplitRing final : public SplitRing {
+class TrackedSplitRing : public SplitRing {
  public:
   /// As SplitRing::activate(); `state` holds where `inflight` says nothing. Errors also:
   /// InflightSplit::recover().
