@@ -99,11 +99,11 @@ VringAddresses VhostUserClient::addresses(unsigned ring) const {
   const QueueConfig config = rings[ring]->driver.config();
   const std::uint64_t user = std::bit_cast<std::uint64_t>(memory.regions()[0].host);
   return {.index = ring,
-          .flags = 0,
+          .flags = logs_rings ? kVringLog : 0,
           .desc = user + config.desc.value(),
           .used = user + config.device.value(),
           .avail = user + config.driver.value(),
-          .log = 0};
+          .log = logs_rings ? config.device.value() : 0};
 }
 
 bool VhostUserClient::set_addresses(unsigned ring) {
@@ -132,6 +132,14 @@ bool VhostUserClient::track_inflight() {
   }
   const std::array fds{inflight.file.get()};
   return tell(Request::kSetInflightFd, inflight.region, fds);
+}
+
+bool VhostUserClient::set_log(const PageLog& log) {
+  logs_rings = true;
+  const LogDescription told{.mmap_size = log.bytes(), .mmap_offset = 0};
+  // Answered whether an acknowledgement is asked for or not.
+  return tell(Request::kSetLogBase, std::as_bytes(std::span(&told, 1)), std::array{log.fd()},
+              kNeedReply);
 }
 
 std::optional<Channel> VhostUserClient::hear() {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "testing/fake_driver.h"
+#include "testing/page_log.h"
 #include "testing/test_memory.h"
 #include "vhost_user/channel.h"
 #include "virtio/abi/ring.h"
@@ -42,6 +43,10 @@ class VhostUserClient {
 
   static constexpr std::uint64_t kTracking = kAcks | std::uint64_t{1}
                                                          << vhost_user::kProtocolInflightShmfd;
+
+  static constexpr std::uint64_t kLogBit = std::uint64_t{1} << vhost_user::kFeatureLogAll;
+  static constexpr std::uint64_t kLogging = kAcks | std::uint64_t{1}
+                                                        << vhost_user::kProtocolLogShmfd;
 
   explicit VhostUserClient(unsigned rings = 1, std::uint16_t size = 16, RingFeatures features = {});
 
@@ -97,6 +102,8 @@ class VhostUserClient {
   /// connection to the next; the first time it asks for that memory. kProtocolInflightShmfd must be
   /// agreed on.
   bool track_inflight();
+  /// Has what is written noted in `log` from now on, once kLogBit is agreed on, used rings too.
+  bool set_log(const PageLog& log);
   /// The channel on which the back end tells of changes, once it has been agreed on: none, if the
   /// back end does not take it.
   [[nodiscard]] std::optional<vhost_user::Channel> hear();
@@ -127,6 +134,7 @@ class VhostUserClient {
     UniqueFd file;
   };
   Inflight inflight;
+  bool logs_rings = false;  ///< addresses() ask for used rings to be noted
   GuestMemory memory = make_memory();
   std::vector<std::unique_ptr<Ring>> rings;
 

@@ -23,35 +23,33 @@
 
 namespace bellhop::testing {
 
-/// An EchoDevice behind a socket, and what its clients need again and again.
-class VhostUserServerFixture {
+/// A device behind a socket.
+class VhostUserService {
  public:
-  static constexpr unsigned kRings = 2;
   static constexpr vhost_user::Channel::Patience kHalfSaid{200};
 
-  explicit VhostUserServerFixture(bool prefer_epoll = false)
+  explicit VhostUserService(std::unique_ptr<VirtioDevice> served, bool prefer_epoll = false)
       : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
     must(FaultGuard::install());
     std::string name = (std::filesystem::temp_directory_path() / "serveXXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     folder_ = name;
-    path = name + "/echo.sock";
-    auto made = std::make_unique<EchoDevice>(kRings);
-    echo = made.get();
+    path = name + "/device.sock";
     auto device = must(VhostUserDevice::create(
-        std::move(made), {.memory = nullptr,
-                          .threads = {thread.get()},
-                          .notify = NotifyMode::kIoEventFd,
-                          .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
+        std::move(served), {.memory = nullptr,
+                            .threads = {thread.get()},
+                            .notify = NotifyMode::kIoEventFd,
+                            .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),
                                           .patience = kHalfSaid}));
   }
-  ~VhostUserServerFixture() {
-    echo = nullptr;
+  ~VhostUserService() {
     server.reset();
     std::filesystem::remove_all(folder_);
   }
+  VhostUserService(const VhostUserService&) = delete;
+  VhostUserService& operator=(const VhostUserService&) = delete;
 
   [[nodiscard]] const VhostUserDevice& device() const { return server->device(); }
   /// All that a good front end says until its rings run. Aborts where it is not taken.
@@ -71,11 +69,25 @@ class VhostUserServerFixture {
 
   std::unique_ptr<IoThread> thread;
   std::string path;
-  EchoDevice* echo = nullptr;
   std::unique_ptr<VhostUserServer> server;
 
  private:
   std::string folder_;
+};
+
+/// An EchoDevice behind a socket, and what its clients need again and again.
+class VhostUserServerFixture : public VhostUserService {
+ public:
+  static constexpr unsigned kRings = 2;
+
+  explicit VhostUserServerFixture(bool prefer_epoll = false)
+      : VhostUserServerFixture(new EchoDevice(kRings), prefer_epoll) {}
+
+  EchoDevice* const echo;  ///< as long as the server is there
+
+ private:
+  VhostUserServerFixture(EchoDevice* made, bool prefer_epoll)
+      : VhostUserService(std::unique_ptr<EchoDevice>(made), prefer_epoll), echo(made) {}
 };
 
 }  // namespace bellhop::testing

@@ -68,8 +68,12 @@ inline constexpr std::uint32_t kNeedReply = 1U << 3;
 /// only while they are enabled.
 inline constexpr unsigned kFeatureProtocol = 30;
 
+/// Among the virtio features: what the back end writes is to be noted (VHOST_F_LOG_ALL).
+inline constexpr unsigned kFeatureLogAll = 26;
+
 // Protocol features, bit numbers.
 inline constexpr unsigned kProtocolMq = 0;
+inline constexpr unsigned kProtocolLogShmfd = 1;
 inline constexpr unsigned kProtocolReplyAck = 3;
 inline constexpr unsigned kProtocolMtu = 4;
 inline constexpr unsigned kProtocolBackendReq = 5;
@@ -94,16 +98,19 @@ struct VringState {
 };
 static_assert(sizeof(VringState) == 8);
 
-/// kSetVringAddr. Addresses are the front end's own, within a region's user_address.
+/// kSetVringAddr. Addresses are the front end's own, within a region's user_address; `log` is the
+/// used ring's in the log.
 struct VringAddresses {
   std::uint32_t index = 0;
-  std::uint32_t flags = 0;
+  std::uint32_t flags = 0;  ///< kVringLog or none
   std::uint64_t desc = 0;
   std::uint64_t used = 0;
   std::uint64_t avail = 0;
   std::uint64_t log = 0;
 };
 static_assert(sizeof(VringAddresses) == 40);
+/// VHOST_VRING_F_LOG: writes to the used ring are to be noted at VringAddresses::log.
+inline constexpr std::uint32_t kVringLog = 1;
 
 struct MemoryRegion {
   std::uint64_t guest_address = 0;
@@ -128,6 +135,13 @@ struct SingleRegion {
   MemoryRegion region;
 };
 static_assert(sizeof(SingleRegion) == 40);
+
+/// kSetLogBase, with the log's descriptor: a bit for each page of 4096 bytes from address 0 on.
+struct LogDescription {
+  std::uint64_t mmap_size = 0;
+  std::uint64_t mmap_offset = 0;  ///< where it begins in its descriptor
+};
+static_assert(sizeof(LogDescription) == 16);
 
 /// kGetConfig, its reply, and kSetConfig: `size` bytes follow.
 struct ConfigHead {

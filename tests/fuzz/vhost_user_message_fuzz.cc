@@ -32,13 +32,14 @@ using Client = bellhop::testing::VhostUserClient;
 constexpr unsigned kRings = 2;
 constexpr std::uint64_t kLoose = 16U << 20;  ///< as large as the first region
 constexpr std::uint64_t kNotes = 4096;       ///< requests in flight of all rings
+constexpr std::uint64_t kLog = 132 << 10;    ///< a bit for each page of the client's memory
 constexpr std::uint64_t kPacked = virtio::feature_mask(virtio::kFeatureRingPacked);
 
 struct Host {
   Host() {
     must(FaultGuard::install());
     if (::ftruncate(loose.get(), kLoose) != 0 || ::ftruncate(notes.get(), kNotes) != 0 ||
-        ::pipe2(pipe.data(), O_CLOEXEC) != 0) {
+        ::ftruncate(log.get(), kLog) != 0 || ::pipe2(pipe.data(), O_CLOEXEC) != 0) {
       std::abort();
     }
     auto made = std::make_unique<bellhop::testing::EchoDevice>(static_cast<std::uint16_t>(kRings));
@@ -51,6 +52,7 @@ struct Host {
   std::unique_ptr<VhostUserDevice> device;
   UniqueFd loose{::memfd_create("loose", MFD_CLOEXEC)};  ///< not sealed: it is cut now and then
   UniqueFd notes{::memfd_create("notes", MFD_CLOEXEC)};  ///< of requests in flight, by the input
+  UniqueFd log{::memfd_create("log", MFD_CLOEXEC)};      ///< cut now and then, too
   std::array<int, 2> pipe{};
 };
 
@@ -87,9 +89,12 @@ void fill(Message& message, const Client& client, unsigned ring) {
   for (std::size_t i = 0; i < 2; ++i) table.regions[i] = client.region(i);
   switch (message.request()) {
     case Request::kSetFeatures:
-      return put(message, Client::kVersion1 | Client::kProtocolBit);
+      return put(message, Client::kVersion1 | Client::kProtocolBit |
+                              (ring != 0 ? Client::kLogBit : std::uint64_t{0}));
     case Request::kSetProtocolFeatures:
-      return put(message, Client::kTracking);
+      return put(message, Client::kTracking | Client::kLogging);
+    case Request::kSetLogBase:
+      return put(message, LogDescription{.mmap_size = kLog, .mmap_offset = 0});
     case Request::kGetInflightFd:
     case Request::kSetInflightFd:
       return put(message, InflightDescription{.mmap_size = kNotes,
@@ -126,6 +131,7 @@ void fill(Message& message, const Client& client, unsigned ring) {
 }
 
 constexpr unsigned kNotesChoice = 5;
+constexpr unsigned kLogChoice = 8;
 
 void add_fd(Message& message, Host& host, const Client& client, unsigned ring, unsigned choice) {
   const std::array fds{client.memory.regions()[0].fd,
@@ -135,7 +141,8 @@ void add_fd(Message& message, Host& host, const Client& client, unsigned ring, u
                        host.loose.get(),
                        host.notes.get(),
                        host.pipe[0],
-                       host.pipe[1]};
+                       host.pipe[1],
+                       host.log.get()};
   if (choice >= fds.size()) return;
   message.fds.emplace_back(::fcntl(fds[choice], F_DUPFD_CLOEXEC, 0));
 }
@@ -168,7 +175,7 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
       message.request() >= Request::kSetVringKick && message.request() <= Request::kSetVringErr;
   if ((how & 32) != 0) {
     for (unsigned count = input.byte() % 4U; count != 0; --count) {
-      add_fd(message, host, client, ring, input.byte() % 9U);
+      add_fd(message, host, client, ring, input.byte() % 10U);
     }
   } else if (memory) {
     add_fd(message, host, client, ring, 0);
@@ -176,6 +183,10 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
   } else if (message.request() == Request::kSetInflightFd) {
     spoil_notes(input, host);
     add_fd(message, host, client, ring, kNotesChoice);
+  } else if (message.request() == Request::kSetLogBase) {
+    add_fd(message, host, client, ring, kLogChoice);
+  } else if (message.request() == Request::kSetLogFd) {
+    add_fd(message, host, client, ring, 3);
   } else if (message.request() == Request::kAddMemReg) {
     add_fd(message, host, client, ring, ring);
   } else if (event) {
@@ -183,7 +194,9 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
   }
   if ((how & 64) != 0) client.rings[ring]->kick.signal();
   if ((how & 128) != 0) {
-    if (::ftruncate(host.loose.get(), (input.byte() % 2) * kLoose) != 0) std::abort();
+    const std::uint8_t which = input.byte();
+    if (::ftruncate(host.loose.get(), (which % 2) * kLoose) != 0) std::abort();
+    if (::ftruncate(host.log.get(), (which / 2 % 2) * kLog) != 0) std::abort();
   }
   return host.device->handle(message, channel).has_value();
 }
@@ -209,7 +222,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   host.device->disconnected();
   // Each input is to do the same whatever came before it.
-  if (::ftruncate(host.notes.get(), 0) != 0 || ::ftruncate(host.notes.get(), kNotes) != 0) {
+  if (::ftruncate(host.notes.get(), 0) != 0 || ::ftruncate(host.notes.get(), kNotes) != 0 ||
+      ::ftruncate(host.log.get(), kLog) != 0) {
     std::abort();
   }
   if (host.device->running() != 0) std::abort();

@@ -123,6 +123,16 @@ class Decoder {
     if (auto right = check_fds(1); !right) return forward(right);
     return SetInflightFd{*region, std::move(message_.fds[0])};
   }
+  Result<Command> log_base() const {
+    LogDescription log;
+    if (!message_.read(log)) return wrong_size();
+    if (auto right = check_fds(1); !right) return forward(right);
+    return SetLogBase{log, std::move(message_.fds[0])};
+  }
+  Result<Command> log_fd() const {
+    if (auto right = check_fds(1); !right) return forward(right);
+    return SetLogFd{std::move(message_.fds[0])};
+  }
   Result<Command> backend_req() const {
     if (auto right = check_fds(1); !right) return forward(right);
     return SetBackendReqFd{std::move(message_.fds[0])};
@@ -209,6 +219,10 @@ Result<Command> decode(Message& message, unsigned rings) {
       return decoder.set_inflight();
     case Request::kSetBackendReqFd:
       return decoder.backend_req();
+    case Request::kSetLogBase:
+      return decoder.log_base();
+    case Request::kSetLogFd:
+      return decoder.log_fd();
     default:
       return fail("it is not served");
   }

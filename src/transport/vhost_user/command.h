@@ -39,6 +39,12 @@ struct GetInflightFd {
   std::size_t bytes = 0;       ///< of the message: its answer has as many
 };
 
+/// Told, and answered all the same: the log before it is not touched any more.
+struct SetLogBase {
+  LogDescription log;
+  UniqueFd file;
+};
+
 // What is told.
 struct SetOwner {};
 struct ResetOwner {};
@@ -94,13 +100,16 @@ struct SetInflightFd {
 struct SetBackendReqFd {
   UniqueFd socket;
 };
+struct SetLogFd {
+  UniqueFd event;
+};
 
 using Command =
     std::variant<GetFeatures, GetProtocolFeatures, GetQueueNum, GetMaxMemSlots, GetStatus,
                  GetVringBase, GetConfig, GetInflightFd, SetOwner, ResetOwner, ResetDevice,
                  SetFeatures, SetProtocolFeatures, SetStatus, SetMemTable, AddMemReg, RemMemReg,
                  SetVringNum, SetVringBase, SetVringEnable, SetVringAddr, SetVringEvent, SetConfig,
-                 SetInflightFd, SetBackendReqFd>;
+                 SetInflightFd, SetBackendReqFd, SetLogBase, SetLogFd>;
 
 /// Takes a message apart, its descriptors too; those that it has no use for are closed. Errors (the
 /// peer's fault): a message that is not served or of the wrong size, too few or too many

@@ -284,7 +284,7 @@ TEST_P(HostilePeerTest, RingsThatLieWhereNoneMay) {
   EXPECT_FALSE(try_with([&](auto& at) { at.used = end - 2; }));
   EXPECT_FALSE(try_with([](auto& at) { at.used = at.avail; }));
   EXPECT_EQ(device().running(), kRings - 1);
-  EXPECT_FALSE(try_with([](auto& at) { at.flags = 1; })) << "logged writes";
+  EXPECT_FALSE(try_with([](auto& at) { at.flags = 2; })) << "flags that nobody knows";
   EXPECT_TRUE(client.tell(Request::kSetVringAddr, good));
   EXPECT_TRUE(client.echo(0));
 }

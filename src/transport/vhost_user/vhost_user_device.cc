@@ -21,6 +21,9 @@ using namespace vhost_user;
 namespace {
 
 constexpr std::uint64_t kProtocolBit = std::uint64_t{1} << kFeatureProtocol;
+constexpr std::uint64_t kLogBit = std::uint64_t{1} << kFeatureLogAll;
+/// Features that are between the front end and us, and not the driver's.
+constexpr std::uint64_t kOursAlone = kProtocolBit | kLogBit;
 /// How long a front end may leave a message of ours unread before it gets no more of them.
 constexpr Channel::Patience kRequestPatience{1000};
 
@@ -103,7 +106,9 @@ Status VhostUserDevice::refuse(const Message& message, std::string_view why, Cha
   log_.warn("{}: {} is refused: {}", id(), message_name(message.header.request), why);
   // An answer without a configuration says that there is none.
   if (message.request() == Request::kGetConfig) return channel.send(message.request(), kReply, {});
-  if (is_answered(message.header.request)) {
+  // One that answers a command may say no, where the front end looks for that.
+  const bool says_no = message.request() == Request::kSetLogBase && wants_ack(message);
+  if (is_answered(message.header.request) && !says_no) {
     return fail(fmt::format("{} has no answer", message_name(message.header.request)), EPROTO);
   }
   if (!wants_ack(message)) return {};
@@ -113,14 +118,14 @@ Status VhostUserDevice::refuse(const Message& message, std::string_view why, Cha
 // ---- what is offered, what is agreed on ----
 
 std::uint64_t VhostUserDevice::offered_features() const noexcept {
-  return (life_->offered_features() & ~life_->traits().front_end_features) | kProtocolBit;
+  return (life_->offered_features() & ~life_->traits().front_end_features) | kOursAlone;
 }
 
 std::uint64_t VhostUserDevice::offered_protocol() const noexcept {
   std::uint64_t offered = 0;
-  for (const unsigned bit :
-       {kProtocolMq, kProtocolReplyAck, kProtocolBackendReq, kProtocolInflightShmfd,
-        kProtocolResetDevice, kProtocolConfigureMemSlots, kProtocolStatus}) {
+  for (const unsigned bit : {kProtocolMq, kProtocolLogShmfd, kProtocolReplyAck, kProtocolBackendReq,
+                             kProtocolInflightShmfd, kProtocolResetDevice,
+                             kProtocolConfigureMemSlots, kProtocolStatus}) {
     offered |= std::uint64_t{1} << bit;
   }
   if (life_->traits().config_bytes != 0) offered |= std::uint64_t{1} << kProtocolConfig;
@@ -157,10 +162,13 @@ Status VhostUserDevice::on(const SetFeatures& told) {
   if (const std::uint64_t unknown = told.features & ~offered_features(); unknown != 0) {
     return fail(fmt::format("features {:#x} are not offered", unknown));
   }
+  if ((told.features & kLogBit) != 0 && !agreed(kProtocolLogShmfd)) {
+    return fail("LOG_ALL without LOG_SHMFD: there is no log that could be had");
+  }
   if (features_told_ && told.features == features_) return {};
   stop_rings();
   const std::uint64_t changed = told.features ^ features_;
-  if ((changed & ~kProtocolBit) != 0) life_->reset();
+  if ((changed & ~kOursAlone) != 0) life_->reset();
   if (features_told_ && (changed & virtio::feature_mask(virtio::kFeatureRingPacked)) != 0) {
     // Places in rings of the other layout mean nothing.
     for (PeerRing& ring : rings_) ring.rest = {};
@@ -265,15 +273,21 @@ Result<QueueConfig> VhostUserDevice::find_ring(const PeerRing& ring) const {
 Status VhostUserDevice::start_ring(unsigned index) {
   PeerRing& ring = rings_[index];
   const bool complete = features_told_ && ring.kick != nullptr && ring.at && ring.size != 0 &&
-                        enabled(ring) && memory_.memory() != nullptr;
+                        enabled(ring) && memory_.memory() != nullptr && (!logs() || written_);
   if (!complete || life_->running(index)) return {};
   const auto config = find_ring(ring);
   if (!config) return forward(config);
   if (auto taken = take_base(ring); !taken) return taken;
   const auto inflight = inflight_of(index);
   if (!inflight) return forward(inflight);
+  std::optional<RingLog> log;
+  if (logs()) {
+    auto found = log_of(ring, *config, written_->pages());
+    if (!found) return forward(found);
+    log = *found;
+  }
   if (!life_->started()) {
-    if (auto opened = life_->open(features_ & ~kProtocolBit, ring_count()); !opened) {
+    if (auto opened = life_->open(features_ & ~kOursAlone, ring_count()); !opened) {
       life_->reset();
       return opened;
     }
@@ -288,6 +302,7 @@ Status VhostUserDevice::start_ring(unsigned index) {
   }
   life_->set_doorbell(index, ring.kick.get());
   life_->set_inflight(index, *inflight);
+  life_->set_log(index, log);
   auto started = life_->resume_queue(index, ring.rest);
   if (!started) life_->set_doorbell(index, nullptr);
   return started;
@@ -327,6 +342,7 @@ void VhostUserDevice::stop_ring(unsigned index) {
   rings_[index].rest = *rest;
   life_->set_doorbell(index, nullptr);
   life_->set_inflight(index, std::nullopt);
+  life_->set_log(index, std::nullopt);
   // One that was stopped before it had taken all of them again has some in flight.
   const auto inflight = inflight_of(index);
   rings_[index].settled = inflight && *inflight && (*inflight)->idle(packed());
@@ -368,9 +384,8 @@ Status VhostUserDevice::on(const SetVringBase& told) {
 }
 
 Status VhostUserDevice::on(const SetVringAddr& told) {
-  if (told.at.flags != 0) {
-    return fail(
-        fmt::format("ring {}: flags {:#x}: its writes are not logged", told.ring, told.at.flags));
+  if ((told.at.flags & ~kVringLog) != 0) {
+    return fail(fmt::format("ring {}: flags {:#x} are not known", told.ring, told.at.flags));
   }
   return change_ring(told.ring, [&](PeerRing& ring) { ring.at = told.at; });
 }
@@ -454,6 +469,50 @@ Status VhostUserDevice::on(SetInflightFd& told) {
   return start_rings();
 }
 
+// ---- what is written, for a live migration ----
+
+Result<RingLog> VhostUserDevice::log_of(const PeerRing& ring, const QueueConfig& config,
+                                        const DirtyLog& pages) const {
+  for (const GuestMemory::Region& region : memory_.memory()->regions()) {
+    if (!pages.covers(region.base, region.size)) {
+      return fail(fmt::format("the log ends before the memory at {:#x}", region.base.value()));
+    }
+  }
+  const bool elsewhere = (ring.at->flags & kVringLog) != 0;
+  const GuestAddress device = elsewhere ? GuestAddress(ring.at->log) : config.device;
+  const std::uint64_t bytes =
+      packed() ? virtio::kPackedEventBytes : virtio::used_ring_bytes(config.size);
+  if (!pages.covers(device, bytes)) {
+    return fail(fmt::format("the log ends before the used ring at {:#x}", device.value()));
+  }
+  return RingLog{.pages = pages, .device = device, .changed = written_changed_.get()};
+}
+
+Result<std::uint64_t> VhostUserDevice::on(SetLogBase& told) {
+  if (!agreed(kProtocolLogShmfd)) return fail("LOG_SHMFD was not agreed on");
+  auto mapped = LogMemory::map(told.log, told.file, memory_lost_);
+  if (!mapped) return forward(mapped);
+  // Where rings run it must do for them: none may rest because of it, and none go on without one.
+  for (unsigned i = 0; i < ring_count(); ++i) {
+    if (!life_->running(i)) continue;
+    const auto log = log_of(rings_[i], life_->queue(i), mapped->pages());
+    if (!log) return fail(fmt::format("ring {}: {}", i, log.error().message));
+  }
+  // What is in flight goes into the log before it, which the front end reads once more.
+  stop_rings();
+  written_.emplace(std::move(*mapped));
+  if (auto started = start_rings(); !started) return forward(started);
+  return std::uint64_t{0};
+}
+
+Status VhostUserDevice::on(SetLogFd& told) {
+  auto event = take_peer_event(std::move(told.event));
+  if (!event) return forward(event);
+  stop_rings();
+  written_changed_ = std::make_unique<EventFd>(std::move(*event));
+  return start_rings();
+}
+
 // ---- configuration ----
 
 Result<VhostUserDevice::Bytes> VhostUserDevice::on(const GetConfig& asked) {
@@ -518,6 +577,8 @@ void VhostUserDevice::disconnected() {
     rings_[i] = PeerRing();
   }
   inflight_.reset();
+  written_.reset();
+  written_changed_.reset();
   memory_.clear();
   requests_.reset();
   features_ = 0;

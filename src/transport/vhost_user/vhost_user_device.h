@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "transport/vhost_user/command.h"
 #include "transport/vhost_user/inflight_memory.h"
+#include "transport/vhost_user/log_memory.h"
 #include "transport/vhost_user/peer_memory.h"
 #include "transport/vhost_user/peer_ring.h"
 #include "vhost_user/channel.h"
@@ -84,6 +85,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
     std::size_t bytes = 0;
   };
   Result<InflightAnswer> on(const vhost_user::GetInflightFd& asked) const;
+  Result<std::uint64_t> on(vhost_user::SetLogBase& told);
   Status on(const vhost_user::SetOwner& told);
   Status on(const vhost_user::ResetOwner& told);
   Status on(const vhost_user::ResetDevice& told);
@@ -101,6 +103,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status on(const vhost_user::SetConfig& told);
   Status on(vhost_user::SetInflightFd& told);
   Status on(vhost_user::SetBackendReqFd& told);
+  Status on(vhost_user::SetLogFd& told);
 
   Status refuse(const vhost_user::Message& message, std::string_view why,
                 vhost_user::Channel& channel);
@@ -129,6 +132,13 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status take_base(PeerRing& ring) const;
   /// Where requests in flight of a ring are noted; nothing if they are not.
   [[nodiscard]] Result<std::optional<InflightQueue>> inflight_of(unsigned index) const;
+  [[nodiscard]] bool logs() const noexcept {
+    return (features_ >> vhost_user::kFeatureLogAll & 1) != 0;
+  }
+  /// Where it is noted in `pages` what a ring that lies at `config` writes. Errors: they do not
+  /// cover all that it may write.
+  [[nodiscard]] Result<RingLog> log_of(const PeerRing& ring, const QueueConfig& config,
+                                       const DirtyLog& pages) const;
   /// Runs `change` while the ring rests, then starts it again.
   template <class Change>
   Status change_ring(unsigned index, Change&& change);
@@ -161,6 +171,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   std::uint8_t status_ = 0;
   std::vector<PeerRing> rings_;
   std::optional<InflightMemory> inflight_;       ///< SET_INFLIGHT_FD
+  std::optional<LogMemory> written_;             ///< SET_LOG_BASE
+  std::unique_ptr<EventFd> written_changed_;     ///< SET_LOG_FD
   std::optional<vhost_user::Channel> requests_;  ///< ours to the front end
   RelaxedCounter refused_;
   log::Limiter log_;

@@ -45,11 +45,11 @@ TEST_P(VhostUserDeviceTest, OffersWhatItServes) {
   Client client;
   ASSERT_TRUE(client.connect(path));
   const auto features = client.ask<std::uint64_t>(Request::kGetFeatures);
-  EXPECT_EQ(features,
-            virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit | kPacked);
+  EXPECT_EQ(features, virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit |
+                          Client::kLogBit | kPacked);
   const auto protocol = client.ask<std::uint64_t>(Request::kGetProtocolFeatures);
-  EXPECT_EQ(protocol, 0b1'1011'0010'0010'1001U)
-      << "MQ, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, RESET_DEVICE, "
+  EXPECT_EQ(protocol, 0b1'1011'0010'0010'1011U)
+      << "MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, RESET_DEVICE, "
          "CONFIGURE_MEM_SLOTS, STATUS";
   EXPECT_EQ(client.ask<std::uint64_t>(Request::kGetMaxMemSlots), PeerMemory::kMaxRegions);
 }

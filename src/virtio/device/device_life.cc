@@ -195,7 +195,7 @@ Status DeviceLife::activate() {
 
 Status DeviceLife::start_queue(Queue& queue, RingState state) {
   auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                             queue.runner->counters(), state, queue.inflight);
+                             queue.runner->counters(), state, queue.inflight, queue.log);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
   queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());
@@ -517,6 +517,12 @@ void DeviceLife::set_inflight(std::uint32_t index, std::optional<InflightQueue> 
   queues_[index].inflight = inflight;
 }
 
+void DeviceLife::set_log(std::uint32_t index, const std::optional<RingLog>& log) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  assert(!queues_[index].running());
+  queues_[index].log = log;
+}
+
 void DeviceLife::set_memory(const GuestMemory& memory) {
   const std::lock_guard<std::mutex> hold(lock_);
   assert(std::ranges::none_of(queues_, [](const Queue& queue) { return queue.running(); }));
@@ -530,6 +536,7 @@ void DeviceLife::reset_locked() {
     (void)queue.stop();
     queue.quiet.reset();
     queue.inflight.reset();
+    queue.log.reset();
     queue.config = QueueConfig{};
     queue.config.size = queue_max_size();
   }

@@ -213,6 +213,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   /// Where the requests in flight of a queue that does not run are noted from now on, until a
   /// reset: outlives its use, and says where its ring stands. Nothing: they are not.
   void set_inflight(std::uint32_t index, std::optional<InflightQueue> inflight);
+  /// Where it is noted what a queue that does not run writes from now on, until a reset: outlives
+  /// its use. Nothing: nowhere.
+  void set_log(std::uint32_t index, const std::optional<RingLog>& log);
   /// Where the driver's memory is from now on. While no queue runs.
   void set_memory(const GuestMemory& memory);
 
@@ -243,6 +246,7 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   struct Queue {
     QueueConfig config;
     std::optional<InflightQueue> inflight;
+    std::optional<RingLog> log;
     GuestInterrupt interrupt;
     std::unique_ptr<QueueRunner> runner;
     std::unique_ptr<OffloadedQueue> offloaded;  ///< made when a back end first serves it
