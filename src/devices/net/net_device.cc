@@ -1,5 +1,7 @@
 #include "devices/net/net_device.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -63,12 +65,13 @@ class UnusedQueue final : public QueueHandler {
 
 namespace {
 
-/// What is offered because there is a control queue.
+/// What is offered because there is a control queue, but for several pairs: they need a front end's
+/// word, too, and are ours to serve.
 constexpr std::uint64_t kControlFeatures =
     feature_mask(kNetFeatureCtrlVq) | feature_mask(kNetFeatureCtrlRx) |
     feature_mask(kNetFeatureCtrlRxExtra) | feature_mask(kNetFeatureCtrlVlan) |
     feature_mask(kNetFeatureCtrlMacAddr) | feature_mask(kNetFeatureGuestAnnounce) |
-    feature_mask(kNetFeatureCtrlGuestOffloads) | feature_mask(kNetFeatureMq);
+    feature_mask(kNetFeatureCtrlGuestOffloads);
 
 /// 5.1.2: the control queue comes after all pairs of a driver that uses several, else after one.
 unsigned pairs_of(std::uint64_t features, const NetLimits& limits) noexcept {
@@ -102,9 +105,9 @@ NetDevice::NetDevice(std::shared_ptr<NetBackend> backend, NetOptions options,
              .queue_count = static_cast<std::uint16_t>(2 * limits.pairs + 1),
              .queue_max_size = options_.queue_size,
              .config_bytes = sizeof(NetConfig),
-             // A vhost-user front end answers commands itself, and how many pairs are in use is one
-             // of them: of such a NIC the first pair is served.
-             .front_end_queues = static_cast<std::uint16_t>(2 * limits.pairs - 1),
+             // A vhost-user front end answers commands itself. How many pairs are in use is one of
+             // them; it says so by the queues that it enables.
+             .front_end_queues = 1,
              .front_end_features = kControlFeatures};
   filter_.reset(options_.mac, RxFilter::Vlans::kAll);
 }
@@ -304,6 +307,12 @@ bool NetDevice::use_pairs(unsigned count) noexcept {
     if (rx_[i]) rx_[i]->taken_into_use();
   }
   return true;
+}
+
+Status NetDevice::use_queues(unsigned count) {
+  if (!negotiated(kNetFeatureMq) || count < 2) return {};
+  if (use_pairs(std::min(count / 2, backend_->limits().pairs))) return {};
+  return fail(fmt::format("{} does not take {} pairs of queues", backend_->name(), count / 2));
 }
 
 bool NetDevice::set_guest_offloads(std::uint64_t features) noexcept {

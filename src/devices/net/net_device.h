@@ -75,6 +75,8 @@ class NetDevice final : public VirtioDevice, public RateLimited {
   Status offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
+  /// A front end that answers commands itself enables the queues of the pairs that are in use.
+  Status use_queues(unsigned count) override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
   /// Of each way. Those of queues that the kernel serves are not ours to keep.

@@ -82,6 +82,7 @@ Status VhostUserDevice::handle(Message& message, Channel& channel) {
   return std::visit(
       [&](auto& value) -> Status {
         const auto done = on(value);
+        tell_queues_in_use();
         if (!done) return refuse(message, done.error().message, channel);
         if constexpr (std::is_same_v<decltype(done), const Status>) {
           if (!wants_ack(message)) return {};
@@ -95,6 +96,17 @@ Status VhostUserDevice::handle(Message& message, Channel& channel) {
         }
       },
       *command);
+}
+
+void VhostUserDevice::tell_queues_in_use() {
+  unsigned count = 0;
+  while (count < ring_count() && life_->running(count)) ++count;
+  // While all rest nothing is to be changed: they come back, or the device is reset.
+  if (count == 0 || count == in_use_) return;
+  in_use_ = count;
+  if (auto used = life_->use_queues(count); !used) {
+    log_.warn("{}: {} rings cannot be used: {}", id(), count, used.error().message);
+  }
 }
 
 bool VhostUserDevice::wants_ack(const Message& message) const noexcept {
@@ -291,6 +303,7 @@ Status VhostUserDevice::start_ring(unsigned index) {
       life_->reset();
       return opened;
     }
+    in_use_ = 0;
   }
   if (auto set = life_->set_queue(index, *config); !set) return set;
   // Where a split ring's used ring stands nobody tells: it is in the ring, also after a restart of

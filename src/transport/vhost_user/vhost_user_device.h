@@ -105,6 +105,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status on(vhost_user::SetBackendReqFd& told);
   Status on(vhost_user::SetLogFd& told);
 
+  /// Tells the device which of its rings are in use, if that has changed.
+  void tell_queues_in_use();
   Status refuse(const vhost_user::Message& message, std::string_view why,
                 vhost_user::Channel& channel);
   [[nodiscard]] bool wants_ack(const vhost_user::Message& message) const noexcept;
@@ -170,6 +172,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   std::uint64_t protocol_ = 0;
   std::uint8_t status_ = 0;
   std::vector<PeerRing> rings_;
+  unsigned in_use_ = 0;                          ///< rings, as the device was told; 0: it was not
   std::optional<InflightMemory> inflight_;       ///< SET_INFLIGHT_FD
   std::optional<LogMemory> written_;             ///< SET_LOG_BASE
   std::unique_ptr<EventFd> written_changed_;     ///< SET_LOG_FD

@@ -493,6 +493,12 @@ Status DeviceLife::open(std::uint64_t features, unsigned queues) {
   return done;
 }
 
+Status DeviceLife::use_queues(unsigned count) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!active_) return fail(fmt::format("{}: it is not open", traits().id));
+  return device_->use_queues(count);
+}
+
 Status DeviceLife::set_queue(std::uint32_t index, const QueueConfig& config) {
   const std::lock_guard<std::mutex> hold(lock_);
   if (index >= queues_.size() || queues_[index].running()) {

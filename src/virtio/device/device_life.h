@@ -205,6 +205,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   /// none of which runs yet. Errors: it runs already; a queue that only the kernel can serve; the
   /// host refuses.
   Status open(std::uint64_t features, unsigned queues);
+  /// VirtioDevice::use_queues(), of an open device.
+  Status use_queues(unsigned count);
   /// How a queue lies that does not run. Errors: it runs, is absent, or the size is over
   /// queue_max_size().
   Status set_queue(std::uint32_t index, const QueueConfig& config);

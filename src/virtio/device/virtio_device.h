@@ -82,6 +82,10 @@ class VirtioDevice {
   /// was called last; the queue does not run, others may. Also before activate(), so that what the
   /// host has for that is there by then. Errors: the host refuses, and all is as it was.
   virtual Status sharing_changed(unsigned /*queue*/, QueueRunner& /*runner*/) { return {}; }
+  /// Of a device some of whose queues its front end serves: that the driver uses the first `count`
+  /// of the others now, and no more. Between activate() and reset(), by the same thread. Errors: a
+  /// fault of the host.
+  virtual Status use_queues(unsigned /*count*/) { return {}; }
   /// What lies under it on the host may have changed: the driver is told what has. Any thread.
   /// Errors: the host does not tell.
   virtual Status look_again() { return {}; }
