@@ -14,7 +14,6 @@
 namespace bellhop {
 namespace {
 
-using testing::eventually;
 using PairsClient = testing::VhostUserClient;
 
 constexpr unsigned kServedPairs = 2;

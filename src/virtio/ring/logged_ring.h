@@ -37,15 +37,23 @@ class LoggedRing final : public Kind {
   LoggedRing(Kind ring, const QueueConfig& config, const RingLog& log) noexcept
       : Kind(std::move(ring)), log_(log), desc_(config.desc), shown_(used_place()) {}
 
-  [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept {
+  // All of it apart: what is inlined here would make the callers of other rings larger, too.
+
+  [[gnu::cold, gnu::noinline]] Pop pop(DescriptorChain& chain) noexcept { return Kind::pop(chain); }
+  [[nodiscard, gnu::cold, gnu::noinline]] bool has_available() noexcept {
+    return Kind::has_available();
+  }
+  [[nodiscard, gnu::cold, gnu::noinline]] RingState state() const noexcept { return Kind::state(); }
+  [[nodiscard, gnu::cold, gnu::noinline]] bool rewind(DescriptorChain& chain) noexcept {
     mark_buffers(chain);
     return Kind::rewind(chain);
   }
-  void complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  [[gnu::cold, gnu::noinline]] void complete(DescriptorChain& chain,
+                                             std::uint32_t written) noexcept {
     mark_buffers(chain);
     Kind::complete(chain, written);
   }
-  [[nodiscard]] bool publish() noexcept {
+  [[nodiscard, gnu::cold, gnu::noinline]] bool publish() noexcept {
     const bool wanted = Kind::publish();
     if (const std::uint16_t place = used_place(); place != shown_) {
       mark_used(place);
@@ -54,18 +62,18 @@ class LoggedRing final : public Kind {
     tell();
     return wanted;
   }
-  void suppress_kicks() noexcept {
+  [[gnu::cold, gnu::noinline]] void suppress_kicks() noexcept {
     Kind::suppress_kicks();
     // A split ring leaves its avail_event as it is.
     if (!kSplit || !this->event_idx()) mark_wish();
     tell();
   }
-  void ask_for_kicks() noexcept {
+  [[gnu::cold, gnu::noinline]] void ask_for_kicks() noexcept {
     Kind::ask_for_kicks();
     mark_wish();
     tell();
   }
-  [[nodiscard]] bool enable_kicks() noexcept {
+  [[nodiscard, gnu::cold, gnu::noinline]] bool enable_kicks() noexcept {
     const bool more = Kind::enable_kicks();
     mark_wish();
     tell();

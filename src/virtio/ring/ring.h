@@ -30,6 +30,11 @@ class Ring {
       return call(*packed);
     if (auto* const split = std::get_if<TrackedSplitRing>(&ring)) return call(*split);
     if (auto* const packed = std::get_if<TrackedPackedRing>(&ring)) return call(*packed);
+    return visit_logged(ring, call);
+  }
+  /// Apart, so that the others are as small as they would be without it.
+  template <class Variant, class Call>
+  [[gnu::cold, gnu::noinline]] static auto visit_logged(Variant& ring, Call& call) noexcept {
     if (auto* const split = std::get_if<LoggedRing<SplitRing>>(&ring)) return call(*split);
     if (auto* const packed = std::get_if<LoggedRing<PackedRing>>(&ring)) return call(*packed);
     if (auto* const split = std::get_if<LoggedRing<TrackedSplitRing>>(&ring)) return call(*split);
