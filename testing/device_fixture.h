@@ -84,6 +84,18 @@ class DeviceFixture {
     start(features, enabled);
   }
   void restart() { restart(device->traits().features); }
+  /// A driver that resets one queue, and enables it again with a fresh ring.
+  void reset_queue(unsigned queue) {
+    DeviceLife& life = host->life();
+    life.reset_queue(queue);
+    queues[queue]->driver = FakeDriver(memory, ring_address(queue), kSize,
+                                       tested_ring({.indirect = true, .event_idx = true}));
+    life.change_queue(queue, [&](QueueConfig& config) {
+      config = driver(queue).config();
+      config.ready = false;
+    });
+    life.enable_queue(queue);
+  }
   void pause_and_resume() {
     host->life().pause();
     host->life().resume();

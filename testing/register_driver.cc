@@ -293,6 +293,16 @@ bool PciRegisterDriver::queue_enabled(std::uint16_t queue) {
   return common(kCommonQueueEnable, 2) != 0;
 }
 
+void PciRegisterDriver::reset_queue(std::uint16_t queue) {
+  set_common(kCommonQueueSelect, queue, 2);
+  set_common(kCommonQueueReset, 1, 2);
+}
+
+bool PciRegisterDriver::queue_in_reset(std::uint16_t queue) {
+  set_common(kCommonQueueSelect, queue, 2);
+  return common(kCommonQueueReset, 2) != 0;
+}
+
 std::uint64_t PciRegisterDriver::queue_desc(std::uint16_t queue) {
   set_common(kCommonQueueSelect, queue, 2);
   return common(kCommonQueueDesc, 8);
@@ -354,6 +364,16 @@ void MmioRegisterDriver::enable_queue(std::uint16_t queue) {
 bool MmioRegisterDriver::queue_enabled(std::uint16_t queue) {
   set_reg(kMmioQueueSel, queue);
   return reg(kMmioQueueReady) != 0;
+}
+
+void MmioRegisterDriver::reset_queue(std::uint16_t queue) {
+  set_reg(kMmioQueueSel, queue);
+  set_reg(kMmioQueueReset, 1);
+}
+
+bool MmioRegisterDriver::queue_in_reset(std::uint16_t queue) {
+  set_reg(kMmioQueueSel, queue);
+  return reg(kMmioQueueReset) != 0;
 }
 
 // Write-only here (4.2.2): nothing to compare.

@@ -66,6 +66,9 @@ class RegisterDriver {
   virtual void write_queue(std::uint16_t queue, const QueueConfig& config) = 0;
   virtual void enable_queue(std::uint16_t queue) = 0;
   [[nodiscard]] virtual bool queue_enabled(std::uint16_t queue) = 0;
+  virtual void reset_queue(std::uint16_t queue) = 0;
+  /// What the register of that reset says.
+  [[nodiscard]] virtual bool queue_in_reset(std::uint16_t queue) = 0;
   [[nodiscard]] virtual std::uint64_t queue_desc(std::uint16_t queue) = 0;
   [[nodiscard]] virtual std::uint64_t config_address() const = 0;
   virtual void kick(std::uint16_t queue) = 0;
@@ -127,6 +130,8 @@ class PciRegisterDriver final : public RegisterDriver {
   void write_queue(std::uint16_t queue, const QueueConfig& config) override;
   void enable_queue(std::uint16_t queue) override;
   [[nodiscard]] bool queue_enabled(std::uint16_t queue) override;
+  void reset_queue(std::uint16_t queue) override;
+  [[nodiscard]] bool queue_in_reset(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t queue_desc(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t config_address() const override { return bar_ + device_config_; }
   void kick(std::uint16_t queue) override;
@@ -164,6 +169,8 @@ class MmioRegisterDriver final : public RegisterDriver {
   void write_queue(std::uint16_t queue, const QueueConfig& config) override;
   void enable_queue(std::uint16_t queue) override;
   [[nodiscard]] bool queue_enabled(std::uint16_t queue) override;
+  void reset_queue(std::uint16_t queue) override;
+  [[nodiscard]] bool queue_in_reset(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t queue_desc(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t config_address() const override;
   void kick(std::uint16_t queue) override;

@@ -42,13 +42,16 @@ class TransportFixture {
 
   enum class Kind { kPci, kPciTransitional, kMmio };
 
-  explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd) {
+  /// `more` features of rings are offered, and the driver takes them.
+  explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd,
+                            std::uint64_t more = 0)
+      : more_features(more) {
     auto device = std::make_unique<EchoDevice>(kQueues);
     echo = device.get();
     const DeviceWiring wiring{.memory = &memory,
                               .threads = {thread.get()},
                               .notify = notify,
-                              .ring_features = tested_ring_features()};
+                              .ring_features = tested_ring_features() | more};
     if (kind != Kind::kMmio) {
       must(ports.insert(PciRoot::kPortBase, PciRoot::kPortCount, root.ports()));
       must(mmio.insert(kEcamBase, PciRoot::kEcamBytes, root.ecam()));
@@ -84,6 +87,18 @@ class TransportFixture {
       rings.emplace_back(memory, at, kSize, tested_ring({}));
     }
   }
+  /// One fresh ring, elsewhere, of its own size, as a driver makes it after that queue's reset.
+  void lay_out_ring_anew(std::uint16_t queue, std::uint16_t size) {
+    const GuestAddress at{kRings.value() + 0x10000 * std::uint64_t{kQueues + anew_++ % 8}};
+    const std::vector<std::byte> zeros(FakeDriver::bytes_needed(size));
+    ASSERT_TRUE(memory.write(at, zeros));
+    rings[queue] = FakeDriver(memory, at, size, tested_ring({}));
+  }
+  /// Configures and enables that queue with the ring that is there for it.
+  void enable_anew(std::uint16_t queue) {
+    driver->write_queue(queue, rings[queue].config());
+    driver->enable_queue(queue);
+  }
 
   [[nodiscard]] std::vector<QueueConfig> configs() const {
     std::vector<QueueConfig> all;
@@ -107,7 +122,7 @@ class TransportFixture {
         pci->write_vector(i, message(i).address, message(i).data, false);
       }
     }
-    const bool up = driver->bring_up(features(), configs());
+    const bool up = driver->bring_up(features() | more_features, configs());
     if (pci) pci->set_common(virtio::kCommonConfigMsixVector, 0, 2);
     return up;
   }
@@ -158,6 +173,8 @@ class TransportFixture {
     return came;
   }
 
+  const std::uint64_t more_features;
+  unsigned anew_ = 0;  ///< rings laid out by themselves
   GuestMemory memory = make_memory();
   FakeVm vm;
   FakeHostBinder binder{vm};

@@ -20,6 +20,7 @@ struct DeviceConfig {
   Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
   std::string iothread;                       ///< a name from the machine's; empty: the first
   bool packed = false;                        ///< offers the driver packed rings
+  bool queue_reset = false;                   ///< offers it the reset of single queues
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
 

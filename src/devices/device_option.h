@@ -67,7 +67,7 @@ inline const std::string& place_of_source(const PropertyList& properties) {
   return properties.place();
 }
 
-/// The keys of every device: id, notify, optimize, iothread, packed.
+/// The keys of every device: id, notify, optimize, iothread, and features of its rings.
 inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
                              DeviceConfig& config) {
   config.place = place_of_source(properties);
@@ -84,6 +84,7 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
     reader.refuse("optimize", "it says what notify=adaptive is to look at");
   }
   reader.flag("packed", config.packed);
+  reader.flag("queue-reset", config.queue_reset);
   reader.text("iothread", config.iothread);
   if (config.iothread == "auto") config.iothread.clear();
   const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
@@ -133,6 +134,14 @@ inline void refuse_packed(PropertyReader& reader, const DeviceConfig& config,
   reader.wrong("packed", "on",
                std::string("off: ").append(server).append(" serves the queues, by split rings"));
 }
+/// For one whose queues `server` serves all at once or not at all.
+inline void refuse_queue_reset(PropertyReader& reader, const DeviceConfig& config,
+                               std::string_view server) {
+  if (!config.queue_reset) return;
+  reader.wrong(
+      "queue-reset", "on",
+      std::string("off: ").append(server).append(" serves the queues, all of them or none"));
+}
 
 /// For a device all of whose queues `server`, another process, serves.
 inline void leave_queues_to(std::string_view server, PropertyReader& reader,
@@ -142,6 +151,7 @@ inline void leave_queues_to(std::string_view server, PropertyReader& reader,
                  std::string("ioeventfd: ").append(server).append(" serves the queues"));
   }
   refuse_packed(reader, config, server);
+  refuse_queue_reset(reader, config, server);
 }
 
 /// The same for one that could serve them itself, with vhost-user= in its options.

@@ -39,6 +39,14 @@ Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_vie
   return found;
 }
 
+/// What its options add to virtio::kRingFeatures.
+std::uint64_t ring_features(const DeviceConfig& config) noexcept {
+  std::uint64_t features = 0;
+  if (config.packed) features |= virtio::feature_mask(virtio::kFeatureRingPacked);
+  if (config.queue_reset) features |= virtio::feature_mask(virtio::kFeatureRingReset);
+  return features;
+}
+
 template <class Config>
 Result<PreparedDevice> prepare(const Config& config,
                                std::span<const std::unique_ptr<IoThread>> iothreads,
@@ -52,12 +60,11 @@ Result<PreparedDevice> prepare(const Config& config,
   if (!device) {
     return fail(named_at(config.place, device.error().message), device.error().code);
   }
-  DeviceWiring placed{
-      .memory = host.memory,
-      .threads = {},
-      .notify = config.notify,
-      .optimize = config.optimize,
-      .ring_features = config.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0};
+  DeviceWiring placed{.memory = host.memory,
+                      .threads = {},
+                      .notify = config.notify,
+                      .optimize = config.optimize,
+                      .ring_features = ring_features(config)};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);
   }

@@ -107,6 +107,21 @@ void Negotiation::reset_locked() {
   status_.store(0, std::memory_order_release);
 }
 
+/// With the lock held.
+bool Negotiation::negotiated(unsigned feature) const noexcept {
+  return (status() & kStatusFeaturesOk) != 0 && (driver_features_ & feature_mask(feature)) != 0;
+}
+
+bool Negotiation::reset_queue(std::uint32_t index) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!negotiated(kFeatureRingReset)) {
+    life_->guest_fault("resets a queue without RING_RESET");
+    return false;
+  }
+  life_->reset_queue(index);
+  return true;
+}
+
 void Negotiation::reset() {
   const std::lock_guard<std::mutex> hold(lock_);
   reset_locked();

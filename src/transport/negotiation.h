@@ -58,6 +58,10 @@ class Negotiation final : private DeviceListener {
   /// interrupt past us. A driver that looks for nothing finds nothing.
   [[nodiscard]] std::uint32_t unseen_interrupts() const noexcept;
 
+  /// The driver's reset of one queue (VIRTIO_F_RING_RESET, 2.6.1): DeviceLife::reset_queue().
+  /// False, and nothing done: the feature was not negotiated.
+  bool reset_queue(std::uint32_t index);
+
   /// As if the driver had written 0 to status.
   void reset();
 
@@ -67,6 +71,7 @@ class Negotiation final : private DeviceListener {
   void needs_reset() noexcept override;
   void config_changed() noexcept override;
   void reset_locked();
+  [[nodiscard]] bool negotiated(unsigned feature) const noexcept;
   void set_status(std::uint8_t added);
 
   TransportHost& host_;

@@ -83,6 +83,26 @@ TEST_P(OffloadedQueueTest, AQueueThatIsTakenBackSaysHowFarItHasCome) {
   EXPECT_TRUE(both_work(6));
 }
 
+// VIRTIO_F_RING_RESET: the server needs to know nothing of it.
+TEST_P(OffloadedQueueTest, OneQueueIsResetAndTheOtherGoesOn) {
+  TransportFixture fixture(GetParam(), NotifyMode::kIoEventFd, feature_mask(kFeatureRingReset));
+  fixture.echo->wants = Server::kKernel;
+  ASSERT_TRUE(fixture.bring_up());
+  for (std::uint8_t i = 0; i < 5; ++i) {
+    ASSERT_TRUE(fixture.echoes(0, i));
+    fixture.driver->reset_queue(0);
+    EXPECT_EQ(fixture.echo->offloaded(), 1U);
+    EXPECT_EQ(fixture.vm.ioeventfds().size(), 1U);
+    ASSERT_TRUE(fixture.echoes(1, i));
+    fixture.lay_out_ring_anew(0, i % 2 == 0 ? 8 : 32);
+    fixture.enable_anew(0);
+    EXPECT_EQ(fixture.echo->offloaded(), 2U);
+  }
+  EXPECT_TRUE(fixture.echoes(0, 0x77));
+  EXPECT_EQ(fixture.life->server(0), Server::kKernel);
+  EXPECT_EQ(fixture.life->guest_faults(), 0U);
+}
+
 TEST_P(OffloadedQueueTest, ADoorbellThatIsRefusedBringsAllOfItToUserSpace) {
   fixture_.vm.set_max_ioeventfds(1);
   ASSERT_TRUE(fixture_.bring_up());

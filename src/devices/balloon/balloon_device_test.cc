@@ -226,6 +226,24 @@ TEST_P(BalloonDeviceTest, AResetInTheMiddleOfAList) {
   expect_works();
 }
 
+// Row 13a: the list that comes next is taken from its beginning.
+TEST_P(BalloonDeviceTest, AQueueThatIsResetInTheMiddleOfAListBeginsAnew) {
+  serve();
+  constexpr std::uint32_t kBytes = 4 * kMiB;
+  const auto numbers = range(kFirst, kBytes / 4);
+  for (int i = 0; i < 20; ++i) {
+    std::uint64_t before = device().counters().deflated_pages.get();
+    ASSERT_TRUE(fixture.memory.write(kList, std::as_bytes(std::span(numbers))));
+    fixture.give(kDeflate, {{kList, kBytes, false}});
+    EXPECT_TRUE(eventually([&] { return device().counters().deflated_pages.get() != before; }));
+    fixture.reset_queue(kDeflate);
+    before = device().counters().deflated_pages.get();
+    list(kDeflate, range(kFirst, 16));
+    EXPECT_EQ(device().counters().deflated_pages.get() - before, 16U);
+  }
+  expect_works();
+}
+
 TEST_P(BalloonDeviceTest, TheRingItselfInTheBalloonBreaksOnlyTheRing) {
   serve();
   // The second list is found where the driver's index, or flag, reads 0 again.
@@ -327,6 +345,18 @@ TEST_P(BalloonStatsTest, WaitForNothingAtPauseAndReset) {
   EXPECT_FALSE(fixture.try_used(kBalloonStatsQueue));
   fixture.restart();
   EXPECT_EQ(fixture.stat("guest_free_bytes"), 0U);
+  offer_stats({{kBalloonStatFreeMemory, 6}});
+  EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == 6; }));
+}
+
+// Row 13a: what the new ring begins with has not been looked at.
+TEST_P(BalloonStatsTest, AQueueThatIsResetBeginsAnew) {
+  auto options = everything();
+  options.stats_interval = std::chrono::hours(1);
+  serve(options);
+  offer_stats({{kBalloonStatFreeMemory, 5}});
+  EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == 5; }));
+  fixture.reset_queue(kBalloonStatsQueue);
   offer_stats({{kBalloonStatFreeMemory, 6}});
   EXPECT_TRUE(eventually([&] { return fixture.stat("guest_free_bytes") == 6; }));
 }

@@ -42,6 +42,7 @@ class BalloonPageQueue final : public QueueHandler {
 
   void drain() noexcept override;
   void submit() noexcept override {}
+  void begin_anew() noexcept override { next_ = 0; }
 
   void begin_turn() noexcept;
   /// Takes numbers from `list`, which has `bytes`, beginning with the one of index `first`, as far
@@ -74,6 +75,7 @@ class BalloonReportQueue final : public QueueHandler {
 
   void drain() noexcept override;
   void submit() noexcept override {}
+  void begin_anew() noexcept override { done_ = 0; }
 
  private:
   [[nodiscard]] bool release_some() noexcept;

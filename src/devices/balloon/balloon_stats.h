@@ -58,6 +58,7 @@ class BalloonStatsQueue final : public QueueHandler, private TimerHandler {
 
   void drain() noexcept override;
   void submit() noexcept override {}
+  void begin_anew() noexcept override { taken_ = false; }
 
  private:
   void on_timer() noexcept override;

@@ -134,6 +134,27 @@ TEST_P(ConsoleDeviceTest, Row31APortThatNobodyReadsKeepsItsOutputInTheRing) {
   EXPECT_EQ(device().counters().tx_dropped_bytes.get(), 0U);
 }
 
+// Row 13a: of the request that went with the ring, half sent, nothing is left.
+TEST_P(ConsoleDeviceTest, AQueueThatIsResetInTheMiddleOfARequestBeginsAnew) {
+  add_port(make_null_console());
+  add_socket("s", "p");
+  serve();
+  start_multiport();
+  const auto client = Peer::connect(path("s"));
+  EXPECT_TRUE(eventually([&] { return fixture.stat("connects") == 1; }));
+  put_out(std::string(1024 * 1024, 'z'), 1);
+  EXPECT_TRUE(eventually([&] { return device().counters().tx_blocked.get() != 0; }));
+  fixture.reset_queue(rx_of(1) + 1);
+  put_out("the first words", 1);
+  std::string heard;
+  EXPECT_TRUE(eventually([&] {
+    heard += client.hear();
+    return heard.ends_with("zthe first words");
+  }));
+  EXPECT_LT(heard.size(), 1024U * 1024U);
+  EXPECT_TRUE(fixture.wait_used(rx_of(1) + 1));
+}
+
 TEST_P(ConsoleDeviceTest, Row31ABlockedPortIsFreedByTheEndOfItsPeerAndByAReset) {
   add_port(make_null_console());
   add_socket("s", "p");

@@ -64,6 +64,7 @@ class ConsolePort final : private TimerHandler {
     Tx(ConsolePort& port, QueueRunner& runner) noexcept : port_(port), runner_(runner) {}
     void drain() noexcept override;
     void submit() noexcept override {}
+    void begin_anew() noexcept override { sent_ = 0; }
 
    private:
     friend class ConsolePort;

@@ -38,7 +38,10 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
     reader.incomplete("cid=N is missing: the guest's context id, 3 or more");
   }
   const bool in_user_space = vsock.vhost == VsockVhost::kOff;
-  if (!in_user_space) refuse_packed(reader, vsock, "the kernel (vhost)");
+  if (!in_user_space) {
+    refuse_packed(reader, vsock, "the kernel (vhost)");
+    refuse_queue_reset(reader, vsock, "the kernel (vhost)");
+  }
   if (in_user_space && !reader.has("uds")) {
     reader.incomplete("uds=PATH is missing: the Unix socket that programs of the host use");
   }

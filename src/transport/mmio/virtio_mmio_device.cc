@@ -169,9 +169,17 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
       break;
     case kMmioQueueReady:
       if ((value & 1) != 0) {
-        change([](QueueConfig& queue) { queue.ready = true; });
+        life().enable_queue(selected);
       } else {
-        life().reset_queue(selected);
+        life().disable_queue(selected);
+      }
+      break;
+    case kMmioQueueReset:
+      // 4.2.2: one resets the queue. It reads 0 ever after: the write returns when it is done.
+      if (value == 1) {
+        negotiation_->reset_queue(selected);
+      } else {
+        life().guest_fault("writes QueueReset by another value than 1");
       }
       break;
     case kMmioStatus:

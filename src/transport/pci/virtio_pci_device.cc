@@ -288,9 +288,11 @@ std::optional<std::uint64_t> VirtioPciDevice::read_common(std::uint32_t offset,
     case kCommonQueueDevice:
     case kCommonQueueDevice + 4:
       return address(offset - kCommonQueueDevice, life().queue(selected).device);
+    // 4.1.4.3.1: no reset is under way. The write returns when it is done.
+    case kCommonQueueReset:
+      return exact(2, 0);
     // Of features that are not offered.
     case kCommonQueueNotifConfigData:
-    case kCommonQueueReset:
     case kCommonAdminQueueIndex:
     case kCommonAdminQueueNum:
       return exact(2, 0);
@@ -342,7 +344,11 @@ bool VirtioPciDevice::write_common(std::uint32_t offset, std::size_t bytes,
     case kCommonQueueEnable:
       // 4.1.4.3.2: the driver never writes 0.
       if (bytes != 2 || half != 1) return false;
-      life().change_queue(selected, [](QueueConfig& q) { q.ready = true; });
+      life().enable_queue(selected);
+      return true;
+    case kCommonQueueReset:
+      if (bytes != 2 || half != 1) return false;
+      reset_queue(selected);
       return true;
     case kCommonQueueDesc:
     case kCommonQueueDesc + 4:
@@ -380,6 +386,13 @@ void VirtioPciDevice::set_queue_vector(std::uint16_t vector) noexcept {
                                 std::memory_order_relaxed);
   }
   if (event == nullptr && vector != kMsiNoVector) life().guest_fault("sets an absent vector");
+}
+
+void VirtioPciDevice::reset_queue(std::uint16_t queue) noexcept {
+  if (!negotiation_->reset_queue(queue) || queue >= queue_vectors_.size()) return;
+  // The vector is of the queue's configuration, too: the driver sets it anew.
+  queue_vectors_[queue].store(kMsiNoVector, std::memory_order_relaxed);
+  life().set_queue_interrupt(queue, nullptr);
 }
 
 // ---- configuration space ----

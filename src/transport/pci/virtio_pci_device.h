@@ -92,6 +92,7 @@ class VirtioPciDevice final : public PciFunction, private BusDevice, private Tra
                                   std::uint64_t value) noexcept;
   void set_config_vector(std::uint16_t vector) noexcept;
   void set_queue_vector(std::uint16_t vector) noexcept;
+  void reset_queue(std::uint16_t queue) noexcept;
   [[nodiscard]] std::uint16_t queue_vector(std::uint32_t queue) const noexcept;
 
   // Configuration space.

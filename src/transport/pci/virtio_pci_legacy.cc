@@ -103,7 +103,7 @@ void VirtioPciDevice::write_legacy(std::uint64_t offset, std::span<const std::by
     case kLegacyQueueAddress:
       if (!(taken = data.size() == 4)) break;
       if (word == 0) {
-        life().reset_queue(selected);
+        life().disable_queue(selected);
       } else {
         life().change_queue(selected, [word](QueueConfig& queue) { place_ring(queue, word); });
       }

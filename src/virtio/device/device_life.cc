@@ -25,7 +25,10 @@ bool DeviceLife::Queue::running() const noexcept {
 }
 
 std::optional<RingState> DeviceLife::Queue::stop() {
-  return is_offloaded() ? offloaded->stop() : runner->stop();
+  if (is_offloaded()) return offloaded->stop();
+  auto state = runner->stop();
+  if (state) left = state;
+  return state;
 }
 
 void DeviceLife::Queue::kick_once() noexcept {
@@ -89,23 +92,27 @@ Status DeviceLife::start(std::uint64_t features, HostFaults host_faults) {
 /// Whether every queue that the driver has enabled makes a ring.
 Status DeviceLife::check_rings() {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
-    const Queue& queue = queues_[i];
-    if (!queue.config.ready) continue;
-    std::string why;
-    if (queue.config.size > queue_max_size()) {
-      why = fmt::format("queue size {} is over {}", queue.config.size, queue_max_size());
-    } else if (auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                                          queue.runner->counters());
-               !ring) {
-      why = ring.error().message;
-    } else {
-      continue;
-    }
-    guest_faults_.fetch_add(1, std::memory_order_relaxed);
-    log_.warn("{}: queue {} cannot start: {}", traits().id, i, why);
-    return fail(why);
+    if (!queues_[i].config.ready) continue;
+    if (auto sound = check_ring(i); !sound) return sound;
   }
   return {};
+}
+
+Status DeviceLife::check_ring(std::size_t index) {
+  const Queue& queue = queues_[index];
+  std::string why;
+  if (queue.config.size > queue_max_size()) {
+    why = fmt::format("queue size {} is over {}", queue.config.size, queue_max_size());
+  } else if (auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
+                                        queue.runner->counters());
+             !ring) {
+    why = ring.error().message;
+  } else {
+    return {};
+  }
+  guest_faults_.fetch_add(1, std::memory_order_relaxed);
+  log_.warn("{}: queue {} cannot start: {}", traits().id, index, why);
+  return fail(why);
 }
 
 /// With `offload`, by the servers that the device chooses; if one of these cannot be had, and none
@@ -168,7 +175,8 @@ Status DeviceLife::activate() {
   bool any_offloaded = false;
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
-    if (!queue.config.ready) continue;
+    queue.in_use = queue.config.ready;
+    if (!queue.in_use) continue;
     if (!queue.is_offloaded()) {
       runners[i] = queue.runner.get();
       continue;
@@ -198,6 +206,7 @@ Status DeviceLife::start_queue(Queue& queue, RingState state) {
                              queue.runner->counters(), state, queue.inflight, queue.log);
   if (!ring) return forward(ring);
   if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
+  if (queue.left != state) queue.runner->begin_anew();
   queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());
   queue.runner->start(std::move(*ring));
   return {};
@@ -330,6 +339,7 @@ Status DeviceLife::change_over(unsigned index, NotifyMode mode, std::chrono::nan
     if (queue.mode == NotifyMode::kSync) disarm(index);
     // A kick on its way to who drained until now is made good by kick_once().
     (void)queue.runner->doorbell().consume();
+    queue.left = state;
     go_on(queue, *state);
   } else {
     done =
@@ -535,20 +545,30 @@ void DeviceLife::set_memory(const GuestMemory& memory) {
   wiring_.memory = &memory;
 }
 
+/// Stops it; all that the driver has said of it is forgotten.
+void DeviceLife::forget_queue(std::size_t index) {
+  Queue& queue = queues_[index];
+  disarm(index);
+  (void)queue.stop();
+  queue.quiet.reset();
+  queue.left.reset();
+  queue.inflight.reset();
+  queue.log.reset();
+  queue.config = QueueConfig{};
+  queue.config.size = queue_max_size();
+}
+
 void DeviceLife::reset_locked() {
   disarm_all();
-  for (Queue& queue : queues_) {
-    if (!queue.runner) return;  // create() failed half-way
-    (void)queue.stop();
-    queue.quiet.reset();
-    queue.inflight.reset();
-    queue.log.reset();
-    queue.config = QueueConfig{};
-    queue.config.size = queue_max_size();
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (!queues_[i].runner) return;  // create() failed half-way
+    forget_queue(i);
   }
   if (std::exchange(active_, false)) device_->reset();
   for (Queue& queue : queues_) {
     queue.server = Server::kDevice;
+    queue.in_use = false;
+    queue.anew = false;
     // A kick that was on its way when the doorbell was taken off belongs to the old life.
     (void)queue.runner->doorbell().consume();
   }
@@ -563,10 +583,47 @@ void DeviceLife::reset() {
   reset_locked();
 }
 
-void DeviceLife::reset_queue(std::uint32_t index) {
+void DeviceLife::disable_queue(std::uint32_t index) {
   (void)quiesce_queue(index);
   const std::lock_guard<std::mutex> hold(lock_);
   if (index < queues_.size()) queues_[index].config.ready = false;
+}
+
+// ---- one queue's reset ----
+
+bool DeviceLife::may_change(std::uint32_t index) noexcept {
+  if (index < queues_.size() && !queues_[index].config.ready &&
+      (!started_ || queues_[index].anew)) {
+    return true;
+  }
+  guest_fault("writes registers of a queue that is absent or in use");
+  return false;
+}
+
+void DeviceLife::reset_queue(std::uint32_t index) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size()) return guest_fault("resets a queue that is absent");
+  Queue& queue = queues_[index];
+  forget_queue(index);
+  // As for the whole device: what is left in it belongs to the ring that has gone.
+  (void)queue.runner->doorbell().consume();
+  // Others have no handler, and the device knows only of those that it was activated with.
+  queue.anew = active_ && queue.in_use;
+}
+
+void DeviceLife::enable_queue(std::uint32_t index) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!may_change(index)) return;
+  Queue& queue = queues_[index];
+  if (started_ && !check_ring(index)) return listener_->needs_reset();
+  queue.config.ready = true;
+  if (!started_) return;
+  if (quiet()) {
+    queue.quiet = RingState{};
+    return;
+  }
+  rearm_all();
+  go_on(queue, {});
 }
 
 void DeviceLife::pause() {

@@ -107,16 +107,17 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
 
   /// A queue as it was configured; an index out of range gives an unavailable queue (size 0).
   [[nodiscard]] QueueConfig queue(std::uint32_t index) const noexcept;
-  /// Changes a queue's configuration; ignored (and counted) once it is enabled or the device runs.
+  /// Changes a queue's configuration; ignored (and counted) once it is enabled or the device runs,
+  /// unless reset_queue() has made it anew.
   template <class Change>
   void change_queue(std::uint32_t index, Change&& change) noexcept {
     const std::lock_guard<std::mutex> hold(lock_);
-    if (index >= queues_.size() || queues_[index].config.ready || started_) {
-      guest_fault("writes registers of a queue that is absent or in use");
-      return;
-    }
-    change(queues_[index].config);
+    if (may_change(index)) change(queues_[index].config);
   }
+  /// The driver has configured it all (queue_enable, QueueReady): it runs from start() on, or, if
+  /// reset_queue() has made it anew, from now on. A ring that does not lie where it may needs a
+  /// reset of the device then; other queues go on.
+  void enable_queue(std::uint32_t index) noexcept;
   /// Points a queue's interrupt at an event; unlike the rest of it also while the queue runs. Null:
   /// the driver wants none.
   void set_queue_interrupt(std::uint32_t index, const EventFd* event) noexcept;
@@ -186,7 +187,11 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   [[nodiscard]] bool started() const noexcept;
   /// All as it was made; returns when no request is in flight.
   void reset();
-  /// Stops one queue and forgets its configuration (virtio-mmio's QueueReady = 0).
+  /// Stops one queue until the device is reset, or reset_queue() (virtio-mmio's QueueReady = 0).
+  void disable_queue(std::uint32_t index);
+  /// VIRTIO_F_RING_RESET (virtio 1.3, 2.6.1): one queue as it was made, while the others go on; it
+  /// may be configured and enabled again. Returns when no request of it is in flight. Where it
+  /// interrupts is the transport's to take back.
   void reset_queue(std::uint32_t index);
 
   /// Stops one queue of a started device, and says where its ring stands; nothing if it was not
@@ -258,7 +263,10 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     std::atomic<NotifyMode> mode{NotifyMode::kIoEventFd};
     std::atomic<bool> changing{false};  ///< change_over() has stopped it, and starts it again
     std::optional<RingState> quiet;     ///< where the ring stands while it is not served
+    std::optional<RingState> left;      ///< where the runner has left a ring that may go on
     bool armed = false;
+    bool in_use = false;  ///< enabled at start(): the device has a handler for it
+    bool anew = false;    ///< reset by itself: may be configured while the device runs
 
     [[nodiscard]] bool running() const noexcept;
     [[nodiscard]] bool is_offloaded() const noexcept {
@@ -285,7 +293,10 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
   [[nodiscard]] RingFeatures ring_features() const noexcept;
 
   // All with the lock held.
+  [[nodiscard]] bool may_change(std::uint32_t index) noexcept;
   Status check_rings();
+  Status check_ring(std::size_t index);
+  void forget_queue(std::size_t index);
   enum class Offload : std::uint8_t { kNone, kAsChosen };
   Status start_with(Offload offload);
   Status choose_server(Queue& queue, Server server);

@@ -31,6 +31,9 @@ class QueueHandler {
   /// The queue is to be quiet: rewinds the chains that it holds without having begun with them.
   /// Those that it has begun with it completes when they are done.
   virtual void release() noexcept {}
+  /// The ring that starts next is not the one that was stopped, or stands elsewhere: what is noted
+  /// of chains that were rewound holds for no chain any more. While the queue does not run.
+  virtual void begin_anew() noexcept {}
   /// A chain that breaks the rules is about to be given back. Its last buffer, if the driver let
   /// the device write it, is all that is left, as writable(): room for a status. Returns the bytes
   /// written.
@@ -87,6 +90,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// The same, unless requests are still in flight after `patience`: then the queue goes on, and
   /// this returns nothing.
   std::optional<RingState> try_stop(std::chrono::nanoseconds patience);
+  /// QueueHandler::begin_anew(). Device handlers must be set before; while it does not run.
+  void begin_anew() noexcept { handler_->begin_anew(); }
   /// Serves what was offered while nobody listened: after start, after arming, after resume.
   void kick_once() noexcept;
 

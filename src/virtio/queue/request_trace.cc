@@ -25,6 +25,7 @@ class RequestTrace::Handler final : public QueueHandler {
     handler_.submit();
   }
   void release() noexcept override { handler_.release(); }
+  void begin_anew() noexcept override { handler_.begin_anew(); }
   std::uint32_t malformed(DescriptorChain& chain) noexcept override {
     return handler_.malformed(chain);
   }
