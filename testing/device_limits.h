@@ -65,22 +65,24 @@ struct LimitsHost {
 
 inline void expect_kept(DeviceLimits& limits, LimitsHost& host, const RingSetup& setup,
                         NotifyMode mode, unsigned seed) {
-  SCOPED_TRACE(fmt::format("queues of {}, driver's of {}, {}{}{}, {}, seed {}", setup.device_size,
+  SCOPED_TRACE(fmt::format("queues of {}, driver's of {}, {}{}{}{}, {}, seed {}", setup.device_size,
                            setup.driver_size,
                            setup.layout == Layout::kDirect ? "direct" : "indirect",
                            setup.event_idx ? ", event index" : "", setup.packed ? ", packed" : "",
-                           to_string(mode), seed));
+                           setup.in_order ? ", in order" : "", to_string(mode), seed));
   auto device = must(InProcessDevice::create(
       limits.make(host.memory, setup.device_size),
       {.memory = &host.memory,
        .threads = {host.thread.get()},
        .notify = mode,
-       .ring_features = setup.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0}));
+       .ring_features = (setup.packed ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0) |
+                        (setup.in_order ? virtio::feature_mask(virtio::kFeatureInOrder) : 0)}));
   LimitsDriver driver(host.memory, *device, setup, seed);
   std::uint64_t features = limits.features(device->life().offered_features());
   if (setup.layout == Layout::kDirect)
     features &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
   if (!setup.packed) features &= ~virtio::feature_mask(virtio::kFeatureRingPacked);
+  if (!setup.in_order) features &= ~virtio::feature_mask(virtio::kFeatureInOrder);
   if (!setup.event_idx) features &= ~virtio::feature_mask(virtio::kFeatureEventIdx);
   must(device->start(features, driver.queue_configs()));
   std::optional<ModeChanger> changer;
@@ -119,7 +121,8 @@ inline void expect_limits_are_kept(DeviceLimits& limits) {
                      .driver_size = driver_size,
                      .layout = layout,
                      .event_idx = limits.knows_indirect() && seed % 3 != 0,
-                     .packed = limits.knows_indirect() && tests_packed_rings()},
+                     .packed = limits.knows_indirect() && tests_packed_rings(),
+                     .in_order = limits.knows_indirect() && tests_rings_in_order()},
                     mode, seed);
         if (::testing::Test::HasFailure()) return;
       }

@@ -16,8 +16,12 @@ class FakeDriver : public DriverRing {
              RingFeatures features = {}, std::uint64_t used_alignment = 64)
       : DriverRing(must(create(memory, base, size, features, used_alignment))) {}
 
-  /// Has the chain that was added last, of one buffer, say that this is an indirect table.
-  void make_indirect(std::uint16_t head, GuestAddress table, std::uint32_t bytes) {
+  /// Has the chain that was added last, of one buffer, say that this is an indirect table, with
+  /// `writable` bytes for the device in all.
+  void make_indirect(std::uint16_t head, GuestAddress table, std::uint32_t bytes,
+                     std::uint32_t writable = 0) {
+    features().packed ? packed().set_writable(head, writable)
+                      : split().set_writable(head, writable);
     if (features().packed) {
       packed().make_indirect();
     } else {

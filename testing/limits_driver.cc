@@ -31,9 +31,11 @@ LimitsDriver::LimitsDriver(const GuestMemory& memory, InProcessDevice& host, con
   std::uint64_t at = kFirstRing;
   for (unsigned i = 0; i < host.life().queue_count(); ++i) {
     queues_.push_back(
-        {.driver = std::make_unique<FakeDriver>(
-             memory, GuestAddress(at), setup.driver_size,
-             RingFeatures{.indirect = false, .event_idx = setup.event_idx, .packed = setup.packed}),
+        {.driver = std::make_unique<FakeDriver>(memory, GuestAddress(at), setup.driver_size,
+                                                RingFeatures{.indirect = false,
+                                                             .event_idx = setup.event_idx,
+                                                             .packed = setup.packed,
+                                                             .in_order = setup.in_order}),
          .chains = std::vector<Chain>(setup.driver_size)});
     at += (FakeDriver::bytes_needed(setup.driver_size) + 0xfff) & ~std::uint64_t{0xfff};
   }
@@ -152,7 +154,7 @@ std::optional<unsigned> LimitsDriver::offer(unsigned queue,
       write_table(at, buffers);
     }
     head = driver.add({{at, bytes, false}});
-    if (head) driver.make_indirect(*head, at, bytes);
+    if (head) driver.make_indirect(*head, at, bytes, writable_bytes(buffers));
   }
   if (!head) return std::nullopt;
   Chain& chain = queues_[queue].chains[*head];

@@ -22,6 +22,7 @@ struct RingSetup {
   Layout layout = Layout::kDirect;
   bool event_idx = true;
   bool packed = false;
+  bool in_order = false;
 };
 
 /// A driver that uses all that it was promised: requests lie in as many pieces as it is told, of

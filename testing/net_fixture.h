@@ -57,7 +57,7 @@ class NetFixture {
              Mover mover = Mover::kDevice)
       : thread(must(IoThread::start({}))),
         second_thread(must(IoThread::start({}))),
-        packed_(tests_packed_rings() && mover == Mover::kDevice) {
+        own_rings_(mover == Mover::kDevice) {
     const unsigned pairs = backend->limits().pairs;
     options.queue_size = kSize;
     if (options.mac == 0) options.mac = kMac;
@@ -89,12 +89,13 @@ class NetFixture {
     return GuestAddress(0x1000 + std::uint64_t{queue} * 0x10000);
   }
 
-  /// The kernel knows split rings only.
+  /// The kernel knows split rings only, and uses them in any order.
   [[nodiscard]] RingFeatures ring() const {
-    return {.indirect = true, .event_idx = true, .packed = packed_};
+    const RingFeatures plain{.indirect = true, .event_idx = true};
+    return own_rings_ ? tested_ring(plain) : plain;
   }
   [[nodiscard]] std::uint64_t ring_features() const {
-    return packed_ ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0;
+    return own_rings_ ? tested_ring_features() : 0;
   }
 
   // ---- life ----
@@ -288,7 +289,7 @@ class NetFixture {
  private:
   unsigned give_slot_ = 0;
   std::vector<std::vector<unsigned>> slot_of_;
-  bool packed_ = false;
+  bool own_rings_ = true;
 };
 
 }  // namespace bellhop::testing

@@ -16,7 +16,7 @@ namespace bellhop::testing {
 inline std::string ring_name(RingFeatures features) {
   return std::string(features.packed ? "packed" : "split") +
          (features.indirect ? "_indirect" : "_direct") +
-         (features.event_idx ? "_event_idx" : "_flags");
+         (features.event_idx ? "_event_idx" : "_flags") + (features.in_order ? "_in_order" : "");
 }
 
 /// Both ends of one ring.

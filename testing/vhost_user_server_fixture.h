@@ -27,6 +27,10 @@ namespace bellhop::testing {
 class VhostUserService {
  public:
   static constexpr vhost_user::Channel::Patience kHalfSaid{200};
+  /// Of rings, which are offered beside the usual ones.
+  static constexpr std::uint64_t kMoreFeatures = virtio::feature_mask(virtio::kFeatureRingPacked) |
+                                                 virtio::feature_mask(virtio::kFeatureRingReset) |
+                                                 virtio::feature_mask(virtio::kFeatureInOrder);
 
   explicit VhostUserService(std::unique_ptr<VirtioDevice> served, bool prefer_epoll = false)
       : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
@@ -35,11 +39,11 @@ class VhostUserService {
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     folder_ = name;
     path = name + "/device.sock";
-    auto device = must(VhostUserDevice::create(
-        std::move(served), {.memory = nullptr,
-                            .threads = {thread.get()},
-                            .notify = NotifyMode::kIoEventFd,
-                            .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
+    auto device =
+        must(VhostUserDevice::create(std::move(served), {.memory = nullptr,
+                                                         .threads = {thread.get()},
+                                                         .notify = NotifyMode::kIoEventFd,
+                                                         .ring_features = kMoreFeatures}));
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),
                                           .patience = kHalfSaid}));

@@ -91,8 +91,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const GuestMemory memory = bellhop::testing::make_memory();
   Input input(data, size);
   const auto first = input.take<std::uint8_t>();
-  const RingFeatures features{
-      .indirect = (first & 1) != 0, .event_idx = (first & 2) != 0, .packed = true};
+  const RingFeatures features{.indirect = (first & 1) != 0,
+                              .event_idx = (first & 2) != 0,
+                              .packed = true,
+                              .in_order = (first & 0x80) != 0};
   const auto ring_size = static_cast<std::uint16_t>(1U + (first >> 2) * 3U);
   FakeDriver driver(memory, GuestAddress(0x10000), ring_size, features);
   QueueCounters counters;

@@ -31,7 +31,8 @@ RingFeatures InProcessDevice::ring_features(std::uint64_t features) noexcept {
   using namespace virtio;
   return {.indirect = (features & feature_mask(kFeatureIndirectDesc)) != 0,
           .event_idx = (features & feature_mask(kFeatureEventIdx)) != 0,
-          .packed = (features & feature_mask(kFeatureRingPacked)) != 0};
+          .packed = (features & feature_mask(kFeatureRingPacked)) != 0,
+          .in_order = (features & feature_mask(kFeatureInOrder)) != 0};
 }
 
 Status InProcessDevice::start(std::uint64_t features, std::span<const QueueConfig> queues) {

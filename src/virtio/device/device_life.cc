@@ -68,7 +68,8 @@ std::uint64_t DeviceLife::offered_features() const noexcept {
 RingFeatures DeviceLife::ring_features() const noexcept {
   return {.indirect = (features_ & feature_mask(kFeatureIndirectDesc)) != 0,
           .event_idx = (features_ & feature_mask(kFeatureEventIdx)) != 0,
-          .packed = (features_ & feature_mask(kFeatureRingPacked)) != 0};
+          .packed = (features_ & feature_mask(kFeatureRingPacked)) != 0,
+          .in_order = (features_ & feature_mask(kFeatureInOrder)) != 0};
 }
 
 bool DeviceLife::started() const noexcept {
@@ -124,9 +125,12 @@ Status DeviceLife::start_with(Offload offload) {
   for (unsigned i = 0; chosen && i < queues_.size(); ++i) {
     ServerChoice choice =
         offload == Offload::kAsChosen ? device_->server(i, features_) : ServerChoice{};
-    // No back end of ours knows packed rings. One that is required is not offered them.
-    if (ring_features().packed && choice.server != Server::kDevice) {
-      if (choice.required) return fail("its queues are served elsewhere, not as packed rings");
+    // No back end of ours knows such rings. Where one is required they are not offered.
+    const bool own = ring_features().packed || ring_features().in_order;
+    if (own && choice.server != Server::kDevice) {
+      if (choice.required) {
+        return fail("its queues are served elsewhere, neither as packed rings nor in order");
+      }
       choice = {};
     }
     offloaded |= choice.server != Server::kDevice;

@@ -60,6 +60,13 @@ class BufferRun {
   std::span<const GuestSpan> buffers_;
 };
 
+/// What a ring must know of a chain to give it back.
+struct ChainId {
+  std::uint16_t head = 0;
+  std::uint16_t slots = 0;
+  std::uint16_t entry = 0;
+};
+
 /// One request taken from a ring: its buffers, bounds-checked, in guest RAM. It must be given
 /// back by complete(): dropping one is our own bug. Lives inside a device's request
 /// object so that taking one neither allocates nor copies.
@@ -116,6 +123,10 @@ class DescriptorChain {
   friend class PackedRing;
   friend class TrackedPackedRing;
   friend class ChainWalker;
+  template <class Kind>
+  friend class InOrderRing;
+
+  [[nodiscard]] ChainId id() const noexcept { return {head_, slots_, entry_}; }
 
   bool taken_ = false;
   std::uint16_t head_ = 0;

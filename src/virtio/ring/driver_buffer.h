@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "memory/guest_address.h"
 
@@ -12,6 +13,13 @@ struct DriverBuffer {
   std::uint32_t length = 0;  ///< bytes
   bool device_writes = false;
 };
+
+/// Bytes of them that the device may write.
+inline std::uint32_t writable_bytes(std::span<const DriverBuffer> buffers) noexcept {
+  std::uint32_t bytes = 0;
+  for (const DriverBuffer& buffer : buffers) bytes += buffer.device_writes ? buffer.length : 0;
+  return bytes;
+}
 
 /// A chain that came back to its driver.
 struct UsedChain {

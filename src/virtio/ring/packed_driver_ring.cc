@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cassert>
 #include <cstddef>
+#include <utility>
 
 namespace bellhop {
 
@@ -39,6 +40,7 @@ Result<PackedDriverRing> PackedDriverRing::create(const GuestMemory& memory, Gue
   ring.indirect_ = all->part(events + 128);
   all->part(0, events + 128).fill(std::byte{0});
   ring.slots_.resize(size);
+  ring.writable_.resize(size);
   for (std::uint16_t id = size; id > 0; --id) {
     ring.free_ids_.push_back(static_cast<std::uint16_t>(id - 1));
   }
@@ -114,6 +116,8 @@ std::optional<std::uint16_t> PackedDriverRing::add(std::span<const DriverBuffer>
   }
   free_count_ = static_cast<std::uint16_t>(free_count_ - needed);
   slots_[id] = static_cast<std::uint16_t>(needed);
+  writable_[id] = writable_bytes(buffers);
+  if (features_.in_order) order_.push_back(id);
   return id;
 }
 
@@ -144,23 +148,51 @@ std::uint16_t PackedDriverRing::slots_of(std::uint32_t id) const noexcept {
 }
 
 std::optional<UsedChain> PackedDriverRing::reap() noexcept {
-  if (!is_used(next_used_)) return std::nullopt;
-  const PackedDesc used = desc(next_used_.index);
+  UsedChain used;
+  if (!batch_) {
+    if (!is_used(next_used_)) return std::nullopt;
+    const PackedDesc told = desc(next_used_.index);
+    used = {told.id, told.len};
+    if (features_.in_order) batch_ = used;
+  }
+  if (batch_) used = next_of_batch();
   ++reaped_;
   if (const std::uint16_t slots = slots_of(used.id); slots != 0) {
     advance(next_used_, slots);
     slots_[used.id] = 0;
-    free_ids_.push_back(used.id);
+    free_ids_.push_back(static_cast<std::uint16_t>(used.id));
     free_count_ = static_cast<std::uint16_t>(free_count_ + slots);
   } else {
     advance(next_used_, 1);
   }
-  return UsedChain{used.id, used.len};
+  return used;
+}
+
+/// As SplitDriverRing::next_of_batch().
+UsedChain PackedDriverRing::next_of_batch() noexcept {
+  if (order_.empty()) return *std::exchange(batch_, std::nullopt);  // a device that lies
+  const std::uint16_t id = order_.front();
+  order_.pop_front();
+  if (id != batch_->id) return {id, writable_[id]};
+  return *std::exchange(batch_, std::nullopt);
 }
 
 std::uint16_t PackedDriverRing::used_idx() const noexcept {
   std::uint16_t all = reaped_;
   Place place = next_used_;
+  if (features_.in_order) {
+    // From one batch's last chain to the next one's.
+    std::optional<std::uint32_t> last;
+    if (batch_) last = batch_->id;
+    for (const std::uint16_t id : order_) {
+      if (!last && !is_used(place)) break;
+      if (!last) last = desc(place.index).id;
+      advance(place, slots_of(id));
+      ++all;
+      if (id == *last) last.reset();
+    }
+    return all;
+  }
   for (std::uint32_t seen = 0; seen < size_ && is_used(place); ++all) {
     const std::uint16_t slots = slots_of(desc(place.index).id);
     seen += slots != 0 ? slots : 1U;
@@ -185,7 +217,7 @@ bool PackedDriverRing::enable_interrupts() noexcept {
   driver_.atomic16(kPackedEventFlagsOffset).store(flags, std::memory_order_release);
   // Pairs with the device's fence in PackedRing::publish().
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return is_used(next_used_);
+  return batch_.has_value() || is_used(next_used_);
 }
 
 void PackedDriverRing::set_all_but_flags(std::uint16_t index, const PackedDesc& desc) noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
@@ -37,6 +38,8 @@ class PackedDriverRing {
   [[nodiscard]] virtio::PackedDesc desc(std::uint16_t index) const noexcept;
   void set_driver_event(virtio::PackedEvent event) noexcept;
   [[nodiscard]] virtio::PackedEvent device_event() const noexcept;
+  /// As SplitDriverRing::set_writable().
+  void set_writable(std::uint16_t id, std::uint32_t bytes) noexcept { writable_[id] = bytes; }
   /// The last descriptor that was added is an indirect one.
   void make_indirect() noexcept;
   /// All descriptors are available, and no chain ends.
@@ -56,6 +59,7 @@ class PackedDriverRing {
   void advance(Place& place, std::uint16_t slots) const noexcept;
   [[nodiscard]] bool is_used(Place place) const noexcept;
   [[nodiscard]] std::uint16_t slots_of(std::uint32_t id) const noexcept;
+  [[nodiscard]] UsedChain next_of_batch() noexcept;
 
   GuestAddress base_;
   GuestAddress indirect_at_;
@@ -66,8 +70,11 @@ class PackedDriverRing {
   GuestSpan device_;
   GuestSpan indirect_;
   std::vector<std::uint16_t> free_ids_;
-  std::vector<std::uint16_t> slots_;  ///< descriptors under an id; 0: it is not in use
-  std::uint16_t free_count_;          ///< descriptors
+  std::vector<std::uint16_t> slots_;     ///< descriptors under an id; 0: it is not in use
+  std::vector<std::uint32_t> writable_;  ///< bytes that the device may write under an id
+  std::deque<std::uint16_t> order_;      ///< ids in the order of add(), where that counts (2.8.9)
+  std::optional<UsedChain> batch_;       ///< being reaped: its last chain
+  std::uint16_t free_count_;             ///< descriptors
   Place next_avail_;
   Place next_used_;
   std::uint16_t added_ = 0;  ///< descriptors that were not offered yet

@@ -184,11 +184,17 @@ void PackedRing::find_answer(PackedDesc last, DescriptorChain& chain) const noex
   if ((last.flags & kDescWrite) != 0 && buffer) ChainWalker::keep_only(*buffer, chain);
 }
 
-void PackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
-  assert(chain.taken_);
-  chain.taken_ = false;
+[[gnu::always_inline]] inline void PackedRing::count_used(ChainId chain) noexcept {
+  unpublished_ = static_cast<std::uint16_t>(unpublished_ + chain.slots);
+  advance(next_used_, chain.slots);
+  clear_in_flight(chain.head);
+  counters_->completions.add();
+}
+
+[[gnu::always_inline]] inline void PackedRing::add_used(ChainId chain,
+                                                        std::uint32_t written) noexcept {
   const std::uint16_t index = next_used_.index;
-  const std::uint16_t flags = write_used(index, next_used_.wrap, chain.head_, written);
+  const std::uint16_t flags = write_used(index, next_used_.wrap, chain.head, written);
   if (unpublished_ == 0) {
     first_index_ = index;
     first_flags_ = flags;
@@ -197,10 +203,27 @@ void PackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcep
     [[maybe_unused]] const bool fits = desc_.store(flags_of(index), flags);
     assert(fits);
   }
-  unpublished_ = static_cast<std::uint16_t>(unpublished_ + chain.slots_);
-  advance(next_used_, chain.slots_);
-  clear_in_flight(chain.head_);
-  counters_->completions.add();
+  count_used(chain);
+}
+
+void PackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  assert(chain.taken_);
+  chain.taken_ = false;
+  add_used(chain.id(), written);
+}
+
+void PackedRing::finish(ChainId chain, std::uint32_t written) noexcept { add_used(chain, written); }
+
+void PackedRing::join(Place first, ChainId chain, std::uint32_t written) noexcept {
+  assert(unpublished_ != 0);
+  const std::uint16_t flags = write_used(first.index, first.wrap, chain.head, written);
+  if (first.index == first_index_) {
+    first_flags_ = flags;
+  } else {
+    [[maybe_unused]] const bool fits = desc_.store(flags_of(first.index), flags);
+    assert(fits);
+  }
+  count_used(chain);
 }
 
 bool PackedRing::rewind(DescriptorChain& chain) noexcept {

@@ -61,6 +61,11 @@ class PackedRing : public RingCommon {
     std::uint16_t index = 0;
     bool wrap = true;
   };
+  /// As in a SplitRing (2.8.9).
+  static constexpr bool kJoins = true;
+  using UsedPlace = Place;
+  void finish(ChainId chain, std::uint32_t written) noexcept;
+  void join(Place first, ChainId chain, std::uint32_t written) noexcept;
 
   [[nodiscard]] virtio::PackedDesc desc_at(std::uint16_t index) const noexcept;
   /// Takes the chain of `descs`, whatever the ring says, as the one at its next place.
@@ -107,6 +112,8 @@ class PackedRing : public RingCommon {
     return place_of(index) + offsetof(virtio::PackedDesc, flags);
   }
   Pop take(const Found& found, DescriptorChain& chain) noexcept;
+  void count_used(ChainId chain) noexcept;
+  void add_used(ChainId chain, std::uint32_t written) noexcept;
   void find_answer(virtio::PackedDesc last, DescriptorChain& chain) const noexcept;
   void want_kicks(std::uint16_t flags) noexcept;
   void go_back(Place& place, std::uint16_t slots) const noexcept;

@@ -21,6 +21,7 @@ struct RingFeatures {
   bool indirect = false;
   bool event_idx = false;
   bool packed = false;
+  bool in_order = false;
 };
 
 }  // namespace bellhop

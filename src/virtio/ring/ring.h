@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "virtio/ring/in_order_ring.h"
 #include "virtio/ring/logged_ring.h"
 #include "virtio/ring/packed_ring.h"
 #include "virtio/ring/split_ring.h"
@@ -18,10 +19,18 @@ namespace bellhop {
 /// The device's end of one ring, split or packed, as the driver has chosen, and either with its
 /// requests in flight noted where the driver's side asks for that: what queues are served by. One
 /// predictable branch a call tells a split ring from the others, a second a packed one, and none
-/// where they are the same. What is not noted costs nothing: neither requests in flight nor, for a
-/// live migration, the memory that is written (LoggedRing).
+/// where they are the same. What costs something for a few rings costs the others nothing: requests
+/// in flight or memory that is written noted, buffers kept in order.
 /// Contract, answers and errors are SplitRing's. Move-only; one thread at a time.
 class Ring {
+  template <class... All>
+  struct List {
+    using Any = std::variant<All..., LoggedRing<All>...>;
+  };
+  using Kinds =
+      List<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing, InOrderRing<SplitRing>,
+           InOrderRing<PackedRing>, InOrderRing<TrackedSplitRing>, InOrderRing<TrackedPackedRing>>;
+
   template <class Variant, class Call>
   static auto visit_one(Variant& ring, Call&& call) noexcept {
     if (auto* const split = std::get_if<SplitRing>(&ring)) [[likely]]
@@ -30,15 +39,28 @@ class Ring {
       return call(*packed);
     if (auto* const split = std::get_if<TrackedSplitRing>(&ring)) return call(*split);
     if (auto* const packed = std::get_if<TrackedPackedRing>(&ring)) return call(*packed);
-    return visit_logged(ring, call);
+    return visit_in_order(ring, call);
   }
-  /// Apart, so that the others are as small as they would be without it.
+  // Apart, so that the others are as small as they would be without them.
   template <class Variant, class Call>
-  [[gnu::cold, gnu::noinline]] static auto visit_logged(Variant& ring, Call& call) noexcept {
-    if (auto* const split = std::get_if<LoggedRing<SplitRing>>(&ring)) return call(*split);
-    if (auto* const packed = std::get_if<LoggedRing<PackedRing>>(&ring)) return call(*packed);
-    if (auto* const split = std::get_if<LoggedRing<TrackedSplitRing>>(&ring)) return call(*split);
-    return call(*std::get_if<LoggedRing<TrackedPackedRing>>(&ring));
+  [[gnu::noinline]] static auto visit_in_order(Variant& ring, Call& call) noexcept {
+    if (auto* const split = std::get_if<InOrderRing<SplitRing>>(&ring)) return call(*split);
+    if (auto* const packed = std::get_if<InOrderRing<PackedRing>>(&ring)) return call(*packed);
+    if (auto* const split = std::get_if<InOrderRing<TrackedSplitRing>>(&ring)) return call(*split);
+    if (auto* const packed = std::get_if<InOrderRing<TrackedPackedRing>>(&ring)) {
+      return call(*packed);
+    }
+    return visit_logged(ring, call, Kinds());
+  }
+  template <class Variant, class Call, class First, class... More>
+  [[gnu::cold, gnu::noinline]] static auto visit_logged(Variant& ring, Call& call,
+                                                        List<First, More...> /*kinds*/) noexcept {
+    auto* const one = std::get_if<LoggedRing<First>>(&ring);
+    if constexpr (sizeof...(More) == 0) {
+      return call(*one);
+    } else {
+      return one != nullptr ? call(*one) : visit_logged(ring, call, List<More...>());
+    }
   }
   template <class Call>
   auto visit(Call&& call) noexcept {
@@ -63,10 +85,13 @@ class Ring {
                                RingFeatures features, QueueCounters& counters, RingState state = {},
                                const std::optional<InflightQueue>& inflight = {},
                                const std::optional<RingLog>& log = {}) {
+    const auto logged = [&](auto ring) {
+      return log ? Ring(LoggedRing(std::move(ring), config, *log)) : Ring(std::move(ring));
+    };
     const auto made = [&](auto ring) -> Result<Ring> {
       if (!ring) return forward(ring);
-      if (log) return Ring(LoggedRing(std::move(*ring), config, *log));
-      return Ring(std::move(*ring));
+      if (features.in_order) return logged(InOrderRing(std::move(*ring)));
+      return logged(std::move(*ring));
     };
     if (features.packed && inflight) {
       return made(
@@ -127,9 +152,7 @@ class Ring {
     return *visit([](const auto& ring) -> const RingCommon* { return &ring; });
   }
 
-  std::variant<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing, LoggedRing<SplitRing>,
-               LoggedRing<PackedRing>, LoggedRing<TrackedSplitRing>, LoggedRing<TrackedPackedRing>>
-      ring_;
+  Kinds::Any ring_;
 };
 
 }  // namespace bellhop

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <bit>
 #include <cassert>
+#include <utility>
 
 namespace bellhop {
 
@@ -59,6 +60,7 @@ Result<SplitDriverRing> SplitDriverRing::create(const GuestMemory& memory, Guest
   ring.used_.fill(std::byte{0});
   ring.free_next_.resize(size);
   ring.chain_length_.resize(size);
+  ring.writable_.resize(size);
   for (std::uint16_t i = 0; i < size; ++i) {
     ring.link_free(static_cast<std::uint16_t>(size - 1 - i));
   }
@@ -110,6 +112,7 @@ std::optional<std::uint16_t> SplitDriverRing::add(std::span<const DriverBuffer> 
   free_head_ = free_next_[index];
   free_count_ = static_cast<std::uint16_t>(free_count_ - needed);
   chain_length_[head] = static_cast<std::uint16_t>(needed);
+  writable_[head] = writable_bytes(buffers);
   push_head(head);
   return head;
 }
@@ -142,9 +145,16 @@ std::uint16_t SplitDriverRing::used_idx() const noexcept {
 std::optional<UsedChain> SplitDriverRing::reap() noexcept {
   if (used_idx() == reaped_) return std::nullopt;
   UsedElem elem{};
-  [[maybe_unused]] const bool loaded =
-      used_.load(kUsedRingOffset + sizeof(UsedElem) * (reaped_ & (size_ - 1U)), elem);
-  assert(loaded);
+  if (!batch_) {
+    [[maybe_unused]] const bool loaded =
+        used_.load(kUsedRingOffset + sizeof(UsedElem) * (reaped_ & (size_ - 1U)), elem);
+    assert(loaded);
+    if (features_.in_order) batch_ = UsedChain{elem.id, elem.len};
+  }
+  if (batch_) {
+    const UsedChain next = next_of_batch();
+    elem = {next.id, next.length};
+  }
   ++reaped_;
   if (elem.id < size_) {
     auto index = static_cast<std::uint16_t>(elem.id);
@@ -158,6 +168,16 @@ std::optional<UsedChain> SplitDriverRing::reap() noexcept {
     chain_length_[elem.id] = 0;
   }
   return UsedChain{elem.id, elem.len};
+}
+
+/// The chain whose turn it is: written to completely, or the last of its batch.
+UsedChain SplitDriverRing::next_of_batch() noexcept {
+  std::uint16_t head = 0;
+  [[maybe_unused]] const bool loaded =
+      avail_.load(kAvailRingOffset + 2 * (reaped_ & (size_ - 1U)), head);
+  assert(loaded && head < size_);
+  if (head != batch_->id) return {head, writable_[head]};
+  return *std::exchange(batch_, std::nullopt);
 }
 
 void SplitDriverRing::suppress_interrupts() noexcept {

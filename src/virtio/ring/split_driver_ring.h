@@ -41,6 +41,8 @@ class SplitDriverRing {
   void set_avail_idx(std::uint16_t index) noexcept;
   void set_used_event(std::uint16_t index) noexcept;
   void set_avail_flags(std::uint16_t flags) noexcept;
+  /// Of a chain: what of it the device may write, for rings that are used in order.
+  void set_writable(std::uint16_t head, std::uint32_t bytes) noexcept { writable_[head] = bytes; }
   [[nodiscard]] std::uint16_t avail_idx() const noexcept { return avail_idx_; }
 
  private:
@@ -48,6 +50,7 @@ class SplitDriverRing {
       : features_(features), size_(size) {}
 
   void link_free(std::uint16_t index) noexcept;
+  [[nodiscard]] UsedChain next_of_batch() noexcept;
 
   GuestAddress base_;
   GuestAddress avail_at_;
@@ -61,6 +64,8 @@ class SplitDriverRing {
   GuestSpan indirect_;
   std::vector<std::uint16_t> free_next_;     ///< free list through the descriptors
   std::vector<std::uint16_t> chain_length_;  ///< direct descriptors under a head
+  std::vector<std::uint32_t> writable_;      ///< bytes that the device may write under a head
+  std::optional<UsedChain> batch_;           ///< being reaped: its last chain (2.7.9)
   std::uint16_t free_head_ = 0;
   std::uint16_t free_count_ = 0;
   std::uint16_t avail_idx_ = 0;

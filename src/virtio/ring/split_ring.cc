@@ -125,16 +125,30 @@ void SplitRing::find_answer(std::uint16_t head, DescriptorChain& chain) const no
   }
 }
 
-void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
-  assert(chain.taken_);
-  chain.taken_ = false;
-  const UsedElem elem{chain.head_, written};
-  const std::size_t slot = next_used_ & (size_ - 1U);
+/// Into the used ring's entry; the next one to fill is one further in any case.
+[[gnu::always_inline]] inline void SplitRing::write_used(std::uint16_t entry, ChainId chain,
+                                                         std::uint32_t written) noexcept {
+  const UsedElem elem{chain.head, written};
+  const std::size_t slot = entry & (size_ - 1U);
   [[maybe_unused]] const bool fits = used_.store(kUsedRingOffset + sizeof(UsedElem) * slot, elem);
   assert(fits);
   ++next_used_;
-  clear_in_flight(chain.head_);
+  clear_in_flight(chain.head);
   counters_->completions.add();
+}
+
+void SplitRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
+  assert(chain.taken_);
+  chain.taken_ = false;
+  write_used(next_used_, chain.id(), written);
+}
+
+void SplitRing::finish(ChainId chain, std::uint32_t written) noexcept {
+  write_used(next_used_, chain, written);
+}
+
+void SplitRing::join(std::uint16_t first, ChainId chain, std::uint32_t written) noexcept {
+  write_used(first, chain, written);
 }
 
 bool SplitRing::rewind(DescriptorChain& chain) noexcept {

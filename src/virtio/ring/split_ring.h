@@ -72,6 +72,14 @@ class SplitRing : public RingCommon {
   [[nodiscard]] RingAreas areas() const noexcept;
 
  protected:
+  /// InOrderRing may have it write one used entry for several chains.
+  static constexpr bool kJoins = true;
+  using UsedPlace = std::uint16_t;
+  /// What is left of complete() for a chain that was not dropped.
+  void finish(ChainId chain, std::uint32_t written) noexcept;
+  /// The same, into the used entry at `first`, which was written for a chain before it and not
+  /// shown yet: it stands for all chains from that one on (2.7.9).
+  void join(std::uint16_t first, ChainId chain, std::uint32_t written) noexcept;
   /// Takes the chain at `head`, whatever the available ring says, as the one at its next entry.
   Pop take_again(std::uint16_t head, DescriptorChain& chain) noexcept;
 
@@ -83,6 +91,7 @@ class SplitRing : public RingCommon {
       : RingCommon(memory, features, counters, size, size) {}
 
   Pop take(std::uint16_t head, DescriptorChain& chain) noexcept;
+  void write_used(std::uint16_t entry, ChainId chain, std::uint32_t written) noexcept;
   void find_answer(std::uint16_t head, DescriptorChain& chain) const noexcept;
   [[nodiscard]] std::atomic_ref<std::uint16_t> avail_idx() const noexcept;
 

@@ -58,9 +58,13 @@ bool TrackedPackedRing::rewind(DescriptorChain& chain) noexcept {
 void TrackedPackedRing::complete(DescriptorChain& chain, std::uint32_t written) noexcept {
   assert(chain.taken_);
   chain.taken_ = false;
+  finish(chain.id(), written);
+}
+
+void TrackedPackedRing::finish(ChainId chain, std::uint32_t written) noexcept {
   done_.push_back(
-      {.entry = chain.entry_, .id = chain.head_, .slots = chain.slots_, .written = written});
-  clear_in_flight(chain.head_);
+      {.entry = chain.entry, .id = chain.head, .slots = chain.slots, .written = written});
+  clear_in_flight(chain.head);
   counters_->completions.add();
 }
 

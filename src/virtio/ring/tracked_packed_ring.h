@@ -30,6 +30,10 @@ class TrackedPackedRing : public PackedRing {
     return (again_left() && !broken()) || PackedRing::has_available();
   }
 
+ protected:
+  static constexpr bool kJoins = false;
+  void finish(ChainId chain, std::uint32_t written) noexcept;
+
  private:
   /// A chain that is completed and not shown.
   struct Done {

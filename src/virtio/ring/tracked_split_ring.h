@@ -53,6 +53,14 @@ class TrackedSplitRing : public SplitRing {
     return (again_left() && !broken()) || SplitRing::has_available();
   }
 
+ protected:
+  /// What is noted of one chain is not noted of several.
+  static constexpr bool kJoins = false;
+  void finish(ChainId chain, std::uint32_t written) noexcept {
+    SplitRing::finish(chain, written);
+    inflight_.complete(chain.head);
+  }
+
  private:
   TrackedSplitRing(SplitRing ring, InflightSplit::Recovered recovered) noexcept
       : SplitRing(std::move(ring)),
