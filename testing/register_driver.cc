@@ -313,6 +313,11 @@ void PciRegisterDriver::kick(std::uint16_t queue) {
   port_->store(bar_ + notify_ + std::uint64_t{multiplier_} * queue, queue, 2);
 }
 
+void PciRegisterDriver::kick_with_data(std::uint16_t queue, std::uint16_t next) {
+  port_->store(bar_ + notify_ + std::uint64_t{multiplier_} * queue,
+               queue | std::uint32_t{next} << 16, 4);
+}
+
 // ---- MMIO ----
 
 std::uint32_t MmioRegisterDriver::reg(std::uint32_t offset) const {
@@ -382,5 +387,9 @@ std::uint64_t MmioRegisterDriver::queue_desc(std::uint16_t) { return reg(kMmioQu
 std::uint64_t MmioRegisterDriver::config_address() const { return base_ + kMmioConfig; }
 
 void MmioRegisterDriver::kick(std::uint16_t queue) { set_reg(kMmioQueueNotify, queue); }
+
+void MmioRegisterDriver::kick_with_data(std::uint16_t queue, std::uint16_t next) {
+  set_reg(kMmioQueueNotify, queue | std::uint32_t{next} << 16);
+}
 
 }  // namespace bellhop::testing

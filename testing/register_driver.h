@@ -72,6 +72,8 @@ class RegisterDriver {
   [[nodiscard]] virtual std::uint64_t queue_desc(std::uint16_t queue) = 0;
   [[nodiscard]] virtual std::uint64_t config_address() const = 0;
   virtual void kick(std::uint16_t queue) = 0;
+  /// The same where NOTIFICATION_DATA was negotiated; `next` is what is said of the ring.
+  virtual void kick_with_data(std::uint16_t queue, std::uint16_t next) = 0;
 
   /// From reset to FEATURES_OK. False if the device does not take the features.
   bool negotiate(std::uint64_t features);
@@ -135,6 +137,7 @@ class PciRegisterDriver final : public RegisterDriver {
   [[nodiscard]] std::uint64_t queue_desc(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t config_address() const override { return bar_ + device_config_; }
   void kick(std::uint16_t queue) override;
+  void kick_with_data(std::uint16_t queue, std::uint16_t next) override;
 
  private:
   bool find();
@@ -174,6 +177,7 @@ class MmioRegisterDriver final : public RegisterDriver {
   [[nodiscard]] std::uint64_t queue_desc(std::uint16_t queue) override;
   [[nodiscard]] std::uint64_t config_address() const override;
   void kick(std::uint16_t queue) override;
+  void kick_with_data(std::uint16_t queue, std::uint16_t next) override;
 
  private:
   std::uint64_t base_;

@@ -44,9 +44,9 @@ class TransportFixture {
 
   /// `more` features of rings are offered, and the driver takes them.
   explicit TransportFixture(Kind kind, NotifyMode notify = NotifyMode::kIoEventFd,
-                            std::uint64_t more = 0)
-      : more_features(more) {
-    auto device = std::make_unique<EchoDevice>(kQueues);
+                            std::uint64_t more = 0, std::uint16_t queues = kQueues)
+      : more_features(more), queue_count(queues) {
+    auto device = std::make_unique<EchoDevice>(queues);
     echo = device.get();
     const DeviceWiring wiring{.memory = &memory,
                               .threads = {thread.get()},
@@ -80,7 +80,7 @@ class TransportFixture {
   /// Fresh rings, as a driver makes them after a reset.
   void lay_out_rings() {
     rings.clear();
-    for (std::uint16_t i = 0; i < kQueues; ++i) {
+    for (std::uint16_t i = 0; i < queue_count; ++i) {
       const GuestAddress at{kRings.value() + 0x10000 * std::uint64_t{i}};
       const std::vector<std::byte> zeros(FakeDriver::bytes_needed(kSize));
       ASSERT_TRUE(memory.write(at, zeros));
@@ -118,7 +118,7 @@ class TransportFixture {
     driver->set_status(0);
     lay_out_rings();
     if (pci) {
-      for (unsigned i = 0; i <= kQueues; ++i) {
+      for (unsigned i = 0; i <= queue_count; ++i) {
         pci->write_vector(i, message(i).address, message(i).data, false);
       }
     }
@@ -154,7 +154,7 @@ class TransportFixture {
   /// The device works: after whatever was done to it.
   bool works_after_reset() {
     if (!bring_up()) return false;
-    for (std::uint16_t i = 0; i < kQueues; ++i) {
+    for (std::uint16_t i = 0; i < queue_count; ++i) {
       if (!echoes(i, static_cast<std::uint8_t>(0x50 + i))) return false;
     }
     return true;
@@ -174,6 +174,7 @@ class TransportFixture {
   }
 
   const std::uint64_t more_features;
+  const std::uint16_t queue_count;
   unsigned anew_ = 0;  ///< rings laid out by themselves
   GuestMemory memory = make_memory();
   FakeVm vm;

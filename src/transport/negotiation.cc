@@ -88,6 +88,7 @@ void Negotiation::write_legacy_status(std::uint8_t value) {
 
 void Negotiation::set_status(std::uint8_t added) {
   status_.fetch_or(added, std::memory_order_acq_rel);
+  if ((added & kStatusFeaturesOk) != 0) notification_data_ = negotiated(kFeatureNotificationData);
   if ((added & kStatusDriverOk) == 0) return;
   if (!life_->start(driver_features_, HostFaults::kLogged)) needs_reset();
 }
@@ -103,6 +104,7 @@ void Negotiation::reset_locked() {
   life_->reset();
   driver_features_ = 0;
   legacy_.store(false, std::memory_order_release);
+  notification_data_ = false;
   host_.device_was_reset();
   status_.store(0, std::memory_order_release);
 }

@@ -54,6 +54,12 @@ class Negotiation final : private DeviceListener {
   /// What such a driver is offered.
   [[nodiscard]] std::uint32_t legacy_features() const noexcept;
 
+  /// Whether notifications say how far the driver has come, too (VIRTIO_F_NOTIFICATION_DATA; 2.9):
+  /// above the lower 16 bits, which say which queue. Nothing of ours needs to know it.
+  [[nodiscard]] bool notification_data() const noexcept {
+    return notification_data_.load(std::memory_order_relaxed);
+  }
+
   /// Bits of the interrupt status that may be due without being set: queues that others serve
   /// interrupt past us. A driver that looks for nothing finds nothing.
   [[nodiscard]] std::uint32_t unseen_interrupts() const noexcept;
@@ -78,6 +84,7 @@ class Negotiation final : private DeviceListener {
   mutable std::mutex lock_;
   std::atomic<std::uint8_t> status_{0};
   std::atomic<bool> legacy_{false};
+  std::atomic<bool> notification_data_{false};
   std::uint64_t driver_features_ = 0;
   std::unique_ptr<DeviceLife> life_;
 };

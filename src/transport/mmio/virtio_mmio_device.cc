@@ -143,7 +143,7 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
   const auto change = [&](auto&& how) { life().change_queue(selected, how); };
   switch (offset) {
     case kMmioQueueNotify:
-      life().notify(value);
+      life().notify(negotiation_->notification_data() ? value & UINT16_MAX : value);
       break;
     case kMmioInterruptAck:
       status_.take(value);
@@ -216,16 +216,24 @@ void VirtioMmioDevice::write_register(std::uint32_t offset, std::uint32_t value)
   }
 }
 
-IoEventMatch VirtioMmioDevice::doorbell_of(unsigned queue) const noexcept {
-  return {.address = place_.base + kMmioQueueNotify, .length = 4, .datamatch = queue};
-}
-
 Status VirtioMmioDevice::arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) {
-  return host_->attach_doorbell(doorbell, doorbell_of(queue), server);
+  IoEventMatch match{
+      .address = place_.base + kMmioQueueNotify, .length = 4, .datamatch = std::nullopt};
+  // With NOTIFICATION_DATA the values written for a queue differ. A single queue needs no match.
+  if (!negotiation_->notification_data()) {
+    match.datamatch = queue;
+  } else if (life().queue_count() > 1) {
+    return fail(
+        "virtio-mmio has one register for all queues, and with NOTIFICATION_DATA no "
+        "ioeventfd can tell them apart");
+  }
+  auto armed = host_->attach_doorbell(doorbell, match, server);
+  if (armed) doorbells_[queue] = match;
+  return armed;
 }
 
 void VirtioMmioDevice::disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept {
-  host_->detach_doorbell(doorbell, doorbell_of(queue));
+  host_->detach_doorbell(doorbell, doorbells_[queue]);
 }
 
 void VirtioMmioDevice::device_was_reset() noexcept { status_.take(UINT32_MAX); }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "bus/bus.h"
@@ -44,7 +45,7 @@ class VirtioMmioDevice final : private BusDevice, private TransportHost {
 
  private:
   VirtioMmioDevice(unsigned queues, HostBinder& host, Bus& mmio, Place place) noexcept
-      : host_(&host), mmio_(&mmio), place_(place), status_(queues) {}
+      : host_(&host), mmio_(&mmio), place_(place), status_(queues), doorbells_(queues) {}
   Status bind();
 
   void read(std::uint64_t offset, std::span<std::byte> data) noexcept override;
@@ -52,7 +53,6 @@ class VirtioMmioDevice final : private BusDevice, private TransportHost {
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
 
-  [[nodiscard]] IoEventMatch doorbell_of(unsigned queue) const noexcept;
   Status arm_doorbell(unsigned queue, Server server, const EventFd& doorbell) override;
   void disarm_doorbell(unsigned queue, const EventFd& doorbell) noexcept override;
   [[nodiscard]] bool doorbells_reachable() const noexcept override { return true; }
@@ -65,6 +65,7 @@ class VirtioMmioDevice final : private BusDevice, private TransportHost {
   EventFd interrupt_;
   InterruptStatus status_;
   GuestInterrupt config_interrupt_;
+  std::vector<IoEventMatch> doorbells_;  ///< as attached; under the device's lock
   bool on_bus_ = false;
   bool interrupt_attached_ = false;
   std::atomic<std::uint32_t> device_features_sel_{0};

@@ -185,7 +185,8 @@ void VirtioPciDevice::write(std::uint64_t offset, std::span<const std::byte> dat
   bool taken = false;
   switch (offset / kPartBytes * kPartBytes) {
     case kNotifyOffset:
-      // The address says which queue; the value repeats it (4.1.5.2).
+      // The address says which queue; the value repeats it (4.1.5.2), and may say how far the
+      // driver has come (NOTIFICATION_DATA), which the ring says as well.
       if (at % kNotifyMultiplier != 0) break;
       life().notify(at / kNotifyMultiplier);
       return;
@@ -516,7 +517,7 @@ Status VirtioPciDevice::arm_doorbell(unsigned queue, Server server, const EventF
   if (!armed && armed.error().code == EINVAL && match.length == 0) {
     // Hosts that know no such match get the width that drivers use; other widths then come as
     // exits and work as well.
-    match.length = 2;
+    match.length = negotiation_->notification_data() ? 4 : 2;
     armed = host_->attach_doorbell(doorbell, match, server);
   }
   if (armed) doorbells_[queue] = match;
