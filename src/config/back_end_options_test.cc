@@ -95,6 +95,9 @@ TEST_F(BackEndOptionsTest, SaysWhatIsWrongWithADisk) {
   }
   EXPECT_THAT(fault_of_disk("vhost-user=s,optimize=efficiency"), HasSubstr("notify=adaptive"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,packed=on"), HasSubstr("packed=on"));
+  EXPECT_THAT(fault_of_disk("vhost-user=s,queue-reset=on"), HasSubstr("queue-reset=on"));
+  EXPECT_THAT(fault_of_disk("vhost-user=s,in-order=on"), HasSubstr("in-order=on"));
+  EXPECT_EQ(fault_of_disk("vhost-user=s,notification-data=on"), "");
   EXPECT_THAT(fault_of_disk("vhost-user=s,iothread=io0"), HasSubstr("iothread"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,queues=0"), HasSubstr("queues=0"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,queue-size=100"), HasSubstr("a power of two"));

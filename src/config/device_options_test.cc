@@ -109,6 +109,17 @@ TEST_F(DeviceOptionsTest, Consoles) {
   EXPECT_EQ(console.ports[4].end, ConsolePortConfig::End::kNull);
 }
 
+TEST_F(DeviceOptionsTest, AConsolesRingsAreAsAnyOfItsPortsSays) {
+  options_.consoles = {list("stdio,packed=on"), list("pty,queue-reset=on,in-order=on")};
+  const ConsoleConfig console = good().consoles.at(0);
+  EXPECT_TRUE(console.packed);
+  EXPECT_TRUE(console.queue_reset);
+  EXPECT_TRUE(console.in_order);
+  EXPECT_FALSE(console.notification_data);
+  options_.consoles = {list("stdio,packed=on"), list("pty,packed=off")};
+  EXPECT_THAT(fault(), HasSubstr("must agree"));
+}
+
 TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAConsole) {
   const auto fault_of = [&](std::initializer_list<std::string> texts) {
     options_.consoles.clear();

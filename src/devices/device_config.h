@@ -21,6 +21,8 @@ struct DeviceConfig {
   std::string iothread;                       ///< a name from the machine's; empty: the first
   bool packed = false;                        ///< offers the driver packed rings
   bool queue_reset = false;                   ///< offers it the reset of single queues
+  bool notification_data = false;             ///< offers it to say in notifications how far it is
+  bool in_order = false;                      ///< offers it used buffers in order
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
 

@@ -85,6 +85,8 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   }
   reader.flag("packed", config.packed);
   reader.flag("queue-reset", config.queue_reset);
+  reader.flag("notification-data", config.notification_data);
+  reader.flag("in-order", config.in_order);
   reader.text("iothread", config.iothread);
   if (config.iothread == "auto") config.iothread.clear();
   const auto printable = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0; };
@@ -127,12 +129,14 @@ inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Ra
                 std::string("a rate is for ").append(server).append(" to keep"));
 }
 
-/// For a device whose queues `server` serves, which knows split rings only.
-inline void refuse_packed(PropertyReader& reader, const DeviceConfig& config,
-                          std::string_view server) {
-  if (!config.packed) return;
-  reader.wrong("packed", "on",
-               std::string("off: ").append(server).append(" serves the queues, by split rings"));
+/// For a device whose queues `server` serves, which knows split rings only, in any order.
+inline void refuse_own_rings(PropertyReader& reader, const DeviceConfig& config,
+                             std::string_view server) {
+  const auto refuse = [&](std::string_view key, std::string_view how) {
+    reader.wrong(key, "on", std::string("off: ").append(server).append(how));
+  };
+  if (config.packed) refuse("packed", " serves the queues, by split rings");
+  if (config.in_order) refuse("in-order", " serves the queues, in any order");
 }
 /// For one whose queues `server` serves all at once or not at all.
 inline void refuse_queue_reset(PropertyReader& reader, const DeviceConfig& config,
@@ -150,7 +154,7 @@ inline void leave_queues_to(std::string_view server, PropertyReader& reader,
     reader.wrong("notify", to_string(config.notify),
                  std::string("ioeventfd: ").append(server).append(" serves the queues"));
   }
-  refuse_packed(reader, config, server);
+  refuse_own_rings(reader, config, server);
   refuse_queue_reset(reader, config, server);
 }
 

@@ -44,6 +44,8 @@ std::uint64_t ring_features(const DeviceConfig& config) noexcept {
   std::uint64_t features = 0;
   if (config.packed) features |= virtio::feature_mask(virtio::kFeatureRingPacked);
   if (config.queue_reset) features |= virtio::feature_mask(virtio::kFeatureRingReset);
+  if (config.notification_data) features |= virtio::feature_mask(virtio::kFeatureNotificationData);
+  if (config.in_order) features |= virtio::feature_mask(virtio::kFeatureInOrder);
   return features;
 }
 

@@ -24,6 +24,15 @@ Status check_notify(std::string_view option, const DeviceConfig& config) {
                                    option)));
 }
 
+/// The front end hears the driver's notifications, and hands an eventfd on.
+Status check_notification_data(std::string_view option, const DeviceConfig& config) {
+  if (!config.notification_data) return {};
+  return fail(
+      named_at(config.place, fmt::format("--{}: notification-data=on: off: the front end hears the "
+                                         "driver's notifications, and it offers that or not",
+                                         option)));
+}
+
 /// Rings cannot be handed on.
 template <class Config>
 Status check_served_here(const Config& config) {
@@ -55,14 +64,17 @@ std::vector<std::size_t> count_devices(const MachineConfig& config) {
 Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig& config,
                                                              std::span<const ServedSocket> sockets,
                                                              mode_t mode, const DeviceHost& host) {
-#define BELLHOP_DEVICE(Config, list)                                        \
-  for (const Config& one : config.list) {                                   \
-    if (auto checked = check_notify(Config::kOption.name, one); !checked) { \
-      return forward(checked);                                              \
-    }                                                                       \
-    if (auto checked = check_served_here(one); !checked) {                  \
-      return forward(checked);                                              \
-    }                                                                       \
+#define BELLHOP_DEVICE(Config, list)                                                   \
+  for (const Config& one : config.list) {                                              \
+    if (auto checked = check_notify(Config::kOption.name, one); !checked) {            \
+      return forward(checked);                                                         \
+    }                                                                                  \
+    if (auto checked = check_notification_data(Config::kOption.name, one); !checked) { \
+      return forward(checked);                                                         \
+    }                                                                                  \
+    if (auto checked = check_served_here(one); !checked) {                             \
+      return forward(checked);                                                         \
+    }                                                                                  \
   }
 #include "devices/devices.def"
 #undef BELLHOP_DEVICE

@@ -46,6 +46,11 @@ const DeviceOption DiskConfig::kOption = {
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
   packed=on|off            offer packed rings (VIRTIO_F_RING_PACKED) beside split ones (off)
+  queue-reset=on|off       offer the reset of single queues (VIRTIO_F_RING_RESET) (off)
+  notification-data=on|off  let the driver's notifications say how far it has come
+                           (VIRTIO_F_NOTIFICATION_DATA) (off)
+  in-order=on|off          offer to use buffers in the order in which they were made available
+                           (VIRTIO_F_IN_ORDER) (off)
   iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
     .bare_key = "path",
     .served_as = "blk",

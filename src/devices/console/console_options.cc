@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <utility>
 
@@ -19,7 +20,7 @@ template <class T>
 void take(PropertyReader& reader, std::string_view key, const T& value, bool& given, T& all) {
   if (!reader.has(key)) return;
   if (std::exchange(given, true) && all != value) {
-    reader.refuse(key, "all ports are one device; id, notify, optimize and iothread must agree");
+    reader.refuse(key, "all ports are one device, and must agree in this");
   }
   all = value;
 }
@@ -78,7 +79,8 @@ const DeviceOption ConsoleConfig::kOption = {
     .keys = R"(
   stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
   name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
-  id=, notify=, optimize=, iothread=, packed=   as for --disk; the same for all, which are ports of
+  id=, notify=, optimize=, iothread=, packed=, queue-reset=, notification-data=, in-order=
+                           as for --disk; the same for all, which are ports of
                            one device)",
     .same_by = "name",
     .served_as = "console",
@@ -90,6 +92,15 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
   bool notify_given = false;
   bool optimize_given = false;
   bool iothread_given = false;
+  struct Flag {
+    const char* key;
+    bool DeviceConfig::*value;
+    bool given = false;
+  };
+  std::array<Flag, 4> flags{{{"packed", &DeviceConfig::packed},
+                             {"queue-reset", &DeviceConfig::queue_reset},
+                             {"notification-data", &DeviceConfig::notification_data},
+                             {"in-order", &DeviceConfig::in_order}}};
   for (const PropertyList& properties : ports) {
     PropertyReader reader("--console", properties);
     ConsolePortConfig port;
@@ -103,6 +114,9 @@ Result<ConsoleConfig> ConsoleConfig::parse(std::span<const PropertyList> ports) 
     take(reader, "notify", keys.notify, notify_given, console.notify);
     take(reader, "optimize", keys.optimize, optimize_given, console.optimize);
     take(reader, "iothread", keys.iothread, iothread_given, console.iothread);
+    for (Flag& flag : flags) {
+      take(reader, flag.key, keys.*flag.value, flag.given, console.*flag.value);
+    }
     check_beside(reader, port, console.ports);
     if (auto status = reader.finish(); !status) return forward(status);
     console.ports.push_back(std::move(port));

@@ -92,7 +92,8 @@ const DeviceOption NicConfig::kOption = {
   rate-limit-group=NAME    in their place: what the devices of that group may do together
   vhost=off|on|force       have the kernel's vhost-net carry the frames: on, where it can be had;
                            force, or do not start (off)
-  packed=on|off            as for --disk; vhost=on leaves drivers of packed rings to user space
+  packed=on|off, in-order=on|off  as for --disk; vhost=on leaves drivers of these to user space
+  queue-reset=on|off, notification-data=on|off  as for --disk
   notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
     .served_as = "net",
 };
@@ -146,7 +147,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
     refuse_rates(reader, "pps", nic.rates, nic.rate_group, "the back end (vhost-user)");
     if (reader.has("gro")) reader.refuse("gro", "gro: the back end (vhost-user) has the frames");
   }
-  if (nic.vhost == Vhost::kForce) refuse_packed(reader, nic, "the kernel (vhost=force)");
+  if (nic.vhost == Vhost::kForce) refuse_own_rings(reader, nic, "the kernel (vhost=force)");
   if (auto status = reader.finish(); !status) return forward(status);
   return nic;
 }

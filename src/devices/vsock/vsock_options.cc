@@ -20,7 +20,8 @@ const DeviceOption VsockConfig::kOption = {
     .keys = R"(
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
-  id=NAME, notify=..., optimize=..., iothread=..., packed=... as for --net)",
+  id=NAME, notify=..., optimize=..., iothread=..., packed=..., queue-reset=...,
+  notification-data=..., in-order=...   as for --disk)",
     .same_by = {},  // a guest has one CID
     .served_as = "vsock",
 };
@@ -39,7 +40,7 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   }
   const bool in_user_space = vsock.vhost == VsockVhost::kOff;
   if (!in_user_space) {
-    refuse_packed(reader, vsock, "the kernel (vhost)");
+    refuse_own_rings(reader, vsock, "the kernel (vhost)");
     refuse_queue_reset(reader, vsock, "the kernel (vhost)");
   }
   if (in_user_space && !reader.has("uds")) {

@@ -203,7 +203,7 @@ void Guest::step(unsigned op, Input& input) {
       return;
     }
     case 22:
-      return legacy_bring_up(input);
+      return input.chance(3) ? reset_queue(input) : legacy_bring_up(input);
     default: {
       if (!input.chance(16)) return;
       static constexpr VcpuExit::Reason kReasons[] = {
@@ -305,6 +305,33 @@ void Guest::legacy_bring_up(Input& input) {
   out(kLegacyDeviceStatus, kStatusAcknowledge | kStatusDriver | kStatusDriverOk, 1);
   for (unsigned i = input.below(4); i > 0; --i)
     out(input.below(32), input.u32(), input.pick(kWidths) & 7);
+}
+
+/// One queue, and, mostly, a ring for it again; in any state of the device.
+void Guest::reset_queue(Input& input) {
+  Target& one = target(input);
+  const auto device = static_cast<unsigned>(&one - targets_.data());
+  probe(one);
+  const auto queue = static_cast<std::uint16_t>(input.below(kMaxQueues));
+  one.driver->reset_queue(queue);
+  if (input.chance(4)) return;
+  const std::uint32_t max = one.driver->queue_max_size(queue);
+  if (max == 0) return;
+  const auto size = static_cast<std::uint16_t>(
+      std::min<std::uint32_t>({max, kMaxSize, std::uint32_t{1} << input.below(9)}));
+  const Layout ring = layout(ring_at(device, queue), size);
+  {
+    const std::shared_lock<std::shared_mutex> hold(shared_.running);
+    if (!input.chance(4)) shared_.ram.write(ring.desc, std::vector<std::byte>(kRingBytes));
+  }
+  sizes_[device][queue] = size;
+  QueueConfig config;
+  config.size = input.chance(8) ? input.u16() : size;
+  config.desc = GuestAddress(ring.desc);
+  config.driver = GuestAddress(ring.avail);
+  config.device = GuestAddress(input.chance(8) ? value(input) : ring.used);
+  one.driver->write_queue(queue, config);
+  one.driver->enable_queue(queue);
 }
 
 std::vector<Guest::Piece> Guest::pieces(Kind kind, unsigned queue, Input& input) {

@@ -132,6 +132,7 @@ class Guest {
 
   void bring_up(Input& input);
   void legacy_bring_up(Input& input);
+  void reset_queue(Input& input);
   void request(Input& input);
   std::vector<Piece> pieces(Kind kind, unsigned queue, Input& input);
   void publish(const Layout& ring, std::span<const Piece> pieces, Input& input);

@@ -206,6 +206,19 @@ void World::configure(Input& input) {
     devices_.push_back(Kind::kBalloon);
   }
   more_ = input.u8();
+  // What drivers may have of rings beyond the usual; not the bystander's.
+  const auto offer = [&](auto& devices, std::size_t from) {
+    for (std::size_t i = from; i < devices.size(); ++i) {
+      devices[i].queue_reset = (which & 2048) == 0;
+      devices[i].notification_data = (which & 4096) != 0;
+      devices[i].in_order = (which & 8192) != 0;
+    }
+  };
+  offer(config_.disks, 1);
+  offer(config_.rngs, 0);
+  offer(config_.vsocks, 0);
+  offer(config_.consoles, 0);
+  offer(config_.balloons, 0);
 }
 
 Result<std::vector<PreparedDevice>> World::add_devices(const SlotWiring& wiring) {
@@ -213,9 +226,12 @@ Result<std::vector<PreparedDevice>> World::add_devices(const SlotWiring& wiring)
   const NotifyMode notify =
       config_.disks.size() > 1 ? config_.disks.back().notify : NotifyMode::kIoEventFd;
   const auto add = [&](Kind kind, std::unique_ptr<VirtioDevice> device) {
-    made.push_back(
-        {std::move(device),
-         {.memory = &wiring.memory, .threads = {wiring.iothreads.back().get()}, .notify = notify}});
+    made.push_back({std::move(device),
+                    {.memory = &wiring.memory,
+                     .threads = {wiring.iothreads.back().get()},
+                     .notify = notify,
+                     .ring_features =
+                         kind == Kind::kFs ? 0 : virtio::feature_mask(virtio::kFeatureRingReset)}});
     devices_.push_back(kind);
   };
   if ((more_ & kStreamNic) != 0) {
