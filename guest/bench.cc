@@ -92,7 +92,7 @@ void report_wrong(const Worker& worker) {
 }  // namespace
 
 std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
-  if (!disk->negotiate(options.event_idx, options.indirect, options.packed)) {
+  if (!disk->negotiate(options.event_idx, options.indirect, options.packed, options.in_order)) {
     return fail_setup(disk->error());
   }
   options.event_idx = disk->has(virtio::kFeatureEventIdx);

@@ -12,7 +12,7 @@ bool Disk::find(unsigned index) {
   return transport_ != nullptr;
 }
 
-bool Disk::negotiate(bool event_idx, bool indirect, bool packed) {
+bool Disk::negotiate(bool event_idx, bool indirect, bool packed, bool in_order) {
   std::uint64_t wanted = feature_mask(kFeatureVersion1) | feature_mask(kBlkFeatureSizeMax) |
                          feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureReadOnly) |
                          feature_mask(kBlkFeatureBlkSize) | feature_mask(kBlkFeatureFlush) |
@@ -22,8 +22,10 @@ bool Disk::negotiate(bool event_idx, bool indirect, bool packed) {
   if (event_idx) wanted |= feature_mask(kFeatureEventIdx);
   if (indirect) wanted |= feature_mask(kFeatureIndirectDesc);
   if (packed) wanted |= feature_mask(kFeatureRingPacked);
+  if (in_order) wanted |= feature_mask(kFeatureInOrder);
   const char* error = transport_->negotiate(wanted, &offered_, &features_);
   if (error == nullptr && packed && !has(kFeatureRingPacked)) error = "no packed rings are offered";
+  if (error == nullptr && in_order && !has(kFeatureInOrder)) error = "no use in order is offered";
   if (error != nullptr) {
     error_ = error;
     return false;

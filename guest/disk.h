@@ -20,7 +20,7 @@ class Disk {
   bool find(unsigned index);
 
   /// Resets the device and brings it to FEATURES_OK (3.1.1). On failure `error()` says where.
-  bool negotiate(bool event_idx, bool indirect, bool packed = false);
+  bool negotiate(bool event_idx, bool indirect, bool packed = false, bool in_order = false);
   /// Enables `queue` as number `index`; then `go` ends the initialisation with DRIVER_OK.
   template <class Queue>
   bool enable_queue(Queue* queue, std::uint16_t index, std::uint32_t cpu) {

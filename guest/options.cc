@@ -78,6 +78,7 @@ Options parse_options() {
   const unsigned ring = cmdline_choice("ring", kRings);
   o.indirect = ring % 2 == 0;
   o.packed = ring / 2 != 0;
+  o.in_order = cmdline_choice("in_order", kOff) == 1;
   o.event_idx = cmdline_choice("event_idx", kSwitch) == 0;
   o.spin = cmdline_choice("idle", kIdle) == 1;
   o.storm = cmdline_choice("storm", kOff) == 1;
@@ -95,8 +96,9 @@ Options parse_options() {
       (o.block_bytes > pattern::kBlockBytes && o.block_bytes % pattern::kBlockBytes != 0)) {
     fail(kExitUsage, "bs must be a multiple of 4096");
   }
-  if (o.packed && (!o.needs_disk() || o.hostile.present() || o.workload == Workload::kNotify)) {
-    fail(kExitUsage, "packed rings are for the workloads of a disk");
+  if ((o.packed || o.in_order) &&
+      (!o.needs_disk() || o.hostile.present() || o.workload == Workload::kNotify)) {
+    fail(kExitUsage, "packed rings and in_order are for the workloads of a disk");
   }
   if (!o.check && o.workload == Workload::kVerify) fail(kExitUsage, "verify is there to check");
   if ((o.queue_size & (o.queue_size - 1)) != 0) fail(kExitUsage, "size must be a power of two");

@@ -43,6 +43,7 @@ struct Options {
   std::uint64_t count = 0;
   bool indirect = true;
   bool packed = false;
+  bool in_order = false;
   bool event_idx = true;
   bool spin = false;
   bool storm = false;        ///< surplus vCPUs ring the queues of the others without a pause

@@ -22,6 +22,11 @@ bool PackedQueue::create(std::uint32_t size, bool event_idx, std::size_t behind)
   return true;
 }
 
+bool PackedQueue::use_in_order() {
+  order_ = allocate_array<std::uint16_t>(size_);
+  return order_ != nullptr;
+}
+
 bool PackedQueue::enable(Transport* transport, std::uint16_t index, unsigned counter,
                          std::uint32_t cpu) {
   const QueueAddresses addresses{reinterpret_cast<std::uint64_t>(ring_),

@@ -20,6 +20,9 @@ class PackedQueue {
   void* behind() { return behind_; }
   bool enable(Transport* transport, std::uint16_t index, unsigned counter, std::uint32_t cpu);
 
+  /// As SplitQueue::use_in_order(). False: out of memory.
+  bool use_in_order();
+
   virtio::Desc* descriptors() { return models_; }
   const Notifier& notifier() const { return notifier_; }
   const QueueCounters& counters() const { return counters_; }
@@ -35,6 +38,7 @@ class PackedQueue {
       ++count;
     }
     slots_[head] = count;
+    if (order_ != nullptr) order_[pushed_++ % size_] = head;
   }
 
   /// Shows what is pushed so far to a device that happens to look, without ringing.
@@ -75,7 +79,13 @@ class PackedQueue {
   /// Takes the next finished request; false if there is none.
   bool pop(std::uint32_t* head, std::uint32_t* written) {
     if (!has_finished()) return false;
-    const virtio::PackedDesc& used = ring_[used_.index];
+    if (!in_batch_) batch_ = {ring_[used_.index].id, ring_[used_.index].len};
+    virtio::UsedElem used = batch_;
+    if (order_ != nullptr) {
+      const std::uint16_t next = order_[popped_++ % size_];
+      in_batch_ = next != batch_.id;
+      if (in_batch_) used = {next, 0};
+    }
     *head = used.id;
     *written = used.len;
     const std::uint16_t slots = used.id < size_ ? slots_[used.id] : std::uint16_t{0};
@@ -85,7 +95,7 @@ class PackedQueue {
 
   /// Pairs with the device's release of the flags: what else it wrote comes before them.
   bool has_finished() const {
-    return virtio::packed_is_used(load_acquire(&ring_[used_.index].flags), used_.wrap);
+    return in_batch_ || virtio::packed_is_used(load_acquire(&ring_[used_.index].flags), used_.wrap);
   }
 
   /// Asks for an interrupt at the next finished request; true if there is one already.
@@ -147,6 +157,11 @@ class PackedQueue {
   std::uint16_t first_flags_ = 0;
   bool hidden_ = false;  ///< descriptors from `first_` on are not shown yet
   bool event_idx_ = false;
+  bool in_batch_ = false;
+  virtio::UsedElem batch_{};        ///< of the batch that is being taken: its last request
+  std::uint16_t* order_ = nullptr;  ///< heads as they were pushed, if the device keeps to that
+  std::uint32_t pushed_ = 0;
+  std::uint32_t popped_ = 0;
   Place avail_;
   Place used_;
   Notifier notifier_;

@@ -29,6 +29,13 @@ class RingQueue {
                       : split_.enable(transport, index, counter, cpu);
   }
 
+  /// The device uses buffers in order. After create(). False: out of memory.
+  bool use_in_order() {
+    if (is_packed_) return packed_.use_in_order();
+    split_.use_in_order();
+    return true;
+  }
+
   bool packed() const { return is_packed_; }
   virtio::Desc* descriptors() { return is_packed_ ? packed_.descriptors() : split_.descriptors(); }
   const Notifier& notifier() const { return is_packed_ ? packed_.notifier() : split_.notifier(); }

@@ -37,6 +37,7 @@ void SplitQueue::clear() {
   __builtin_memset(avail_, 0, avail_ring_bytes(size_));
   __builtin_memset(const_cast<UsedHeader*>(used_), 0, used_ring_bytes(size_));
   avail_next_ = avail_published_ = used_next_ = 0;
+  in_batch_ = false;
 }
 
 QueueAddresses SplitQueue::addresses() const {

@@ -27,6 +27,9 @@ class SplitQueue {
   /// Empties the ring, for use after a reset of the device.
   void clear();
 
+  /// The device uses buffers in order (VIRTIO_F_IN_ORDER): one used entry may stand for a batch.
+  void use_in_order() { in_order_ = true; }
+
   virtio::Desc* descriptors() { return desc_; }
   std::uint32_t size() const { return size_; }
   QueueAddresses addresses() const;
@@ -66,11 +69,18 @@ class SplitQueue {
     ring(notifier_);
   }
 
-  /// Takes the next finished request; false if there is none.
+  /// Takes the next finished request; false if there is none. Of those that one used entry stands
+  /// for, all but the last count as written to completely, and `written` is 0.
   bool pop(std::uint32_t* head, std::uint32_t* written) {
     // Pairs with the device's release of used.idx: the element and the data come after it.
     if (load_acquire(&used_->idx) == used_next_) return false;
-    const virtio::UsedElem element = used_ring_[used_next_ & mask_];
+    if (!in_batch_) batch_ = used_ring_[used_next_ & mask_];
+    virtio::UsedElem element = batch_;
+    if (in_order_) {
+      const std::uint16_t next = avail_ring_[used_next_ & mask_];
+      in_batch_ = next != batch_.id;
+      if (in_batch_) element = {next, 0};
+    }
     ++used_next_;
     *head = element.id;
     *written = element.len;
@@ -119,6 +129,9 @@ class SplitQueue {
   std::uint16_t avail_published_ = 0;
   std::uint16_t used_next_ = 0;
   bool event_idx_ = false;
+  bool in_order_ = false;
+  bool in_batch_ = false;
+  virtio::UsedElem batch_{};  ///< of the batch that is being taken: its last request
   Notifier notifier_;
   QueueCounters counters_;
 };

@@ -64,7 +64,8 @@ const char* Worker::create(Disk* disk, const Options* options, Stage* stage, std
       shape_.descriptors() > options->queue_size) {
     return "size is too small for so many threads";
   }
-  if (!queue_.create(options->queue_size, options->event_idx, options->packed, options->stamps)) {
+  if (!queue_.create(options->queue_size, options->event_idx, options->packed, options->stamps) ||
+      (options->in_order && !queue_.use_in_order())) {
     return "out of memory";
   }
   slots_ = allocate_array<Slot>(slot_count_);
