@@ -590,7 +590,9 @@ void DeviceLife::reset() {
 void DeviceLife::disable_queue(std::uint32_t index) {
   (void)quiesce_queue(index);
   const std::lock_guard<std::mutex> hold(lock_);
-  if (index < queues_.size()) queues_[index].config.ready = false;
+  if (index >= queues_.size()) return;
+  queues_[index].config.ready = false;
+  queues_[index].left.reset();
 }
 
 // ---- one queue's reset ----
