@@ -47,46 +47,72 @@ struct ExplainArguments : BlkOptions {
   std::string guest;
   std::string file;
   std::string timeline;
+  std::string json;
 };
 
-/// The option --timeline: the last requests, for a viewer.
-class Timeline {
+/// What an option asks to be written to a file.
+class Output {
  public:
+  explicit Output(const char* option) : option_(option) {}
   Status open(const std::string& path) {
     if (path.empty()) return {};
-    auto file = open_result("--timeline", path, STDOUT_FILENO);
+    auto file = open_result(option_, path, STDOUT_FILENO);
     if (!file) return forward(file);
     path_ = path;
     file_ = std::move(*file);
     return {};
   }
-  [[nodiscard]] Status write(const std::vector<bench::QueueExplanation>& queues) const {
+  template <class MakeText>
+  [[nodiscard]] Status write(MakeText&& make_text) const {
     if (!file_.valid()) return {};
-    return write_result("--timeline", path_, file_, bench::timeline(queues));
+    return write_result(option_, path_, file_, make_text());
   }
 
  private:
+  const char* option_;
   std::string path_;
   UniqueFd file_;
 };
 
-/// Where the tables go: to standard error if the timeline goes to standard output.
+/// --timeline, the last requests, for a viewer; and --json.
+class Outputs {
+ public:
+  Status open(const ExplainArguments& arguments) {
+    if (arguments.timeline == "-" && arguments.json == "-") {
+      return fail("--json -: standard output is --timeline's already");
+    }
+    if (auto opened = timeline_.open(arguments.timeline); !opened) return opened;
+    return json_.open(arguments.json);
+  }
+  [[nodiscard]] Status write(const std::vector<bench::QueueExplanation>& queues) const {
+    if (auto written = timeline_.write([&] { return bench::timeline(queues); }); !written) {
+      return written;
+    }
+    return json_.write([&] { return bench::to_json(queues); });
+  }
+
+ private:
+  Output timeline_{"--timeline"};
+  Output json_{"--json"};
+};
+
+/// Where the tables go: to standard error if something else goes to standard output.
 std::FILE* tables_to(const ExplainArguments& arguments) {
-  return arguments.timeline == "-" ? stderr : stdout;
+  return arguments.timeline == "-" || arguments.json == "-" ? stderr : stdout;
 }
 
 int explain_file(const ExplainArguments& arguments) {
-  Timeline timeline;
+  Outputs outputs;
   const auto text = read_input_file("FILE", arguments.file, kMaxFile);
   if (!text) return report(text.error());
   const auto queues = bench::read_explanations(*text);
   if (!queues) return report({fmt::format("{}: {}", arguments.file, queues.error().message)});
-  if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
+  if (auto opened = outputs.open(arguments); !opened) return report(opened.error());
   if (queues->empty()) print(tables_to(arguments), "No request came to its end.\n");
   for (std::size_t i = 0; i < queues->size(); ++i) {
     print(tables_to(arguments), (i == 0 ? "" : "\n") + bench::waterfall((*queues)[i]));
   }
-  if (auto written = timeline.write(*queues); !written) return report(written.error(), kFailed);
+  if (auto written = outputs.write(*queues); !written) return report(written.error(), kFailed);
   return kDone;
 }
 
@@ -130,7 +156,7 @@ Result<Job> make_job(const ExplainArguments& arguments) {
   return job;
 }
 
-/// Returns what the timeline shows.
+/// Returns what the files get.
 std::vector<bench::QueueExplanation> print_runs(
     std::FILE* tables, const std::map<bench::BlkCell, bench::ExplainedRun>& runs,
     const std::string& medium) {
@@ -153,8 +179,8 @@ int explain_blk(const ExplainArguments& arguments) {
   if (::access("/dev/kvm", R_OK | W_OK) != 0) {
     return report(fail_errno("/dev/kvm cannot be used").value(), kFailed);
   }
-  Timeline timeline;
-  if (auto opened = timeline.open(arguments.timeline); !opened) return report(opened.error());
+  Outputs outputs;
+  if (auto opened = outputs.open(arguments); !opened) return report(opened.error());
   auto interrupt = EventFd::create();
   if (!interrupt) return report(interrupt.error(), kFailed);
   SignalWaiter::block_signals();
@@ -187,7 +213,7 @@ int explain_blk(const ExplainArguments& arguments) {
   const int signal = (*signals)->finish();
   if (!swept) report(swept.error(), kFailed);  // what was done before that is shown all the same
   const auto explained = print_runs(tables_to(arguments), runs, job->setting.medium);
-  if (auto written = timeline.write(explained); !written) return report(written.error(), kFailed);
+  if (auto written = outputs.write(explained); !written) return report(written.error(), kFailed);
   if (signal != 0) return kSignalBase + signal;
   for (const std::string& note : bench::notes_about(result)) print(tables_to(arguments), note);
   print(tables_to(arguments), bench::not_run_text(result));
@@ -228,6 +254,8 @@ void add_explain_command(CLI::App& app, int& exit_status) {
   text("--guest", arguments->guest, "The bench guest (found beside this program)", "FILE");
   text("--timeline", arguments->timeline,
        "Write the last requests for Perfetto (Trace Event Format; -: standard output)", "FILE");
+  text("--json", arguments->json,
+       "Write the tables as `bellhop run --explain` does (-: standard output)", "FILE");
   blk->callback([arguments, &exit_status] { exit_status = explain_blk(*arguments); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "apps/bellhop/result_file.h"
 #include "apps/bellhop/run_stats.h"
+#include "base/cpu_meter.h"
 #include "bench/explain/explanation.h"
 
 namespace bellhop {
@@ -14,8 +15,10 @@ void RunExplanation::mark(std::uint32_t marker, std::vector<QueueTimes> since) {
   const std::lock_guard lock(mutex_);
   if (marker == RunStats::kMarkerBegin) {
     measured_.reset();
+    begun_ = process_cpu_time();
   } else if (marker == RunStats::kMarkerEnd) {
     measured_ = std::move(since);
+    measured_cpu_ = process_cpu_time() - begun_;
   }
 }
 
@@ -31,11 +34,14 @@ Status RunExplanation::write(std::vector<QueueTimes> rest) {
   if (!file_.valid()) return {};
   const std::lock_guard lock(mutex_);
   const double hertz = rate_.hertz();
+  using Microseconds = std::chrono::duration<double, std::micro>;
+  const Microseconds cpu = measured_ ? measured_cpu_ : process_cpu_time() - begun_;
   std::vector<bench::QueueExplanation> queues;
   for (QueueTimes& queue : measured_ ? *measured_ : rest) {
     queues.push_back(bench::explain(std::move(queue.device), queue.queue, to_string(queue.notify),
                                     std::move(queue.times), hertz));
   }
+  bench::share_rest(queues, cpu.count());
   return write_result("--explain", path_, file_, bench::to_json(queues));
 }
 

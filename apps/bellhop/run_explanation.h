@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ class RunExplanation {
   TimeStampRate rate_;
   std::mutex mutex_;
   std::optional<std::vector<QueueTimes>> measured_;
+  std::chrono::nanoseconds begun_{0};         ///< the process's CPU time then
+  std::chrono::nanoseconds measured_cpu_{0};  ///< used for measured_
 };
 
 }  // namespace bellhop

@@ -31,9 +31,13 @@ clockid_t clock_of(int tid) noexcept {
 
 std::optional<nanoseconds> cpu_time_of(int tid) noexcept { return time_of(clock_of(tid)); }
 
+nanoseconds process_cpu_time() noexcept {
+  return time_of(CLOCK_PROCESS_CPUTIME_ID).value_or(nanoseconds(0));
+}
+
 void CpuMeter::begin() {
   threads_.clear();
-  before_ = time_of(CLOCK_PROCESS_CPUTIME_ID).value_or(nanoseconds(0));
+  before_ = process_cpu_time();
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/task"), &::closedir);
   if (folder == nullptr) return;
   while (const ::dirent* const entry = ::readdir(folder.get())) {
@@ -45,7 +49,7 @@ void CpuMeter::begin() {
 
 nanoseconds CpuMeter::used() const noexcept {
   if (threads_.empty()) {
-    return time_of(CLOCK_PROCESS_CPUTIME_ID).value_or(before_) - before_;
+    return process_cpu_time() - before_;
   }
   nanoseconds sum{0};
   for (const Thread& thread : threads_) {

@@ -24,10 +24,7 @@ constexpr std::uint64_t kStatus = 0x500000;
 constexpr std::uint64_t kData = 0x800000;
 
 /// kSync, so that a kick drains on this very thread and its CPU time is all that is measured.
-void request_cpu(benchmark::State& state) {
-  const auto depth = static_cast<unsigned>(state.range(0));
-  const RingFeatures features{
-      .indirect = state.range(1) != 0, .event_idx = true, .packed = state.range(2) != 0};
+void run(benchmark::State& state, unsigned depth, RingFeatures features, bool traced) {
   const GuestMemory memory = testing::make_memory();
   FakeDriver driver(memory, kRing, kQueueSize, features);
   // epoll: valgrind, which counts the instructions here, stops at io_uring's waits.
@@ -39,6 +36,7 @@ void request_cpu(benchmark::State& state) {
                                .threads = {thread.get()},
                                .notify = NotifyMode::kSync,
                                .ring_features = virtio::feature_mask(virtio::kFeatureRingPacked)}));
+  if (traced) host->life().trace_requests();
   const QueueConfig config = driver.config();
   std::uint64_t negotiated = virtio::kRingFeatures;
   if (!features.indirect) negotiated &= ~virtio::feature_mask(virtio::kFeatureIndirectDesc);
@@ -67,9 +65,20 @@ void request_cpu(benchmark::State& state) {
       static_cast<double>(requests), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
+void request_cpu(benchmark::State& state) {
+  run(state, static_cast<unsigned>(state.range(0)),
+      {.indirect = state.range(1) != 0, .event_idx = true, .packed = state.range(2) != 0}, false);
+}
+
+/// With the stamps of `bellhop explain`.
+void traced_request_cpu(benchmark::State& state) {
+  run(state, static_cast<unsigned>(state.range(0)), {.indirect = true, .event_idx = true}, true);
+}
+
 BENCHMARK(request_cpu)
     ->ArgNames({"depth", "indirect", "packed"})
     ->ArgsProduct({{1, 32}, {0, 1}, {0, 1}});
+BENCHMARK(traced_request_cpu)->ArgName("at_once")->Arg(1)->Arg(32);
 
 }  // namespace
 }  // namespace bellhop

@@ -253,6 +253,7 @@ TEST_F(CliTest, ExplainsNothingButItsOwnFiles) {
   expect_refused({"explain", "file", kernel_}, "not a file of `bellhop run --explain`");
   expect_refused({"explain", "blk", "--notify", "adaptive"}, "--notify: adaptive changes");
   expect_refused({"explain", "blk", "--medium", "/nonexistent"}, "--medium: ");
+  expect_refused({"explain", "blk", "--json", "-", "--timeline", "-"}, "--json -: ");
   expect_refused({"run", "--kernel", kernel_, "--explain", "/nonexistent/way"}, "--explain: ");
 }
 
@@ -512,6 +513,7 @@ TEST_F(CliMachineTest, AShortSweepGivesEveryFormatAndLeavesNoFile) {
 
 TEST_F(CliMachineTest, ExplainsWhereTheTimeOfARequestGoes) {
   const std::string timeline = (folder_ / "timeline.json").string();
+  const std::string way = (folder_ / "cells.json").string();
   const Outcome outcome = bellhop({"explain",     "blk",
                                    "--guest",     BELLHOP_BENCH_GUEST,
                                    "--medium",    folder_.string(),
@@ -521,7 +523,8 @@ TEST_F(CliMachineTest, ExplainsWhereTheTimeOfARequestGoes) {
                                    "--warmup",    "0",
                                    "--aio",       "io_uring",
                                    "--cache",     "writeback",
-                                   "--timeline",  timeline});
+                                   "--timeline",  timeline,
+                                   "--json",      way});
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   for (const char* notify : {"sync", "ioeventfd", "poll"}) {
     EXPECT_THAT(outcome.out, HasSubstr("notify=" + std::string(notify)));
@@ -531,6 +534,18 @@ TEST_F(CliMachineTest, ExplainsWhereTheTimeOfARequestGoes) {
   const auto json = nlohmann::json::parse(contents(timeline), nullptr, false);
   ASSERT_TRUE(json.is_object());
   EXPECT_GT(json["traceEvents"].size(), 100U);
+  EXPECT_THAT(outcome.out, HasSubstr("% of the CPU time ("));
+  const auto cells = nlohmann::json::parse(contents(way), nullptr, false);
+  ASSERT_EQ(cells["queues"].size(), 3U);
+  for (const auto& queue : cells["queues"]) {
+    EXPECT_GT(queue["steps"]["submitted_to_answered"]["cpu_us"].get<double>(), 0)
+        << queue["notify"];
+    EXPECT_GT(queue["rest_cpu_us"].get<double>(), 0) << "the guest's";
+    EXPECT_EQ(queue["steps"].contains("offered_to_served") &&
+                  queue["steps"]["offered_to_served"].contains("cpu_us"),
+              queue["notify"] != "sync")
+        << "a vCPU that does not serve runs its guest";
+  }
 }
 
 TEST_F(CliMachineTest, AMachineWritesWhereTheTimeOfItsRequestsWent) {
@@ -549,7 +564,8 @@ TEST_F(CliMachineTest, AMachineWritesWhereTheTimeOfItsRequestsWent) {
   EXPECT_EQ(queue["device"], "disk0");
   EXPECT_GT(queue["requests"].get<int>(), 100);
   EXPECT_EQ(queue["by_driver"], 0) << "the guest was not asked for stamps";
-  EXPECT_FALSE(queue["steps"].contains("offered_to_served"));
+  EXPECT_FALSE(
+      queue["steps"].value("offered_to_served", nlohmann::json::object()).contains("p50_us"));
   const Outcome shown = bellhop({"explain", "file", way});
   EXPECT_EQ(shown.status, 0) << shown.err;
   EXPECT_THAT(shown.out, HasSubstr("disk0, queue 0: "));

@@ -28,16 +28,31 @@ constexpr std::array<const char*, kRequestSteps> kMeanings = {
 StepTimes in_microseconds(const Histogram& histogram, double hertz) {
   const double each = 1e6 / hertz;
   return {static_cast<double>(histogram.quantile(0.5)) * each,
-          static_cast<double>(histogram.quantile(0.99)) * each, histogram.mean() * each};
+          static_cast<double>(histogram.quantile(0.99)) * each,
+          histogram.mean() * each,
+          {}};
+}
+
+/// Of a step, microseconds for each request. Nothing if none of it was clocked.
+std::optional<double> cpu_of(const StepCpu& cpu, std::size_t step) {
+  const bool before_answer = step < static_cast<std::size_t>(RequestPoint::kSubmitted);
+  const std::uint64_t requests = before_answer ? cpu.taken : cpu.answered;
+  if (requests == 0 || cpu.ns[step] == 0) return std::nullopt;
+  return std::max(0.0, static_cast<double>(cpu.ns[step]) / 1e3 / static_cast<double>(requests));
 }
 
 /// Three digits behind the point are nanoseconds: more is noise.
 double rounded(double microseconds) { return std::round(microseconds * 1000) / 1000; }
 
 ordered_json as_json(const StepTimes& step) {
-  return {{"p50_us", rounded(step.p50)},
-          {"p99_us", rounded(step.p99)},
-          {"mean_us", rounded(step.mean)}};
+  ordered_json object = ordered_json::object();
+  if (step.known()) {
+    object = {{"p50_us", rounded(step.p50)},
+              {"p99_us", rounded(step.p99)},
+              {"mean_us", rounded(step.mean)}};
+  }
+  if (step.cpu) object["cpu_us"] = rounded(*step.cpu);
+  return object;
 }
 
 std::string step_key(std::size_t step) {
@@ -62,6 +77,11 @@ double number(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() ? microseconds(*found) : 0;
 }
+std::optional<double> if_number(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number()) return std::nullopt;
+  return microseconds(*found);
+}
 std::uint64_t count(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
@@ -73,7 +93,8 @@ std::string text(const json& object, const char* key) {
 StepTimes step_of(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_object()) return {};
-  return {number(*found, "p50_us"), number(*found, "p99_us"), number(*found, "mean_us")};
+  return {number(*found, "p50_us"), number(*found, "p99_us"), number(*found, "mean_us"),
+          if_number(*found, "cpu_us")};
 }
 
 RequestLine line_of(const json& array) {
@@ -100,6 +121,7 @@ QueueExplanation queue_of(const json& object) {
     }
   }
   queue.total = step_of(object, "total");
+  queue.rest_cpu = if_number(object, "rest_cpu_us");
   if (const auto last = object.find("last"); last != object.end() && last->is_array()) {
     for (const json& line : *last) {
       if (queue.last.size() == kMaxLines) break;
@@ -128,6 +150,7 @@ QueueExplanation explain(std::string device, unsigned queue, std::string notify,
   explanation.disordered = times.disordered;
   for (std::size_t i = 0; i < kRequestSteps; ++i) {
     explanation.steps[i] = in_microseconds(times.steps[i], hertz);
+    explanation.steps[i].cpu = cpu_of(times.cpu, i);
   }
   explanation.total = in_microseconds(times.total, hertz);
   std::uint64_t first = UINT64_MAX;
@@ -143,6 +166,17 @@ QueueExplanation explain(std::string device, unsigned queue, std::string notify,
   return explanation;
 }
 
+void share_rest(std::vector<QueueExplanation>& queues, double process) {
+  double requests = 0;
+  for (const QueueExplanation& queue : queues) {
+    const auto weight = static_cast<double>(queue.requests);
+    requests += weight;
+    for (const StepTimes& step : queue.steps) process -= step.cpu.value_or(0) * weight;
+  }
+  if (requests == 0) return;
+  for (QueueExplanation& queue : queues) queue.rest_cpu = std::max(0.0, process / requests);
+}
+
 std::string to_json(const std::vector<QueueExplanation>& queues) {
   ordered_json file = {{"schema", kSchema}, {"queues", ordered_json::array()}};
   for (const QueueExplanation& queue : queues) {
@@ -151,9 +185,11 @@ std::string to_json(const std::vector<QueueExplanation>& queues) {
                         {"by_driver", queue.by_driver}, {"disordered", queue.disordered}};
     one["steps"] = ordered_json::object();
     for (std::size_t i = 0; i < kRequestSteps; ++i) {
-      if (queue.steps[i].known()) one["steps"][step_key(i)] = as_json(queue.steps[i]);
+      if (queue.steps[i].known() || queue.steps[i].cpu)
+        one["steps"][step_key(i)] = as_json(queue.steps[i]);
     }
     one["total"] = as_json(queue.total);
+    if (queue.rest_cpu) one["rest_cpu_us"] = rounded(*queue.rest_cpu);
     one["last"] = ordered_json::array();
     for (const RequestLine& line : queue.last) one["last"].push_back(as_json(line));
     file["queues"].push_back(std::move(one));

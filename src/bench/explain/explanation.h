@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ struct StepTimes {
   double p50 = 0;
   double p99 = 0;
   double mean = 0;  ///< of all steps together: the mean of the whole
+  /// CPU time of the threads that serve the queue, for each request, where it is known.
+  std::optional<double> cpu;
   [[nodiscard]] bool known() const noexcept { return p99 > 0 || mean > 0; }
 };
 
@@ -33,6 +36,8 @@ struct QueueExplanation {
   std::uint64_t disordered = 0;
   std::array<StepTimes, kRequestSteps> steps;
   StepTimes total;
+  /// CPU time of the process that is in no step of any queue, for each request of all its queues.
+  std::optional<double> rest_cpu;
   std::vector<RequestLine> last;  ///< from the first point of the first of them on
 };
 
@@ -44,6 +49,10 @@ const char* meaning(std::size_t step) noexcept;
 /// `hertz`: how fast the time-stamp counter counts.
 QueueExplanation explain(std::string device, unsigned queue, std::string notify, RequestTimes times,
                          double hertz);
+
+/// Sets rest_cpu of `queues`, which are all of a machine's. `process`: microseconds of CPU time
+/// that the process used meanwhile.
+void share_rest(std::vector<QueueExplanation>& queues, double process);
 
 /// What `bellhop run --explain` writes.
 std::string to_json(const std::vector<QueueExplanation>& queues);

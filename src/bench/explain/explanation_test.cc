@@ -19,6 +19,9 @@ RequestTimes two_requests() {
   }
   times.total.add(28'000);
   times.total.add(84'000);
+  times.cpu.taken = 2;
+  times.cpu.answered = 4;
+  times.cpu.ns = {0, 200, 400, 8000, -20, 80, 0};
   RequestLife life;
   for (std::uint64_t i = 0; i < kRequestPoints; ++i)
     life.at[i] = 1'000'000 + i * (i + 1) / 2 * 1000;
@@ -40,9 +43,29 @@ TEST(Explanation, CyclesAreMicroseconds) {
   EXPECT_EQ(queue.last[0][7], 28);
 }
 
+TEST(Explanation, CpuTimeIsForEachRequestThatWasClocked) {
+  std::vector<QueueExplanation> queues = {explained()};
+  QueueExplanation& queue = queues.front();
+  EXPECT_FALSE(queue.steps[0].cpu) << "none was clocked";
+  EXPECT_EQ(queue.steps[1].cpu, 0.1) << "of those taken";
+  EXPECT_EQ(queue.steps[2].cpu, 0.2);
+  EXPECT_EQ(queue.steps[3].cpu, 2) << "of those answered";
+  EXPECT_EQ(queue.steps[4].cpu, 0) << "shorter than a reading";
+  EXPECT_EQ(queue.steps[5].cpu, 0.02);
+  EXPECT_FALSE(queue.steps[6].cpu);
+  EXPECT_FALSE(queue.rest_cpu);
+  queues.push_back(explained());
+  share_rest(queues, 100);
+  EXPECT_DOUBLE_EQ(*queues.front().rest_cpu, 25 - 2.32);
+  EXPECT_EQ(queues.back().rest_cpu, queues.front().rest_cpu);
+  share_rest(queues, 1);
+  EXPECT_EQ(queues.front().rest_cpu, 0) << "the process's clock lags";
+}
+
 TEST(Explanation, AFileIsReadBackAsItWasWritten) {
   auto queue = explained();
   queue.last[0][3] = -1;
+  queue.rest_cpu = 17.5;
   const auto read = read_explanations(to_json({queue, explained()}));
   ASSERT_TRUE(read) << read.error().message;
   ASSERT_EQ(read->size(), 2U);
@@ -51,9 +74,11 @@ TEST(Explanation, AFileIsReadBackAsItWasWritten) {
   EXPECT_EQ(back.queue, 1U);
   EXPECT_EQ(back.notify, "sync");
   EXPECT_EQ(back.requests, 2U);
+  EXPECT_EQ(back.rest_cpu, 17.5);
   for (std::size_t i = 0; i < kRequestSteps; ++i) {
     EXPECT_NEAR(back.steps[i].mean, queue.steps[i].mean, 0.001) << i;
     EXPECT_NEAR(back.steps[i].p99, queue.steps[i].p99, 0.001) << i;
+    EXPECT_EQ(back.steps[i].cpu, queue.steps[i].cpu) << i;
   }
   ASSERT_EQ(back.last.size(), 1U);
   EXPECT_EQ(back.last[0], queue.last[0]);
@@ -87,14 +112,34 @@ TEST(Explanation, ValuesOfAWrongKindAreNothing) {
 TEST(Waterfall, EachStepBeginsWhereTheOneBeforeEnds) {
   const std::string text = waterfall(explained());
   EXPECT_NE(text.find("disk0, queue 1: 2 requests, notify=sync\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("offered → served          1.01     3.00     2.00    4  █\n"),
+  EXPECT_NE(text.find("offered → served         1.01    3.00    2.00    4       –  █\n"),
             std::string::npos)
       << text;
-  EXPECT_NE(text.find("signalled → seen          7.04     21.0     14.0   25                       "
-                      "███████\n"),
+  EXPECT_NE(text.find("signalled → seen         7.04    21.0    14.0   25       –                 "
+                      "█████\n"),
             std::string::npos)
       << text;
   EXPECT_NE(text.find("25 % of the time goes by from signalled to seen"), std::string::npos)
+      << text;
+}
+
+TEST(Waterfall, SaysWhatCpuTimeGoesTo) {
+  QueueExplanation queue = explained();
+  std::string text = waterfall(queue);
+  EXPECT_NE(text.find("submitted → answered     4.03    12.0    8.00   14    2.00       ███\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("; 86 % of the CPU time (2.32 µs a request) goes to: back end and medium.\n"),
+            std::string::npos)
+      << text;
+  queue.rest_cpu = 7.68;
+  text = waterfall(queue);
+  EXPECT_NE(text.find("the guest, and others       –       –       –            7.68\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("; 77 % of the CPU time (10.0 µs a request) goes to: the guest and its "
+                      "exits.\n"),
+            std::string::npos)
       << text;
 }
 

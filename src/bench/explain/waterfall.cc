@@ -10,7 +10,7 @@ namespace bellhop::bench {
 
 namespace {
 
-constexpr std::size_t kBarColumns = 28;
+constexpr std::size_t kBarColumns = 20;
 
 /// Of known steps: the mean request from its first known point to its last.
 double whole(const QueueExplanation& queue) {
@@ -19,10 +19,28 @@ double whole(const QueueExplanation& queue) {
   return sum;
 }
 
+/// Of the queue's own threads.
+double cpu_of_steps(const QueueExplanation& queue) {
+  double sum = 0;
+  for (const StepTimes& step : queue.steps) sum += step.cpu.value_or(0);
+  return sum;
+}
+
 /// "1234", "12.3", "0.12": three digits.
 std::string short_number(double value) {
   if (value >= 99.95) return fmt::format("{:.0f}", value);
   return value >= 9.995 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
+}
+
+std::string short_number(const std::optional<double>& value) {
+  return value ? short_number(*value) : "–";
+}
+
+/// A line of the table, without its bar.
+std::string line(const std::string& name, const StepTimes& step, const std::string& part) {
+  const auto time = [&step](double value) { return step.known() ? short_number(value) : "–"; };
+  return fmt::format("{:<21}{:>8}{:>8}{:>8}{:>5}{:>8}", name, time(step.p50), time(step.p99),
+                     time(step.mean), part, short_number(step.cpu));
 }
 
 /// A bar from `begin` to `end`, which are parts of the whole: at least one column.
@@ -44,14 +62,27 @@ std::string step_name(std::size_t step) {
 
 }  // namespace
 
+/// "; 61 % of the CPU time (3.1 µs a request) goes to: back end and medium"
+std::string dominating_cpu(const QueueExplanation& queue) {
+  const double all = cpu_of_steps(queue) + queue.rest_cpu.value_or(0);
+  if (all <= 0) return "";
+  const auto most = std::ranges::max_element(queue.steps, {}, &StepTimes::cpu);
+  const bool rest = queue.rest_cpu > most->cpu;
+  const auto step = static_cast<std::size_t>(most - queue.steps.begin());
+  return fmt::format("; {:.0f} % of the CPU time ({} µs a request) goes to: {}",
+                     (rest ? *queue.rest_cpu : *most->cpu) / all * 100, short_number(all),
+                     rest ? "the guest and its exits" : meaning(step));
+}
+
 std::string dominating(const QueueExplanation& queue) {
   const double all = whole(queue);
   if (all <= 0) return "No request was seen from its begin to its end.";
   const auto longest = std::ranges::max_element(queue.steps, {}, &StepTimes::mean);
   const auto step = static_cast<std::size_t>(longest - queue.steps.begin());
-  return fmt::format("{:.0f} % of the time goes by from {} to {}: {}.", longest->mean / all * 100,
+  return fmt::format("{:.0f} % of the time goes by from {} to {}: {}{}.", longest->mean / all * 100,
                      to_string(static_cast<RequestPoint>(step)),
-                     to_string(static_cast<RequestPoint>(step + 1)), meaning(step));
+                     to_string(static_cast<RequestPoint>(step + 1)), meaning(step),
+                     dominating_cpu(queue));
 }
 
 std::string waterfall(const QueueExplanation& queue) {
@@ -65,20 +96,28 @@ std::string waterfall(const QueueExplanation& queue) {
         "Of {} requests the driver's clock cannot be right: from served to signalled.\n",
         queue.disordered);
   }
-  text += fmt::format("{:<21}{:>9}{:>9}{:>9}{:>5}\n", "step (µs)", "median", "p99", "mean", "%");
+  text += fmt::format("{:<21}{:>8}{:>8}{:>8}{:>5}{:>8}\n", "step (µs)", "median", "p99", "mean",
+                      "%", "CPU");
   const double all = whole(queue);
   double before = 0;
   for (std::size_t i = 0; i < kRequestSteps; ++i) {
     const StepTimes& step = queue.steps[i];
-    if (!step.known() || all <= 0) continue;
-    text += fmt::format("{:<21}{:>9}{:>9}{:>9}{:>5.0f}  {}\n", step_name(i), short_number(step.p50),
-                        short_number(step.p99), short_number(step.mean), step.mean / all * 100,
-                        bar(before / all, (before + step.mean) / all));
+    const bool timed = step.known() && all > 0;
+    if (!timed && !step.cpu) continue;
+    text += line(step_name(i), step, timed ? fmt::format("{:.0f}", step.mean / all * 100) : "");
+    if (timed) text += "  " + bar(before / all, (before + step.mean) / all);
+    text += "\n";
     before += step.mean;
   }
-  text += fmt::format("{:<21}{:>9}{:>9}{:>9}\n", "whole", short_number(queue.total.p50),
-                      short_number(queue.total.p99), short_number(queue.total.mean));
-  return text + dominating(queue) + "\n";
+  if (queue.rest_cpu) {
+    StepTimes rest;
+    rest.cpu = queue.rest_cpu;
+    text += line("the guest, and others", rest, "") + "\n";
+  }
+  StepTimes total = queue.total;
+  const double cpu = cpu_of_steps(queue) + queue.rest_cpu.value_or(0);
+  if (cpu > 0) total.cpu = cpu;
+  return text + line("whole", total, "") + "\n" + dominating(queue) + "\n";
 }
 
 std::string timeline(const std::vector<QueueExplanation>& queues) {

@@ -47,6 +47,7 @@ void QueueRunner::start(Ring ring) {
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
   if (drain() == Drain::kByIoThread) thread_->run_sync([this] { listen(); });
+    if (trace_ != nullptr) trace_->set_drain(drain());
 }
 
 std::optional<RequestTimes> QueueRunner::take_request_times() {
@@ -133,6 +134,7 @@ RingState QueueRunner::end_stop() {
     // Here, so that no wake() of this thread comes between the end and the next start.
     running_.store(false, std::memory_order_release);
   });
+    if (trace_ != nullptr) trace_->stopped();
   return state;
 }
 

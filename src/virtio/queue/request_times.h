@@ -36,6 +36,15 @@ struct RequestLife {
   }
 };
 
+/// What the threads that serve a queue spent of their CPU time in each step, in the bursts of work
+/// that were clocked (StepClock).
+struct StepCpu {
+  /// May be less than 0 where a step is as short as what reading the clock takes.
+  std::array<std::int64_t, kRequestSteps> ns{};
+  std::uint64_t taken = 0;     ///< requests in these bursts
+  std::uint64_t answered = 0;  ///< the same, counted when they are done
+};
+
 /// Where the time of a queue's requests went. A plain value, in the same cycles.
 struct RequestTimes {
   std::uint64_t requests = 0;
@@ -44,7 +53,8 @@ struct RequestTimes {
   /// What the driver said of a request cannot be: its clock is not ours.
   std::uint64_t disordered = 0;
   std::array<Histogram, kRequestSteps> steps;
-  Histogram total;                ///< from the first known point to the last
+  Histogram total;  ///< from the first known point to the last
+  StepCpu cpu;
   std::vector<RequestLife> last;  ///< the last requests, the oldest first
 };
 

@@ -7,10 +7,18 @@
 #include "virtio/abi/ring.h"
 #include "virtio/abi/stamps.h"
 #include "virtio/queue/queue_runner.h"
+#include "virtio/queue/step_clock.h"
 
 namespace bellhop {
 
 using namespace virtio;
+
+namespace {
+
+/// The step that begins at this point.
+constexpr std::size_t from(RequestPoint point) { return static_cast<std::size_t>(point); }
+
+}  // namespace
 
 /// Here, where the runner does not see it: GCC would take it for the likely one.
 class RequestTrace::Handler final : public QueueHandler {
@@ -19,10 +27,12 @@ class RequestTrace::Handler final : public QueueHandler {
   void drain() noexcept override {
     trace_.served();
     handler_.drain();
+    if (trace_.batch_.empty()) trace_.left();  // submit() does not come
   }
   void submit() noexcept override {
     trace_.submitting();
     handler_.submit();
+    trace_.left();
   }
   void release() noexcept override { handler_.release(); }
   void begin_anew() noexcept override { handler_.begin_anew(); }
@@ -54,6 +64,7 @@ void RequestTrace::start(const GuestMemory& memory, const QueueConfig& ring,
   std::ranges::fill(slots_, Slot{});
   batch_.clear();
   done_.clear();
+  with_back_end_ = 0;
   stamps_ = {};
   if (!driver_ahead_) return;
   const std::uint64_t bytes = features.packed ? sizeof(PackedEvent) : used_ring_bytes(ring.size);
@@ -66,7 +77,32 @@ void RequestTrace::start(const GuestMemory& memory, const QueueConfig& ring,
   stamps_ = span->part(sizeof(header));
 }
 
+void RequestTrace::stopped() noexcept { StepClock::of_this_thread().forget(times_.cpu); }
+
+void RequestTrace::served() noexcept {
+  served_ = read_time_stamp();
+  inside_ = true;
+  StepClock::of_this_thread().begin(times_.cpu, from(RequestPoint::kServed));
+}
+
+void RequestTrace::left() noexcept {
+  inside_ = false;
+  if (done_.empty()) wait();
+}
+
+/// Nothing to do for now. What a vCPU thread does then is its guest's.
+void RequestTrace::wait() noexcept {
+  StepClock& clock = StepClock::of_this_thread();
+  const bool ours = drain_ == Drain::kByIoThread;
+  if (with_back_end_ != 0 && (ours || inside_))
+    return clock.go(times_.cpu, from(RequestPoint::kSubmitted));
+  ours ? clock.go(times_.cpu, from(RequestPoint::kOffered)) : clock.leave();
+}
+
 void RequestTrace::taken(std::uint16_t head) noexcept {
+  StepClock& clock = StepClock::of_this_thread();
+  clock.go(times_.cpu, from(RequestPoint::kTaken));
+  if (clock.clocked()) ++times_.cpu.taken;
   const std::size_t index = head & mask_;
   add_driver_seen(index);
   Slot& slot = slots_[index];
@@ -90,13 +126,18 @@ void RequestTrace::taken(std::uint16_t head) noexcept {
 
 void RequestTrace::rewound(std::uint16_t head) noexcept {
   slot(head).taken = false;
+  if (StepClock::of_this_thread().clocked() && times_.cpu.taken != 0) --times_.cpu.taken;
   if (!batch_.empty() && batch_.back() == head) batch_.pop_back();
 }
 
 void RequestTrace::submitting() noexcept {
   const std::uint64_t now = read_time_stamp();
+  inside_ = true;
+  StepClock::of_this_thread().go(times_.cpu, from(RequestPoint::kSubmitted));
   for (const std::uint16_t head : batch_) {
-    if (slot(head).taken) slot(head).life[RequestPoint::kSubmitted] = now;
+    if (!slot(head).taken) continue;
+    slot(head).life[RequestPoint::kSubmitted] = now;
+    ++with_back_end_;
   }
   batch_.clear();
 }
@@ -106,15 +147,23 @@ void RequestTrace::done(std::uint16_t head) noexcept {
   if (!request.taken) return;  // taken before the trace began
   request.taken = false;
   const std::uint64_t now = read_time_stamp();
+  StepClock& clock = StepClock::of_this_thread();
+  inside_ ? clock.go(times_.cpu, from(RequestPoint::kAnswered))
+          : clock.begin(times_.cpu, from(RequestPoint::kAnswered));
+  if (clock.clocked()) ++times_.cpu.answered;
   request.life[RequestPoint::kAnswered] = now;
-  // Answered without the back end.
-  if (request.life[RequestPoint::kSubmitted] == 0) request.life[RequestPoint::kSubmitted] = now;
+  if (request.life[RequestPoint::kSubmitted] == 0) {
+    request.life[RequestPoint::kSubmitted] = now;  // answered without the back end
+  } else {
+    --with_back_end_;
+  }
   if (done_.size() < done_.capacity()) done_.push_back(head);
 }
 
 void RequestTrace::shown() noexcept {
   if (done_.empty()) return;
   const std::uint64_t now = read_time_stamp();
+  StepClock::of_this_thread().go(times_.cpu, from(RequestPoint::kShown));
   for (const std::uint16_t head : done_) {
     if (!slot(head).taken) slot(head).life[RequestPoint::kShown] = now;
   }
@@ -131,6 +180,7 @@ void RequestTrace::signalled() noexcept {
     if (!request.waiting) count(request.life);
   }
   done_.clear();
+  wait();
 }
 
 /// The driver writes it at some time between our signal and its next use of the entry.

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "testing/test_memory.h"
 #include "virtio/abi/ring.h"
 #include "virtio/abi/stamps.h"
+#include "virtio/queue/step_clock.h"
 
 namespace bellhop {
 namespace {
@@ -26,6 +28,7 @@ class RequestTraceTest : public ::testing::Test {
     trace.done(head);
     trace.shown();
     trace.signalled();
+    trace.left();
   }
   void write_table(std::uint64_t magic, std::uint64_t entries) {
     ASSERT_TRUE(table().store(0, virtio::StampsHeader{magic, entries}));
@@ -259,6 +262,66 @@ TEST_F(RequestTraceTest, TheLastRequestsAreKeptTheOldestFirst) {
     ASSERT_LT(times.last[i - 1][Point::kServed], times.last[i][Point::kServed]) << i;
   }
   EXPECT_LT(begin, later);
+}
+
+/// Uses the CPU for so long, by the thread's own clock.
+void work(std::uint64_t nanoseconds) {
+  const std::uint64_t begin = StepClock::read_thread_clock();
+  while (StepClock::read_thread_clock() - begin < nanoseconds) {
+  }
+}
+
+// A thread of their own, so that its clock has let nothing by yet.
+TEST_F(RequestTraceTest, CpuTimeGoesToTheStepThatUsedIt) {
+  constexpr std::uint64_t kLong = 100'000;  // beside which nothing else counts
+  trace.start(memory, ring, {});
+  std::thread([this] {
+    for (int i = 0; i < 500; ++i) {
+      trace.served();
+      trace.taken(0);
+      trace.submitting();
+      work(kLong);
+      trace.done(0);
+      trace.shown();
+      trace.signalled();
+      trace.left();
+    }
+    trace.stopped();
+  }).join();
+  const StepCpu cpu = trace.take().cpu;
+  ASSERT_GT(cpu.answered, 0U);
+  EXPECT_LT(cpu.answered, 500U) << "one burst in so many";
+  const auto of = [&cpu](Point point) { return cpu.ns[static_cast<std::size_t>(point)]; };
+  const auto answered = static_cast<std::int64_t>(cpu.answered);
+  EXPECT_GE(of(Point::kSubmitted), static_cast<std::int64_t>(kLong) * answered * 9 / 10);
+  EXPECT_LT(of(Point::kServed) + of(Point::kTaken) + of(Point::kAnswered) + of(Point::kShown),
+            of(Point::kSubmitted));
+}
+
+/// Between two drains a vCPU runs its guest, an I/O thread looks for work.
+TEST_F(RequestTraceTest, WhatAVcpuDoesBetweenDrainsIsItsGuests) {
+  for (const Drain drain : {Drain::kByVcpu, Drain::kByIoThread}) {
+    trace.set_drain(drain);
+    trace.start(memory, ring, {});
+    std::thread([this] {
+      for (int i = 0; i < 500; ++i) {
+        answer(0);
+        work(20'000);
+      }
+      trace.stopped();
+    }).join();
+    const StepCpu cpu = trace.take().cpu;
+    ASSERT_GT(cpu.answered, 0U);
+    std::int64_t all = 0;
+    for (const std::int64_t ns : cpu.ns) all += ns;
+    const auto between = static_cast<std::int64_t>(20'000 * cpu.answered * 8 / 10);
+    if (drain == Drain::kByVcpu) {
+      EXPECT_EQ(cpu.ns[static_cast<std::size_t>(Point::kOffered)], 0);
+      EXPECT_LT(all, between);
+    } else {
+      EXPECT_GE(cpu.ns[static_cast<std::size_t>(Point::kOffered)], between);
+    }
+  }
 }
 
 /// An id of a packed ring, or a hostile one, is any number.
