@@ -50,6 +50,8 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
         .interrupt = &queue.interrupt,
         .faults = life.get(),
         .doorbell = nullptr,
+        .device = life->traits().id.c_str(),
+        .queue = static_cast<unsigned>(i),
     });
     if (!runner) return forward(runner);
     queue.runner = std::move(*runner);

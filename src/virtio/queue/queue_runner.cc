@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "virtio/queue/usdt.h"
+
 namespace bellhop {
 
 namespace {
@@ -41,13 +43,13 @@ void QueueRunner::start(Ring ring) {
     stopping_ = false;
     parked_ = false;
     choice_.start(counters_);
+    if (trace_ != nullptr) trace_->set_drain(drain());
     // A handler may have work without chains: bytes that its back end took before it stopped.
     woken_ = true;
   }
   at_rest_ = false;
   running_.store(true, std::memory_order_release);
   if (drain() == Drain::kByIoThread) thread_->run_sync([this] { listen(); });
-    if (trace_ != nullptr) trace_->set_drain(drain());
 }
 
 std::optional<RequestTimes> QueueRunner::take_request_times() {
@@ -127,6 +129,7 @@ RingState QueueRunner::end_stop() {
     publish(Signal::kNow);
     state = ring_->state();
     ring_.reset();
+    if (trace_ != nullptr) trace_->stopped();
     kicked_ = false;
     woken_ = false;
     // A round put off to the end of this one would come after the caller may have destroyed us.
@@ -134,7 +137,6 @@ RingState QueueRunner::end_stop() {
     // Here, so that no wake() of this thread comes between the end and the next start.
     running_.store(false, std::memory_order_release);
   });
-    if (trace_ != nullptr) trace_->stopped();
   return state;
 }
 
@@ -166,11 +168,13 @@ void QueueRunner::kick() noexcept {
   if (!ring_ || drain() != Drain::kByVcpu) return;
   counters_.kicks.add();
   counters_.kicks_by_exit.add();
+  BELLHOP_USDT2(kick_received, device_, queue_);
   serve_sync(true);
 }
 
 void QueueRunner::on_event(std::uint64_t count) noexcept {
   counters_.kicks.add(count);
+  BELLHOP_USDT2(kick_received, device_, queue_);
   kicked_ = true;
   thread_->loop().defer(*this);
 }
@@ -183,12 +187,17 @@ Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
   if (turn_over()) return Pop::kEmpty;
   const Pop answer = ring_->pop(chain);
   if (answer == Pop::kMalformed) return give_back_malformed(chain);
-  return trace_ == nullptr ? answer : stamp_taken(answer, chain);
+  return answer == Pop::kChain ? popped(chain) : answer;
 }
 
-Pop QueueRunner::stamp_taken(Pop answer, DescriptorChain& chain) noexcept {
-  if (answer == Pop::kChain) trace_->taken(chain.head());
-  return answer;
+inline Pop QueueRunner::popped(const DescriptorChain& chain) noexcept {
+  BELLHOP_USDT3(request_popped, device_, queue_, chain.head());
+  return trace_ == nullptr ? Pop::kChain : stamp_taken(chain);
+}
+
+Pop QueueRunner::stamp_taken(const DescriptorChain& chain) noexcept {
+  trace_->taken(chain.head());
+  return Pop::kChain;
 }
 
 Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
@@ -198,7 +207,7 @@ Pop QueueRunner::give_back_malformed(DescriptorChain& chain) noexcept {
     if (turn_over()) return Pop::kEmpty;
     answer = ring_->pop(chain);
   }
-  return trace_ == nullptr ? answer : stamp_taken(answer, chain);
+  return answer == Pop::kChain ? popped(chain) : answer;
 }
 
 bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
@@ -208,6 +217,7 @@ bool QueueRunner::rewind(DescriptorChain& chain) noexcept {
 }
 
 void QueueRunner::complete(DescriptorChain& chain, std::uint32_t written, Batch batch) noexcept {
+  BELLHOP_USDT3(request_completed, device_, queue_, chain.head());
   if (trace_ != nullptr) [[unlikely]]
     return complete_traced(chain, written, batch);
   give_back(chain, written, batch);
@@ -250,13 +260,17 @@ void QueueRunner::wake() noexcept {
 
 bool QueueRunner::drain_once(Signal signal) noexcept {
   if (!choice_.asks()) ring_->suppress_kicks();
+  BELLHOP_USDT2(queue_served, device_, queue_);
   serving_ = true;
   yielded_ = false;
   const std::uint16_t before = ring_->taken();
   handler_->drain();
   if (choice_.asks()) ask_while_awake();
   const bool some = ring_->taken() != before;
-  if (some) handler_->submit();
+  if (some) {
+    BELLHOP_USDT2(batch_submitted, device_, queue_);
+    handler_->submit();
+  }
   serving_ = false;
   publish(signal);
   if (!ring_->broken()) return some;
@@ -332,6 +346,7 @@ void QueueRunner::publish(Signal signal) noexcept { show(signal); }
 
 inline void QueueRunner::show(Signal signal) noexcept {
   const bool wanted = ring_->publish();
+  BELLHOP_USDT3(used_published, device_, queue_, wanted);
   if (trace_ != nullptr) [[unlikely]]
     return interrupt_traced(wanted, signal);
   if (wanted) interrupt(signal);
@@ -347,6 +362,7 @@ void QueueRunner::interrupt(Signal signal) noexcept {
   const EventFd* event = interrupt_->prepare();
   if (event == nullptr) return;
   counters_.interrupts.add();
+  BELLHOP_USDT2(interrupt_signalled, device_, queue_);
   if (signal == Signal::kNow) {
     event->signal();
   } else {

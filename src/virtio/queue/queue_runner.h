@@ -72,6 +72,10 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     /// What signals kicks: an eventfd made elsewhere, which outlives the runner. Null: one is
     /// made.
     const EventFd* doorbell = nullptr;
+    /// Which queue of which device it is, for probes (docs/explain.md). The name outlives the
+    /// runner.
+    const char* device = "";
+    unsigned queue = 0;
   };
   static constexpr unsigned kMaxChainsInOneTurn = 512;
 
@@ -182,7 +186,9 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
         may_change_(setup.may_change),
         interrupt_(setup.interrupt),
         faults_(setup.faults),
-        doorbell_(setup.doorbell) {}
+        doorbell_(setup.doorbell),
+        device_(setup.device),
+        queue_(setup.queue) {}
 
   enum class Signal : std::uint8_t { kNow, kWithNextSubmission };
 
@@ -213,7 +219,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   [[gnu::always_inline]] void show(Signal signal) noexcept;
   void interrupt(Signal signal) noexcept;
   // Apart, so that a queue which is not traced pays for one look at a pointer and nothing else.
-  [[gnu::cold, gnu::noinline]] Pop stamp_taken(Pop answer, DescriptorChain& chain) noexcept;
+  [[gnu::cold, gnu::noinline]] Pop stamp_taken(const DescriptorChain& chain) noexcept;
   [[gnu::cold, gnu::noinline]] void complete_traced(DescriptorChain& chain, std::uint32_t written,
                                                     Batch batch) noexcept;
   [[gnu::cold, gnu::noinline]] void interrupt_traced(bool wanted, Signal signal) noexcept;
@@ -226,6 +232,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     turn_end_ = static_cast<std::uint16_t>(ring_->taken() + kMaxChainsInOneTurn);
   }
   [[nodiscard]] bool turn_over() const noexcept { return ring_->taken() == turn_end_; }
+  Pop popped(const DescriptorChain& chain) noexcept;
   Pop give_back_malformed(DescriptorChain& chain) noexcept;
 
   IoThread* thread_;
@@ -237,6 +244,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   QueueHandler* handler_ = nullptr;
   const EventFd* doorbell_;
   EventFd own_doorbell_;
+  const char* device_;
+  unsigned queue_;
   QueueCounters counters_;
   KickChoice choice_;  ///< whether to ask for kicks while awake
   std::unique_ptr<RequestTrace> trace_;
