@@ -123,8 +123,11 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
   ~QueueRunnerTest() override { runner->stop(); }
 
   void make_runner() {
-    runner = must(QueueRunner::create(
-        {.thread = thread.get(), .drain = drain(), .interrupt = &interrupt, .faults = &sink}));
+    runner = must(QueueRunner::create({.thread = thread.get(),
+                                       .drain = drain(),
+                                       .interrupt = &interrupt,
+                                       .faults = &sink,
+                                       .coalesce = coalesce}));
     if (GetParam().notify == NotifyMode::kPoll) runner->set_look(Look::kAlways);
     handler = std::make_unique<EchoHandler>(*runner);
     runner->set_handler(handler.get());
@@ -187,6 +190,7 @@ class QueueRunnerTest : public ::testing::TestWithParam<RunnerMode> {
   EventFd call;
   GuestInterrupt interrupt;
   CountingSink sink;
+  std::chrono::nanoseconds coalesce{0};  ///< of the next make_runner()
   std::unique_ptr<QueueRunner> runner;
   std::unique_ptr<EchoHandler> handler;
 };

@@ -94,6 +94,7 @@ TEST_F(BackEndOptionsTest, SaysWhatIsWrongWithADisk) {
         << way;
   }
   EXPECT_THAT(fault_of_disk("vhost-user=s,optimize=efficiency"), HasSubstr("notify=adaptive"));
+  EXPECT_THAT(fault_of_disk("vhost-user=s,coalesce=50us"), HasSubstr("interrupts the guest"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,packed=on"), HasSubstr("packed=on"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,queue-reset=on"), HasSubstr("queue-reset=on"));
   EXPECT_THAT(fault_of_disk("vhost-user=s,in-order=on"), HasSubstr("in-order=on"));

@@ -75,6 +75,9 @@ TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAnRng) {
   EXPECT_THAT(fault_of("notify=off"), HasSubstr("one of ioeventfd, sync, poll, adaptive"));
   EXPECT_THAT(fault_of("notify=adaptive,optimize=cost"), HasSubstr("throughput, efficiency"));
   EXPECT_THAT(fault_of("notify=poll,optimize=efficiency"), HasSubstr("notify=adaptive"));
+  EXPECT_THAT(fault_of("coalesce=auto"), HasSubstr("off or a time up to 10ms"));
+  EXPECT_THAT(fault_of("coalesce=11ms"), HasSubstr("off or a time up to 10ms"));
+  EXPECT_THAT(fault_of("notify=sync,coalesce=50us"), HasSubstr("coalesce"));
   EXPECT_THAT(fault_of("iothread=none"), HasSubstr("--rng: iothread=none"));
   options_.rngs = {list("id=a")};
   options_.disks = {list("null=1G,id=a")};

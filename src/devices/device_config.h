@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@ struct DeviceConfig {
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
   std::string iothread;                       ///< a name from the machine's; empty: the first
+  std::chrono::nanoseconds coalesce{0};       ///< how long an interrupt may be put off
   bool packed = false;                        ///< offers the driver packed rings
   bool queue_reset = false;                   ///< offers it the reset of single queues
   bool notification_data = false;             ///< offers it to say in notifications how far it is

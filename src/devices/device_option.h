@@ -12,6 +12,7 @@
 #include "base/host_needs.h"
 #include "base/property_list.h"
 #include "base/throttle.h"
+#include "base/units.h"
 #include "base/unix_socket.h"
 #include "devices/device_config.h"
 
@@ -67,7 +68,24 @@ inline const std::string& place_of_source(const PropertyList& properties) {
   return properties.place();
 }
 
-/// The keys of every device: id, notify, optimize, iothread, and features of its rings.
+/// coalesce=off|TIME, for a device whose completions an I/O thread shows.
+inline void read_coalesce(PropertyReader& reader, DeviceConfig& config) {
+  constexpr std::chrono::milliseconds kLongest{10};
+  std::string text = "off";
+  reader.text("coalesce", text);
+  if (text == "off") return;
+  const auto time = parse_duration(text);
+  if (!time || *time > kLongest) {
+    reader.wrong("coalesce", text, "off or a time up to 10ms, such as 50us");
+  } else if (config.notify == NotifyMode::kSync) {
+    reader.refuse("coalesce",
+                  "with notify=sync the vCPU waits for its answers as it is: without coalesce=");
+  } else {
+    config.coalesce = *time;
+  }
+}
+
+/// The keys of every device: id, notify, optimize, coalesce, iothread, and features of its rings.
 inline void read_common_keys(PropertyReader& reader, const PropertyList& properties,
                              DeviceConfig& config) {
   config.place = place_of_source(properties);
@@ -83,6 +101,7 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
   if (properties.find("optimize") != nullptr && config.notify != NotifyMode::kAdaptive) {
     reader.refuse("optimize", "it says what notify=adaptive is to look at");
   }
+  read_coalesce(reader, config);
   reader.flag("packed", config.packed);
   reader.flag("queue-reset", config.queue_reset);
   reader.flag("notification-data", config.notification_data);
@@ -129,9 +148,13 @@ inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Ra
                 std::string("a rate is for ").append(server).append(" to keep"));
 }
 
-/// For a device whose queues `server` serves, which knows split rings only, in any order.
-inline void refuse_own_rings(PropertyReader& reader, const DeviceConfig& config,
-                             std::string_view server) {
+/// For a device whose queues `server` serves, which knows split rings only, in any order, and
+/// interrupts by itself.
+inline void keep_to_our_own(PropertyReader& reader, const DeviceConfig& config,
+                            std::string_view server) {
+  if (config.coalesce > std::chrono::nanoseconds(0)) {
+    reader.refuse("coalesce", std::string(server).append(" interrupts the guest by itself"));
+  }
   const auto refuse = [&](std::string_view key, std::string_view how) {
     reader.wrong(key, "on", std::string("off: ").append(server).append(how));
   };
@@ -154,7 +177,7 @@ inline void leave_queues_to(std::string_view server, PropertyReader& reader,
     reader.wrong("notify", to_string(config.notify),
                  std::string("ioeventfd: ").append(server).append(" serves the queues"));
   }
-  refuse_own_rings(reader, config, server);
+  keep_to_our_own(reader, config, server);
   refuse_queue_reset(reader, config, server);
 }
 

@@ -66,6 +66,7 @@ Result<PreparedDevice> prepare(const Config& config,
                       .threads = {},
                       .notify = config.notify,
                       .optimize = config.optimize,
+                      .coalesce = config.coalesce,
                       .ring_features = ring_features(config)};
   for (IoThread* const thread : *threads) {
     placed.threads.insert(placed.threads.end(), queues_together<Config>(), thread);

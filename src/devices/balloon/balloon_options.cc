@@ -22,8 +22,8 @@ const DeviceOption BalloonSettings::kOption = {
   deflate-on-oom[=on|off]  the guest may take it back before it runs out of memory
   free-page-reporting[=on|off]   the guest gives back what it does not use
   statistics[=on|off]  stats-interval=S        what the guest says of its memory, for --stats
-  id=, notify=, optimize=, iothread=, packed=, queue-reset=, notification-data=, in-order=
-                           as for --disk)",
+  id=, notify=, optimize=, coalesce=, iothread=, packed=, queue-reset=, notification-data=,
+  in-order=                as for --disk)",
     .bare_key = "size",
     .may_be_bare = true,
     .same_by = {},

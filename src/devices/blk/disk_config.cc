@@ -45,6 +45,7 @@ const DeviceOption DiskConfig::kOption = {
   notify=WAY               ioeventfd (default), sync: the vCPU waits while its kick is served,
                            poll: the I/O thread does not sleep, or adaptive: what measures best
   optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
+  coalesce=off|TIME        put interrupts off, up to so long after a completion (off)
   packed=on|off            offer packed rings (VIRTIO_F_RING_PACKED) beside split ones (off)
   queue-reset=on|off       offer the reset of single queues (VIRTIO_F_RING_RESET) (off)
   notification-data=on|off  let the driver's notifications say how far it has come

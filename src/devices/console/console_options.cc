@@ -79,8 +79,8 @@ const DeviceOption ConsoleConfig::kOption = {
     .keys = R"(
   stdio, pty, null, file=PATH or socket=PATH   what is at the host's end
   name=NAME                none: a console (hvc0, ...); else a port that programs open by that name
-  id=, notify=, optimize=, iothread=, packed=, queue-reset=, notification-data=, in-order=
-                           as for --disk; the same for all, which are ports of
+  id=, notify=, optimize=, coalesce=, iothread=, packed=, queue-reset=, notification-data=,
+  in-order=                as for --disk; the same for all, which are ports of
                            one device)",
     .same_by = "name",
     .served_as = "console",

@@ -94,7 +94,8 @@ const DeviceOption NicConfig::kOption = {
                            force, or do not start (off)
   packed=on|off, in-order=on|off  as for --disk; vhost=on leaves drivers of these to user space
   queue-reset=on|off, notification-data=on|off  as for --disk
-  notify=..., optimize=..., iothread=... as for --disk; iothread=A:B spreads the pairs over both)"),
+  notify=..., optimize=..., coalesce=..., iothread=... as for --disk
+                           iothread=A:B spreads the pairs over both)"),
     .served_as = "net",
 };
 
@@ -147,7 +148,7 @@ Result<NicConfig> NicConfig::parse(const PropertyList& properties) {
     refuse_rates(reader, "pps", nic.rates, nic.rate_group, "the back end (vhost-user)");
     if (reader.has("gro")) reader.refuse("gro", "gro: the back end (vhost-user) has the frames");
   }
-  if (nic.vhost == Vhost::kForce) refuse_own_rings(reader, nic, "the kernel (vhost=force)");
+  if (nic.vhost == Vhost::kForce) keep_to_our_own(reader, nic, "the kernel (vhost=force)");
   if (auto status = reader.finish(); !status) return forward(status);
   return nic;
 }

@@ -34,8 +34,8 @@ const DeviceOption RngConfig::kOption = {
     .keys = R"(
   src=FILE                 where the bytes come from (/dev/urandom)
   max-bytes=N  period=MS   no more than N bytes in MS milliseconds (1000); without: as many as asked
-  id=, notify=, optimize=, iothread=, packed=, queue-reset=, notification-data=, in-order=
-                           as for --disk)",
+  id=, notify=, optimize=, coalesce=, iothread=, packed=, queue-reset=, notification-data=,
+  in-order=                as for --disk)",
     .bare_key = "src",
     .may_be_bare = true,
     .served_as = "rng",

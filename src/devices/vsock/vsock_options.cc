@@ -20,7 +20,7 @@ const DeviceOption VsockConfig::kOption = {
     .keys = R"(
   cid=N  uds=PATH          the guest's context id, 3 or more; a Unix socket of the host
   vhost=off|on|force       on, force: the kernel's vhost-vsock, without uds (off)
-  id=NAME, notify=..., optimize=..., iothread=..., packed=..., queue-reset=...,
+  id=NAME, notify=..., optimize=..., coalesce=..., iothread=..., packed=..., queue-reset=...,
   notification-data=..., in-order=...   as for --disk)",
     .same_by = {},  // a guest has one CID
     .served_as = "vsock",
@@ -40,7 +40,7 @@ Result<VsockConfig> VsockConfig::parse(const PropertyList& properties) {
   }
   const bool in_user_space = vsock.vhost == VsockVhost::kOff;
   if (!in_user_space) {
-    refuse_own_rings(reader, vsock, "the kernel (vhost)");
+    keep_to_our_own(reader, vsock, "the kernel (vhost)");
     refuse_queue_reset(reader, vsock, "the kernel (vhost)");
   }
   if (in_user_space && !reader.has("uds")) {

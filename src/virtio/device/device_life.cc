@@ -52,6 +52,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
         .doorbell = nullptr,
         .device = life->traits().id.c_str(),
         .queue = static_cast<unsigned>(i),
+        .coalesce = life->wiring_.coalesce,
     });
     if (!runner) return forward(runner);
     queue.runner = std::move(*runner);

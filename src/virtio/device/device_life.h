@@ -54,6 +54,8 @@ struct DeviceWiring {
   std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
+  /// How long an interrupt of a queue may be put off; 0: not at all.
+  std::chrono::nanoseconds coalesce{0};
   /// Offered beside the device's own. Not where a back end must serve a queue.
   std::uint64_t ring_features = 0;
 };

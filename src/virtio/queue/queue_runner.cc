@@ -21,6 +21,10 @@ Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
     runner->own_doorbell_ = std::move(*doorbell);
     runner->doorbell_ = &runner->own_doorbell_;
   }
+  if (setup.coalesce > std::chrono::nanoseconds(0)) {
+    runner->delay_ = std::make_unique<InterruptDelay>(
+        setup.coalesce, InterruptDelay::Queue{setup.thread, setup.interrupt, &runner->counters_});
+  }
   return runner;
 }
 
@@ -127,6 +131,7 @@ RingState QueueRunner::end_stop() {
   thread_->run_sync([this, &state] {
     const std::lock_guard<std::mutex> hold(queue_lock_);
     publish(Signal::kNow);
+    if (delay_ != nullptr) delay_->end();
     state = ring_->state();
     ring_.reset();
     if (trace_ != nullptr) trace_->stopped();
@@ -359,6 +364,7 @@ void QueueRunner::interrupt_traced(bool wanted, Signal signal) noexcept {
 }
 
 void QueueRunner::interrupt(Signal signal) noexcept {
+  if (delay_ != nullptr && drain() == Drain::kByIoThread) return delay_->ask();
   const EventFd* event = interrupt_->prepare();
   if (event == nullptr) return;
   counters_.interrupts.add();

@@ -12,6 +12,7 @@
 #include "base/unique_fd.h"
 #include "event/io_thread.h"
 #include "virtio/queue/interrupt.h"
+#include "virtio/queue/interrupt_delay.h"
 #include "virtio/queue/kick_choice.h"
 #include "virtio/queue/queue_fault_sink.h"
 #include "virtio/queue/request_trace.h"
@@ -76,6 +77,8 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
     /// runner.
     const char* device = "";
     unsigned queue = 0;
+    /// How long an interrupt may be put off, where the I/O thread drains; 0: not at all.
+    std::chrono::nanoseconds coalesce{0};
   };
   static constexpr unsigned kMaxChainsInOneTurn = 512;
 
@@ -246,6 +249,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   EventFd own_doorbell_;
   const char* device_;
   unsigned queue_;
+  std::unique_ptr<InterruptDelay> delay_;  ///< null: interrupts come at once
   QueueCounters counters_;
   KickChoice choice_;  ///< whether to ask for kicks while awake
   std::unique_ptr<RequestTrace> trace_;

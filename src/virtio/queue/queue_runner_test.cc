@@ -66,6 +66,38 @@ TEST_P(QueueRunnerTest, OneBatchIsOneSubmissionAndOneInterrupt) {
   EXPECT_EQ(runner->counters().kicks.get(), 1U);
 }
 
+/// What the driver waits for comes although it is put off, each time.
+TEST_P(QueueRunnerTest, NothingIsLostWhereInterruptsArePutOff) {
+  coalesce = std::chrono::microseconds(50);
+  make_runner();
+  start();
+  run_requests(20'000);
+  EXPECT_EQ(handler->drained, 20'000U);
+  EXPECT_LE(runner->counters().interrupts.get(), runner->counters().batches.get());
+}
+
+TEST_P(QueueRunnerTest, OneInterruptTellsOfAllThatIsPutOffAndAStopRingsIt) {
+  coalesce = std::chrono::hours(1);
+  make_runner();
+  start();
+  EXPECT_FALSE(driver.enable_interrupts());
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    ASSERT_TRUE(driver.add({{kData, 8, true}}));
+    (void)driver.offer();
+    ring();  // a good driver would not, where it was not asked to
+    ASSERT_TRUE(eventually([&] { return driver.used_idx() == i; }));
+  }
+  thread->run_sync([] {});  // what publishes has come back from it
+  if (drain() == Drain::kByVcpu) {
+    EXPECT_GT(call.consume(), 0U) << "a vCPU does not wait";
+    return;
+  }
+  EXPECT_EQ(call.consume(), 0U);
+  (void)runner->stop();
+  EXPECT_EQ(call.consume(), 1U);
+  EXPECT_EQ(runner->counters().interrupts.get(), 1U);
+}
+
 TEST_P(QueueRunnerTest, StopWaitsForRequestsInFlightAndPublishesThem) {
   start();
   handler->hold = true;

@@ -14,7 +14,7 @@ struct QueueCounters {
   RelaxedCounter completions;       ///< requests given back
   RelaxedCounter batches;           ///< publications of the used index
   RelaxedCounter interrupts;        ///< times the interrupt was rung
-  RelaxedCounter interrupts_saved;  ///< publications that the driver did not want to hear of
+  RelaxedCounter interrupts_saved;  ///< publications that the driver hears of with others, or not
   RelaxedCounter system_calls;      ///< of the device's back end for this queue
   RelaxedCounter bad_chains;        ///< guest faults confined to one chain
   RelaxedCounter broken;            ///< guest faults that stopped the queue until reset
