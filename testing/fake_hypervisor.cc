@@ -263,6 +263,17 @@ Status FakeVm::set_irq_line(unsigned gsi, bool level) {
   return {};
 }
 
+Status FakeVm::set_halt_poll(std::chrono::nanoseconds most) {
+  const std::lock_guard lock(mutex_);
+  halt_poll_ = most;
+  return {};
+}
+
+std::optional<std::chrono::nanoseconds> FakeVm::halt_poll() const {
+  const std::lock_guard lock(mutex_);
+  return halt_poll_;
+}
+
 Status FakeVm::reset() {
   const std::lock_guard lock(mutex_);
   lines_.clear();

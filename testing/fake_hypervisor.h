@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -96,6 +97,7 @@ class FakeVm final : public Vm {
   Status detach_irqfd(const EventFd& event, unsigned gsi) override;
   Status signal_msi(const MsiMessage& message) override;
   Status set_irq_line(unsigned gsi, bool level) override;
+  Status set_halt_poll(std::chrono::nanoseconds most) override;
   Status reset() override;
 
   /// As a host with room for `count` ioeventfds: the next one gets ENOSPC. Old kernels had six.
@@ -126,6 +128,8 @@ class FakeVm final : public Vm {
   /// Null if there is none. The Vm's user owns it.
   [[nodiscard]] FakeVcpu* vcpu(unsigned index) const;
   [[nodiscard]] unsigned resets() const;
+  /// Nothing if it was not set.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> halt_poll() const;
 
  private:
   // Duplicates, so that a test of closing an fd too early sees what KVM would show.
@@ -154,6 +158,7 @@ class FakeVm final : public Vm {
   std::map<unsigned, bool> lines_;
   std::map<unsigned, FakeVcpu*> vcpus_;
   unsigned resets_ = 0;
+  std::optional<std::chrono::nanoseconds> halt_poll_;
 };
 
 /// A host in memory.

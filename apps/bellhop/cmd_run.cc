@@ -338,6 +338,9 @@ void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
   text("--cmdline", options.cmdline, "Kernel command line", "TEXT");
   text("--cpus", options.cpus, "Number of vCPUs (1)", "N");
   text("--vcpu-affinity", options.vcpu_affinity, "Host CPUs of each vCPU: 0=0,1=2-3", "LIST");
+  text("--halt-poll", options.halt_poll,
+       "How long KVM waits for a halted vCPU before its thread sleeps (auto: as the host has it)",
+       "auto|off|TIME");
   text("--memory", arguments->memory, "Guest memory (512M)", "SIZE[,shared=on][,hugepages=on]");
   text("--transport", options.transport, "How the guest sees its devices (pci)",
        "pci|pci-transitional|mmio");

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,8 @@ struct MachineConfig {
   std::string initrd;
   std::string cmdline;
   unsigned cpus = 1;
+  /// How long a halted vCPU is waited for before its thread sleeps; nothing: as the host has it.
+  std::optional<std::chrono::nanoseconds> halt_poll;
   std::vector<CpuList> vcpu_affinity;  ///< vCPU i runs on [i]; missing or empty: anywhere
   std::uint64_t memory = std::uint64_t{512} << 20;  ///< bytes
   MemoryBacking backing = MemoryBacking::kPrivate;

@@ -288,6 +288,23 @@ Status parse_wait(std::string_view option, const std::optional<OptionText>& text
   return {};
 }
 
+/// auto, off or a time.
+Status parse_halt_poll(const std::optional<OptionText>& text,
+                       std::optional<std::chrono::nanoseconds>& out) {
+  constexpr std::chrono::milliseconds kLongestHaltPoll{10};
+  if (!text || text->text == "auto") return {};
+  const Result<std::chrono::nanoseconds> time =
+      text->text == "off" ? std::chrono::nanoseconds(0) : parse_duration(text->text);
+  if (!time || *time > kLongestHaltPoll) {
+    return fail(
+        fmt::format("{}: '{}' is wrong; it must be auto, off or a time up to 10ms, such as "
+                    "200us",
+                    named_at(text->place, "--halt-poll"), text->text));
+  }
+  out = *time;
+  return {};
+}
+
 /// A file that is only read, and that is there.
 Status check_read(std::string_view option, const std::string& path, FileRoles& roles) {
   if (auto checked = check_input_file(option, path); !checked) return checked;
@@ -355,6 +372,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--initrd", &MachineOptions::initrd},
       {"--cmdline", &MachineOptions::cmdline},
       {"--cpus", &MachineOptions::cpus},
+      {"--halt-poll", &MachineOptions::halt_poll},
       {"--vcpu-affinity", &MachineOptions::vcpu_affinity},
       {"--transport", &MachineOptions::transport},
       {"--max-ioeventfds", &MachineOptions::max_ioeventfds},
@@ -439,6 +457,9 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
   }
   if (options.cmdline) config.cmdline = options.cmdline->text;
   if (auto parsed = parse_number("--cpus", options.cpus, config.cpus, 1, kMaxCpus); !parsed) {
+    return forward(parsed);
+  }
+  if (auto parsed = parse_halt_poll(options.halt_poll, config.halt_poll); !parsed) {
     return forward(parsed);
   }
   if (options.vcpu_affinity) {

@@ -503,6 +503,9 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithTheMachine) {
   check(&MachineOptions::cpus, "0", "--cpus: '0' is wrong; it must be a number from 1 to 64");
   check(&MachineOptions::cpus, "two", "--cpus: 'two' is wrong");
   check(&MachineOptions::transport, "isa", "--transport: 'isa' is unknown");
+  check(&MachineOptions::halt_poll, "yes",
+        "--halt-poll: 'yes' is wrong; it must be auto, off or a");
+  check(&MachineOptions::halt_poll, "11ms", "--halt-poll: '11ms' is wrong");
   check(&MachineOptions::max_ioeventfds, "-1", "--max-ioeventfds: '-1' is wrong");
   check(&MachineOptions::reserve_ioeventfds, "x", "--reserve-ioeventfds: 'x' is wrong");
   check(&MachineOptions::vcpu_affinity, "1=0", "--vcpu-affinity: '1' is wrong");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -124,6 +125,12 @@ class Vm {
   virtual Status signal_msi(const MsiMessage& message) = 0;
   /// A pin of the in-kernel IOAPIC/PIC.
   virtual Status set_irq_line(unsigned gsi, bool level) = 0;
+  /// How long a vCPU that halts is waited for, at most, before its thread sleeps; 0: not at all.
+  /// Before, and without it, as the host has it for all VMs. Errors: the host does not let one VM
+  /// have its own.
+  virtual Status set_halt_poll(std::chrono::nanoseconds /*most*/) {
+    return fail("this hypervisor polls no halted vCPU");
+  }
   /// Interrupt controllers and timer back to the state after power-on. ioeventfds, routes and
   /// irqfds stay. Call while no vCPU runs.
   virtual Status reset() = 0;

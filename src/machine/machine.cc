@@ -114,6 +114,13 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   vm_ = std::move(*vm);
   binder_ = std::make_unique<VmBinder>(*vm_, config_.max_ioeventfds, config_.reserved_ioeventfds);
   if (auto made = make_memory(); !made) return made;
+  if (config_.halt_poll) {
+    if (auto set = vm_->set_halt_poll(*config_.halt_poll); !set) {
+      return fail(fmt::format("{}: {} (auto leaves it to the host)",
+                              config_.places.named("--halt-poll"), set.error().message),
+                  set.error().code);
+    }
+  }
   if (auto made = make_iothreads(); !made) return made;
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;

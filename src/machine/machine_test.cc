@@ -99,6 +99,15 @@ TEST_F(MachineTest, MayBeDestroyedBeforeItStartsAndAfterItsEnd) {
   machine_.reset();
 }
 
+TEST_F(MachineTest, HaltPollingIsTheHostsUnlessAskedFor) {
+  make();
+  EXPECT_FALSE(hypervisor_.vm()->halt_poll());
+  machine_.reset();
+  config_.halt_poll = std::chrono::nanoseconds(0);
+  make();
+  EXPECT_EQ(hypervisor_.vm()->halt_poll(), std::chrono::nanoseconds(0));
+}
+
 TEST_F(MachineTest, AMarkerComesWithWhatWasCountedByThen) {
   make();
   must(machine_->start());

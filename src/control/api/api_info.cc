@@ -92,6 +92,7 @@ Ordered config_json(const MachineConfig& config) {
   json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
   if (!config.initrd.empty()) json["payload"]["initramfs"] = config.initrd;
   json["cpus"] = {{"boot_vcpus", config.cpus}, {"max_vcpus", config.cpus}};
+  if (config.halt_poll) json["cpus"]["halt_poll_ns"] = config.halt_poll->count();
   json["memory"] = {{"size", config.memory},
                     {"shared", config.backing != MemoryBacking::kPrivate},
                     {"hugepages", config.backing == MemoryBacking::kHugePages}};

@@ -315,6 +315,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   config.cmdline = "quiet";
   config.cpus = 2;
   DiskConfig disk;
+  config.halt_poll = std::chrono::microseconds(200);
   disk.id = "disk0";
   disk.source = RawFileSource{.path = "a.img", .cache = Cache::kNone};
   disk.rates = {.units = 333, .bytes = 1000, .burst = std::chrono::milliseconds(10)};
@@ -342,6 +343,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   EXPECT_EQ(json["config"]["rate_limit_groups"][0]["rate_limiter_config"]["ops"]["size"], 5);
   EXPECT_EQ(json["config"]["net"][0]["rate_limit_group"], "slow");
   EXPECT_EQ(json["state"], "Paused");
+  EXPECT_EQ(json["config"]["cpus"]["halt_poll_ns"], 200'000);
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");
   EXPECT_EQ(json["config"]["cpus"]["boot_vcpus"], 2);

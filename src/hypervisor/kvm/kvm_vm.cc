@@ -62,6 +62,17 @@ Status KvmVm::set_up_chips() {
   return {};
 }
 
+Status KvmVm::set_halt_poll(std::chrono::nanoseconds most) {
+  if (system_->check(KVM_CAP_HALT_POLL) <= 0) {
+    return fail("this host's KVM has no KVM_CAP_HALT_POLL (Linux 5.10)", ENOTSUP);
+  }
+  kvm_enable_cap request{};
+  request.cap = KVM_CAP_HALT_POLL;
+  request.args[0] = static_cast<std::uint64_t>(most.count());
+  if (::ioctl(fd_.get(), KVM_ENABLE_CAP, &request) < 0) return fail_errno("KVM_CAP_HALT_POLL");
+  return {};
+}
+
 Status KvmVm::reset() {
   for (kvm_irqchip& chip : chips_at_power_on_) {
     if (::ioctl(fd_.get(), KVM_SET_IRQCHIP, &chip) < 0) return fail_errno("KVM_SET_IRQCHIP");

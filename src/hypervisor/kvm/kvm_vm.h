@@ -29,6 +29,7 @@ class KvmVm final : public Vm {
   Status detach_irqfd(const EventFd& event, unsigned gsi) override;
   Status signal_msi(const MsiMessage& message) override;
   Status set_irq_line(unsigned gsi, bool level) override;
+  Status set_halt_poll(std::chrono::nanoseconds most) override;
   Status reset() override;
 
  private:
