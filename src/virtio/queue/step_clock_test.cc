@@ -54,7 +54,7 @@ TEST_F(StepClockTest, ReadingTakesLessThanItsPart) {
   const std::uint64_t before = fake_readings;
   constexpr std::uint64_t kCycles = 200'000;
   std::uint64_t clocked = 0;
-  for (std::uint64_t i = 0; i < kCycles; ++i) clocked += work() ? 1 : 0;
+  for (std::uint64_t i = 0; i < kCycles; ++i) clocked += work() ? 1U : 0U;
   const std::uint64_t spent = (fake_readings - before) * kReading;
   EXPECT_LE(spent * StepClock::kMostPart, kCycles * 3500 * 11 / 10);
   EXPECT_GE(spent * StepClock::kMostPart, kCycles * 3500 / 2) << "and it is worth something";
