@@ -14,6 +14,7 @@
 #include "config/machine_config.h"
 #include "config/machine_options.h"
 #include "machine/machine_counters.h"
+#include "machine/thread_placement.h"
 
 namespace bellhop::control {
 
@@ -95,6 +96,7 @@ struct MachineInfo {
   std::shared_ptr<const MachineConfig> config;  ///< with what it has been given since its start
   std::uint64_t memory_bytes = 0;               ///< without what is in the balloon
   std::vector<QueueStats> queues;               ///< how they are notified
+  std::vector<ThreadPlacement> threads = {};    ///< where they may run
 };
 
 struct MachineMetrics {

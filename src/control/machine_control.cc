@@ -246,7 +246,8 @@ Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
   return Answer(MachineInfo{.state = state(),
                             .config = config(),
                             .memory_bytes = memory,
-                            .queues = std::move(counters.queues)});
+                            .queues = std::move(counters.queues),
+                            .threads = machine_->placement()});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {

@@ -54,6 +54,7 @@ Status IoThread::prepare() {
     return fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
                 pinned.error().code);
   }
+  cpus_ = allowed_cpus();
   auto loop = make_loop(config_);
   if (!loop) {
     return fail(fmt::format("I/O thread {}: {}", config_.name, loop.error().message),
@@ -95,7 +96,7 @@ Status IoThread::set_cpus(const CpuList& cpus) {
     return fail(fmt::format("I/O thread {}: {}", config_.name, pinned.error().message),
                 pinned.error().code);
   }
-  config_.cpus = cpus;
+  config_.cpus = cpus_ = cpus;
   return {};
 }
 

@@ -47,6 +47,8 @@ class IoThread {
   void start_timer(TimerHandler& handler, std::chrono::nanoseconds delay);
   /// Kernel thread id, for CPU-time accounts and placement.
   [[nodiscard]] int tid() const noexcept { return tid_; }
+  /// Where it may run.
+  [[nodiscard]] const CpuList& cpus() const noexcept { return cpus_; }
   /// Pins the thread anew.
   Status set_cpus(const CpuList& cpus);
 
@@ -55,6 +57,7 @@ class IoThread {
   Status prepare();
 
   IoThreadConfig config_;
+  CpuList cpus_;
   std::unique_ptr<EventLoop> loop_;
   std::thread thread_;
   int tid_ = 0;

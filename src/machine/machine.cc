@@ -1,6 +1,7 @@
 #include "machine/machine.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -61,6 +62,7 @@ class Machine::Impl {
   std::vector<std::string> remove_let_go();
   [[nodiscard]] MachineCounters counters() const;
   [[nodiscard]] std::vector<QueueTimes> take_request_times();
+  [[nodiscard]] std::vector<ThreadPlacement> placement() const;
 
   Platform& platform() { return *platform_; }
   std::vector<std::unique_ptr<VcpuThread>>& vcpus() { return vcpus_; }
@@ -112,8 +114,6 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
   auto vm = hypervisor.create_vm();
   if (!vm) return forward(vm);
   vm_ = std::move(*vm);
-  binder_ = std::make_unique<VmBinder>(*vm_, config_.max_ioeventfds, config_.reserved_ioeventfds);
-  if (auto made = make_memory(); !made) return made;
   if (config_.halt_poll) {
     if (auto set = vm_->set_halt_poll(*config_.halt_poll); !set) {
       return fail(fmt::format("{}: {} (auto leaves it to the host)",
@@ -121,10 +121,16 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
                   set.error().code);
     }
   }
+  binder_ = std::make_unique<VmBinder>(*vm_, config_.max_ioeventfds, config_.reserved_ioeventfds);
+  if (auto made = make_memory(); !made) return made;
   if (auto made = make_iothreads(); !made) return made;
   if (auto made = make_platform(); !made) return made;
   if (auto made = make_devices(); !made) return made;
   if (auto made = make_vcpus(hypervisor); !made) return made;
+  const long host_cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+  const std::string inherited =
+      inherited_placement(placement(), static_cast<std::size_t>(std::max(host_cpus, 1L)));
+  if (!inherited.empty()) log::info("{}", inherited);
   if (hooks_.request_times) {
     if (const auto ahead = vcpus_.front()->vcpu().time_stamp_offset()) driver_clock_ = *ahead;
   }
@@ -499,6 +505,17 @@ std::vector<QueueTimes> Machine::Impl::take_request_times() {
   return all;
 }
 
+std::vector<ThreadPlacement> Machine::Impl::placement() const {
+  std::vector<ThreadPlacement> threads;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    threads.push_back({fmt::format("vcpu{}", i), vcpus_[i]->cpus(), vcpus_[i]->cpus_given()});
+  }
+  for (const auto& thread : iothreads_) {
+    threads.push_back({thread->config().name, thread->cpus(), !thread->config().cpus.empty()});
+  }
+  return threads;
+}
+
 Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Machine::~Machine() {
@@ -579,6 +596,8 @@ Status Machine::pin_thread(std::string_view name, const CpuList& cpus) {
   }
   return fail(fmt::format("there is no thread '{}'; there are {}", name, names), ENOENT);
 }
+
+std::vector<ThreadPlacement> Machine::placement() const { return impl_->placement(); }
 
 std::vector<int> Machine::vcpu_tids() const {
   std::vector<int> tids;

@@ -19,6 +19,7 @@
 #include "machine/machine_end.h"
 #include "machine/power_button.h"
 #include "machine/queue_times.h"
+#include "machine/thread_placement.h"
 
 namespace bellhop {
 
@@ -114,6 +115,8 @@ class Machine {
   [[nodiscard]] MachineCounters counters() const;
   /// vCPUs, once they have started, and I/O threads. Any thread.
   [[nodiscard]] std::vector<ThreadStats> threads() const;
+  /// Where those threads may run. Not beside pin_thread().
+  [[nodiscard]] std::vector<ThreadPlacement> placement() const;
   /// Of each queue that has had requests: where their time went since this was called, or
   /// MachineHooks::request_times. Nothing unless that is set.
   [[nodiscard]] std::vector<QueueTimes> take_request_times();

@@ -108,6 +108,29 @@ TEST_F(MachineTest, HaltPollingIsTheHostsUnlessAskedFor) {
   EXPECT_EQ(hypervisor_.vm()->halt_poll(), std::chrono::nanoseconds(0));
 }
 
+TEST_F(MachineTest, SaysWhereItsThreadsMayRun) {
+  const CpuList all = allowed_cpus();
+  config_.vcpu_affinity = {{all.back()}};
+  make();
+  std::vector<ThreadPlacement> threads = machine_->placement();
+  ASSERT_EQ(threads.size(), kCpus + 1);
+  EXPECT_EQ(threads[0].name, "vcpu0");
+  EXPECT_EQ(threads[0].cpus, CpuList{all.back()});
+  EXPECT_TRUE(threads[0].given);
+  EXPECT_EQ(threads[1].cpus, all);
+  EXPECT_FALSE(threads[1].given);
+  EXPECT_EQ(threads[kCpus].name, "io0");
+  EXPECT_EQ(threads[kCpus].cpus, all);
+  EXPECT_FALSE(threads[kCpus].given);
+  ASSERT_TRUE(machine_->pin_thread("io0", {all.front()}));
+  ASSERT_TRUE(machine_->pin_thread("vcpu1", {all.front()}));
+  threads = machine_->placement();
+  EXPECT_EQ(threads[kCpus].cpus, CpuList{all.front()});
+  EXPECT_TRUE(threads[kCpus].given);
+  EXPECT_EQ(threads[1].cpus, CpuList{all.front()});
+  EXPECT_TRUE(threads[1].given);
+}
+
 TEST_F(MachineTest, AMarkerComesWithWhatWasCountedByThen) {
   make();
   must(machine_->start());

@@ -66,6 +66,7 @@ Status VcpuThread::set_cpus(const CpuList& cpus) {
     if (auto pinned = pin_thread(tid(), cpus); !pinned) return pinned;
   }
   cpus_ = cpus;
+  if (!cpus.empty()) allowed_ = cpus;
   return {};
 }
 
@@ -73,6 +74,7 @@ void VcpuThread::prepare() {
   ::pthread_setname_np(::pthread_self(), fmt::format("vcpu{}", index_).c_str());
   tid_ = ::gettid();
   pinned_ = pin_this_thread(cpus_);
+  allowed_ = allowed_cpus();
 }
 
 void VcpuThread::loop() {

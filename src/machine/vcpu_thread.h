@@ -49,6 +49,9 @@ class VcpuThread {
   /// Other CPUs from now on, or from start() on. One call at a time, not beside start(). Errors:
   /// the host does not allow them.
   Status set_cpus(const CpuList& cpus);
+  /// Where it may run, and whether that was asked for. Once start() has returned.
+  [[nodiscard]] const CpuList& cpus() const noexcept { return allowed_; }
+  [[nodiscard]] bool cpus_given() const noexcept { return !cpus_.empty(); }
   /// Once start() has returned. Errors: the host does not allow the CPUs.
   [[nodiscard]] const Status& pinned() const noexcept { return pinned_; }
 
@@ -62,7 +65,8 @@ class VcpuThread {
 
   std::unique_ptr<Vcpu> vcpu_;
   const unsigned index_;
-  CpuList cpus_;
+  CpuList cpus_;     ///< asked for
+  CpuList allowed_;  ///< by the kernel
   const Wiring wiring_;
   std::thread thread_;
   std::atomic<int> tid_{0};

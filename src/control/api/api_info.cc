@@ -150,6 +150,11 @@ std::string info_json(const MachineInfo& info) {
   json["state"] = to_string(info.state);
   json["memory_actual_size"] = info.memory_bytes;
   json["notify"] = notify_json(info.queues);
+  for (const ThreadPlacement& thread : info.threads) {
+    json["threads"].push_back({{"name", thread.name},
+                               {"cpus", format_cpu_list(thread.cpus)},
+                               {"cpus_given", thread.given}});
+  }
   return text_of(json);
 }
 

@@ -335,7 +335,8 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   const Json json = Json::parse(info_json({.state = MachineState::kPaused,
                                            .config = std::make_shared<const MachineConfig>(config),
                                            .memory_bytes = 4096,
-                                           .queues = {queue, QueueStats{.device = "disk0"}}}));
+                                           .queues = {queue, QueueStats{.device = "disk0"}},
+                                           .threads = {{"io0", {0, 1}, true}}}));
   EXPECT_EQ(json["notify"], Json::parse(R"({"disk0": [
                 {"mode": "adaptive", "optimize": "efficiency", "now": "poll"},
                 {"mode": "ioeventfd"}]})"));
@@ -343,6 +344,8 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   EXPECT_EQ(json["config"]["rate_limit_groups"][0]["rate_limiter_config"]["ops"]["size"], 5);
   EXPECT_EQ(json["config"]["net"][0]["rate_limit_group"], "slow");
   EXPECT_EQ(json["state"], "Paused");
+  EXPECT_EQ(json["threads"],
+            Json::parse(R"([{"name": "io0", "cpus": "0-1", "cpus_given": true}])"));
   EXPECT_EQ(json["config"]["cpus"]["halt_poll_ns"], 200'000);
   EXPECT_EQ(json["memory_actual_size"], 4096);
   EXPECT_EQ(json["config"]["payload"]["kernel"], "/boot/vmlinuz");
