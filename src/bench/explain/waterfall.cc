@@ -60,19 +60,19 @@ std::string step_name(std::size_t step) {
                      to_string(static_cast<RequestPoint>(step + 1)));
 }
 
-}  // namespace
-
-/// "; 61 % of the CPU time (3.1 µs a request) goes to: back end and medium"
+/// ";\n61 % of the CPU time (3.1 µs a request) goes to: back end and medium"
 std::string dominating_cpu(const QueueExplanation& queue) {
   const double all = cpu_of_steps(queue) + queue.rest_cpu.value_or(0);
   if (all <= 0) return "";
   const auto most = std::ranges::max_element(queue.steps, {}, &StepTimes::cpu);
   const bool rest = queue.rest_cpu > most->cpu;
   const auto step = static_cast<std::size_t>(most - queue.steps.begin());
-  return fmt::format("; {:.0f} % of the CPU time ({} µs a request) goes to: {}",
+  return fmt::format(";\n{:.0f} % of the CPU time ({} µs a request) goes to: {}",
                      (rest ? *queue.rest_cpu : *most->cpu) / all * 100, short_number(all),
                      rest ? "the guest and its exits" : meaning(step));
 }
+
+}  // namespace
 
 std::string dominating(const QueueExplanation& queue) {
   const double all = whole(queue);

@@ -188,16 +188,16 @@ void QueueRunner::run() noexcept {
   if (ring_) serve(std::exchange(kicked_, false));
 }
 
+[[gnu::always_inline]] inline Pop QueueRunner::popped(const DescriptorChain& chain) noexcept {
+  BELLHOP_USDT3(request_popped, device_, queue_, chain.head());
+  return trace_ == nullptr ? Pop::kChain : stamp_taken(chain);
+}
+
 Pop QueueRunner::pop(DescriptorChain& chain) noexcept {
   if (turn_over()) return Pop::kEmpty;
   const Pop answer = ring_->pop(chain);
   if (answer == Pop::kMalformed) return give_back_malformed(chain);
   return answer == Pop::kChain ? popped(chain) : answer;
-}
-
-inline Pop QueueRunner::popped(const DescriptorChain& chain) noexcept {
-  BELLHOP_USDT3(request_popped, device_, queue_, chain.head());
-  return trace_ == nullptr ? Pop::kChain : stamp_taken(chain);
 }
 
 Pop QueueRunner::stamp_taken(const DescriptorChain& chain) noexcept {
