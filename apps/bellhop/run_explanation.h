@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -30,8 +31,9 @@ class RunExplanation {
   TimeStampRate rate_;
   std::mutex mutex_;
   std::optional<std::vector<QueueTimes>> measured_;
-  std::chrono::nanoseconds begun_{0};         ///< the process's CPU time then
-  std::chrono::nanoseconds measured_cpu_{0};  ///< used for measured_
+  std::chrono::nanoseconds begun_{0};                              ///< the process's CPU time then
+  std::chrono::nanoseconds measured_cpu_{0};                       ///< used for measured_
+  std::map<std::string, std::chrono::nanoseconds> threads_begun_;  ///< the same of I/O threads
 };
 
 }  // namespace bellhop

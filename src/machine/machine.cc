@@ -498,8 +498,13 @@ std::vector<QueueTimes> Machine::Impl::take_request_times() {
   for (DeviceLife* const life : devices_->lives()) {
     for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
       auto times = life->take_request_times(queue);
-      if (!times || times->requests == 0) continue;
-      all.push_back({life->traits().id, queue, life->notify_mode(queue), std::move(*times)});
+      if (!times) continue;
+      QueueTimes& one = all.emplace_back(
+          QueueTimes{life->traits().id, queue, life->notify_mode(queue), std::move(*times)});
+      if (life->drain(queue) != Drain::kByIoThread) continue;
+      const IoThread& thread = life->thread(queue);
+      one.io_thread = thread.config().name;
+      one.io_thread_cpu = cpu_time_of(thread.tid()).value_or(std::chrono::nanoseconds(0));
     }
   }
   return all;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "virtio/queue/notify_mode.h"
@@ -13,6 +14,8 @@ struct QueueTimes {
   unsigned queue = 0;
   NotifyMode notify = NotifyMode::kIoEventFd;
   RequestTimes times;
+  std::string io_thread = {};                 ///< that drains it at the end; empty: vCPUs do
+  std::chrono::nanoseconds io_thread_cpu{0};  ///< that it has used since its start
 };
 
 }  // namespace bellhop

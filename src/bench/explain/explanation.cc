@@ -166,6 +166,26 @@ QueueExplanation explain(std::string device, unsigned queue, std::string notify,
   return explanation;
 }
 
+void share_thread(std::span<QueueExplanation* const> queues, double thread) {
+  double requests = 0;
+  double clocked = 0;
+  for (const QueueExplanation* const queue : queues) {
+    const auto weight = static_cast<double>(queue->requests);
+    requests += weight;
+    for (const StepTimes& step : std::span(queue->steps).subspan(1)) {
+      clocked += step.cpu.value_or(0) * weight;
+    }
+  }
+  if (requests == 0) return;
+  const double part = clocked > thread ? thread / clocked : 1;
+  for (QueueExplanation* const queue : queues) {
+    for (StepTimes& step : queue->steps) {
+      if (step.cpu) *step.cpu *= part;
+    }
+    queue->steps[0].cpu = std::max(0.0, thread - clocked) / requests;
+  }
+}
+
 void share_rest(std::vector<QueueExplanation>& queues, double process) {
   double requests = 0;
   for (const QueueExplanation& queue : queues) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,13 @@ const char* meaning(std::size_t step) noexcept;
 /// `hertz`: how fast the time-stamp counter counts.
 QueueExplanation explain(std::string device, unsigned queue, std::string notify, RequestTimes times,
                          double hertz);
+
+/// Makes the CPU time of the steps of `queues`, which are all that an I/O thread serves, add up to
+/// `thread`, the microseconds that it used meanwhile: to clock a thread in bursts changes when it
+/// sleeps. What is not in the steps of work was used while none of their requests was under way, to
+/// look or to fall asleep: from offered to served. Where more was clocked in bursts than was used,
+/// all steps count for less.
+void share_thread(std::span<QueueExplanation* const> queues, double thread);
 
 /// Sets rest_cpu of `queues`, which are all of a machine's. `process`: microseconds of CPU time
 /// that the process used meanwhile.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "bench/explain/waterfall.h"
 
 namespace bellhop::bench {
@@ -60,6 +62,22 @@ TEST(Explanation, CpuTimeIsForEachRequestThatWasClocked) {
   EXPECT_EQ(queues.back().rest_cpu, queues.front().rest_cpu);
   share_rest(queues, 1);
   EXPECT_EQ(queues.front().rest_cpu, 0) << "the process's clock lags";
+}
+
+TEST(Explanation, StepsOfAnIoThreadAddUpToItsOwnClock) {
+  QueueExplanation one = explained();
+  QueueExplanation other = explained();
+  other.requests = 6;
+  other.steps[3].cpu = 1;
+  const std::array<QueueExplanation*, 2> queues{&one, &other};
+  share_thread(queues, 20);
+  EXPECT_DOUBLE_EQ(*one.steps[0].cpu, (20 - 2 * 2.32 - 6 * 1.32) / 8);
+  EXPECT_EQ(other.steps[0].cpu, one.steps[0].cpu) << "it looks for the requests of all";
+  EXPECT_EQ(one.steps[3].cpu, 2);
+  share_thread(queues, (2 * 2.32 + 6 * 1.32) / 4);
+  EXPECT_DOUBLE_EQ(*one.steps[0].cpu, 0);
+  EXPECT_DOUBLE_EQ(*one.steps[3].cpu, 0.5) << "more was clocked than it used";
+  EXPECT_DOUBLE_EQ(*other.steps[3].cpu, 0.25);
 }
 
 TEST(Explanation, AFileIsReadBackAsItWasWritten) {
