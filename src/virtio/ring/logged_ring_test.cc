@@ -102,7 +102,12 @@ INSTANTIATE_TEST_SUITE_P(
                       LogShape{"packed", {.packed = true}, false},
                       LogShape{"packed_event", {.event_idx = true, .packed = true}, false},
                       LogShape{"split_tracked", {}, true},
-                      LogShape{"packed_tracked", {.event_idx = true, .packed = true}, true}),
+                      LogShape{"packed_tracked", {.event_idx = true, .packed = true}, true},
+                      LogShape{"split_in_order", {.in_order = true}, false},
+                      LogShape{"packed_in_order", {.packed = true, .in_order = true}, false},
+                      LogShape{"split_tracked_in_order", {.in_order = true}, true},
+                      LogShape{
+                          "packed_tracked_in_order", {.packed = true, .in_order = true}, true}),
     [](const auto& which) { return std::string(which.param.name); });
 
 TEST_P(LoggedRingTest, AllThatIsWrittenIsMarked) {
