@@ -287,7 +287,7 @@ TEST_P(NotifySetTest, WhatIsRefusedChangesNothing) {
   EXPECT_TRUE(fixture_.echoes(0, 5));
 }
 
-TEST_P(NotifySetTest, WhatOthersServeStaysAsItIs) {
+TEST_P(NotifySetTest, AnOffloadedQueueStaysAsItIs) {
   fixture_.echo->wants = Server::kKernel;
   for (const bool started : {false, true}) {
     if (started) {

@@ -41,6 +41,7 @@ Result<PackedDriverRing> PackedDriverRing::create(const GuestMemory& memory, Gue
   all->part(0, events + 128).fill(std::byte{0});
   ring.slots_.resize(size);
   ring.writable_.resize(size);
+  ring.order_.resize(size);
   for (std::uint16_t id = size; id > 0; --id) {
     ring.free_ids_.push_back(static_cast<std::uint16_t>(id - 1));
   }
@@ -117,7 +118,7 @@ std::optional<std::uint16_t> PackedDriverRing::add(std::span<const DriverBuffer>
   free_count_ = static_cast<std::uint16_t>(free_count_ - needed);
   slots_[id] = static_cast<std::uint16_t>(needed);
   writable_[id] = writable_bytes(buffers);
-  if (features_.in_order) order_.push_back(id);
+  if (features_.in_order) order_[order_end_++ % size_] = id;
   return id;
 }
 
@@ -170,9 +171,8 @@ std::optional<UsedChain> PackedDriverRing::reap() noexcept {
 
 /// As SplitDriverRing::next_of_batch().
 UsedChain PackedDriverRing::next_of_batch() noexcept {
-  if (order_.empty()) return *std::exchange(batch_, std::nullopt);  // a device that lies
-  const std::uint16_t id = order_.front();
-  order_.pop_front();
+  if (order_next_ == order_end_) return *std::exchange(batch_, std::nullopt);  // a device that lies
+  const std::uint16_t id = order_[order_next_++ % size_];
   if (id != batch_->id) return {id, writable_[id]};
   return *std::exchange(batch_, std::nullopt);
 }
@@ -184,7 +184,8 @@ std::uint16_t PackedDriverRing::used_idx() const noexcept {
     // From one batch's last chain to the next one's.
     std::optional<std::uint32_t> last;
     if (batch_) last = batch_->id;
-    for (const std::uint16_t id : order_) {
+    for (std::uint64_t i = order_next_; i != order_end_; ++i) {
+      const std::uint16_t id = order_[i % size_];
       if (!last && !is_used(place)) break;
       if (!last) last = desc(place.index).id;
       advance(place, slots_of(id));

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
@@ -72,9 +71,13 @@ class PackedDriverRing {
   std::vector<std::uint16_t> free_ids_;
   std::vector<std::uint16_t> slots_;     ///< descriptors under an id; 0: it is not in use
   std::vector<std::uint32_t> writable_;  ///< bytes that the device may write under an id
-  std::deque<std::uint16_t> order_;      ///< ids in the order of add(), where that counts (2.8.9)
-  std::optional<UsedChain> batch_;       ///< being reaped: its last chain
-  std::uint16_t free_count_;             ///< descriptors
+  // Where the order counts (2.8.9): ids in that of add(), in turn; the next one to come back, and
+  // to be added.
+  std::vector<std::uint16_t> order_;
+  std::uint64_t order_next_ = 0;
+  std::uint64_t order_end_ = 0;
+  std::optional<UsedChain> batch_;  ///< being reaped: its last chain
+  std::uint16_t free_count_;        ///< descriptors
   Place next_avail_;
   Place next_used_;
   std::uint16_t added_ = 0;  ///< descriptors that were not offered yet
