@@ -117,8 +117,10 @@ std::optional<std::uint16_t> PackedDriverRing::add(std::span<const DriverBuffer>
   }
   free_count_ = static_cast<std::uint16_t>(free_count_ - needed);
   slots_[id] = static_cast<std::uint16_t>(needed);
-  writable_[id] = writable_bytes(buffers);
-  if (features_.in_order) order_[order_end_++ % size_] = id;
+  if (features_.in_order) {
+    writable_[id] = writable_bytes(buffers);
+    order_[order_end_++ % size_] = id;
+  }
   return id;
 }
 

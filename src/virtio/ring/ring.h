@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -31,8 +32,9 @@ class Ring {
       List<SplitRing, PackedRing, TrackedSplitRing, TrackedPackedRing, InOrderRing<SplitRing>,
            InOrderRing<PackedRing>, InOrderRing<TrackedSplitRing>, InOrderRing<TrackedPackedRing>>;
 
+  // Calls are passed by value, so that what they hold stays in registers.
   template <class Variant, class Call>
-  static auto visit_one(Variant& ring, Call&& call) noexcept {
+  static auto visit_one(Variant& ring, Call call) noexcept {
     if (auto* const split = std::get_if<SplitRing>(&ring)) [[likely]]
       return call(*split);
     if (auto* const packed = std::get_if<PackedRing>(&ring)) [[likely]]
@@ -43,7 +45,7 @@ class Ring {
   }
   // Apart, so that the others are as small as they would be without them.
   template <class Variant, class Call>
-  [[gnu::noinline]] static auto visit_in_order(Variant& ring, Call& call) noexcept {
+  [[gnu::noinline]] static auto visit_in_order(Variant& ring, Call call) noexcept {
     if (auto* const split = std::get_if<InOrderRing<SplitRing>>(&ring)) return call(*split);
     if (auto* const packed = std::get_if<InOrderRing<PackedRing>>(&ring)) return call(*packed);
     if (auto* const split = std::get_if<InOrderRing<TrackedSplitRing>>(&ring)) return call(*split);
@@ -53,7 +55,7 @@ class Ring {
     return visit_logged(ring, call, Kinds());
   }
   template <class Variant, class Call, class First, class... More>
-  [[gnu::cold, gnu::noinline]] static auto visit_logged(Variant& ring, Call& call,
+  [[gnu::cold, gnu::noinline]] static auto visit_logged(Variant& ring, Call call,
                                                         List<First, More...> /*kinds*/) noexcept {
     auto* const one = std::get_if<LoggedRing<First>>(&ring);
     if constexpr (sizeof...(More) == 0) {
@@ -63,18 +65,20 @@ class Ring {
     }
   }
   template <class Call>
-  auto visit(Call&& call) noexcept {
-    return visit_one(ring_, std::forward<Call>(call));
+  auto visit(Call call) noexcept {
+    return visit_one(ring_, call);
   }
   template <class Call>
-  auto visit(Call&& call) const noexcept {
-    return visit_one(ring_, std::forward<Call>(call));
+  auto visit(Call call) const noexcept {
+    return visit_one(ring_, call);
   }
 
  public:
   // NOLINTBEGIN: it is one of its kinds
   template <class Kind>
-  Ring(Kind ring) noexcept : ring_(std::move(ring)) {}
+  Ring(Kind ring) noexcept : ring_(std::move(ring)) {
+    assert(&common() == std::get_if<Kind>(&ring_));
+  }
   // NOLINTEND
 
   /// Checks what the driver configured, and goes on where `state` says. With `inflight` requests in
@@ -107,13 +111,13 @@ class Ring {
   }
 
   Pop pop(DescriptorChain& chain) noexcept {
-    return visit([&](auto& ring) { return ring.pop(chain); });
+    return visit([&chain](auto& ring) { return ring.pop(chain); });
   }
   [[nodiscard]] bool rewind(DescriptorChain& chain) noexcept {
-    return visit([&](auto& ring) { return ring.rewind(chain); });
+    return visit([&chain](auto& ring) { return ring.rewind(chain); });
   }
   void complete(DescriptorChain& chain, std::uint32_t written) noexcept {
-    visit([&](auto& ring) { ring.complete(chain, written); });
+    visit([&chain, written](auto& ring) { ring.complete(chain, written); });
   }
   [[nodiscard]] bool publish() noexcept {
     return visit([](auto& ring) { return ring.publish(); });
@@ -147,9 +151,10 @@ class Ring {
   }
 
  private:
-  /// The same place in all, which the compiler sees.
+  /// At the variant's own place in all of them, which the compiler does not see where they are so
+  /// many: no question which it is.
   [[nodiscard]] const RingCommon& common() const noexcept {
-    return *visit([](const auto& ring) -> const RingCommon* { return &ring; });
+    return *std::launder(reinterpret_cast<const RingCommon*>(&ring_));
   }
 
   Kinds::Any ring_;

@@ -112,7 +112,7 @@ std::optional<std::uint16_t> SplitDriverRing::add(std::span<const DriverBuffer> 
   free_head_ = free_next_[index];
   free_count_ = static_cast<std::uint16_t>(free_count_ - needed);
   chain_length_[head] = static_cast<std::uint16_t>(needed);
-  writable_[head] = writable_bytes(buffers);
+  if (features_.in_order) writable_[head] = writable_bytes(buffers);
   push_head(head);
   return head;
 }
