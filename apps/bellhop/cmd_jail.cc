@@ -21,7 +21,7 @@ namespace bellhop {
 namespace {
 
 constexpr const char* kExamples = R"(Examples:
-  bellhop jail --strict -- run --kernel vmlinuz --disk debian.img --seccomp kill
+  bellhop jail --strict -- run --kernel vmlinuz --disk debian.img --landlock on
   bellhop jail --id web --uid 5001 --gid 5001 --cgroup memory.max=1200M --cgroup pids.max=100 \
       -- run --config web.toml
   bellhop jail -- serve blk --socket /run/vm/disk.sock --disk debian.img

@@ -355,7 +355,7 @@ void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
   text("--stop-timeout", options.stop_timeout,
        "How long a guest that is asked to stop may take (90s); 0: end it at once", "TIME");
   text("--seccomp", options.seccomp,
-       "What becomes of a thread that makes a system call it has no use for (off)",
+       "What becomes of a thread that makes a system call it has no use for (kill)",
        "kill|errno|log|off");
   add_landlock_options(*run, arguments->given, options.landlock);
   text("--log-format", options.log_format, kLogFormatHelp, kLogFormats);

@@ -312,7 +312,7 @@ void add_serve_command(CLI::App& app, int& exit_status, EnterJail enter) {
     text(to, "--stats", arguments->stats,
          "Write the devices' counters as JSON at the end (-: standard error)", "FILE");
     text(to, "--seccomp", arguments->seccomp,
-         "What becomes of a thread that makes a system call it has no use for (off)",
+         "What becomes of a thread that makes a system call it has no use for (kill)",
          "kill|errno|log|off");
     add_landlock_options(to, arguments->given, arguments->landlock);
     text(to, "--log-format", arguments->log_format, kLogFormatHelp, kLogFormats);

@@ -60,8 +60,8 @@ class Maker {
   Result<control::MachineControl::Created> make(const MachineOptions& options) {
     if (is_confined()) {
       return fail(
-          "a confined program has one machine: start another (--seccomp off --landlock off do "
-          "without)",
+          "a confined program has one machine: start another (without --seccomp and --landlock it "
+          "has more)",
           EBUSY);
     }
     FileRoles roles = roles_;
@@ -155,7 +155,8 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
                               std::string_view id) {
     if (*events) (*events)->tell(source, event, id);
   };
-  bool confined = false;
+  // Its filter has no way to make another machine: it gets none where nobody asked for one.
+  bool confined = !options.seccomp && !(*sandbox)->has_landlock();
   (*control)->connect({.create = [&](const MachineOptions& asked) { return maker.make(asked); },
                        .before_start = [&]() -> Status {
                          if (std::exchange(confined, true)) return {};

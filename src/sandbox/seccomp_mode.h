@@ -12,15 +12,15 @@ enum class SeccompMode : std::uint8_t {
   kOff,
 };
 
-/// What is meant where nothing is said. `off` until all tests of the whole program, those with
-/// stock guests among them, have run under `kill`.
-inline constexpr SeccompMode kDefaultSeccomp = SeccompMode::kOff;
-
 /// The runtimes of the sanitizers make calls of their own, which are in no table of ours.
 #if defined(BELLHOP_UNDER_ASAN) || defined(BELLHOP_UNDER_TSAN)
 inline constexpr bool kSeccompSupported = false;
 #else
 inline constexpr bool kSeccompSupported = true;
 #endif
+
+/// What is meant where nothing is said.
+inline constexpr SeccompMode kDefaultSeccomp =
+    kSeccompSupported ? SeccompMode::kKill : SeccompMode::kOff;
 
 }  // namespace bellhop

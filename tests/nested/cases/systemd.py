@@ -12,7 +12,6 @@ kernel = "vmlinuz"
 initrd = "initrd.img"
 cmdline = "{CMDLINE}"
 memory = "768M"
-seccomp = "kill"
 [[disk]]
 path = "/dev/nvme2n1"
 [[net]]
