@@ -106,6 +106,8 @@ constexpr Rule kRules[] = {
 
     // Devices that come and go with their drivers.
     {SYS_eventfd2, kServes},
+    {SYS_timerfd_create, kServes},
+    {SYS_timerfd_settime, kServes},
     {SYS_io_setup, kStartsQueues},
     {SYS_io_destroy, kServes},
     {SYS_io_uring_register, kServes, {{is(1, IORING_REGISTER_FILES_UPDATE)}}},
