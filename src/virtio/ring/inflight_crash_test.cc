@@ -36,6 +36,7 @@ struct Shape {
   bool packed;
   bool indirect;
   unsigned buffers;  ///< of the largest chain
+  bool in_order = false;
 };
 
 class InflightCrashTest : public ::testing::TestWithParam<Shape> {
@@ -180,7 +181,9 @@ class InflightCrashTest : public ::testing::TestWithParam<Shape> {
     ASSERT_TRUE(driver.waits.empty()) << "lost: " << driver.waits.front();
   }
 
-  RingFeatures features{.indirect = GetParam().indirect, .packed = GetParam().packed};
+  RingFeatures features{.indirect = GetParam().indirect,
+                        .packed = GetParam().packed,
+                        .in_order = GetParam().in_order};
   GuestMemory memory = testing::make_memory();
   Driver driver{{memory, kCrashRingAt, GetParam().size, features}, {}, 0};
   unsigned tried = 0;
@@ -190,11 +193,14 @@ INSTANTIATE_TEST_SUITE_P(Rings, InflightCrashTest,
                          ::testing::Values(Shape{8, false, false, 2}, Shape{4, false, true, 3},
                                            Shape{8, true, false, 2}, Shape{5, true, false, 2},
                                            Shape{4, true, true, 3}, Shape{2, true, false, 2},
-                                           Shape{3, true, false, 3}),
+                                           Shape{3, true, false, 3},
+                                           Shape{8, false, false, 2, true},
+                                           Shape{5, true, false, 2, true}),
                          [](const auto& shape) {
                            return std::string(shape.param.packed ? "packed" : "split") +
                                   (shape.param.indirect ? "_indirect_" : "_direct_") +
-                                  std::to_string(shape.param.size);
+                                  std::to_string(shape.param.size) +
+                                  (shape.param.in_order ? "_in_order" : "");
                          });
 
 TEST_P(InflightCrashTest, KilledAfterEachStoreNothingIsLostNorDoneTwice) {
