@@ -40,6 +40,7 @@
 #include "hypervisor/hypervisor.h"
 #include "machine/boot/kernel_boot.h"
 #include "machine/machine.h"
+#include "net/passt_launcher.h"
 #include "probe/floors.h"
 #include "sandbox/sandbox.h"
 
@@ -181,6 +182,12 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
                 const MachineOptions& options, const HostNeeds& needs) {
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
+  const bool will_confine =
+      config.seccomp != SeccompMode::kOff || config.landlock != LandlockMode::kOff;
+  // While there is one thread. It goes last.
+  auto launcher = options.api_socket && will_confine ? PasstLauncher::start()
+                                                     : Result<std::unique_ptr<PasstLauncher>>();
+  if (!launcher) return report(launcher.error(), kFailed);
   OutputFiles outputs;
   const auto events = open_events(options, outputs);
   if (!events) return report(events.error());

@@ -21,6 +21,7 @@
 #include "control/machine_control.h"
 #include "hypervisor/hypervisor.h"
 #include "machine/machine.h"
+#include "net/passt_launcher.h"
 #include "sandbox/sandbox.h"
 
 namespace bellhop {
@@ -133,6 +134,11 @@ int run_empty(const MachineOptions& options, FileRoles roles, bool interpreted_a
   if (const auto ended = run_in_jail(enter, needs)) return *ended;
   descriptor_limit::raise();
   SignalWaiter::block_signals();  // before any other thread is there to take them
+  const bool will_confine = (options.seccomp && config->seccomp != SeccompMode::kOff) ||
+                            config->landlock != LandlockMode::kOff;
+  // While there is one thread. It goes last.
+  auto launcher = will_confine ? PasstLauncher::start() : Result<std::unique_ptr<PasstLauncher>>();
+  if (!launcher) return report(launcher.error(), kFailed);
   OutputFiles outputs;
   const auto events = open_events(options, outputs);
   if (!events) return report(events.error());

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cassert>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -19,6 +20,17 @@ bool take_passed_fds(::msghdr& message, std::vector<UniqueFd>& fds) {
     }
   }
   return (message.msg_flags & MSG_CTRUNC) == 0;
+}
+
+void pass_fds(::msghdr& message, std::span<const int> fds, std::span<std::byte> control) noexcept {
+  assert(!fds.empty() && control.size() >= CMSG_SPACE(fds.size_bytes()));
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+  std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
 }
 
 Result<UniqueFd> take_inherited_fd(std::string_view number) {

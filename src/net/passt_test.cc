@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,10 +12,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "base/descriptor_limit.h"
 #include "base/unique_fd.h"
+#include "net/passt_launcher.h"
+#include "testing/eventually.h"
 
 namespace bellhop {
 namespace {
@@ -227,6 +232,81 @@ TEST(PasstTest, EndsWithUsAndWithoutUs) {
     got = pair.receive({&part, 1});
   }
   EXPECT_TRUE(got == -ECONNRESET || got == -EPROTO) << got;
+}
+
+/// The process that starts passt for us, where "passt" is a program of the test's own.
+class PasstLauncherTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string folder = std::filesystem::path(installed_.program).parent_path();
+    ASSERT_EQ(::setenv("PATH", (folder + ":" + path_).c_str(), 1), 0);
+    auto started = PasstLauncher::start();
+    ASSERT_TRUE(started) << started.error().message;
+    launcher = *std::move(started);
+    ASSERT_NE(launcher, nullptr);
+  }
+  void TearDown() override { ::setenv("PATH", path_.c_str(), 1); }
+
+  static std::string fault_of(const PasstSource& source) {
+    const auto running = PasstLauncher::run(source);
+    return running ? "" : running.error().message;
+  }
+
+  std::unique_ptr<PasstLauncher> launcher;
+
+ private:
+  const std::string path_ = std::getenv("PATH");
+  const Pretender installed_{"exit 1"};
+};
+
+TEST_F(PasstLauncherTest, WhatItHasStartedIsOurs) {
+  const Pretender reader("exec cat <&3 >/dev/null");
+  PasstSource source;
+  source.program = reader.program;
+  for (unsigned round = 0; round < 3; ++round) {
+    auto running = PasstLauncher::run(source);
+    ASSERT_TRUE(running) << running.error().message;
+    EXPECT_FALSE(running->child.ended());
+    running->socket.reset();
+    EXPECT_TRUE(testing::eventually([&] { return running->child.ended(); })) << "its sign to end";
+  }
+  // It does not care for its socket.
+  const Pretender stubborn("trap '' TERM; printf xxxx >&3; exec sleep 100");
+  source.program = stubborn.program;
+  auto running = PasstLauncher::run(source);
+  ASSERT_TRUE(running) << running.error().message;
+  running->child.end();
+  EXPECT_TRUE(running->child.ended());
+}
+
+TEST_F(PasstLauncherTest, SaysWhatRunPasstSays) {
+  PasstSource source;
+  source.program = "bellhop-no-such-program";
+  EXPECT_THAT(fault_of(source), HasSubstr("not installed (apt install passt)"));
+  // All that was asked for comes to the program.
+  const Pretender told("echo \"$*\" >&2; exit 1");
+  source.program = told.program;
+  source.mtu = 1400;
+  source.forwards = {{Protocol::kTcp, "", 42222, 22}, {Protocol::kUdp, "127.0.0.1", 42223, 53}};
+  EXPECT_EQ(fault_of(source),
+            "--net: user: passt does not start: --foreground --stderr --quiet --one-off --fd 3 "
+            "--mtu 1400 --tcp-ports 42222:22 --udp-ports 127.0.0.1/42223:53");
+  const Pretender idle("exec sleep 100");
+  source = {};
+  source.program = idle.program;
+  source.patience = std::chrono::milliseconds(200);
+  EXPECT_THAT(fault_of(source), HasSubstr("reads nothing from its socket for 200 ms"));
+}
+
+TEST_F(PasstLauncherTest, WithoutItThereIsAnError) {
+  PasstSource source;
+  std::ifstream children("/proc/thread-self/children");
+  pid_t pid = 0;
+  if (!(children >> pid)) GTEST_SKIP() << "this kernel does not tell of children";
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  EXPECT_EQ(fault_of(source), "--net: user: what starts passt has gone");
+  launcher.reset();
+  EXPECT_THAT(fault_of(source), HasSubstr("was not installed when the machine started"));
 }
 
 }  // namespace

@@ -125,15 +125,7 @@ Status Channel::send(Request request, std::uint32_t flags, std::span<const std::
     msghdr head{};
     head.msg_iov = &part;
     head.msg_iovlen = 1;
-    if (!fds.empty()) {
-      head.msg_control = control.data();
-      head.msg_controllen = CMSG_SPACE(fds.size_bytes());
-      cmsghdr* const rights = CMSG_FIRSTHDR(&head);
-      rights->cmsg_level = SOL_SOCKET;
-      rights->cmsg_type = SCM_RIGHTS;
-      rights->cmsg_len = CMSG_LEN(fds.size_bytes());
-      std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
-    }
+    if (!fds.empty()) pass_fds(head, fds, control);
     const ssize_t sent = ::sendmsg(socket_.get(), &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
       if (errno == EINTR) continue;

@@ -14,8 +14,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cstring>
 
+#include "base/passed_fds.h"
 #include "guest/net_wire.h"
 
 namespace bellhop::bench {
@@ -131,17 +133,11 @@ Result<UniqueFd> make_link_socket() {
 Status send_descriptor(int socket, int descriptor) {
   char byte = 0;
   iovec data{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  pass_fds(message, std::span(&descriptor, 1), control);
   if (::sendmsg(socket, &message, MSG_NOSIGNAL) == 1) return {};
   return fail_errno("cannot pass the tap device on");
 }
