@@ -42,6 +42,7 @@ Status RunExplanation::write(std::vector<QueueTimes> rest) {
   std::vector<QueueTimes>& times = measured_ ? *measured_ : rest;
   std::erase_if(times, [](const QueueTimes& queue) { return queue.times.requests == 0; });
   std::vector<bench::QueueExplanation> queues;
+  queues.reserve(times.size());
   for (QueueTimes& queue : times) {
     queues.push_back(bench::explain(std::move(queue.device), queue.queue, to_string(queue.notify),
                                     std::move(queue.times), hertz));
