@@ -97,6 +97,7 @@ TEST(RateGroupTest, AtOneMomentTakersShareWhatIsLeft) {
   const Clock::time_point now(1h);
   std::array<unsigned, 4> got{};
   std::vector<std::thread> threads;
+  threads.reserve(got.size());
   for (unsigned& mine : got) {
     threads.emplace_back([&] {
       while (group.throttle.take_if_due(now, 1, 0)) ++mine;
