@@ -359,6 +359,7 @@ void FakeVm::clear_delivered() {
 std::vector<FakeVm::IoEvent> FakeVm::ioeventfds() const {
   const std::lock_guard lock(mutex_);
   std::vector<IoEvent> result;
+  result.reserve(ioeventfds_.size());
   for (const AttachedEvent& attached : ioeventfds_) result.push_back(attached.what);
   return result;
 }
@@ -366,6 +367,7 @@ std::vector<FakeVm::IoEvent> FakeVm::ioeventfds() const {
 std::vector<FakeVm::Irqfd> FakeVm::irqfds() const {
   const std::lock_guard lock(mutex_);
   std::vector<Irqfd> result;
+  result.reserve(irqfds_.size());
   for (const AttachedIrq& attached : irqfds_) result.push_back(attached.what);
   return result;
 }

@@ -289,9 +289,8 @@ std::optional<std::uint64_t> VirtioPciDevice::read_common(std::uint32_t offset,
     case kCommonQueueDevice:
     case kCommonQueueDevice + 4:
       return address(offset - kCommonQueueDevice, life().queue(selected).device);
-    // 4.1.4.3.1: no reset is under way. The write returns when it is done.
+    // 4.1.4.3.1: no reset is under way, since the write returns when it is done.
     case kCommonQueueReset:
-      return exact(2, 0);
     // Of features that are not offered.
     case kCommonQueueNotifConfigData:
     case kCommonAdminQueueIndex:
