@@ -97,6 +97,7 @@ struct MachineInfo {
   std::uint64_t memory_bytes = 0;               ///< without what is in the balloon
   std::vector<QueueStats> queues;               ///< how they are notified
   std::vector<ThreadPlacement> threads = {};    ///< where they may run
+  std::string console = {};                     ///< where the first console's end is
 };
 
 struct MachineMetrics {

@@ -243,11 +243,15 @@ Result<Answer> MachineControl::execute(const Ping& /*command*/) { return Answer(
 Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
   MachineCounters counters = machine_->counters();
   const std::uint64_t memory = memory_bytes(counters);
+  auto config = this->config();
+  std::string console;
+  if (!config->consoles.empty()) console = machine_->host_end(config->consoles.front().id);
   return Answer(MachineInfo{.state = state(),
-                            .config = config(),
+                            .config = std::move(config),
                             .memory_bytes = memory,
                             .queues = std::move(counters.queues),
-                            .threads = machine_->placement()});
+                            .threads = machine_->placement(),
+                            .console = std::move(console)});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {

@@ -62,6 +62,7 @@ class Machine::Impl {
   std::vector<std::string> remove_let_go();
   [[nodiscard]] MachineCounters counters() const;
   [[nodiscard]] std::vector<QueueTimes> take_request_times();
+  [[nodiscard]] std::string host_end(std::string_view id) const;
   [[nodiscard]] std::vector<ThreadPlacement> placement() const;
 
   Platform& platform() { return *platform_; }
@@ -510,6 +511,14 @@ std::vector<QueueTimes> Machine::Impl::take_request_times() {
   return all;
 }
 
+std::string Machine::Impl::host_end(std::string_view id) const {
+  const std::shared_lock hold(devices_mutex_);
+  for (const DeviceLife* const life : devices_->lives()) {
+    if (life->traits().id == id) return life->host_end();
+  }
+  return {};
+}
+
 std::vector<ThreadPlacement> Machine::Impl::placement() const {
   std::vector<ThreadPlacement> threads;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
@@ -571,6 +580,7 @@ ButtonPress Machine::press_power_button() noexcept {
 }
 MachineCounters Machine::counters() const { return impl_->counters(); }
 std::vector<QueueTimes> Machine::take_request_times() { return impl_->take_request_times(); }
+std::string Machine::host_end(std::string_view id) const { return impl_->host_end(id); }
 
 std::vector<ThreadStats> Machine::threads() const {
   std::vector<ThreadStats> threads;

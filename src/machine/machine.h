@@ -120,6 +120,8 @@ class Machine {
   /// Of each queue that has had requests: where their time went since this was called, or
   /// MachineHooks::request_times. Nothing unless that is set.
   [[nodiscard]] std::vector<QueueTimes> take_request_times();
+  /// VirtioDevice::host_end() of a device. Empty: there is none of that name.
+  [[nodiscard]] std::string host_end(std::string_view id) const;
   /// Kernel thread ids, for CPU-time accounts.
   [[nodiscard]] std::vector<int> vcpu_tids() const;
   [[nodiscard]] std::vector<int> iothread_tids() const;

@@ -87,6 +87,24 @@ Ordered balloon_json(const BalloonSettings& balloon) {
           {"free_page_reporting", balloon.free_page_reporting}};
 }
 
+/// As clients look for the terminal of a guest: `file` is a pseudo terminal's path, too.
+Ordered console_json(const ConsolePortConfig& port, const std::string& end) {
+  using End = ConsolePortConfig::End;
+  switch (port.end) {
+    case End::kNull:
+      return {{"mode", "Null"}};
+    case End::kStdio:
+      return {{"mode", "Tty"}};
+    case End::kFile:
+      return {{"mode", "File"}, {"file", port.path}};
+    case End::kSocket:
+      return {{"mode", "Socket"}, {"socket", port.path}};
+    case End::kPty:
+      return {{"mode", "Pty"}, {"file", end}};
+  }
+  return {};
+}
+
 Ordered config_json(const MachineConfig& config) {
   Ordered json;
   json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
@@ -147,6 +165,10 @@ std::string text_of(const Ordered& json) {
 std::string info_json(const MachineInfo& info) {
   Ordered json;
   json["config"] = config_json(*info.config);
+  if (!info.config->consoles.empty()) {
+    json["config"]["console"] =
+        console_json(info.config->consoles.front().ports.front(), info.console);
+  }
   json["state"] = to_string(info.state);
   json["memory_actual_size"] = info.memory_bytes;
   json["notify"] = notify_json(info.queues);

@@ -327,6 +327,7 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
   config.nics.push_back(nic);
   config.rate_groups.push_back({.id = "slow", .rates = {.units = 5}, .place = {}});
   config.nics[0].rate_group = "slow";
+  config.consoles.emplace_back().ports.emplace_back().end = ConsolePortConfig::End::kPty;
   QueueStats queue;
   queue.device = "disk0";
   queue.running = true;
@@ -336,10 +337,12 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
                                            .config = std::make_shared<const MachineConfig>(config),
                                            .memory_bytes = 4096,
                                            .queues = {queue, QueueStats{.device = "disk0"}},
-                                           .threads = {{"io0", {0, 1}, true}}}));
+                                           .threads = {{"io0", {0, 1}, true}},
+                                           .console = "/dev/pts/7"}));
   EXPECT_EQ(json["notify"], Json::parse(R"({"disk0": [
                 {"mode": "adaptive", "optimize": "efficiency", "now": "poll"},
                 {"mode": "ioeventfd"}]})"));
+  EXPECT_EQ(json["config"]["console"], Json::parse(R"({"mode": "Pty", "file": "/dev/pts/7"})"));
   EXPECT_EQ(json["config"]["rate_limit_groups"][0]["id"], "slow");
   EXPECT_EQ(json["config"]["rate_limit_groups"][0]["rate_limiter_config"]["ops"]["size"], 5);
   EXPECT_EQ(json["config"]["net"][0]["rate_limit_group"], "slow");

@@ -41,6 +41,7 @@ class ConsoleDevice final : public VirtioDevice, private ConsolePortListener, pr
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
+  [[nodiscard]] std::string host_end() const override { return ports_.front()->backend().place(); }
 
   /// The window of the consoles has another size now. Any thread.
   void set_size(std::uint16_t cols, std::uint16_t rows) noexcept;

@@ -86,6 +86,8 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept { return device_->traits(); }
   [[nodiscard]] std::vector<DeviceStat> stats() const { return device_->stats(); }
+  /// VirtioDevice::host_end().
+  [[nodiscard]] std::string host_end() const { return device_->host_end(); }
   /// VirtioDevice::look_again().
   Status look_again() { return device_->look_again(); }
   [[nodiscard]] unsigned queue_count() const noexcept { return device_->traits().queue_count; }

@@ -89,6 +89,9 @@ class VirtioDevice {
   /// What lies under it on the host may have changed: the driver is told what has. Any thread.
   /// Errors: the host does not tell.
   virtual Status look_again() { return {}; }
+  /// Where its end on the host is, which for some only the host knows beforehand (a pseudo
+  /// terminal); of the first one. Empty: there is nothing to tell. Any thread.
+  [[nodiscard]] virtual std::string host_end() const { return {}; }
   /// What it has counted since it was made, in a fixed order. Any thread.
   [[nodiscard]] virtual std::vector<DeviceStat> stats() const { return {}; }
 
