@@ -183,6 +183,7 @@ TEST_F(JailTest, ThereIsNoNetworkUnlessItIsNeeded) {
     int interfaces = 0;
     struct if_nameindex* const all = ::if_nameindex();
     for (auto* one = all; one != nullptr && one->if_index != 0; ++one) ++interfaces;
+    ::if_freenameindex(all);
     return interfaces;
   };
   const int outside = count();
