@@ -21,12 +21,9 @@ using Kind = TransportFixture::Kind;
 constexpr std::array kModes = {NotifyMode::kSync, NotifyMode::kPoll, NotifyMode::kIoEventFd};
 constexpr auto kPatience = 10s;
 
-/// A device whose queues change between the ways of notification while it runs.
-class NotifyChangeTest : public ::testing::TestWithParam<Kind> {
+class NotifyModeTest : public ::testing::TestWithParam<Kind> {
  protected:
-  bool change(NotifyMode mode, unsigned queue = 0) {
-    return fixture_.life->change_notify(queue, mode, kPatience);
-  }
+  explicit NotifyModeTest(NotifyMode mode) : fixture_(GetParam(), mode) {}
   /// Whether a driver's kick is an exit now: asked for by a driver that finds kicks switched on.
   bool kicks_by_exit(std::uint16_t queue) {
     const auto before = fixture_.life->counters(queue).kicks_by_exit.get();
@@ -34,7 +31,16 @@ class NotifyChangeTest : public ::testing::TestWithParam<Kind> {
     return fixture_.life->counters(queue).kicks_by_exit.get() != before;
   }
 
-  TransportFixture fixture_{GetParam(), NotifyMode::kAdaptive};
+  TransportFixture fixture_;
+};
+
+/// A device whose queues change between the ways of notification while it runs.
+class NotifyChangeTest : public NotifyModeTest {
+ protected:
+  NotifyChangeTest() : NotifyModeTest(NotifyMode::kAdaptive) {}
+  bool change(NotifyMode mode, unsigned queue = 0) {
+    return fixture_.life->change_notify(queue, mode, kPatience);
+  }
 };
 
 TEST_P(NotifyChangeTest, BeginsWithIoEventFds) {
@@ -191,18 +197,12 @@ TEST_P(NotifyChangeTest, NothingIsLostWhileItChanges) {
 }
 
 /// A device whose queues are set to other ways of notification while it runs, by commands.
-class NotifySetTest : public ::testing::TestWithParam<Kind> {
+class NotifySetTest : public NotifyModeTest {
  protected:
+  NotifySetTest() : NotifyModeTest(NotifyMode::kIoEventFd) {}
   Status set(NotifyMode mode, unsigned queue = 0) {
     return fixture_.life->set_notify(queue, {.mode = mode}, kPatience);
   }
-  bool kicks_by_exit(std::uint16_t queue) {
-    const auto before = fixture_.life->counters(queue).kicks_by_exit.get();
-    fixture_.driver->kick(queue);
-    return fixture_.life->counters(queue).kicks_by_exit.get() != before;
-  }
-
-  TransportFixture fixture_{GetParam(), NotifyMode::kIoEventFd};
 };
 
 TEST_P(NotifySetTest, EveryWayServesAfterEveryOther) {

@@ -1,21 +1,18 @@
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <utility>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "memory/fault_guard.h"
+#include "transport/vhost_user/peer_mapping.h"
 #include "vhost_user/messages.h"
 #include "virtio/ring/inflight_region.h"
 
 namespace bellhop {
 
 /// Where a vhost-user front end keeps what its back end notes of requests in flight: made by a back
-/// end (GET_INFLIGHT_FD), and handed to each that comes after it (SET_INFLIGHT_FD). Mapped, and
-/// guarded against a front end that cuts the file short.
+/// end (GET_INFLIGHT_FD), and handed to each that comes after it (SET_INFLIGHT_FD).
 class InflightMemory {
  public:
   struct Made {
@@ -34,20 +31,6 @@ class InflightMemory {
   /// memory or cannot be written.
   static Result<InflightMemory> map(const vhost_user::InflightDescription& region,
                                     const UniqueFd& file, unsigned rings, const EventFd& faulted);
-  InflightMemory(InflightMemory&& other) noexcept
-      : region_(other.region_),
-        begin_(std::exchange(other.begin_, nullptr)),
-        mapped_(other.mapped_),
-        guard_(std::move(other.guard_)) {}
-  InflightMemory& operator=(InflightMemory&& other) noexcept {
-    std::swap(region_, other.region_);
-    std::swap(begin_, other.begin_);
-    std::swap(mapped_, other.mapped_);
-    std::swap(guard_, other.guard_);
-    return *this;
-  }
-  ~InflightMemory();
-
   /// The part of ring `index`; nothing if it is one of those that are not noted. Errors (the peer's
   /// fault): there is no room for packed rings.
   [[nodiscard]] Result<std::optional<InflightQueue>> queue(unsigned index, bool packed) const;
@@ -56,14 +39,11 @@ class InflightMemory {
   void forget() const noexcept;
 
  private:
-  InflightMemory(const vhost_user::InflightDescription& region, std::byte* begin,
-                 std::uint64_t mapped) noexcept
-      : region_(region), begin_(begin), mapped_(mapped) {}
+  InflightMemory(const vhost_user::InflightDescription& region, PeerMapping mapping) noexcept
+      : region_(region), mapping_(std::move(mapping)) {}
 
   vhost_user::InflightDescription region_;
-  std::byte* begin_;
-  std::uint64_t mapped_;
-  std::optional<FaultGuard> guard_;
+  PeerMapping mapping_;
 };
 
 }  // namespace bellhop

@@ -294,7 +294,7 @@ Status VhostUserDevice::start_ring(unsigned index) {
   if (!inflight) return forward(inflight);
   std::optional<RingLog> log;
   if (logs()) {
-    auto found = log_of(ring, *config, written_->pages());
+    auto found = log_of(ring, *config, *written_);
     if (!found) return forward(found);
     log = *found;
   }
@@ -485,7 +485,8 @@ Status VhostUserDevice::on(SetInflightFd& told) {
 // ---- what is written, for a live migration ----
 
 Result<RingLog> VhostUserDevice::log_of(const PeerRing& ring, const QueueConfig& config,
-                                        const DirtyLog& pages) const {
+                                        const PeerMapping& log) const {
+  const DirtyLog pages(log.begin(), log.bytes());
   for (const GuestMemory::Region& region : memory_.memory()->regions()) {
     if (!pages.covers(region.base, region.size)) {
       return fail(fmt::format("the log ends before the memory at {:#x}", region.base.value()));
@@ -503,12 +504,13 @@ Result<RingLog> VhostUserDevice::log_of(const PeerRing& ring, const QueueConfig&
 
 Result<std::uint64_t> VhostUserDevice::on(SetLogBase& told) {
   if (!agreed(kProtocolLogShmfd)) return fail("LOG_SHMFD was not agreed on");
-  auto mapped = LogMemory::map(told.log, told.file, memory_lost_);
+  auto mapped = PeerMapping::map(told.file, told.log.mmap_offset, told.log.mmap_size,
+                                 told.log.mmap_size, memory_lost_);
   if (!mapped) return forward(mapped);
   // Where rings run it must do for them: none may rest because of it, and none go on without one.
   for (unsigned i = 0; i < ring_count(); ++i) {
     if (!life_->running(i)) continue;
-    const auto log = log_of(rings_[i], life_->queue(i), mapped->pages());
+    const auto log = log_of(rings_[i], life_->queue(i), *mapped);
     if (!log) return fail(fmt::format("ring {}: {}", i, log.error().message));
   }
   // What is in flight goes into the log before it, which the front end reads once more.

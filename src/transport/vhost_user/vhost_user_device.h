@@ -15,7 +15,7 @@
 #include "base/unique_fd.h"
 #include "transport/vhost_user/command.h"
 #include "transport/vhost_user/inflight_memory.h"
-#include "transport/vhost_user/log_memory.h"
+#include "transport/vhost_user/peer_mapping.h"
 #include "transport/vhost_user/peer_memory.h"
 #include "transport/vhost_user/peer_ring.h"
 #include "vhost_user/channel.h"
@@ -137,10 +137,10 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   [[nodiscard]] bool logs() const noexcept {
     return (features_ >> vhost_user::kFeatureLogAll & 1) != 0;
   }
-  /// Where it is noted in `pages` what a ring that lies at `config` writes. Errors: they do not
-  /// cover all that it may write.
+  /// Where it is noted in `log` what a ring that lies at `config` writes. Errors: it does not cover
+  /// all that the ring may write.
   [[nodiscard]] Result<RingLog> log_of(const PeerRing& ring, const QueueConfig& config,
-                                       const DirtyLog& pages) const;
+                                       const PeerMapping& log) const;
   /// Runs `change` while the ring rests, then starts it again.
   template <class Change>
   Status change_ring(unsigned index, Change&& change);
@@ -174,7 +174,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   std::vector<PeerRing> rings_;
   unsigned in_use_ = 0;                          ///< rings, as the device was told; 0: it was not
   std::optional<InflightMemory> inflight_;       ///< SET_INFLIGHT_FD
-  std::optional<LogMemory> written_;             ///< SET_LOG_BASE
+  std::optional<PeerMapping> written_;           ///< SET_LOG_BASE
   std::unique_ptr<EventFd> written_changed_;     ///< SET_LOG_FD
   std::optional<vhost_user::Channel> requests_;  ///< ours to the front end
   RelaxedCounter refused_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "virtio/queue/usdt.h"
+
 namespace bellhop {
 
 void InterruptDelay::ask() noexcept {
@@ -23,6 +25,7 @@ void InterruptDelay::on_timer() noexcept {
   const EventFd* const event = queue_.interrupt->prepare();
   if (event == nullptr) return;
   queue_.counters->interrupts.add();
+  BELLHOP_USDT2(interrupt_signalled, queue_.device, queue_.number);
   event->signal();
 }
 

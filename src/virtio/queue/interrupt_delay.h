@@ -20,6 +20,8 @@ class InterruptDelay final : private TimerHandler {
     IoThread* thread = nullptr;
     GuestInterrupt* interrupt = nullptr;
     QueueCounters* counters = nullptr;
+    const char* device = "";  ///< and the queue's number, for the probe
+    unsigned number = 0;
   };
   InterruptDelay(std::chrono::nanoseconds time, const Queue& queue) noexcept
       : time_(time), queue_(queue) {}

@@ -23,7 +23,8 @@ Result<std::unique_ptr<QueueRunner>> QueueRunner::create(const Setup& setup) {
   }
   if (setup.coalesce > std::chrono::nanoseconds(0)) {
     runner->delay_ = std::make_unique<InterruptDelay>(
-        setup.coalesce, InterruptDelay::Queue{setup.thread, setup.interrupt, &runner->counters_});
+        setup.coalesce, InterruptDelay::Queue{setup.thread, setup.interrupt, &runner->counters_,
+                                              setup.device, setup.queue});
   }
   return runner;
 }
