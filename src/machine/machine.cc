@@ -7,35 +7,23 @@
 #include <cerrno>
 #include <condition_variable>
 #include <functional>
-#include <iterator>
-#include <map>
 #include <mutex>
-#include <shared_mutex>
 #include <utility>
 
 #include "base/cpu_meter.h"
 #include "base/log.h"
-#include "base/output_files.h"
-#include "base/resizable.h"
 #include "event/io_thread.h"
 #include "machine/acpi/acpi_tables.h"
 #include "machine/boot/kernel_boot.h"
 #include "machine/boot/memory_layout.h"
 #include "machine/device_slots.h"
+#include "machine/machine_devices.h"
 #include "machine/platform/platform.h"
 #include "machine/vcpu_thread.h"
 #include "machine/vm_binder.h"
 #include "memory/guest_memory.h"
-#include "virtio/device/notify_tuner.h"
 
 namespace bellhop {
-
-namespace {
-
-/// How long a change of notification may wait for requests that are under way.
-constexpr std::chrono::seconds kPatience{1};
-
-}  // namespace
 
 /// Members are destroyed from the last to the first: vCPU threads before devices, devices before
 /// I/O threads, everything before the VM and its memory.
@@ -53,19 +41,12 @@ class Machine::Impl {
   void resume();
   void power_off();
   Status reset();
-  Status resize_device(std::string_view id, std::uint64_t bytes);
-  Status set_rates(std::string_view id, const Rates& rates);
-  Status set_notify(std::string_view id, std::optional<unsigned> queue, NotifyWish wish);
-  Result<std::string> add_device(const MachineConfig& device);
-  Status ask_for_device(std::string_view id) { return devices_->ask_for(id); }
-  Status remove_device(std::string_view id);
   std::vector<std::string> remove_let_go();
   [[nodiscard]] MachineCounters counters() const;
-  [[nodiscard]] std::vector<QueueTimes> take_request_times();
-  [[nodiscard]] std::string host_end(std::string_view id) const;
   [[nodiscard]] std::vector<ThreadPlacement> placement() const;
 
   Platform& platform() { return *platform_; }
+  MachineDevices& devices() { return *devices_; }
   std::vector<std::unique_ptr<VcpuThread>>& vcpus() { return vcpus_; }
   std::vector<std::unique_ptr<IoThread>>& iothreads() { return iothreads_; }
 
@@ -74,11 +55,7 @@ class Machine::Impl {
   Status make_iothreads();
   Status make_platform();
   Status make_devices();
-  Status make_tuner(NotifyMode mode);  ///< for adaptive, unless it is there
-  void trace(DeviceLife& life);
-  void note_changeable(VirtioDevice& device);
   void halt_vcpus();
-  void take_away(std::vector<std::string> ids);
   Status make_vcpus(Hypervisor& hypervisor);
   Status load_guest();
   void vcpu_ended(VcpuExit::Reason reason, std::string text);
@@ -92,19 +69,9 @@ class Machine::Impl {
   Bus mmio_{"memory"};
   std::unique_ptr<VmBinder> binder_;
   std::unique_ptr<Platform> platform_;
-  RateGroups rate_groups_;
-  std::unique_ptr<DeviceSlots> devices_;
-  // Of the devices, and groups of rates, by their ids.
-  std::map<std::string, Resizable*, std::less<>> resizables_;
-  std::map<std::string, RateLimited*, std::less<>> rate_limited_;
-  /// Held while a device is put into the two above or taken out, and by whoever looks at them on
-  /// another thread than the main one. Not while vCPUs or queues are waited for.
-  mutable std::shared_mutex devices_mutex_;
-  std::vector<std::string> gone_;       // devices that remove_let_go() has not told of
-  std::unique_ptr<NotifyTuner> tuner_;  // where a device is adaptive, or may come to be
+  std::unique_ptr<MachineDevices> devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
-  bool running_ = false;                       // vCPUs were last asked to run, and not to pause
-  std::optional<std::uint64_t> driver_clock_;  // DeviceLife::set_driver_clock()
+  bool running_ = false;  // vCPUs were last asked to run, and not to pause
 
   mutable std::mutex mutex_;
   std::condition_variable ended_changed_;
@@ -133,9 +100,9 @@ Status Machine::Impl::build(Hypervisor& hypervisor) {
       inherited_placement(placement(), static_cast<std::size_t>(std::max(host_cpus, 1L)));
   if (!inherited.empty()) log::info("{}", inherited);
   if (hooks_.request_times) {
-    if (const auto ahead = vcpus_.front()->vcpu().time_stamp_offset()) driver_clock_ = *ahead;
+    const auto ahead = vcpus_.front()->vcpu().time_stamp_offset();
+    devices_->trace_requests(ahead ? std::optional(*ahead) : std::nullopt);
   }
-  for (DeviceLife* const life : devices_->lives()) trace(*life);
   return load_guest();
 }
 
@@ -171,77 +138,19 @@ Status Machine::Impl::make_platform() {
       .marker =
           [this](std::uint32_t value) {
             if (hooks_.marker) hooks_.marker(value, counters());
-            if (hooks_.request_times) hooks_.request_times(value, take_request_times());
+            if (hooks_.request_times) hooks_.request_times(value, devices_->take_request_times());
           },
       .let_go = hooks_.let_go});
   return platform_->connect(ports_);
 }
 
 Status Machine::Impl::make_devices() {
-  const SlotWiring wiring{*memory_,
-                          iothreads_,
-                          *binder_,
-                          ports_,
-                          mmio_,
-                          platform_->reset_control(),
-                          platform_->hotplug()};
-  auto slots = config_.transport == TransportKind::kMmio
-                   ? make_mmio_slots(wiring)
-                   : make_pci_slots(wiring, config_.transport == TransportKind::kPci
-                                                ? PciStyle::kModern
-                                                : PciStyle::kTransitional);
-  if (!slots) return forward(slots);
-  devices_ = std::move(*slots);
-  for (const RateGroupConfig& group : config_.rate_groups) {
-    auto& made = rate_groups_.emplace_back(std::make_unique<RateGroup>(group.id, group.rates));
-    rate_limited_.emplace(group.id, made.get());
-  }
-  DeviceHost host = hooks_.host;
-  host.memory = &*memory_;
-  host.rate_groups = &rate_groups_;
-  auto devices = prepare_devices(config_, iothreads_, host);
-  if (!devices) return forward(devices);
-  if (hooks_.more_devices) {
-    auto more = hooks_.more_devices(wiring);
-    if (!more) return forward(more);
-    std::ranges::move(*more, std::back_inserter(*devices));
-  }
-  // For devices that are added: in the sandbox no thread that starts later may do what it does.
-  if (config_.seccomp != SeccompMode::kOff) {
-    if (auto made = make_tuner(NotifyMode::kAdaptive); !made) return made;
-  }
-  for (PreparedDevice& device : *devices) {
-    note_changeable(*device.device);
-    if (auto made = make_tuner(device.wiring.notify); !made) return made;
-    if (auto added = devices_->add(std::move(device)); !added) return added;
-    if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
-  }
+  auto made = MachineDevices::create(config_, hooks_.host, hooks_.more_devices,
+                                     {*memory_, iothreads_, *binder_, ports_, mmio_,
+                                      platform_->reset_control(), platform_->hotplug()});
+  if (!made) return forward(made);
+  devices_ = std::move(*made);
   return {};
-}
-
-void Machine::Impl::note_changeable(VirtioDevice& device) {
-  if (auto* const resizable = dynamic_cast<Resizable*>(&device)) {
-    resizables_.emplace(device.traits().id, resizable);
-  }
-  if (auto* const limited = dynamic_cast<RateLimited*>(&device)) {
-    rate_limited_.emplace(device.traits().id, limited);
-  }
-}
-
-Status Machine::Impl::make_tuner(NotifyMode mode) {
-  if (tuner_ || mode != NotifyMode::kAdaptive) return {};
-  auto made = NotifyTuner::create();
-  if (!made) {
-    return fail(fmt::format("notify=adaptive: {}", made.error().message), made.error().code);
-  }
-  tuner_ = std::move(*made);
-  return {};
-}
-
-void Machine::Impl::trace(DeviceLife& life) {
-  if (!hooks_.request_times) return;
-  life.trace_requests();
-  if (driver_clock_) life.set_driver_clock(*driver_clock_);
 }
 
 Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
@@ -276,9 +185,9 @@ Status Machine::Impl::make_vcpus(Hypervisor& hypervisor) {
 }
 
 Status Machine::Impl::load_guest() {
-  const std::string extra = devices_->cmdline();
+  const std::string extra = devices_->slots().cmdline();
   AcpiDescription acpi{.cpus = config_.cpus, .ecam = {}, .virtio_mmio = {}};
-  devices_->describe(acpi);
+  devices_->slots().describe(acpi);
   const auto rsdp = write_acpi_tables(*memory_, acpi);
   if (!rsdp) return forward(rsdp);
   auto registers = load_kernel(*memory_, {.kernel = config_.kernel,
@@ -288,7 +197,7 @@ Status Machine::Impl::load_guest() {
                                           .initrd_option = config_.places.named("--initrd"),
                                           .cmdline_option = config_.places.named("--cmdline"),
                                           .rsdp = *rsdp,
-                                          .reserved = devices_->reserved()});
+                                          .reserved = devices_->slots().reserved()});
   if (!registers) return forward(registers);
   return vcpus_.front()->vcpu().set_boot_registers(*registers);
 }
@@ -340,24 +249,24 @@ void Machine::Impl::halt_vcpus() {
 
 void Machine::Impl::pause() {
   halt_vcpus();
-  devices_->pause();
+  devices_->slots().pause();
 }
 
 void Machine::Impl::resume() {
   if (ended()) return;
-  devices_->resume();
+  devices_->slots().resume();
   (void)start();
 }
 
 void Machine::Impl::power_off() {
-  devices_->reset();
+  devices_->slots().reset();
   memory_->clear();
   platform_->reset();
 }
 
 Status Machine::Impl::reset() {
   power_off();
-  take_away(devices_->let_go());  // before a guest finds it
+  devices_->take_away(devices_->slots().let_go());  // before a guest finds it
   if (auto done = vm_->reset(); !done) return done;
   for (auto& vcpu : vcpus_) {
     if (auto done = vcpu->vcpu().reset(); !done) return done;
@@ -371,152 +280,22 @@ Status Machine::Impl::reset() {
   return start();
 }
 
-Result<std::string> Machine::Impl::add_device(const MachineConfig& config) {
-  DeviceHost host = hooks_.host;
-  host.memory = &*memory_;
-  host.rate_groups = &rate_groups_;
-  OutputFiles outputs;
-  host.outputs = &outputs;
-  auto made = prepare_devices(config, iothreads_, host);
-  if (!made) return forward(made);
-  PreparedDevice& device = made->front();
-  if (auto tuner = make_tuner(device.wiring.notify); !tuner) return forward(tuner);
-  VirtioDevice& added = *device.device;
-  Result<std::string> place;
-  {
-    const std::lock_guard hold(devices_mutex_);
-    place = devices_->plug(std::move(device), [&](DeviceLife& life) {
-      trace(life);
-      return outputs.begin();
-    });
-    if (place) note_changeable(added);
-  }
-  if (!place) return place;
-  if (DeviceLife& life = *devices_->lives().back(); life.adaptive()) tuner_->add(life);
-  return place;
-}
-
-void Machine::Impl::take_away(std::vector<std::string> ids) {
-  for (std::string& id : ids) {
-    for (DeviceLife* const life : devices_->lives()) {
-      if (tuner_ && life->traits().id == id) tuner_->remove(*life);
-    }
-    std::shared_ptr<void> device;
-    {
-      const std::lock_guard hold(devices_mutex_);
-      resizables_.erase(id);
-      rate_limited_.erase(id);
-      device = devices_->remove(id);
-    }
-    device.reset();  // its last requests are waited for: nobody else waits with it
-    gone_.push_back(std::move(id));
-  }
-}
-
-Status Machine::Impl::remove_device(std::string_view id) {
-  if (auto asked = devices_->ask_for(id); !asked) return asked;
-  take_away({std::string(id)});
-  return {};
-}
-
 std::vector<std::string> Machine::Impl::remove_let_go() {
-  if (auto ids = devices_->let_go(); !ids.empty()) {
+  if (auto ids = devices_->slots().let_go(); !ids.empty()) {
     // An access on its way to a device must not find it gone.
     const bool running = running_;
     if (running) halt_vcpus();
-    take_away(std::move(ids));
+    devices_->take_away(std::move(ids));
     if (running && !ended()) (void)start();
   }
-  return std::exchange(gone_, {});
-}
-
-Status Machine::Impl::resize_device(std::string_view id, std::uint64_t bytes) {
-  const std::shared_lock hold(devices_mutex_);
-  const auto found = resizables_.find(id);
-  if (found == resizables_.end()) {
-    return fail(fmt::format("there is no device '{}' that has a size", id), ENOENT);
-  }
-  if (auto done = found->second->resize(bytes); !done) {
-    return fail(fmt::format("{}: {}", id, done.error().message), done.error().code);
-  }
-  return {};
-}
-
-Status Machine::Impl::set_rates(std::string_view id, const Rates& rates) {
-  const std::shared_lock hold(devices_mutex_);
-  const auto found = rate_limited_.find(id);
-  if (found == rate_limited_.end()) {
-    return fail(fmt::format("there is no device '{}' that keeps to rates", id), ENOENT);
-  }
-  found->second->set_rates(rates);
-  return {};
-}
-
-Status Machine::Impl::set_notify(std::string_view id, std::optional<unsigned> queue,
-                                 NotifyWish wish) {
-  const std::vector<DeviceLife*> lives = devices_->lives();
-  const auto found =
-      std::ranges::find_if(lives, [id](const DeviceLife* life) { return life->traits().id == id; });
-  if (found == lives.end()) return fail(fmt::format("there is no device '{}'", id), ENOENT);
-  DeviceLife& life = **found;
-  if (auto made = make_tuner(wish.mode); !made) return made;
-  if (tuner_) tuner_->remove(life);
-  const unsigned begin = queue.value_or(0);
-  const unsigned end = queue ? *queue + 1 : life.queue_count();
-  std::vector<NotifyWish> before;
-  Status done;
-  for (unsigned i = begin; done && i < end; ++i) {
-    const NotifyWish now = i < life.queue_count() ? life.notify_wish(i) : NotifyWish();
-    done = life.set_notify(i, wish, kPatience);
-    if (done) before.push_back(now);
-  }
-  if (!done) {
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      (void)life.set_notify(begin + static_cast<unsigned>(i), before[i], kPatience);
-    }
-    done = fail(fmt::format("{}: {}", id, done.error().message), done.error().code);
-  }
-  if (life.adaptive()) tuner_->add(life);
-  return done;
+  return devices_->take_gone();
 }
 
 MachineCounters Machine::Impl::counters() const {
-  const std::shared_lock hold(devices_mutex_);
   MachineCounters sum = devices_->counters();
-  for (const auto& group : rate_groups_) {
-    sum.devices.push_back({group->id,
-                           {{"throttled", group->throttle.times.get()},
-                            {"throttled_ns", group->throttle.nanoseconds.get()}}});
-  }
   for (const auto& vcpu : vcpus_) sum.userspace_exits += vcpu->exits();
   for (const auto& thread : iothreads_) sum.system_calls += thread->loop().system_calls();
   return sum;
-}
-
-std::vector<QueueTimes> Machine::Impl::take_request_times() {
-  std::vector<QueueTimes> all;
-  const std::shared_lock hold(devices_mutex_);
-  for (DeviceLife* const life : devices_->lives()) {
-    for (unsigned queue = 0; queue < life->queue_count(); ++queue) {
-      auto times = life->take_request_times(queue);
-      if (!times) continue;
-      QueueTimes& one = all.emplace_back(
-          QueueTimes{life->traits().id, queue, life->notify_mode(queue), std::move(*times)});
-      if (life->drain(queue) != Drain::kByIoThread) continue;
-      const IoThread& thread = life->thread(queue);
-      one.io_thread = thread.config().name;
-      one.io_thread_cpu = cpu_time_of(thread.tid()).value_or(std::chrono::nanoseconds(0));
-    }
-  }
-  return all;
-}
-
-std::string Machine::Impl::host_end(std::string_view id) const {
-  const std::shared_lock hold(devices_mutex_);
-  for (const DeviceLife* const life : devices_->lives()) {
-    if (life->traits().id == id) return life->host_end();
-  }
-  return {};
 }
 
 std::vector<ThreadPlacement> Machine::Impl::placement() const {
@@ -555,20 +334,19 @@ void Machine::resume() { impl_->resume(); }
 void Machine::power_off() { impl_->power_off(); }
 Status Machine::reset() { return impl_->reset(); }
 Status Machine::resize_device(std::string_view id, std::uint64_t bytes) {
-  return impl_->resize_device(id, bytes);
+  return impl_->devices().resize(id, bytes);
 }
-
 Status Machine::set_rates(std::string_view id, const Rates& rates) {
-  return impl_->set_rates(id, rates);
+  return impl_->devices().set_rates(id, rates);
 }
 Status Machine::set_notify(std::string_view id, std::optional<unsigned> queue, NotifyWish wish) {
-  return impl_->set_notify(id, queue, wish);
+  return impl_->devices().set_notify(id, queue, wish);
 }
 Result<std::string> Machine::add_device(const MachineConfig& device) {
-  return impl_->add_device(device);
+  return impl_->devices().add(device);
 }
-Status Machine::ask_for_device(std::string_view id) { return impl_->ask_for_device(id); }
-Status Machine::remove_device(std::string_view id) { return impl_->remove_device(id); }
+Status Machine::ask_for_device(std::string_view id) { return impl_->devices().slots().ask_for(id); }
+Status Machine::remove_device(std::string_view id) { return impl_->devices().remove(id); }
 std::vector<std::string> Machine::remove_let_go() { return impl_->remove_let_go(); }
 void Machine::serial_has_room() noexcept { impl_->platform().serial().output_has_room(); }
 std::size_t Machine::serial_input(std::span<const std::byte> bytes) noexcept {
@@ -579,8 +357,10 @@ ButtonPress Machine::press_power_button() noexcept {
   return impl_->platform().power().press_power_button();
 }
 MachineCounters Machine::counters() const { return impl_->counters(); }
-std::vector<QueueTimes> Machine::take_request_times() { return impl_->take_request_times(); }
-std::string Machine::host_end(std::string_view id) const { return impl_->host_end(id); }
+std::vector<QueueTimes> Machine::take_request_times() {
+  return impl_->devices().take_request_times();
+}
+std::string Machine::host_end(std::string_view id) const { return impl_->devices().host_end(id); }
 
 std::vector<ThreadStats> Machine::threads() const {
   std::vector<ThreadStats> threads;
