@@ -103,6 +103,8 @@ class Guest {
   [[nodiscard]] VcpuPort& port() noexcept { return port_; }
 
  private:
+  static constexpr unsigned kMaxQueues = 8;
+
   struct Target {
     Kind kind = Kind::kBlk;
     unsigned number = 0;  ///< on the bus
@@ -152,7 +154,7 @@ class Guest {
   VcpuPort port_;
   std::vector<Target> targets_;
   /// Of the rings that this vCPU brought up last.
-  std::vector<std::array<std::uint16_t, 8>> sizes_;
+  std::vector<std::array<std::uint16_t, kMaxQueues>> sizes_;
   std::uint32_t buffers_used_ = 0;
 };
 
