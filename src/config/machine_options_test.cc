@@ -456,6 +456,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
       {"path=" + path + ",iothread=io9", "iothread=io9 is not there"},
       {"path=" + path + ",colour=red", "unknown key 'colour'"},
       {"path=" + path + ",id=abcdefghijklmnopqrstu", "at most 20 characters"},
+      {"vhost-user=" + path + ",config-wce=on", "config-wce is the back end's"},
       {"null=100", "a size from 512"},
       {"null=1000", "a multiple of 512"},
   };

@@ -177,6 +177,20 @@ TEST_F(ServeTest, ADiskIsWrittenAndRead) {
   EXPECT_NE(::access(socket_.c_str(), F_OK), 0) << "its file goes with it";
 }
 
+TEST_F(ServeTest, TheSwitchOfTheWriteCacheIsOfferedIfThatIsAskedFor) {
+  for (const bool asked : {false, true}) {
+    const pid_t pid = start(
+        {"serve", "blk", "--socket", socket_, "--disk", disk() + (asked ? ",config-wce=on" : "")});
+    Client client;
+    ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+    const auto features = client.ask<std::uint64_t>(Request::kGetFeatures);
+    ASSERT_TRUE(features);
+    EXPECT_NE(*features & feature_mask(kBlkFeatureFlush), 0U);
+    EXPECT_EQ((*features & feature_mask(kBlkFeatureConfigWce)) != 0, asked);
+    end(pid, SIGTERM);
+  }
+}
+
 // By a signal that has no other meaning here.
 TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
   const pid_t pid = serve_disk();

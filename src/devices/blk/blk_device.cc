@@ -23,8 +23,8 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
       traffic_(options_.queues) {
   const BlockLimits& limits = backend_->limits();
   std::uint64_t features = feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureBlkSize) |
-                           feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology) |
-                           feature_mask(kBlkFeatureConfigWce);
+                           feature_mask(kBlkFeatureFlush) | feature_mask(kBlkFeatureTopology);
+  if (options_.config_wce.value_or(true)) features |= feature_mask(kBlkFeatureConfigWce);
   if (limits.read_only) features |= feature_mask(kBlkFeatureReadOnly);
   if (options_.queues > 1) features |= feature_mask(kBlkFeatureMultiqueue);
   if (limits.can_discard && !limits.read_only) features |= feature_mask(kBlkFeatureDiscard);
@@ -36,7 +36,8 @@ BlkDevice::BlkDevice(std::shared_ptr<BlockBackend> backend, BlkOptions options)
              .features = features,
              .queue_count = options_.queues,
              .queue_max_size = options_.queue_size,
-             .config_bytes = sizeof(BlkConfig)};
+             .config_bytes = sizeof(BlkConfig),
+             .front_end_features = options_.config_wce ? 0 : feature_mask(kBlkFeatureConfigWce)};
 
   const std::uint32_t sectors_in_block = limits.logical_block / kBlkSectorBytes;
   config_.seg_max = blk_seg_max(options_.queue_size);
@@ -68,7 +69,7 @@ void BlkDevice::write_config(std::uint32_t offset, std::span<const std::byte> da
   // 5.2.4: writeback is the only field that a driver may write.
   const auto written =
       write_config_field<std::uint8_t>(offsetof(BlkConfig, writeback), 0, offset, data);
-  if (!written) {
+  if (!written || !options_.config_wce.value_or(true)) {
     counters_.guest_faults.add();
     return;
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,12 @@ struct BlkOptions {
   std::uint16_t queues = 1;
   std::uint16_t queue_size = 256;
   /// Write cache on: writes are durable after a flush. Off: each write is flushed before it is
-  /// answered. The driver may toggle it (VIRTIO_BLK_F_CONFIG_WCE).
+  /// answered.
   bool writeback = true;
+  /// Whether the driver may switch it (VIRTIO_BLK_F_CONFIG_WCE). Absent: yes, but not behind a
+  /// vhost-user front end, whose driver outlives this process and would not be told that the next
+  /// one caches again.
+  std::optional<bool> config_wce = {};
   Rates rates = {};
   Throttle* group = nullptr;  ///< kept to in the place of `rates`; outlives the device
 };

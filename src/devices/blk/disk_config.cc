@@ -39,6 +39,8 @@ const DeviceOption DiskConfig::kOption = {
     .keys = Source::help(R"(
   id=NAME                  disk0, disk1, ... by default; what the guest gets as its id
   queues=N  queue-size=N   1 and 256 by default
+  config-wce=on|off        let the guest switch the disk's write cache (VIRTIO_BLK_F_CONFIG_WCE; on,
+                           but off with `bellhop serve`)
   iops=N  bps=SIZE         at most so many requests and bytes in a second (as many as it can)
   burst=TIME               how far it may be ahead of them after a rest (10ms)
   rate-limit-group=NAME    in their place: what the devices of that group may do together
@@ -73,12 +75,14 @@ Result<DiskConfig> DiskConfig::parse(const PropertyList& properties) {
   disk.source = Source::parse(reader);
   reader.number("queues", disk.queues, 1, kMaxQueues);
   read_queue_size(reader, disk.queue_size);
+  if (reader.has("config-wce")) reader.flag("config-wce", disk.config_wce.emplace());
   read_rates(reader, "iops", disk.rates);
   read_rate_group(reader, disk.rates, disk.rate_group);
   read_common_keys(reader, properties, disk);
   if (disk.back_end() != nullptr) {
     leave_queues_to_back_end(reader, disk);
     refuse_rates(reader, "iops", disk.rates, disk.rate_group, "the back end (vhost-user)");
+    if (disk.config_wce) reader.refuse("config-wce", "config-wce is the back end's (vhost-user)");
   }
   if (auto status = reader.finish(); !status) return forward(status);
   return disk;
@@ -126,6 +130,7 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
                            .queues = static_cast<std::uint16_t>(config.queues),
                            .queue_size = static_cast<std::uint16_t>(config.queue_size),
                            .writeback = true,
+                           .config_wce = config.config_wce,
                            .rates = config.rates,
                            .group = find_throttle(host.rate_groups, config.rate_group)};
   return std::make_unique<BlkDevice>(std::move(*backend), options);

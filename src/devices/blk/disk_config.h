@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -27,6 +28,9 @@ struct DiskConfig : DeviceConfig {
   DiskSource source;
   unsigned queues = 1;
   unsigned queue_size = 256;
+  /// Whether the driver may switch the write cache; absent: where no process but this can forget
+  /// it.
+  std::optional<bool> config_wce;
   Rates rates;
   std::string rate_group;  ///< a name from the machine's, in the place of rates; empty: none
 

@@ -24,9 +24,11 @@ struct DeviceTraits {
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
-  /// Of the queues the last so many, and what is offered because of them: a vhost-user front end
-  /// serves these itself (a NIC's control queue).
+  /// Of the queues the last so many: a vhost-user front end serves these itself (a NIC's control
+  /// queue).
   std::uint16_t front_end_queues = 0;
+  /// Of `features` what a vhost-user front end is not offered: it has them by its own queues, or
+  /// they need a process that lives as long as the driver.
   std::uint64_t front_end_features = 0;
 };
 
