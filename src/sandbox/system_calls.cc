@@ -127,6 +127,7 @@ constexpr Rule kRules[] = {
     {SYS_ftruncate, kinds(kVhostUser)},
     {SYS_readlink, kinds(kVhostUser)},
     {SYS_readlinkat, kinds(kVhostUser)},
+    {SYS_getsockopt, kinds(kVhostUser), {{is(1, SOL_SOCKET)}}},
 
     // Commands, a reset, the end.
     {SYS_openat, kMains | kinds(kTuner), {{kReads}}},

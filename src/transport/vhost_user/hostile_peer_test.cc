@@ -162,6 +162,7 @@ TEST_P(HostilePeerTest, DescriptorsThatAreNoEventfds) {
        {reading.get(), writing.get(), zero.get(), client.socket(), client.memory.regions()[0].fd}) {
     for (const Request request :
          {Request::kSetVringKick, Request::kSetVringCall, Request::kSetVringErr}) {
+      if (request == Request::kSetVringCall && fd == client.socket()) continue;  // PeerSocketTest
       EXPECT_FALSE(client.set_event(request, 0, fd)) << fd;
     }
   }

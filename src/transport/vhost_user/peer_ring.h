@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/unique_fd.h"
+#include "transport/vhost_user/peer_socket.h"
 #include "vhost_user/messages.h"
 #include "virtio/ring/ring_state.h"
 
@@ -27,6 +28,9 @@ struct PeerRing {
   // Where they are they stay, as long as they are used.
   std::unique_ptr<EventFd> kick;
   std::unique_ptr<EventFd> call;
+  /// Where the front end is called by a socket. `call` is an event of our own then, and whoever
+  /// reads the connection hands on what is signalled there.
+  std::optional<PeerSocket> call_socket;
   std::unique_ptr<EventFd> err;
 };
 

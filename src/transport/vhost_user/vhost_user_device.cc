@@ -448,15 +448,31 @@ Status VhostUserDevice::set_call(unsigned index, UniqueFd fd) {
     point_call(index, nullptr);
     return {};
   }
-  auto event = take_peer_event(std::move(fd));
+  std::optional<PeerSocket> socket;
+  if (PeerSocket::is_one(fd)) socket.emplace(std::move(fd));
+  auto event = socket ? EventFd::create() : take_peer_event(std::move(fd));
   if (!event) return forward(event);
-  point_call(index, std::make_unique<EventFd>(std::move(*event)));
+  point_call(index, std::make_unique<EventFd>(std::move(*event)), std::move(socket));
   return {};
 }
 
-void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call) {
+void VhostUserDevice::add_calls_to_relay(std::vector<pollfd>& to) const {
+  for (const PeerRing& ring : rings_) {
+    if (ring.call_socket) to.push_back({.fd = ring.call->get(), .events = POLLIN, .revents = 0});
+  }
+}
+
+void VhostUserDevice::relay_calls() noexcept {
+  for (const PeerRing& ring : rings_) {
+    if (ring.call_socket && ring.call->consume() != 0) ring.call_socket->call();
+  }
+}
+
+void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call,
+                                 std::optional<PeerSocket> socket) {
   life_->set_queue_interrupt(index, call.get());
   std::swap(rings_[index].call, call);
+  rings_[index].call_socket = std::move(socket);
   // The I/O thread may be about to signal the one before.
   life_->thread(index).run_sync([] {});
   // What was finished while there was no call, or another one, was told to nobody who listens.

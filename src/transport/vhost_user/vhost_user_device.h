@@ -1,5 +1,7 @@
 #pragma once
 
+#include <poll.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -58,6 +60,10 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   /// ring is broken.
   [[nodiscard]] const EventFd& news() const noexcept { return news_; }
   void look_at_news();
+  /// Adds the events that relay_calls() is to be called for: those of rings whose calls go to a
+  /// socket. Others after each message.
+  void add_calls_to_relay(std::vector<pollfd>& to) const;
+  void relay_calls() noexcept;
   /// Signalled when memory of the front end's has gone under us: the connection must end.
   [[nodiscard]] const EventFd& memory_lost() const noexcept { return memory_lost_; }
 
@@ -149,7 +155,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status change_memory(Change&& change);
   Status set_kick(unsigned index, UniqueFd event);
   Status set_call(unsigned index, UniqueFd event);
-  void point_call(unsigned index, std::unique_ptr<EventFd> call);
+  void point_call(unsigned index, std::unique_ptr<EventFd> call,
+                  std::optional<PeerSocket> socket = std::nullopt);
   void tell_config_change();
 
   Status arm_doorbell(unsigned /*queue*/, Server /*server*/, const EventFd& /*doorbell*/) override {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "base/poll.h"
 #include "base/thread.h"
@@ -66,8 +67,9 @@ void VhostUserServer::run() {
 bool VhostUserServer::serve(UniqueFd socket) {
   VhostUserDevice& device = *setup_.device;
   log_.info("{}: a front end has connected", device.id());
-  std::array fds{wait_for(socket.get()), wait_for(end_.get()), wait_for(device.memory_lost().get()),
-                 wait_for(device.news().get())};
+  std::vector fds{wait_for(socket.get()), wait_for(end_.get()),
+                  wait_for(device.memory_lost().get()), wait_for(device.news().get())};
+  const std::size_t own = fds.size();
   Channel channel(std::move(socket), setup_.patience);
   while (true) {
     wait_ready(fds, -1);
@@ -78,9 +80,12 @@ bool VhostUserServer::serve(UniqueFd socket) {
       return true;
     }
     if (fds[3].revents != 0) device.look_at_news();
+    if (fds.size() > own) device.relay_calls();
     if (fds[0].revents == 0) continue;
     auto message = channel.receive();
     Status handled = message ? device.handle(*message, channel) : Status(forward(message));
+    fds.resize(own);
+    device.add_calls_to_relay(fds);
     if (handled) continue;
     if (handled.error().code == ECONNRESET) {
       log_.info("{}: the front end has gone", device.id());
