@@ -448,11 +448,15 @@ Status VhostUserDevice::set_call(unsigned index, UniqueFd fd) {
     point_call(index, nullptr);
     return {};
   }
-  std::optional<PeerSocket> socket;
-  if (PeerSocket::is_one(fd)) socket.emplace(std::move(fd));
-  auto event = socket ? EventFd::create() : take_peer_event(std::move(fd));
+  if (PeerSocket::is_one(fd)) {
+    auto ours = EventFd::create();
+    if (!ours) return forward(ours);
+    point_call(index, std::make_unique<EventFd>(std::move(*ours)), PeerSocket(std::move(fd)));
+    return {};
+  }
+  auto event = take_peer_event(std::move(fd));
   if (!event) return forward(event);
-  point_call(index, std::make_unique<EventFd>(std::move(*event)), std::move(socket));
+  point_call(index, std::make_unique<EventFd>(std::move(*event)));
   return {};
 }
 
