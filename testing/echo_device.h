@@ -2,8 +2,10 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "testing/ring_worker.h"
@@ -86,6 +88,7 @@ class EchoDevice final : public VirtioDevice {
   }
 
   std::atomic<bool> hold{false};
+  std::atomic<unsigned> takes_us{0};  ///< of the I/O thread for a batch, where that drains
   std::atomic<bool> refuse_to_start{false};
   std::atomic<bool> refuse_offload{false};  ///< of the second queue
   std::atomic<bool> refuse_sharing{false};
@@ -143,6 +146,10 @@ class EchoDevice final : public VirtioDevice {
       }
     }
     void submit() noexcept override {
+      const unsigned us = device_->takes_us;
+      if (us != 0 && runner_->drain() == Drain::kByIoThread) {
+        std::this_thread::sleep_for(std::chrono::microseconds(us));
+      }
       if (!device_->hold) finish();
     }
     void answer_held() {

@@ -79,6 +79,34 @@ TEST_P(NotifyChangeTest, WhatWasOfferedWithoutAKickIsServed) {
   }
 }
 
+TEST_P(NotifyChangeTest, WhatIsOutstandingCanBeSeenInEveryWay) {
+  EXPECT_EQ(fixture_.life->outstanding(0), std::nullopt) << "it does not run";
+  ASSERT_TRUE(fixture_.bring_up());
+  EXPECT_EQ(fixture_.life->outstanding(TransportFixture::kQueues), std::nullopt);
+  // A packed ring has no index of what was offered.
+  const auto count = [](std::uint16_t requests) {
+    return testing::tests_packed_rings() ? std::nullopt : std::optional(requests);
+  };
+  for (const NotifyMode mode : kModes) {
+    ASSERT_TRUE(change(mode));
+    EXPECT_EQ(fixture_.life->outstanding(0), count(0));
+    fixture_.echo->hold = true;
+    for (std::uint16_t i = 1; i <= 2; ++i) {
+      fixture_.add(0, 3);
+      (void)fixture_.rings[0].offer();
+      EXPECT_EQ(fixture_.life->outstanding(0), count(i)) << "offered, and nobody was told";
+    }
+    fixture_.driver->kick(0);
+    ASSERT_TRUE(eventually([&] { return fixture_.echo->held == 2; }));
+    EXPECT_EQ(fixture_.life->outstanding(0), count(2));
+    EXPECT_EQ(fixture_.life->outstanding(1), count(0));
+    fixture_.echo->release();
+    EXPECT_TRUE(fixture_.reap(0));
+    EXPECT_TRUE(fixture_.reap(0));
+    EXPECT_EQ(fixture_.life->outstanding(0), count(0));
+  }
+}
+
 TEST_P(NotifyChangeTest, DoesNotWaitForeverForRequestsUnderWay) {
   ASSERT_TRUE(fixture_.bring_up());
   fixture_.echo->hold = true;

@@ -19,6 +19,7 @@ using testing::eventually;
 using testing::must;
 
 constexpr GuestAddress kFrom{DeviceFixture::kBuffers};
+constexpr unsigned kSync = 1U << static_cast<unsigned>(NotifyMode::kSync);
 constexpr GuestAddress kTo{DeviceFixture::kBuffers + 0x1000};
 
 /// An adaptive device, a tuner, and a driver that keeps one queue busy on a thread of its own.
@@ -35,6 +36,24 @@ class NotifyTunerTest : public ::testing::Test {
     tuner_.reset();
   }
   DeviceLife& life() { return fixture_.host->life(); }
+  void slow_io_thread_and_slower_exits() {
+    static_cast<EchoDevice&>(*fixture_.device).takes_us = 50;
+    exit_ = std::chrono::microseconds(500);
+  }
+  /// In one of `modes` for longer than a slot of a trial.
+  bool stays(unsigned modes) {
+    for (int i = 0; i < 50; ++i) {
+      if ((mode_bit() & modes) == 0) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return true;
+  }
+  unsigned mode_bit() { return 1U << static_cast<unsigned>(life().notify_mode(0)); }
+  void look_at(Optimize optimize) {
+    tuner_->remove(life());
+    must(life().set_notify(0, {NotifyMode::kAdaptive, optimize}, std::chrono::seconds(10)));
+    tuner_->add(life());
+  }
 
   void start_driver() {
     driver_ = std::thread([this] {
@@ -44,7 +63,8 @@ class NotifyTunerTest : public ::testing::Test {
         if (ring.offer()) fixture_.host->kick(0);
         if (!eventually([&] { return ring.reap().has_value(); })) return;
         ++answered_;
-        modes_ |= 1U << static_cast<unsigned>(life().notify_mode(0));
+        modes_ |= mode_bit();
+        if (exit_.count() != 0 && mode_bit() == kSync) std::this_thread::sleep_for(exit_);
       }
       stopped_as_told_ = true;
     });
@@ -57,6 +77,7 @@ class NotifyTunerTest : public ::testing::Test {
   DeviceFixture fixture_{NotifyMode::kAdaptive};
   std::unique_ptr<NotifyTuner> tuner_;
   std::thread driver_;
+  std::chrono::microseconds exit_{0};  ///< how long the driver is away for a synchronous kick
   std::atomic<bool> stopping_{false};
   std::atomic<bool> stopped_as_told_{false};
   std::atomic<std::uint64_t> answered_{0};
@@ -76,6 +97,28 @@ TEST_F(NotifyTunerTest, TriesEveryWayOnABusyQueueAndLosesNothing) {
 TEST_F(NotifyTunerTest, LeavesAQueueThatRestsAlone) {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_EQ(life().notify_mode(0), NotifyMode::kIoEventFd);
+}
+
+// A request takes the I/O thread its time. A vCPU answers at once, but its driver goes on so late
+// that less is done in all.
+TEST_F(NotifyTunerTest, ForLatencyFindsTheWayThatAnswersSoonest) {
+  if (testing::tests_packed_rings()) GTEST_SKIP() << "it sees nothing outstanding there";
+  slow_io_thread_and_slower_exits();
+  look_at(Optimize::kLatency);
+  start_driver();
+  EXPECT_TRUE(eventually([&] { return modes_ == 0b111; }));
+  EXPECT_TRUE(eventually([&] { return stays(kSync); }));
+  stop_driver();
+  EXPECT_TRUE(stopped_as_told_);
+  EXPECT_EQ(life().counters(0).completions.get(), answered_);
+}
+
+TEST_F(NotifyTunerTest, ForThroughputFindsTheWayThatDoesMost) {
+  slow_io_thread_and_slower_exits();
+  look_at(Optimize::kThroughput);
+  start_driver();
+  EXPECT_TRUE(eventually([&] { return modes_ == 0b111; }));
+  EXPECT_TRUE(eventually([&] { return stays(~kSync); }));
 }
 
 TEST_F(NotifyTunerTest, GoesOnAfterADriverThatStartsAnew) {

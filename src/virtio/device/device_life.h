@@ -159,6 +159,9 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     return notify_wish(queue).mode == NotifyMode::kAdaptive;
   }
   [[nodiscard]] bool adaptive() const noexcept;
+  /// SplitRing::outstanding() of a queue that the device itself serves; nothing where it does not
+  /// run, or is packed: such a ring has no index of the driver's.
+  [[nodiscard]] std::optional<std::uint16_t> outstanding(unsigned queue) const noexcept;
   /// Has an adaptive queue notified in another way from now on. Nothing that it holds is lost.
   /// False, and all as it was: it does not run or is not the device's own to serve, requests are
   /// still in flight after `patience`, or the host has no doorbell for it.

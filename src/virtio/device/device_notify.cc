@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
+
+#include "virtio/ring/split_ring.h"
 
 // How the queues of a DeviceLife are notified: their doorbells, and their modes.
 
@@ -145,6 +149,14 @@ Status DeviceLife::change_over(unsigned index, NotifyMode mode, std::chrono::nan
   }
   queue.changing = false;
   return done;
+}
+
+std::optional<std::uint16_t> DeviceLife::outstanding(unsigned index) const noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (index >= queues_.size() || ring_features().packed) return std::nullopt;
+  const Queue& queue = queues_[index];
+  if (queue.is_offloaded() || !queue.runner->running()) return std::nullopt;
+  return SplitRing::outstanding(*wiring_.memory, queue.config);
 }
 
 bool DeviceLife::change_notify(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience) {

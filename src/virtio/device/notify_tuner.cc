@@ -11,6 +11,9 @@ using namespace std::chrono_literals;
 
 /// How long a change may wait for requests that are under way.
 constexpr std::chrono::nanoseconds kPatience = 20ms;
+/// Between two looks at what is outstanding: at random, so that no driver keeps step with them.
+constexpr std::chrono::nanoseconds kShortestLook = 50us;
+constexpr std::chrono::nanoseconds kLongestLook = 150us;
 
 }  // namespace
 
@@ -53,6 +56,9 @@ void NotifyTuner::on_timer() noexcept {
   for (Tuned& tuned : tuned_) {
     if (tuned.due <= Clock::now()) step(tuned);
     next = std::min(next, tuned.due);
+    if (!tuned.is_looked_at()) continue;
+    if (tuned.next_look <= Clock::now()) look(tuned);
+    next = std::min(next, tuned.next_look);
   }
   thread_->loop().start_timer(*this, std::max(next - Clock::now(), Clock::duration(0)));
 }
@@ -68,7 +74,9 @@ void NotifyTuner::step(Tuned& tuned) noexcept {
   const NotifySample sample{
       .requests = tuned.life->counters(tuned.queue).completions.get() - tuned.completions,
       .wall = Clock::now() - tuned.since,
-      .cpu = tuned.choice.trying() ? tuned.cpu.used() : std::chrono::nanoseconds(0)};
+      .cpu = tuned.choice.trying() ? tuned.cpu.used() : std::chrono::nanoseconds(0),
+      .outstanding = tuned.outstanding,
+      .looks = tuned.looks};
   const bool others_try = std::ranges::any_of(
       tuned_, [&tuned](const Tuned& other) { return &other != &tuned && other.choice.trying(); });
   NotifyMode next = tuned.choice.take(sample, !others_try);
@@ -88,6 +96,22 @@ void NotifyTuner::begin_slot(Tuned& tuned) noexcept {
   tuned.due = tuned.since + tuned.choice.slot();
   tuned.completions = tuned.life->counters(tuned.queue).completions.get();
   if (tuned.choice.trying()) tuned.cpu.begin();
+  tuned.outstanding = tuned.looks = 0;
+  tuned.next_look = tuned.since + until_next_look();
+}
+
+void NotifyTuner::look(Tuned& tuned) noexcept {
+  if (const auto outstanding = tuned.life->outstanding(tuned.queue)) {
+    tuned.outstanding += *outstanding;
+    ++tuned.looks;
+  }
+  tuned.next_look = Clock::now() + until_next_look();
+}
+
+NotifyTuner::Clock::duration NotifyTuner::until_next_look() noexcept {
+  constexpr auto kSpan =
+      static_cast<std::minstd_rand::result_type>((kLongestLook - kShortestLook).count());
+  return kShortestLook + std::chrono::nanoseconds(random_() % kSpan);
 }
 
 }  // namespace bellhop

@@ -1,6 +1,7 @@
 #include "virtio/queue/notify_choice.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace bellhop {
 
@@ -40,8 +41,41 @@ double per_second(std::uint64_t count, nanoseconds time) noexcept {
          static_cast<double>(std::max<nanoseconds::rep>(time.count(), 1));
 }
 
+/// What decides between ways that are equal.
 constexpr Optimize other_of(Optimize optimize) noexcept {
-  return optimize == Optimize::kThroughput ? Optimize::kEfficiency : Optimize::kThroughput;
+  return optimize == Optimize::kEfficiency ? Optimize::kThroughput : Optimize::kEfficiency;
+}
+
+/// Requests outstanding, in the mean. One where there was no look; less than one in all of them is
+/// no time at all, which nothing could be better than.
+double outstanding(const NotifySample& sum) noexcept {
+  if (sum.looks == 0) return 1;
+  return static_cast<double>(std::max<std::uint64_t>(sum.outstanding, 1)) /
+         static_cast<double>(sum.looks);
+}
+
+/// The more the better.
+double value(const NotifySample& sum, Optimize optimize) noexcept {
+  switch (optimize) {
+    case Optimize::kThroughput:
+      break;
+    case Optimize::kEfficiency:
+      return per_second(sum.requests, sum.cpu);
+    case Optimize::kLatency:
+      // One by the seconds that a request takes.
+      return per_second(sum.requests, sum.wall) / outstanding(sum);
+  }
+  return per_second(sum.requests, sum.wall);
+}
+
+/// Of what must lie between two, the part that is owed to chance: twice the error of what was
+/// counted. The more looks, the less.
+double doubt(const NotifySample& one, const NotifySample& other, Optimize optimize) noexcept {
+  if (optimize != Optimize::kLatency || one.looks == 0 || other.looks == 0) return 0;
+  const auto counted = [](const NotifySample& sum) {
+    return static_cast<double>(std::max<std::uint64_t>(sum.outstanding, 1));
+  };
+  return 2 * std::sqrt(1 / counted(one) + 1 / counted(other));
 }
 
 }  // namespace
@@ -49,11 +83,6 @@ constexpr Optimize other_of(Optimize optimize) noexcept {
 nanoseconds NotifyChoice::slot() const noexcept {
   if (phase_ == Phase::kTrial) return kTrialSlot;
   return phase_ == Phase::kIdle ? kIdleSlot : kHoldSlot;
-}
-
-double NotifyChoice::value(std::uint64_t requests, nanoseconds wall, nanoseconds cpu,
-                           Optimize optimize) const noexcept {
-  return per_second(requests, optimize == Optimize::kThroughput ? wall : cpu);
 }
 
 NotifyMode NotifyChoice::take(const NotifySample& sample, bool may_try) noexcept {
@@ -127,7 +156,7 @@ void NotifyChoice::plan_round() noexcept {
       continue;
     }
     // From the second round on only what could still win.
-    if (rounds_ > 0 && (arm(mode).slots == 0 || !better(arm(mode), arm(best_)))) continue;
+    if (rounds_ > 0 && !may_be_better(arm(mode), arm(best_))) continue;
     plan_[planned_++] = mode;
   }
   for (std::size_t i = planned_; i > 0; --i) plan_[planned_++] = plan_[i - 1];
@@ -136,17 +165,13 @@ void NotifyChoice::plan_round() noexcept {
 }
 
 void NotifyChoice::add_slot(const NotifySample& sample) noexcept {
-  pending_.requests += sample.requests;
-  pending_.wall += sample.wall;
-  pending_.cpu += sample.cpu;
+  pending_ += sample;
   if (pending_.requests < kEnough && pending_.wall < kLongestSlot) return;
   Arm& one = arm(mode_);
-  const double worth = value(pending_.requests, pending_.wall, pending_.cpu, optimize_);
+  const double worth = value(pending_, optimize_);
   one.least = one.slots == 0 ? worth : std::min(one.least, worth);
   one.most = one.slots == 0 ? worth : std::max(one.most, worth);
-  one.requests += pending_.requests;
-  one.wall += pending_.wall;
-  one.cpu += pending_.cpu;
+  one.sum += pending_;
   ++one.slots;
   const bool stopped = pending_.requests == 0;
   pending_ = {};
@@ -162,20 +187,27 @@ void NotifyChoice::add_slot(const NotifySample& sample) noexcept {
   }
 }
 
-/// By the objective; where that leaves the two equal, by the other one.
+/// By the objective; where that leaves the two equal, or by chance apart, by the other one.
 bool NotifyChoice::better(const Arm& one, const Arm& other) const noexcept {
-  const double first = value(one, optimize_);
-  const double second = value(other, optimize_);
-  if (first > second * kMargin) return true;
-  if (first * kMargin < second) return false;
+  const double first = value(one.sum, optimize_);
+  const double second = value(other.sum, optimize_);
+  const double margin = kMargin * (1 + doubt(one.sum, other.sum, optimize_));
+  if (first > second * margin) return true;
+  if (first * margin < second) return false;
   const Optimize tie = other_of(optimize_);
-  return value(one, tie) > value(other, tie) * kMarginOfSecond;
+  return value(one.sum, tie) > value(other.sum, tie) * kMarginOfSecond;
+}
+
+/// Whether more slots could make it better.
+bool NotifyChoice::may_be_better(const Arm& one, const Arm& other) const noexcept {
+  return one.slots != 0 && (value(one.sum, optimize_) > value(other.sum, optimize_) * kMargin ||
+                            better(one, other));
 }
 
 /// Whether the slots of two leave no doubt which is better.
 bool NotifyChoice::apart(const Arm& one, const Arm& other) const noexcept {
-  const double first = value(one, optimize_);
-  const double second = value(other, optimize_);
+  const double first = value(one.sum, optimize_);
+  const double second = value(other.sum, optimize_);
   return first > second * kClearly || second > first * kClearly || one.least > other.most ||
          other.least > one.most;
 }
@@ -185,10 +217,13 @@ void NotifyChoice::end_round() noexcept {
   NotifyMode winner = best_;
   bool sure = true;
   for (const NotifyMode mode : kAllModes) {
-    if (mode == winner || arm(mode).slots == 0) continue;
-    if (!better(arm(mode), arm(winner))) continue;
-    sure = apart(arm(mode), arm(winner));
-    winner = mode;
+    if (mode == winner || !may_be_better(arm(mode), arm(winner))) continue;
+    if (better(arm(mode), arm(winner))) {
+      sure = apart(arm(mode), arm(winner));
+      winner = mode;
+    } else {
+      sure = false;
+    }
   }
   if (!sure && rounds_ < kMostRounds) {
     plan_round();
@@ -196,11 +231,12 @@ void NotifyChoice::end_round() noexcept {
   }
   for (const NotifyMode mode : kAllModes) {
     Arm& one = arm(mode);
-    if (one.slots != 0 && value(one, optimize_) * kFarBehind < value(arm(winner), optimize_)) {
+    const double far = kFarBehind * (1 + doubt(one.sum, arm(winner).sum, optimize_));
+    if (one.slots != 0 && value(one.sum, optimize_) * far < value(arm(winner).sum, optimize_)) {
       one.left_out = kTrialsWithout;
     }
   }
-  const bool by_little = value(arm(winner), optimize_) < value(arm(best_), optimize_) * kClearly;
+  const bool by_little = value(arm(winner).sum, optimize_) < value(arm(best_).sum, optimize_) * kClearly;
   const nanoseconds before = std::max(dwell_, kFirstDwell);
   hold(winner);
   // Between two that are much the same it does not matter which; the next trial has time.

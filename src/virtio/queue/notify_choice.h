@@ -13,13 +13,23 @@ namespace bellhop {
 enum class Optimize : std::uint8_t {
   kThroughput,  ///< requests a second; between equals, requests for each CPU second
   kEfficiency,  ///< requests for each CPU second; between equals, requests a second
+  kLatency,     ///< a short time for each request; between equals, requests for each CPU second
 };
 
-inline constexpr Optimize kObjectives[] = {Optimize::kThroughput, Optimize::kEfficiency};
+inline constexpr Optimize kObjectives[] = {Optimize::kThroughput, Optimize::kEfficiency,
+                                           Optimize::kLatency};
 
 /// As optimize= takes it.
 constexpr const char* to_string(Optimize optimize) noexcept {
-  return optimize == Optimize::kThroughput ? "throughput" : "efficiency";
+  switch (optimize) {
+    case Optimize::kThroughput:
+      return "throughput";
+    case Optimize::kEfficiency:
+      return "efficiency";
+    case Optimize::kLatency:
+      return "latency";
+  }
+  return "";
 }
 
 /// How a queue is to be notified.
@@ -33,6 +43,19 @@ struct NotifySample {
   std::uint64_t requests = 0;
   std::chrono::nanoseconds wall{0};
   std::chrono::nanoseconds cpu{0};  ///< of all threads of the process; only looked at in a trial
+  /// With NotifyChoice::looks(): requests that were outstanding, added up over so many looks at
+  /// moments that the queue has no part in. No looks: it cannot be seen how many are.
+  std::uint64_t outstanding = 0;
+  std::uint64_t looks = 0;
+
+  NotifySample& operator+=(const NotifySample& other) noexcept {
+    requests += other.requests;
+    wall += other.wall;
+    cpu += other.cpu;
+    outstanding += other.outstanding;
+    looks += other.looks;
+    return *this;
+  }
 };
 
 /// Which way of notification one queue is to have: chosen among sync, ioeventfd and poll by trying
@@ -44,6 +67,9 @@ struct NotifySample {
 /// winner is held for a second, and for twice as long each time that a trial finds it best again.
 /// Quite another rate is another workload: a trial at once. A queue with little to do is left as it
 /// is.
+///
+/// Latency is known by Little's law: the mean number of requests outstanding, for requests a second.
+/// Where the former cannot be seen it is taken for the same in all ways.
 ///
 /// A value of one thread. It knows no clock: its user measures slots as long as slot(), after a
 /// pause of kSettle where the mode has just changed, and hands them to take().
@@ -60,6 +86,8 @@ class NotifyChoice {
   [[nodiscard]] std::chrono::nanoseconds slot() const noexcept;
   /// Whether a trial is under way.
   [[nodiscard]] bool trying() const noexcept { return phase_ == Phase::kTrial; }
+  /// Whether the next sample is to have looks at the requests outstanding.
+  [[nodiscard]] bool looks() const noexcept { return trying() && optimize_ == Optimize::kLatency; }
 
   /// What came of a slot in mode(). Returns the mode of the next one. Without `may_try` no trial
   /// begins: another queue has one, which would measure ours.
@@ -75,22 +103,16 @@ class NotifyChoice {
 
   /// All slots of one mode in the present trial.
   struct Arm {
-    std::uint64_t requests = 0;
-    std::chrono::nanoseconds wall{0};
-    std::chrono::nanoseconds cpu{0};
+    NotifySample sum = {};
     double least = 0;  ///< of the slots, by the objective
     double most = 0;
     unsigned slots = 0;
     unsigned left_out = 0;  ///< trials without it, since it was far behind, or refused
   };
 
-  [[nodiscard]] double value(std::uint64_t requests, std::chrono::nanoseconds wall,
-                             std::chrono::nanoseconds cpu, Optimize optimize) const noexcept;
-  [[nodiscard]] double value(const Arm& arm, Optimize optimize) const noexcept {
-    return value(arm.requests, arm.wall, arm.cpu, optimize);
-  }
   [[nodiscard]] Arm& arm(NotifyMode mode) noexcept { return arms_[static_cast<std::size_t>(mode)]; }
   [[nodiscard]] bool better(const Arm& one, const Arm& other) const noexcept;
+  [[nodiscard]] bool may_be_better(const Arm& one, const Arm& other) const noexcept;
   [[nodiscard]] bool apart(const Arm& one, const Arm& other) const noexcept;
   void begin_trial() noexcept;
   void plan_round() noexcept;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <random>
 
@@ -12,10 +13,12 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
 
-/// What a queue does in one mode: requests a second, and how many CPUs that takes.
+/// What a queue does in one mode: requests a second, how many CPUs that takes, and how many requests
+/// are outstanding in the mean.
 struct Speed {
   double rate;
   double cpus = 1;
+  double outstanding = 1;
 };
 using Speeds = std::array<Speed, 3>;  // by NotifyMode
 
@@ -49,7 +52,9 @@ class Simulation {
   nanoseconds now{0};
   double requests = 0;
   double cpu_s = 0;
+  double latency_s = 0;  ///< of all requests together
   unsigned changes = 0;
+  bool can_look = true;
 
  private:
   NotifySample run(const Speeds& speeds, nanoseconds time) {
@@ -59,9 +64,19 @@ class Simulation {
     now += time;
     requests += done;
     cpu_s += speed.cpus * seconds;
-    return {.requests = static_cast<std::uint64_t>(done),
-            .wall = time,
-            .cpu = nanoseconds(static_cast<nanoseconds::rep>(speed.cpus * seconds * 1e9))};
+    latency_s += speed.outstanding * seconds;
+    NotifySample sample{
+        .requests = static_cast<std::uint64_t>(done),
+        .wall = time,
+        .cpu = nanoseconds(static_cast<nanoseconds::rep>(speed.cpus * seconds * 1e9))};
+    // As NotifyTuner looks: some ten thousand times a second, at random moments.
+    if (!choice.looks() || !can_look) return sample;
+    const auto most = static_cast<std::uint64_t>(std::ceil(speed.outstanding));
+    std::binomial_distribution<std::uint64_t> look(
+        most, speed.outstanding / static_cast<double>(std::max<std::uint64_t>(most, 1)));
+    sample.looks = static_cast<std::uint64_t>(seconds * 8000);
+    for (std::uint64_t i = 0; i < sample.looks; ++i) sample.outstanding += look(random_);
+    return sample;
   }
 
   std::uniform_real_distribution<double> noise_;
@@ -98,6 +113,73 @@ TEST(NotifyChoice, BetweenEqualsTheOtherObjectiveDecides) {
   const Speeds speeds = {{{10000, 0.4}, {10000, 0.6}, {10100, 2}}};
   Simulation simulation(Optimize::kThroughput);
   simulation.go(1s, speeds);
+  EXPECT_EQ(simulation.choice.mode(), kSync);
+}
+
+// A guest with sixteen threads. With sync each request is done before the next one is offered: it
+// waits for nobody. The others have it wait for a batch, and have more done in all.
+constexpr Speeds kSyncIsQuick = {{{30000, 1, 0.5}, {100000, 2, 12}, {110000, 2, 14}}};
+
+TEST(NotifyChoice, TheLeastLatencyIsNotTheMostThroughput) {
+  Simulation fast(Optimize::kThroughput);
+  fast.go(1s, kSyncIsQuick);
+  EXPECT_EQ(fast.choice.mode(), kPoll);
+  Simulation quick(Optimize::kLatency);
+  quick.go(1s, kSyncIsQuick);
+  EXPECT_EQ(quick.choice.mode(), kSync);
+  // And where as many are outstanding, less is done: a request takes longer.
+  Simulation deep(Optimize::kLatency);
+  deep.go(1s, Speeds{{{30000, 1, 15}, {100000, 2, 15}, {110000, 2, 16}}});
+  EXPECT_NE(deep.choice.mode(), kSync);
+}
+
+TEST(NotifyChoice, AGuestThatAsksForSoMuchHasItsAnswersSooner) {
+  // The same throughput in all ways, so that it tells nothing; 40, 25 and 15 us a request.
+  const Speeds speeds = {{{10000, 0.5, 0.4}, {10000, 0.6, 0.25}, {10000, 1.5, 0.15}}};
+  for (unsigned seed = 1; seed <= 20; ++seed) {
+    Simulation quick(Optimize::kLatency, 0.02, seed);
+    quick.go(1s, speeds);
+    EXPECT_EQ(quick.choice.mode(), kPoll) << seed;
+    const double before = quick.latency_s;
+    const double requests = quick.requests;
+    quick.go(30s, speeds);
+    EXPECT_LT((quick.latency_s - before) / (quick.requests - requests), 15.6e-6) << seed;
+  }
+}
+
+TEST(NotifyChoice, BetweenEqualLatenciesTheCpuTimeDecides) {
+  Simulation simulation(Optimize::kLatency);
+  simulation.go(1s, Speeds{{{10000, 1.5, 8}, {10000, 0.9, 8}, {10000, 2, 8}}});
+  EXPECT_EQ(simulation.choice.mode(), kIoEventFd);
+}
+
+TEST(NotifyChoice, LooksAtRequestsOutstandingOnlyInATrialForLatency) {
+  for (const Optimize optimize : kObjectives) {
+    Simulation simulation(optimize);
+    bool tried = false;
+    bool looked = false;
+    simulation.go(2s, [&](nanoseconds) {
+      tried |= simulation.choice.trying();
+      looked |= simulation.choice.looks();
+      EXPECT_LE(simulation.choice.looks(), simulation.choice.trying());
+      return kSyncIsQuick;
+    });
+    EXPECT_TRUE(tried);
+    EXPECT_EQ(looked, optimize == Optimize::kLatency);
+  }
+}
+
+TEST(NotifyChoice, WhereNoneCanBeSeenMoreThroughputIsTakenForLessLatency) {
+  Simulation simulation(Optimize::kLatency);
+  simulation.can_look = false;
+  simulation.go(1s, kSyncIsQuick);
+  EXPECT_EQ(simulation.choice.mode(), kPoll);
+}
+
+TEST(NotifyChoice, NoneSeenOutstandingIsTheLeastLatency) {
+  // So short that no look meets one.
+  Simulation simulation(Optimize::kLatency);
+  simulation.go(1s, Speeds{{{10000, 1, 0}, {11000, 1, 0.3}, {12000, 1, 0.4}}});
   EXPECT_EQ(simulation.choice.mode(), kSync);
 }
 

@@ -45,6 +45,19 @@ Result<SplitRing> SplitRing::activate(const GuestMemory& memory, const QueueConf
   return queue;
 }
 
+std::optional<std::uint16_t> SplitRing::outstanding(const GuestMemory& memory,
+                                                    const QueueConfig& config) noexcept {
+  const auto avail = memory.span(config.driver, avail_ring_bytes(config.size));
+  const auto used = memory.span(config.device, used_ring_bytes(config.size));
+  if (!avail || !used) return std::nullopt;
+  // In this order: what is answered in between would be missing in the difference. Acquire: the
+  // second is not read before the first.
+  const std::uint16_t answered = used->atomic16(kUsedIdxOffset).load(std::memory_order_acquire);
+  const std::uint16_t offered = avail->atomic16(kAvailIdxOffset).load(std::memory_order_relaxed);
+  const auto count = static_cast<std::uint16_t>(offered - answered);
+  return count <= config.size ? std::optional(count) : std::nullopt;
+}
+
 std::atomic_ref<std::uint16_t> SplitRing::avail_idx() const noexcept {
   return avail_.atomic16(kAvailIdxOffset);
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/result.h"
 #include "virtio/ring/descriptor_chain.h"
@@ -37,6 +38,12 @@ class SplitRing : public RingCommon {
   static Result<SplitRing> activate(const GuestMemory& memory, const QueueConfig& config,
                                     RingFeatures features, QueueCounters& counters,
                                     RingState state = {});
+
+  /// How many requests the driver has offered that it cannot see answered yet, by the indices of a
+  /// ring that activate() has taken: the ring itself is not touched, so that any thread may ask.
+  /// Nothing if they cannot be: the driver writes one of them.
+  static std::optional<std::uint16_t> outstanding(const GuestMemory& memory,
+                                                  const QueueConfig& config) noexcept;
 
   SplitRing(SplitRing&&) noexcept = default;
   SplitRing& operator=(SplitRing&&) noexcept = default;

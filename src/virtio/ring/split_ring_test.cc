@@ -40,6 +40,27 @@ TEST(SplitRing, DoesNotGoBackBehindAChainThatWasRefused) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(f.driver.reap().has_value());
   f.expect_works();
 }
+
+TEST(SplitRing, ItsIndicesTellWhatIsOutstanding) {
+  RingFixture f;
+  const auto outstanding = [&f] { return SplitRing::outstanding(f.memory, f.driver.config()); };
+  EXPECT_EQ(outstanding(), 0);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.driver.add({{RingFixture::kData, 16, true}}));
+  EXPECT_EQ(outstanding(), 0) << "not offered yet";
+  (void)f.driver.offer();
+  EXPECT_EQ(outstanding(), 3) << "nobody has taken them";
+  ASSERT_EQ(f.queue.pop(f.chain), Pop::kChain);
+  f.queue.complete(f.chain, 0);
+  EXPECT_EQ(outstanding(), 3) << "not shown yet";
+  (void)f.queue.publish();
+  EXPECT_EQ(outstanding(), 2);
+  f.driver.set_avail_idx(static_cast<std::uint16_t>(2 + f.driver.config().size));
+  EXPECT_EQ(outstanding(), std::nullopt) << "more than there is room for";
+  QueueConfig elsewhere = f.driver.config();
+  elsewhere.device = GuestAddress(std::uint64_t{1} << 40);
+  EXPECT_EQ(SplitRing::outstanding(f.memory, elsewhere), std::nullopt);
+}
+
 // ---- bad-inputs.md, rows 1 to 11 ----
 
 TEST(VirtqueueBadInput, Row1AvailIndexJumps) {
