@@ -68,8 +68,12 @@ struct NotifySample {
 /// Quite another rate is another workload: a trial at once. A queue with little to do is left as it
 /// is.
 ///
-/// Latency is known by Little's law: the mean number of requests outstanding, for requests a second.
-/// Where the former cannot be seen it is taken for the same in all ways.
+/// What cannot win is not measured to the end: a slot ends early, and has no second one, where its
+/// way is far behind; or clearly behind and was so when it was tried before. A way that is far
+/// behind again and again is tried in one of two, three, four trials.
+///
+/// Latency is known by Little's law: the mean number of requests outstanding, for requests a
+/// second. Where the former cannot be seen it is taken for the same in all ways.
 ///
 /// A value of one thread. It knows no clock: its user measures slots as long as slot(), after a
 /// pause of kSettle where the mode has just changed, and hands them to take().
@@ -107,16 +111,31 @@ class NotifyChoice {
     double least = 0;  ///< of the slots, by the objective
     double most = 0;
     unsigned slots = 0;
+    bool given_up = false;  ///< no more slots of it in this trial
+    // From one trial to the next:
     unsigned left_out = 0;  ///< trials without it, since it was far behind, or refused
+    unsigned far = 0;       ///< trials in a row that found it far behind
+    bool clearly = false;   ///< the last one with it found it clearly behind
   };
 
   [[nodiscard]] Arm& arm(NotifyMode mode) noexcept { return arms_[static_cast<std::size_t>(mode)]; }
+  [[nodiscard]] const Arm& arm(NotifyMode mode) const noexcept {
+    return arms_[static_cast<std::size_t>(mode)];
+  }
   [[nodiscard]] bool better(const Arm& one, const Arm& other) const noexcept;
   [[nodiscard]] bool may_be_better(const Arm& one, const Arm& other) const noexcept;
+  [[nodiscard]] bool may_win(NotifyMode mode) const noexcept;
   [[nodiscard]] bool apart(const Arm& one, const Arm& other) const noexcept;
   void begin_trial() noexcept;
   void plan_round() noexcept;
   void add_slot(const NotifySample& sample) noexcept;
+  [[nodiscard]] bool falls_behind() const noexcept;
+  [[nodiscard]] bool far_behind(const Arm& one, const Arm& other) const noexcept;
+  [[nodiscard]] bool clearly_behind(const Arm& one, const Arm& other) const noexcept {
+    return better(other, one) && apart(other, one);
+  }
+  [[nodiscard]] const Arm* best_so_far() const noexcept;
+  void forget() noexcept;
   void end_round() noexcept;
   void hold(NotifyMode mode) noexcept;
   [[nodiscard]] bool rate_has_changed(const NotifySample& sample) noexcept;
