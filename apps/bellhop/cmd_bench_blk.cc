@@ -63,9 +63,10 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
 Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   OptionLists lists;
   read_blk_back_end(lists, arguments, job.setting);
-  lists.choice<Optimize>(
-      "--optimize", arguments.optimize, job.setting.optimize,
-      {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
+  lists.choice<Optimize>("--optimize", arguments.optimize, job.setting.optimize,
+                         {{"throughput", Optimize::kThroughput},
+                          {"efficiency", Optimize::kEfficiency},
+                          {"latency", Optimize::kLatency}});
   Times times;
   read_times(lists, arguments.times, times);
   take_times(times, job);
@@ -171,7 +172,7 @@ void add_bench_blk_command(CLI::App& bench, int& exit_status) {
   text("--notify", arguments->notify, "sync,ioeventfd,poll,adaptive (the first two)", "LIST");
   text("--ring", arguments->rings, "split,packed: the guest's rings (split)", "LIST");
   text("--optimize", arguments->optimize,
-       "What adaptive looks at: throughput (default) or efficiency", "WHAT");
+       "What adaptive looks at: throughput (default), efficiency or latency", "WHAT");
   add_machine_options(*blk, arguments->machines);
   text("--vcpus", arguments->vcpus, "vCPUs, each with a queue (1)", "LIST");
   text("--host", arguments->host,

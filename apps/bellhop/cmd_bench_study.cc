@@ -100,9 +100,10 @@ void read_cells(OptionLists& lists, const StudyArguments& arguments, bench::Stud
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree},
                             {"busy", Placement::kBusy}});
-  lists.choices<Optimize>(
-      "--optimize", arguments.optimize, sweep.optimize,
-      {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
+  lists.choices<Optimize>("--optimize", arguments.optimize, sweep.optimize,
+                          {{"throughput", Optimize::kThroughput},
+                           {"efficiency", Optimize::kEfficiency},
+                           {"latency", Optimize::kLatency}});
 }
 
 /// --latency. Each time once.
@@ -248,7 +249,8 @@ void add_bench_study_command(CLI::App& bench, int& exit_status) {
   text("--placement", arguments->placements, "same-core,other-core,free,busy (all)", "LIST");
   text("--notify", arguments->notify, "sync,ioeventfd,poll,adaptive (all)", "LIST");
   text("--optimize", arguments->optimize,
-       "What adaptive looks at, each by itself: throughput,efficiency (both)", "LIST");
+       "What adaptive looks at, each by itself: throughput,efficiency,latency (the first two)",
+       "LIST");
   text("--medium", arguments->media, "null, and folders in which images lie (.,null)", "LIST");
   text("--latency", arguments->latencies,
        "After which a null medium answers (0,10us,50us,200us,1ms)", "LIST");

@@ -351,6 +351,9 @@ void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
   text("--memory", arguments->memory, "Guest memory (512M)", "SIZE[,shared=on][,hugepages=on]");
   text("--transport", options.transport, "How the guest sees its devices (pci)",
        "pci|pci-transitional|mmio");
+  text("--optimize", options.optimize,
+       "What devices with notify=adaptive look at unless they say it (throughput)",
+       "throughput|efficiency|latency");
   text("--max-ioeventfds", options.max_ioeventfds,
        "Use at most N ioeventfds; further queues notify synchronously", "N");
   text("--reserve-ioeventfds", options.reserve_ioeventfds,

@@ -79,6 +79,19 @@ class Interval {
     if (cpu > 0) line += fmt::format("; {}B for each CPU second", short_number(all / cpu));
     return line + '\n';
   }
+  /// What adaptive devices look at. Empty: there are none.
+  std::string adaptive() const {
+    std::string line;
+    std::string last;
+    for (const MetricsSample::Queue& queue : later_.queues) {
+      if (!queue.running || queue.optimize.empty()) continue;
+      // A device's queues stand together.
+      std::string one = fmt::format("{} for {}", queue.device, queue.optimize);
+      if (one != last) line += (line.empty() ? "Adaptive: " : ", ") + one;
+      last = std::move(one);
+    }
+    return line.empty() ? line : line + '\n';
+  }
   std::string queue(const MetricsSample::Queue& queue) const {
     const bool ours = queue.server == "device";
     const std::string name = std::to_string(queue.queue);
@@ -128,7 +141,7 @@ class Interval {
 std::string top_text(const MetricsSample& earlier, const MetricsSample& later) {
   const Interval between(earlier, later);
   std::string text =
-      between.machine() + between.threads() + between.data() +
+      between.machine() + between.threads() + between.data() + between.adaptive() +
       row({"DEVICE", "QUEUE", "NOTIFY", "REQ/S", "KICKS/S", "SPURIOUS", "IRQ/S", "REQ/BATCH"});
   for (const MetricsSample::Queue& queue : later.queues) {
     if (queue.running) text += between.queue(queue);

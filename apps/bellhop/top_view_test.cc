@@ -44,6 +44,19 @@ TEST(TopViewTest, ShowsWhatHappenedBetweenTwoSamples) {
   EXPECT_THAT(text, ::testing::Not(HasSubstr("disk0            1")));
 }
 
+TEST(TopViewTest, TellsWhatAdaptiveDevicesLookAt) {
+  MetricsSample later = sample(12, 5000);
+  EXPECT_THAT(top_text(sample(10, 1000), later), ::testing::Not(HasSubstr("Adaptive")));
+  later.queues[0].optimize = "latency";
+  later.queues.push_back(later.queues[0]);
+  later.queues.back().queue = 2;
+  later.queues.push_back(later.queues[0]);
+  later.queues.back().device = "nic0";
+  later.queues.back().optimize = "efficiency";
+  EXPECT_THAT(top_text(sample(10, 1000), later),
+              HasSubstr("\nAdaptive: disk0 for latency, nic0 for efficiency\nDEVICE"));
+}
+
 TEST(TopViewTest, AMachineThatWasStartedAnewCountsFromThere) {
   EXPECT_THAT(top_text(sample(10, 1000), sample(12, 800)), HasSubstr("      400      200"));
 }

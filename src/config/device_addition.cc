@@ -60,6 +60,7 @@ Result<DeviceAddition> add(const PropertyList& properties, const MachineConfig& 
   }
   auto device = parse_one<Config>(properties);
   if (!device) return forward(device);
+  if (!device->optimize) device->optimize = machine.optimize;
   if (device->id.empty()) device->id = free_id(Config::kOption.name, machine);
   const bool is_group = std::ranges::find(machine.rate_groups, device->id, &RateGroupConfig::id) !=
                         machine.rate_groups.end();

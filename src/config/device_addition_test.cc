@@ -68,6 +68,14 @@ TEST_F(DeviceAdditionTest, IsOneDeviceAndTheMachineWithIt) {
   EXPECT_FALSE(has_device(machine_, "disk1")) << "not before it has it";
 }
 
+TEST_F(DeviceAdditionTest, LooksAtWhatItsMachineDoesUnlessItSays) {
+  machine_.optimize = Optimize::kLatency;
+  EXPECT_EQ(add("disk", "null=1M,notify=adaptive").alone.disks.front().optimize,
+            Optimize::kLatency);
+  EXPECT_EQ(add("disk", "null=1M,notify=adaptive,optimize=efficiency").alone.disks.front().optimize,
+            Optimize::kEfficiency);
+}
+
 TEST_F(DeviceAdditionTest, IsCheckedAsAtTheStart) {
   EXPECT_THAT(fault("disc", ""), HasSubstr("'disc'; it must be one of disk, net, rng"));
   EXPECT_THAT(fault("disk", "pth=x"), HasSubstr("--disk: unknown key 'pth'"));

@@ -73,7 +73,8 @@ TEST_F(DeviceOptionsTest, SaysWhatIsWrongWithAnRng) {
   EXPECT_THAT(fault_of("period=10"), HasSubstr("needs max-bytes"));
   EXPECT_THAT(fault_of("source=x"), HasSubstr("unknown key 'source'"));
   EXPECT_THAT(fault_of("notify=off"), HasSubstr("one of ioeventfd, sync, poll, adaptive"));
-  EXPECT_THAT(fault_of("notify=adaptive,optimize=cost"), HasSubstr("throughput, efficiency"));
+  EXPECT_THAT(fault_of("notify=adaptive,optimize=cost"),
+              HasSubstr("throughput, efficiency, latency"));
   EXPECT_THAT(fault_of("notify=poll,optimize=efficiency"), HasSubstr("notify=adaptive"));
   EXPECT_THAT(fault_of("coalesce=auto"), HasSubstr("off or a time up to 10ms"));
   EXPECT_THAT(fault_of("coalesce=11ms"), HasSubstr("off or a time up to 10ms"));

@@ -73,7 +73,8 @@ struct MachineConfig {
   std::uint64_t memory = std::uint64_t{512} << 20;  ///< bytes
   MemoryBacking backing = MemoryBacking::kPrivate;
   TransportKind transport = TransportKind::kPci;
-  std::vector<IoThreadConfig> iothreads;  ///< at least one is made
+  Optimize optimize = Optimize::kThroughput;  ///< of adaptive devices that do not say it
+  std::vector<IoThreadConfig> iothreads;      ///< at least one is made
   std::vector<RateGroupConfig> rate_groups;
   /// One list for each kind of device: `disks`, ...
 #define BELLHOP_DEVICE(Config, list) std::vector<Config> list;

@@ -73,13 +73,15 @@ Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& d
   return {};
 }
 
-/// What is between devices of one kind, and between them and the machine.
+/// What is between devices of one kind, and between them and the machine: what they have of it,
+/// too.
 template <class Config>
-Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
+Status check_devices(std::vector<Config>& devices, const PropertyList& memory,
                      MachineConfig& config, FileRoles& roles) {
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    if (auto checked = check_device(devices[i], std::span(devices).first(i), config.memory, roles);
-        !checked) {
+    if (!devices[i].optimize) devices[i].optimize = config.optimize;
+    const auto others = std::span<const Config>(devices).first(i);
+    if (auto checked = check_device(devices[i], others, config.memory, roles); !checked) {
       return checked;
     }
   }
@@ -375,6 +377,7 @@ std::span<const ScalarOption> scalar_options() {
       {"--halt-poll", &MachineOptions::halt_poll},
       {"--vcpu-affinity", &MachineOptions::vcpu_affinity},
       {"--transport", &MachineOptions::transport},
+      {"--optimize", &MachineOptions::optimize},
       {"--max-ioeventfds", &MachineOptions::max_ioeventfds},
       {"--reserve-ioeventfds", &MachineOptions::reserve_ioeventfds},
       {"--stats", &MachineOptions::stats},
@@ -472,6 +475,13 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
                                {{"pci", TransportKind::kPci},
                                 {"pci-transitional", TransportKind::kPciTransitional},
                                 {"mmio", TransportKind::kMmio}});
+      !parsed) {
+    return forward(parsed);
+  }
+  if (auto parsed = parse_word("--optimize", options.optimize, config.optimize,
+                               {{"throughput", Optimize::kThroughput},
+                                {"efficiency", Optimize::kEfficiency},
+                                {"latency", Optimize::kLatency}});
       !parsed) {
     return forward(parsed);
   }

@@ -22,6 +22,7 @@ struct MachineOptions {
   std::optional<OptionText> cpus;
   std::optional<OptionText> vcpu_affinity;
   std::optional<OptionText> transport;
+  std::optional<OptionText> optimize;
   std::optional<OptionText> halt_poll;
   std::optional<OptionText> max_ioeventfds;
   std::optional<OptionText> reserve_ioeventfds;

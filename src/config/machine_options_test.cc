@@ -504,6 +504,8 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithTheMachine) {
   check(&MachineOptions::cpus, "0", "--cpus: '0' is wrong; it must be a number from 1 to 64");
   check(&MachineOptions::cpus, "two", "--cpus: 'two' is wrong");
   check(&MachineOptions::transport, "isa", "--transport: 'isa' is unknown");
+  check(&MachineOptions::optimize, "cost",
+        "--optimize: 'cost' is unknown; it must be one of throughput, efficiency, latency");
   check(&MachineOptions::halt_poll, "yes",
         "--halt-poll: 'yes' is wrong; it must be auto, off or a");
   check(&MachineOptions::halt_poll, "11ms", "--halt-poll: '11ms' is wrong");
@@ -520,6 +522,23 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithTheMachine) {
   EXPECT_THAT(fault(), HasSubstr("a multiple of 2M"));
   options_.memory = *PropertyList::parse("64M,hugepages,shared=off", "size");
   EXPECT_THAT(fault(), HasSubstr("--memory: shared=off"));
+}
+
+TEST_F(MachineOptionsTest, WhatAdaptiveLooksAtIsTheDevicesElseTheMachines) {
+  const auto disks = [&] {
+    options_.disks = {*PropertyList::parse("null=1M,notify=adaptive"),
+                      *PropertyList::parse("null=1M,notify=adaptive,optimize=efficiency"),
+                      *PropertyList::parse("null=1M")};
+    const auto config = make_machine_config(options_);
+    EXPECT_TRUE(config) << config.error().message;
+    return std::array{config->disks[0].optimize, config->disks[1].optimize,
+                      config->disks[2].optimize};
+  };
+  EXPECT_EQ(disks(), (std::array<std::optional<Optimize>, 3>{
+                         Optimize::kThroughput, Optimize::kEfficiency, Optimize::kThroughput}));
+  options_.optimize = "latency";
+  EXPECT_EQ(disks(), (std::array<std::optional<Optimize>, 3>{
+                         Optimize::kLatency, Optimize::kEfficiency, Optimize::kLatency}));
 }
 
 TEST_F(MachineOptionsTest, MemoryIsPrivateUnlessAskedFor) {

@@ -47,6 +47,7 @@ struct SetNotify {
   std::string id;
   std::optional<unsigned> queue = {};  ///< nothing: all of them
   NotifyWish wish = {};
+  bool optimize_given = true;  ///< else what adaptive is to look at is as the machine has it
 };
 /// A vCPU's or an I/O thread's CPUs.
 struct PinThread {

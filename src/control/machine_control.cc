@@ -410,7 +410,9 @@ Result<Answer> MachineControl::execute(const SetRates& command) {
 }
 
 Result<Answer> MachineControl::execute(const SetNotify& command) {
-  if (auto done = machine_->set_notify(command.id, command.queue, command.wish); !done) {
+  NotifyWish wish = command.wish;
+  if (!command.optimize_given) wish.optimize = config()->optimize;
+  if (auto done = machine_->set_notify(command.id, command.queue, wish); !done) {
     return forward(done);
   }
   return Answer();

@@ -126,6 +126,18 @@ TEST(MachineControlTest, QueuesAreNotifiedInAnotherWayWhetherTheyRunOrNot) {
   EXPECT_EQ(wish("null0"), NotifyMode::kIoEventFd);
   ASSERT_TRUE(set("balloon0", NotifyMode::kPoll, 1));
   EXPECT_EQ(wish("balloon0"), NotifyMode::kIoEventFd) << "queue 0";
+  // What the machine looks at is what a device looks at that was told of nothing else.
+  const auto objective = [&] {
+    const auto info = std::get<MachineInfo>(*one.ask(GetInfo{}));
+    return std::ranges::find(info.queues, "balloon0", &QueueStats::device)->wish.optimize;
+  };
+  ASSERT_TRUE(
+      one.ask(SetNotify{.id = "balloon0", .wish = {NotifyMode::kAdaptive, Optimize::kEfficiency}}));
+  EXPECT_EQ(objective(), Optimize::kEfficiency);
+  ASSERT_TRUE(one.ask(SetNotify{.id = "balloon0",
+                                .wish = {NotifyMode::kAdaptive, Optimize::kEfficiency},
+                                .optimize_given = false}));
+  EXPECT_EQ(objective(), Optimize::kThroughput);
   // The tuner comes with the first that is adaptive, and has no more of it when it is not.
   ASSERT_TRUE(set("null0", NotifyMode::kAdaptive));
   ASSERT_TRUE(one.ask(Pause{}));

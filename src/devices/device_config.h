@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/rate_group.h"
@@ -18,13 +19,14 @@ class OutputFiles;
 struct DeviceConfig {
   std::string id;  ///< "disk0", ... where not given
   NotifyMode notify = NotifyMode::kIoEventFd;
-  Optimize optimize = Optimize::kThroughput;  ///< with NotifyMode::kAdaptive
-  std::string iothread;                       ///< a name from the machine's; empty: the first
-  std::chrono::nanoseconds coalesce{0};       ///< how long an interrupt may be put off
-  bool packed = false;                        ///< offers the driver packed rings
-  bool queue_reset = false;                   ///< offers it the reset of single queues
-  bool notification_data = false;             ///< offers it to say in notifications how far it is
-  bool in_order = false;                      ///< offers it used buffers in order
+  /// With NotifyMode::kAdaptive; nothing: as the machine says.
+  std::optional<Optimize> optimize = {};
+  std::string iothread;                  ///< a name from the machine's; empty: the first
+  std::chrono::nanoseconds coalesce{0};  ///< how long an interrupt may be put off
+  bool packed = false;                   ///< offers the driver packed rings
+  bool queue_reset = false;              ///< offers it the reset of single queues
+  bool notification_data = false;        ///< offers it to say in notifications how far it is
+  bool in_order = false;                 ///< offers it used buffers in order
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
 

@@ -95,11 +95,14 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
                              {"sync", NotifyMode::kSync},
                              {"poll", NotifyMode::kPoll},
                              {"adaptive", NotifyMode::kAdaptive}});
-  reader.choice<Optimize>(
-      "optimize", config.optimize,
-      {{"throughput", Optimize::kThroughput}, {"efficiency", Optimize::kEfficiency}});
-  if (properties.find("optimize") != nullptr && config.notify != NotifyMode::kAdaptive) {
-    reader.refuse("optimize", "it says what notify=adaptive is to look at");
+  if (properties.find("optimize") != nullptr) {
+    reader.choice<Optimize>("optimize", config.optimize.emplace(),
+                            {{"throughput", Optimize::kThroughput},
+                             {"efficiency", Optimize::kEfficiency},
+                             {"latency", Optimize::kLatency}});
+    if (config.notify != NotifyMode::kAdaptive) {
+      reader.refuse("optimize", "it says what notify=adaptive is to look at");
+    }
   }
   read_coalesce(reader, config);
   reader.flag("packed", config.packed);

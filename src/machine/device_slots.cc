@@ -65,7 +65,7 @@ Result<PreparedDevice> prepare(const Config& config,
   DeviceWiring placed{.memory = host.memory,
                       .threads = {},
                       .notify = config.notify,
-                      .optimize = config.optimize,
+                      .optimize = config.optimize.value_or(Optimize::kThroughput),
                       .coalesce = config.coalesce,
                       .ring_features = ring_features(config)};
   for (IoThread* const thread : *threads) {

@@ -239,7 +239,7 @@ TEST_F(CliTest, NamesTheOptionOfASweepAtFault) {
                  "--latency: is that of a null medium");
   expect_refused({"bench", "study", "--medium", "null,/nonexistent"},
                  "--medium: cannot open /nonexistent");
-  expect_refused({"bench", "study", "--optimize", "latency"}, "--optimize: 'latency' is unknown");
+  expect_refused({"bench", "study", "--optimize", "cost"}, "--optimize: 'cost' is unknown");
 }
 
 TEST_F(CliTest, ExplainsNothingButItsOwnFiles) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
@@ -160,7 +161,9 @@ class RandomCommandsTest : public ControlUnderLoadTest {
   void set_notify() {
     Json body{{"id", pick(4) == 0 ? "balloon0" : "load"},
               {"mode", to_string(kNotifyModes[pick(4)])}};
-    if (body["mode"] == "adaptive") body["optimize"] = to_string(kObjectives[pick(2)]);
+    if (body["mode"] == "adaptive") {
+      body["optimize"] = to_string(kObjectives[pick(std::size(kObjectives))]);
+    }
     if (pick(2) == 0) body["queue"] = 0;
     ASSERT_EQ(put("vm.set-notify", body), 204U) << body;
     ASSERT_EQ(info()["notify"][body["id"]][0]["mode"], body["mode"]);

@@ -86,6 +86,10 @@ TEST_F(ControlTest, CtlShowsAndChangesAMachine) {
   EXPECT_THAT(ctl({"rates", "data", "iops=x"}, 1), HasSubstr("iops"));
   EXPECT_EQ(ctl({"notify", "data", "adaptive,optimize=efficiency,queue=0"}), "");
   EXPECT_EQ(info()["notify"]["data"][0]["optimize"], "efficiency");
+  EXPECT_EQ(ctl({"notify", "data", "adaptive,optimize=latency"}), "");
+  EXPECT_EQ(info()["notify"]["data"][0]["optimize"], "latency");
+  EXPECT_EQ(ctl({"notify", "data", "adaptive"}), "");
+  EXPECT_EQ(info()["notify"]["data"][0]["optimize"], "throughput") << "as the machine has it";
   EXPECT_EQ(ctl({"notify", "data", "sync"}), "");
   EXPECT_EQ(info()["notify"]["data"][0], (Json{{"mode", "sync"}})) << "its guest leaves it alone";
   EXPECT_THAT(ctl({"notify", "data", "now"}, 1), HasSubstr("must be one of sync, ioeventfd"));

@@ -78,6 +78,10 @@ struct RunOf {
   [[nodiscard]] Sample efficiency() const {
     return sample([](const M& m) { return m.bytes_per_host_cpu_s(); });
   }
+  /// One by the median latency in seconds, of all repeats: the more the better, as the others are.
+  [[nodiscard]] Sample quickness() const {
+    return sample([](const M& m) { return m.latency.p50 > 0 ? 1e6 / m.latency.p50 : 0; });
+  }
 
  private:
   template <class Figure>

@@ -13,12 +13,12 @@ inline constexpr const char* kHtmlHead = R"(<!DOCTYPE html>
 :root { --paper: #fff; --ink: #1c1e21; --faint: #656a70; --line: #d9dce0; --today: #1f6fb5;
   --then: #b9bec5; --guest: #dbe9f6; --vmm: #f6e3c5; --good: #1a7f37; --bad: #b3261e;
   --series0: #6b7076; --series1: #1f6fb5; --series2: #b36a00; --series3: #1a7f37;
-  --series4: #8a3ab9; }
+  --series4: #8a3ab9; --series5: #b0285a; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #17191c; --ink: #e4e6e8; --faint: #9aa0a6; --line: #3a3f45; --today: #64a8e8;
     --then: #5c636b; --guest: #24405c; --vmm: #5a4520; --good: #6fcf86; --bad: #f28b82;
     --series0: #a7adb3; --series1: #64a8e8; --series2: #e5a850; --series3: #6fcf86;
-    --series4: #c792ea; } }
+    --series4: #c792ea; --series5: #f08cab; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem;
   color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }
@@ -60,13 +60,15 @@ svg .series1 { fill: var(--series1); }
 svg .series2 { fill: var(--series2); }
 svg .series3 { fill: var(--series3); }
 svg .series4 { fill: var(--series4); }
+svg .series5 { fill: var(--series5); }
 svg .fill { fill: var(--ink); }
 svg .error, svg .arrow { stroke: var(--ink); stroke-width: 1.5; }
 svg .zero { stroke: var(--faint); stroke-width: 1; }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --today: #1f6fb5; --then: #bbb;
     --guest: #e4eef8; --vmm: #f6e8d2; --good: #060; --bad: #900; --series0: #555;
-    --series1: #1f6fb5; --series2: #a05e00; --series3: #156b2e; --series4: #7030a0; }
+    --series1: #1f6fb5; --series2: #a05e00; --series3: #156b2e; --series4: #7030a0;
+    --series5: #90204a; }
   body { font-size: 10pt; max-width: none; padding: 0; }
   .scroll { overflow: visible; }
   table { font-size: 7pt; }

@@ -71,7 +71,7 @@ std::string scatter_line(double x1, double y1, double x2, double y2, const char*
       y2, kind);
 }
 
-/// Circle, square, triangle, diamond, cross: told apart without colours, too.
+/// Circle, square, triangle, diamond, cross, hourglass: told apart without colours, too.
 std::string mark(std::size_t series, double x, double y) {
   assert(series < kMaxScatterSeries);
   const std::string kind = fmt::format("series{}", series);
@@ -93,6 +93,8 @@ std::string mark(std::size_t series, double x, double y) {
       return polygon({{0, -1.1}, {1.1, 0.9}, {-1.1, 0.9}});
     case 3:
       return polygon({{0, -1.3}, {1.3, 0}, {0, 1.3}, {-1.3, 0}});
+    case 5:
+      return polygon({{-1, -1.1}, {1, -1.1}, {-1, 1.1}, {1, 1.1}});
     default:
       return polygon({{-0.4, -1.2},
                       {0.4, -1.2},

@@ -19,7 +19,7 @@ struct Scatter {
   std::vector<std::string> series;
   std::vector<Point> points;  ///< empty: there is no picture
 };
-inline constexpr std::size_t kMaxScatterSeries = 5;
+inline constexpr std::size_t kMaxScatterSeries = 6;
 
 /// <svg>...</svg>, both axes logarithmic: a mark of its own kind and colour for each series, so
 /// that it can be read in print as well. Points that are not above 0 are left out. Colours are CSS

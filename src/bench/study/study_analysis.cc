@@ -124,7 +124,7 @@ template <class NameOf, class PlaceOf>
 void add_crossovers(const StudyReport& report, const Lines& lines, const char* along,
                     const NameOf& name_of, const PlaceOf& place_of, std::vector<Crossover>& out) {
   constexpr std::array<std::pair<std::size_t, std::size_t>, 3> kPairs = {{{1, 0}, {2, 1}, {2, 0}}};
-  for (const Optimize objective : kObjectives) {
+  for (const Optimize objective : objectives_of(report)) {
     for (const auto& [one, other] : kPairs) {
       for (const auto& line : lines) {
         std::vector<Step> steps;
@@ -151,8 +151,26 @@ void add_crossovers(const StudyReport& report, const Lines& lines, const char* a
 
 }  // namespace
 
+std::vector<Optimize> objectives_of(const StudyReport& report) {
+  std::vector<Optimize> objectives = {Optimize::kThroughput, Optimize::kEfficiency};
+  constexpr Way kByLatency{NotifyMode::kAdaptive, Optimize::kLatency};
+  if (std::ranges::any_of(report.runs,
+                          [](const StudyRun& run) { return run.cell.way == kByLatency; })) {
+    objectives.push_back(Optimize::kLatency);
+  }
+  return objectives;
+}
+
 Sample figures(const StudyRun& run, Optimize objective) {
-  return objective == Optimize::kThroughput ? run.throughput() : run.efficiency();
+  switch (objective) {
+    case Optimize::kThroughput:
+      break;
+    case Optimize::kEfficiency:
+      return run.efficiency();
+    case Optimize::kLatency:
+      return run.quickness();
+  }
+  return run.throughput();
 }
 
 std::vector<const StudyRun*> ranked_fixed_ways(const StudyReport& report, const Spot& spot,

@@ -10,8 +10,9 @@
 // What a study's runs say, as values: tables, sentences and the JSON are made of them.
 namespace bellhop::bench {
 
-/// By throughput, MB/s; by efficiency, MB for a host CPU second.
-inline constexpr std::array kObjectives = {Optimize::kThroughput, Optimize::kEfficiency};
+/// By throughput, MB/s; by efficiency, MB for a host CPU second; by latency, where adaptive was
+/// told to look at that, how many of a request's median times go into a second.
+std::vector<Optimize> objectives_of(const StudyReport& report);
 inline constexpr std::array kFixedWays = {Way{NotifyMode::kSync, Optimize::kThroughput},
                                           Way{NotifyMode::kIoEventFd, Optimize::kThroughput},
                                           Way{NotifyMode::kPoll, Optimize::kThroughput}};

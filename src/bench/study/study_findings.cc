@@ -16,7 +16,15 @@ namespace {
 constexpr std::size_t kMaxFindings = 5;
 
 const char* in_words(Optimize objective) {
-  return objective == Optimize::kThroughput ? "throughput" : "bytes for a host CPU second";
+  switch (objective) {
+    case Optimize::kThroughput:
+      return "throughput";
+    case Optimize::kEfficiency:
+      return "bytes for a host CPU second";
+    case Optimize::kLatency:
+      return "quickness (one by the median latency)";
+  }
+  return "";
 }
 
 std::string cells(std::size_t count) {
@@ -130,13 +138,16 @@ std::vector<std::string> find_in(const StudyReport& report) {
   std::vector<std::string> findings;
   if (report.runs.empty()) return findings;
   findings = begin_findings(report.setting.rounds);
-  for (const Optimize objective : kObjectives) {
+  const std::vector<Optimize> objectives = objectives_of(report);
+  for (const Optimize objective : objectives) {
     findings.push_back(best_fixed_way(report, objective));
   }
-  for (const Optimize objective : kObjectives) findings.push_back(adaptive_way(report, objective));
+  for (const Optimize objective : objectives) findings.push_back(adaptive_way(report, objective));
   findings.push_back(placements(report));
   std::erase(findings, "");
-  if (findings.size() > kMaxFindings) findings.resize(kMaxFindings);
+  // Two more for one more objective.
+  const std::size_t most = kMaxFindings + 2 * (objectives.size() - 2);
+  if (findings.size() > most) findings.resize(most);
   return findings;
 }
 

@@ -13,6 +13,7 @@ inline constexpr Way kEvent{NotifyMode::kIoEventFd, Optimize::kThroughput};
 inline constexpr Way kPoll{NotifyMode::kPoll, Optimize::kThroughput};
 inline constexpr Way kFast{NotifyMode::kAdaptive, Optimize::kThroughput};
 inline constexpr Way kThrifty{NotifyMode::kAdaptive, Optimize::kEfficiency};
+inline constexpr Way kQuick{NotifyMode::kAdaptive, Optimize::kLatency};
 
 /// A report that is filled by hand.
 class StudyRows {
@@ -28,10 +29,10 @@ class StudyRows {
     }
   }
 
-  /// Medians of MB/s and of MB for a CPU second; repeats lie up to `spread` of that to both sides,
-  /// each way in an order of its own, so that no round was slow for all.
+  /// Medians of MB/s, of MB for a CPU second and of the latency; repeats lie up to `spread` of that
+  /// to both sides, each way in an order of its own, so that no round was slow for all.
   StudyRows& add(const Spot& spot, const Way& way, double mb_per_s, double mb_per_cpu_s,
-                 double spread = 0.01, bool disturbed = false) {
+                 double spread = 0.01, bool disturbed = false, double latency_us = 0) {
     constexpr double kParts[] = {0, -1, 1, 0.5, -0.5, 0.8, -0.8};
     std::vector<Measurement> all;
     for (std::size_t i = 0; i < repeats_; ++i) {
@@ -43,6 +44,7 @@ class StudyRows {
       m.operations = m.bytes / 4096;
       m.host_cpu_s = static_cast<double>(m.bytes) * 1e-6 / (mb_per_cpu_s * (1 + spread * part));
       m.disturbed = disturbed;
+      m.latency.p50 = latency_us / (1 + spread * part);
       all.push_back(m);
     }
     turn_ = (turn_ + 1) % 6;

@@ -24,16 +24,23 @@ is a little too high.</p>
 )";
 
 const char* unit_of(Optimize objective) {
-  return objective == Optimize::kThroughput ? "MB/s" : "MB per host CPU second";
+  switch (objective) {
+    case Optimize::kThroughput:
+      return "MB/s";
+    case Optimize::kEfficiency:
+      return "MB per host CPU second";
+    case Optimize::kLatency:
+      return "median latency, µs";
+  }
+  return "";
 }
 
-/// In MB.
-double in_mb(double value, Optimize objective) {
-  return objective == Optimize::kThroughput ? value : value * 1e-6;
-}
-
+/// In the unit of its objective.
 std::string figure(double value, Optimize objective) {
-  return fmt::format("{:.{}f}", in_mb(value, objective), in_mb(value, objective) < 99.95 ? 1 : 0);
+  double shown = value;
+  if (objective == Optimize::kEfficiency) shown = value * 1e-6;
+  if (objective == Optimize::kLatency) shown = value > 0 ? 1e6 / value : 0;
+  return fmt::format("{:.{}f}", shown, shown < 99.95 ? 1 : 0);
 }
 
 Table::Cell goal_cell(AgainstBest::Goal goal) {
@@ -52,7 +59,7 @@ Table whole_table(const StudyReport& report) {
       {"", "behind"}};
   table.keys = 2;
   table.empty = "Adaptive was not measured beside a fixed way.";
-  for (const Optimize objective : kObjectives) {
+  for (const Optimize objective : objectives_of(report)) {
     for (const Whole& one : over_the_whole(report, objective)) {
       table.rows.push_back({bellhop::to_string(objective),
                             one.beside ? to_string(*one.beside) : "the best of each cell",
@@ -73,7 +80,7 @@ Table misses_table(const StudyReport& report) {
                    {"", "adaptive's"}, {"", "ratio (95 %)"},    {"", "goal"}};
   table.keys = 1;
   bool any = false;
-  for (const Optimize objective : kObjectives) {
+  for (const Optimize objective : objectives_of(report)) {
     for (const AgainstBest& one : adaptive_against_best(report, objective)) {
       any = true;
       if (one.goal() == AgainstBest::Goal::kReached) continue;
@@ -87,7 +94,7 @@ Table misses_table(const StudyReport& report) {
   return table;
 }
 
-/// All cells of one medium, by both objectives.
+/// All cells of one medium, by each objective.
 Table medium_table(const StudyReport& report, const StudyMedium& medium) {
   const StudySetting& setting = report.setting;
   Table table;
@@ -100,22 +107,23 @@ Table medium_table(const StudyReport& report, const StudyMedium& medium) {
       describe(setting.rounds, setting.seconds));
   table.columns = {{"", "Test", true}, {"", "Placement", true}, {"", "vCPUs"}, {"", "Threads"}};
   table.keys = 4;
-  for (const Optimize objective : kObjectives) {
+  const std::vector<Optimize> objectives = objectives_of(report);
+  for (const Optimize objective : objectives_of(report)) {
     for (const Way& way : kFixedWays) table.columns.push_back({unit_of(objective), to_string(way)});
     table.columns.push_back({unit_of(objective), "adaptive"});
     table.columns.push_back({unit_of(objective), "to the best (95 %)"});
   }
-  std::array<std::vector<AgainstBest>, kObjectives.size()> against;
-  for (std::size_t i = 0; i < kObjectives.size(); ++i) {
-    against.at(i) = adaptive_against_best(report, kObjectives.at(i));
+  std::vector<std::vector<AgainstBest>> against;
+  for (const Optimize objective : objectives) {
+    against.push_back(adaptive_against_best(report, objective));
   }
   for (const Spot& spot : report.spots()) {
     if (spot.medium != medium.name) continue;
     std::vector<Table::Cell> cells = {to_string(spot.workload), to_string(spot.placement),
                                       fmt::format("{}", spot.vcpus),
                                       fmt::format("{}", spot.threads)};
-    for (std::size_t i = 0; i < kObjectives.size(); ++i) {
-      const Optimize objective = kObjectives.at(i);
+    for (std::size_t i = 0; i < objectives.size(); ++i) {
+      const Optimize objective = objectives.at(i);
       const auto median_of = [&](const Way& way) -> Table::Cell {
         const StudyRun* const run = report.find(spot, way);
         if (run == nullptr) return missing(report.has_failed(describe(StudyCell{spot, way})));
@@ -149,7 +157,7 @@ std::vector<Scatter> make_scatters(const StudyReport& report) {
                           {},
                           {}});
       for (const Way& way : kFixedWays) scatters.back().series.push_back(to_string(way));
-      for (const Optimize objective : kObjectives) {
+      for (const Optimize objective : objectives_of(report)) {
         scatters.back().series.push_back(to_string(Way{NotifyMode::kAdaptive, objective}));
       }
     }

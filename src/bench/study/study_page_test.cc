@@ -50,6 +50,25 @@ TEST(StudyTables, ListThoseThatMissAndSumUp) {
   EXPECT_THAT(make_tables(fixed.report())[1].empty, HasSubstr("was not measured"));
 }
 
+TEST(StudyTables, HaveLatenciesWhereAdaptiveLookedAtThem) {
+  StudyRows rows;
+  const Spot spot = spot_at(Placement::kOtherCore, 16);
+  for (const auto& [way, us] : {std::pair{kSync, 40.0}, {kEvent, 125.0}, {kQuick, 41.0}}) {
+    rows.add(spot, way, 100, 100, 0.01, false, us);
+  }
+  const Table table = make_tables(rows.report())[2];
+  ASSERT_THAT(table.columns, SizeIs(4U + 3 * 5));
+  EXPECT_EQ(table.columns[14].group, "median latency, µs");
+  EXPECT_EQ(table.rows[0][14], "40.0");
+  EXPECT_EQ(table.rows[0][15], "125");
+  EXPECT_EQ(table.rows[0][17], "41.0");
+  const auto json = to_json(rows.report())["study"]["adaptive_against_best"][0];
+  EXPECT_EQ(json["objective"], "latency");
+  EXPECT_NEAR(json["best_value"].get<double>(), 40, 1e-3) << "microseconds";
+  ASSERT_THAT(make_page(rows.report()).scatters, SizeIs(1));
+  EXPECT_THAT(to_html(make_page(rows.report()), rows.report()), HasSubstr("class=\"series5\""));
+}
+
 TEST(StudyPage, OpensWithTheFindingsAndHasAScatterForEachGroup) {
   const StudyReport report = small_report();
   const Page page = make_page(report);

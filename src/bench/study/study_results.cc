@@ -34,13 +34,17 @@ std::vector<Json> runs_of(const StudyReport& report) {
 Json study_to_json(const StudyReport& report) {
   Json adaptive = Json::array();
   Json whole = Json::array();
-  for (const Optimize objective : kObjectives) {
+  for (const Optimize objective : objectives_of(report)) {
+    // Microseconds for latency, of which the analysis has the inverse.
+    const auto shown = [objective](double value) {
+      return objective == Optimize::kLatency && value > 0 ? 1e6 / value : value;
+    };
     for (const AgainstBest& one : adaptive_against_best(report, objective)) {
       adaptive.push_back({{"cell", describe(one.spot)},
                           {"objective", bellhop::to_string(objective)},
                           {"best", to_string(one.best)},
-                          {"best_value", one.best_value},
-                          {"adaptive_value", one.adaptive_value},
+                          {"best_value", shown(one.best_value)},
+                          {"adaptive_value", shown(one.adaptive_value)},
                           {"to_best", to_json(one.ratio)},
                           {"goal", to_string(one.goal())}});
     }

@@ -197,6 +197,9 @@ std::string metrics_json(const MachineMetrics& metrics) {
                    {"running", queue.running},
                    {"server", to_string(queue.server)},
                    {"notify", bellhop::to_string(queue.notify)}};
+    if (queue.wish.mode == NotifyMode::kAdaptive) {
+      one["optimize"] = bellhop::to_string(queue.wish.optimize);
+    }
     for (const QueueCount& count : kQueueCounts) one[count.name] = queue.*count.value;
     json["queues"].push_back(std::move(one));
   }

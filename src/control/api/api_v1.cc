@@ -78,8 +78,10 @@ Command read_set_notify(Body& body) {
   SetNotify command;
   command.id = body.needed("id", body.text("id"));
   command.wish.mode = body.needed("mode", read_word(body, "mode", kNotifyModes));
+  command.optimize_given = false;
   if (const auto optimize = read_word(body, "optimize", kObjectives)) {
     command.wish.optimize = *optimize;
+    command.optimize_given = true;
     if (command.wish.mode != NotifyMode::kAdaptive) {
       body.refuse("optimize says what the mode adaptive is to look at");
     }

@@ -102,11 +102,17 @@ TEST(ApiV1Test, ReadsHowToNotify) {
   EXPECT_EQ(all.id, "a");
   EXPECT_EQ(all.wish.mode, NotifyMode::kPoll);
   EXPECT_FALSE(all.queue);
+  EXPECT_FALSE(all.optimize_given);
   const auto one = command<SetNotify>(
       read("PUT", "vm.set-notify",
            R"({"id": "a", "mode": "adaptive", "optimize": "efficiency", "queue": 3})"));
   EXPECT_EQ(one.wish.mode, NotifyMode::kAdaptive);
   EXPECT_EQ(one.wish.optimize, Optimize::kEfficiency);
+  EXPECT_TRUE(one.optimize_given);
+  EXPECT_EQ(command<SetNotify>(read("PUT", "vm.set-notify",
+                                    R"({"id": "a", "mode": "adaptive", "optimize": "latency"})"))
+                .wish.optimize,
+            Optimize::kLatency);
   EXPECT_EQ(one.queue, 3U);
   const auto refused = [](const char* body, const char* why) {
     expect_refused(read("PUT", "vm.set-notify", body), 400, why);
@@ -115,7 +121,7 @@ TEST(ApiV1Test, ReadsHowToNotify) {
   refused(R"({"mode": "sync"})", "id is missing");
   refused(R"({"id": "a", "mode": "often"})", "mode must be one of sync, ioeventfd, poll, adaptive");
   refused(R"({"id": "a", "mode": "sync", "optimize": "efficiency"})", "optimize says what");
-  refused(R"({"id": "a", "mode": "adaptive", "optimize": "x"})", "throughput, efficiency");
+  refused(R"({"id": "a", "mode": "adaptive", "optimize": "x"})", "throughput, efficiency, latency");
   refused(R"({"id": "a", "mode": "sync", "queue": 65536})", "queue must be 65535 at most");
 }
 

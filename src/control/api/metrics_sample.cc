@@ -29,6 +29,7 @@ MetricsSample::Queue read_queue(const nlohmann::json& json) {
                              .server = text_in(json, "server"),
                              .notify = text_in(json, "notify"),
                              .counts = {}};
+  if (json.contains("optimize")) queue.optimize = text_in(json, "optimize");
   for (const char* const name : kColumns) queue.counts[name] = number(json.at(name));
   return queue;
 }

@@ -19,6 +19,7 @@ struct MetricsSample {
     bool running = false;
     std::string server;
     std::string notify;
+    std::string optimize = {};  ///< of one that is adaptive
     /// kicks, spurious_kicks, completions, interrupts and batches, as QueueStats has them.
     std::map<std::string, std::uint64_t, std::less<>> counts;
   };

@@ -128,12 +128,22 @@ TEST(MetricsSampleTest, WhatTheApiSaysIsRead) {
   EXPECT_EQ(sample->queues[0].device, "disk0");
   EXPECT_EQ(sample->queues[0].queue, 1U);
   EXPECT_EQ(sample->queues[0].notify, "poll");
+  EXPECT_EQ(sample->queues[0].optimize, "");
   EXPECT_TRUE(sample->queues[0].running);
   EXPECT_EQ(sample->queues[0].counts.find("completions")->second, 9U);
   ASSERT_EQ(sample->device_bytes.size(), 1U);
   EXPECT_EQ(sample->device_bytes[0], std::pair(std::string("disk0"), std::uint64_t{512}));
   ASSERT_EQ(sample->threads.size(), 1U);
   EXPECT_EQ(sample->threads[0].cpu_ns, 1'500'000'000U);
+}
+
+TEST(MetricsSampleTest, AnAdaptiveQueueSaysWhatItLooksAt) {
+  MachineMetrics metrics = metrics_of_a_disk();
+  metrics.counters.queues[0].wish = {NotifyMode::kAdaptive, Optimize::kLatency};
+  const auto sample = MetricsSample::read(metrics_json(metrics));
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->queues[0].notify, "poll") << "how it is now";
+  EXPECT_EQ(sample->queues[0].optimize, "latency");
 }
 
 // A field that is missing, and one of another type, wherever it stands.

@@ -46,7 +46,8 @@ const DeviceOption DiskConfig::kOption = {
   rate-limit-group=NAME    in their place: what the devices of that group may do together
   notify=WAY               ioeventfd (default), sync: the vCPU waits while its kick is served,
                            poll: the I/O thread does not sleep, or adaptive: what measures best
-  optimize=throughput|efficiency   what adaptive looks at: requests a second, or a CPU second
+  optimize=throughput|efficiency|latency   what adaptive looks at: requests a second, or a CPU
+                           second, or the time that a request takes
   coalesce=off|TIME        put interrupts off, up to so long after a completion (off)
   packed=on|off            offer packed rings (VIRTIO_F_RING_PACKED) beside split ones (off)
   queue-reset=on|off       offer the reset of single queues (VIRTIO_F_RING_RESET) (off)
