@@ -153,7 +153,7 @@ void add_crossovers(const StudyReport& report, const Lines& lines, const char* a
 
 std::vector<Optimize> objectives_of(const StudyReport& report) {
   std::vector<Optimize> objectives = {Optimize::kThroughput, Optimize::kEfficiency};
-  constexpr Way kByLatency{NotifyMode::kAdaptive, Optimize::kLatency};
+  static constexpr Way kByLatency{NotifyMode::kAdaptive, Optimize::kLatency};
   if (std::ranges::any_of(report.runs,
                           [](const StudyRun& run) { return run.cell.way == kByLatency; })) {
     objectives.push_back(Optimize::kLatency);

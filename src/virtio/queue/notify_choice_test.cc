@@ -364,15 +364,16 @@ TEST(NotifyChoice, AQueueThatStopsInATrialKeepsWhatItHad) {
 }
 
 TEST(NotifyChoice, AShortRestInATrialEndsNothing) {
+  constexpr Speeds speeds = {{{40000}, {60000}, {90000}}};
   Simulation simulation;
   while (!simulation.choice.trying() || simulation.choice.mode() == kIoEventFd) {
-    simulation.step(kPollWins);
+    simulation.step(speeds);
   }
   const NotifyMode mode = simulation.choice.mode();
   simulation.step(Speeds{});
   EXPECT_TRUE(simulation.choice.trying());
   EXPECT_EQ(simulation.choice.mode(), mode);
-  simulation.go(700ms, kPollWins);
+  simulation.go(700ms, speeds);
   EXPECT_EQ(simulation.choice.mode(), kPoll);
 }
 
