@@ -21,6 +21,11 @@ constexpr int kMaxCredit = 8;
 constexpr int kFound = 1;
 constexpr int kShortSleep = 4;
 constexpr int kLongSleep = -2;
+// A look gives the CPU away now and then, and where many want it, it comes back late, to work that
+// has been waiting. A sleeper would have been woken before. What that has cost is paid back by so
+// many times as long without looking.
+constexpr int kLateLooks = 2;  ///< of this many times the time for it
+constexpr int kPaidBack = 8;
 // Looks between two readings of the clock.
 constexpr int kLooksPerReading = 16;
 
@@ -53,12 +58,14 @@ void EventLoop::remove_poller(Poller& poller) noexcept {
 
 bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   if (pollers_.empty()) return false;
+  std::chrono::nanoseconds look{0};
   if (may_pay() || !polled_.empty()) {
     idle_since_ = std::chrono::steady_clock::now();
     poll_kind_ = std::ranges::any_of(
         pollers_, [](const Poller* poller) { return poller->has_work_under_way(); });
     int& credit = poll_credit_[poll_kind_];
-    auto look = may_pay() && credit > 0 ? poll_max_ : std::chrono::nanoseconds(0);
+    const bool pays = may_pay() && credit > 0 && idle_since_ >= no_look_before_;
+    look = pays ? poll_max_ : std::chrono::nanoseconds(0);
     if (!polled_.empty()) look = std::max(look, time_for_polled());
     look = std::min(look, limit);
     if (look > std::chrono::nanoseconds(0) && look_around(look)) {
@@ -68,7 +75,14 @@ bool EventLoop::stay_awake(std::chrono::nanoseconds limit) noexcept {
   }
   bool work = false;
   for (Poller* poller : pollers_) work |= poller->prepare_sleep();
+  if (work && look > std::chrono::nanoseconds(0)) note_missed(look);
   return work;
+}
+
+void EventLoop::note_missed(std::chrono::nanoseconds look) noexcept {
+  const auto now = std::chrono::steady_clock::now();
+  const auto took = now - idle_since_;
+  if (took > kLateLooks * look) no_look_before_ = now + kPaidBack * took;
 }
 
 std::chrono::nanoseconds EventLoop::time_for_polled() noexcept {

@@ -238,6 +238,8 @@ class EventLoop {
   }
   [[nodiscard]] std::chrono::nanoseconds time_for_polled() noexcept;
   bool look_around(std::chrono::nanoseconds until) noexcept;
+  /// A look of `look` has found nothing, and then there was work.
+  void note_missed(std::chrono::nanoseconds look) noexcept;
 
   std::vector<Poller*> pollers_;
   std::vector<Poller*> polled_;  ///< those of Look::kAlways
@@ -250,6 +252,7 @@ class EventLoop {
   std::array<int, 2> poll_credit_{};                      ///< without and with work under way
   std::size_t poll_kind_ = 0;  ///< which of them the last idle time belongs to
   std::chrono::steady_clock::time_point idle_since_{};
+  std::chrono::steady_clock::time_point no_look_before_{};  ///< for those of Look::kWhileItPays
   Task* first_task_ = nullptr;
   Task* last_task_ = nullptr;
 };

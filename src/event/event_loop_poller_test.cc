@@ -3,8 +3,10 @@
 #include <chrono>
 #include <cstdint>
 #include <thread>
+#include <utility>
 
 #include "testing/event_loop_fixture.h"
+#include "testing/eventually.h"
 
 namespace bellhop {
 namespace {
@@ -19,6 +21,7 @@ struct CountingPoller final : Poller {
   explicit CountingPoller(EventLoop& l) : loop(l), task([this] { ++served; }) {}
   bool poll() noexcept override {
     ++looks;
+    if (takes > 0ms) std::this_thread::sleep_for(std::exchange(takes, 0ms));
     if (looks < found_at) return false;
     found_at = SIZE_MAX;
     loop.defer(task);
@@ -36,6 +39,7 @@ struct CountingPoller final : Poller {
   [[nodiscard]] std::uint64_t work_done() const noexcept override { return done; }
   EventLoop& loop;
   FunctionTask task;
+  std::chrono::milliseconds takes{0};  ///< the next look
   std::size_t looks = 0;
   std::size_t found_at = SIZE_MAX;
   int asked = 0;
@@ -93,6 +97,45 @@ TEST_P(EventLoopTest, StopsLookingWhenItDoesNotPay) {
   loop->run_once(3ms);
   EXPECT_EQ(poller.looks, 0U);
   loop->remove_poller(poller);
+}
+
+TEST_P(EventLoopTest, ALookThatLostTheCpuIsPaidBack) {
+  CountingPoller poller(*loop);
+  loop->add_poller(poller);
+  loop->set_poll_max(50ms);
+  // As where others get the CPU that the look gave away, and work comes meanwhile.
+  std::chrono::steady_clock::time_point lost;
+  ASSERT_TRUE(testing::eventually([&] {
+    loop->run_once(1us);  // short, for credit, if this machine is not too busy
+    poller.looks = 0;
+    poller.takes = 150ms;
+    poller.slipped_in = true;
+    loop->run_once(10s);
+    lost = std::chrono::steady_clock::now();
+    return poller.looks > 0;
+  }));
+  poller.looks = 0;
+  EXPECT_TRUE(testing::eventually([&] {
+    loop->run_once(1us);
+    return poller.looks > 0;
+  })) << "not for ever";
+  EXPECT_GE(std::chrono::steady_clock::now() - lost, 1s) << "eight times as long, or nearly";
+}
+
+TEST_P(EventLoopTest, ALookThatMissedByChanceIsNot) {
+  CountingPoller poller(*loop);
+  loop->add_poller(poller);
+  loop->set_poll_max(200ms);
+  EXPECT_TRUE(testing::eventually([&] {
+    loop->run_once(1us);
+    poller.looks = 0;
+    poller.slipped_in = true;
+    loop->run_once(10s);  // nothing for all of the time, then something
+    if (poller.looks == 0) return false;
+    poller.looks = 0;
+    loop->run_once(1us);
+    return poller.looks > 0;
+  }));
 }
 
 TEST_P(EventLoopTest, DoesNotLookForWhoDoesNotWantIt) {
