@@ -32,8 +32,8 @@ namespace {
 constexpr std::size_t kWords = std::size_t{64} * 1024;
 /// How often it is looked whether it serves.
 constexpr int kLookMilliseconds = 5;
-/// How long it may take to end once the guest is gone.
-constexpr std::chrono::milliseconds kEndPatience{500};
+/// How much longer than passt may take the launcher is waited for.
+constexpr std::chrono::milliseconds kLauncherPatience{500};
 /// Of the socket, each way: a turn's worth of frames.
 constexpr int kSocketBytes = 1024 * 1024;
 
@@ -190,17 +190,18 @@ Status PasstChild::start(const std::vector<std::string>& arguments, const Unique
 PasstChild::PasstChild(PasstChild&& other) noexcept
     : pid_(std::exchange(other.pid_, 0)),
       process_(std::move(other.process_)),
-      words_(std::move(other.words_)) {}
+      words_(std::move(other.words_)),
+      lifeline_(std::move(other.lifeline_)) {}
 
 bool PasstChild::ended() noexcept {
-  pollfd gone{.fd = process_.get(), .events = POLLIN, .revents = 0};
-  if (pid_ > 0) {
-    // -1: nobody waits for children here (SIGCHLD is ignored), and it has gone.
-    if (::waitpid(pid_, nullptr, WNOHANG) != 0) let_go();
-  } else if (process_.valid() && ::poll(&gone, 1, 0) == 1) {
-    let_go();
+  if (lifeline_.valid()) {
+    pollfd gone{.fd = lifeline_.get(), .events = POLLRDHUP, .revents = 0};
+    if (::poll(&gone, 1, 0) == 1) lifeline_.reset();
+    return !lifeline_.valid();
   }
-  return pid_ == 0 && !process_.valid();
+  // -1: nobody waits for children here (SIGCHLD is ignored), and it has gone.
+  if (pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG) != 0) let_go();
+  return pid_ == 0;
 }
 
 void PasstChild::let_go() noexcept {
@@ -208,15 +209,31 @@ void PasstChild::let_go() noexcept {
   process_.reset();
 }
 
+void PasstChild::kill() noexcept {
+  if (process_.valid()) {
+    (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
+  }
+}
+
 void PasstChild::end() noexcept {
+  if (lifeline_.valid()) return end_by_launcher();
   const auto deadline = std::chrono::steady_clock::now() + kEndPatience;
   while (!ended() && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   if (ended()) return;
-  (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
+  kill();
   if (pid_ > 0) (void)::waitpid(pid_, nullptr, 0);
   let_go();
+}
+
+// What passt had of the host, such as a port, is free when it has ended. So that is waited for, but
+// a launcher that does not do its part holds up nobody for long.
+void PasstChild::end_by_launcher() noexcept {
+  (void)::shutdown(lifeline_.get(), SHUT_WR);
+  pollfd gone{.fd = lifeline_.get(), .events = POLLRDHUP, .revents = 0};
+  (void)::poll(&gone, 1, static_cast<int>((kEndPatience + kLauncherPatience).count()));
+  lifeline_.reset();
 }
 
 std::string PasstChild::last_words() const {

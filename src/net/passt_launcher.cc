@@ -15,6 +15,9 @@
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <list>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,14 +31,16 @@ namespace bellhop {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 /// A question, or an answer, at most: a path, and as many ports as one may name.
 constexpr std::size_t kMostBytes = std::size_t{64} * 1024;
 /// Between the fields of a question. No path has it.
 constexpr char kBetween = '\0';
 /// How long an answer may take beyond what passt may.
 constexpr std::chrono::milliseconds kAnswerPatience{5000};
-/// That come with a good answer: passt's socket, process and words.
-constexpr std::size_t kAnswerFds = 3;
+/// That come with a good answer: passt's socket, and the lifeline by which it is let go.
+constexpr std::size_t kAnswerFds = 2;
 
 PasstLauncher* current = nullptr;
 
@@ -94,8 +99,23 @@ bool send_answer(int socket, int code, const std::string& text, std::span<const 
   return ::sendmsg(socket, &message, MSG_NOSIGNAL) > 0;
 }
 
+/// A passt that serves a machine, and our end of its lifeline.
+struct Ward {
+  PasstChild child;
+  UniqueFd lifeline;
+  std::optional<Clock::time_point> deadline = {};  ///< by which it must have ended: it was let go
+  bool killed = false;
+
+  void let_go(Clock::time_point now) {
+    if (!deadline) deadline = now + PasstChild::kEndPatience;
+  }
+};
+
+/// All that were started and have not ended. In the launcher.
+using Wards = std::list<Ward>;
+
 /// False: nobody is there any more.
-bool answer(int socket, std::string_view question) {
+bool answer(int socket, std::string_view question, Wards& wards) {
   auto source = from_words(question);
   auto passt = source ? run_passt(*source) : Result<RunningPasst>(forward(source));
   if (!passt) {
@@ -106,11 +126,53 @@ bool answer(int socket, std::string_view question) {
     return send_answer(socket, EIO, "--net: user: passt has ended: " + passt->child.last_words(),
                        {});
   }
-  const std::array<int, kAnswerFds> fds{passt->socket.get(), passt->child.process().get(),
-                                        passt->child.words().get()};
-  const bool sent = send_answer(socket, 0, "", fds);
-  if (sent) passt->child.let_go();
-  return sent;
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return send_answer(socket, errno, "--net: user: cannot make a socket", {});
+  }
+  UniqueFd ours(ends[0]);
+  const UniqueFd its(ends[1]);
+  if (!send_answer(socket, 0, "", std::array{passt->socket.get(), its.get()})) return false;
+  wards.push_back({.child = std::move(passt->child), .lifeline = std::move(ours)});
+  return true;
+}
+
+/// Milliseconds to the first deadline, rounded up; -1: there is none.
+int time_left(const Wards& wards, Clock::time_point now) {
+  std::optional<Clock::time_point> first;
+  for (const Ward& one : wards) {
+    if (one.deadline && !one.killed && (!first || *one.deadline < *first)) first = one.deadline;
+  }
+  if (!first) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*first - now);
+  return static_cast<int>(std::max(left, std::chrono::milliseconds(0)).count());
+}
+
+/// Forgets those that have ended, and kills those whose time is over.
+void look_after(Wards& wards) {
+  const auto now = Clock::now();
+  wards.remove_if([](Ward& one) { return one.child.ended(); });
+  for (Ward& one : wards) {
+    pollfd gone{.fd = one.lifeline.get(), .events = POLLRDHUP, .revents = 0};
+    if (::poll(&gone, 1, 0) == 1) one.let_go(now);
+    if (!one.killed && one.deadline && now >= *one.deadline) {
+      one.child.kill();
+      one.killed = true;
+    }
+  }
+}
+
+/// Waits for a question, an end, or a lifeline that is closed. True: there may be a question.
+bool wait_for_work(int socket, const Wards& wards) {
+  std::vector<pollfd> fds{{.fd = socket, .events = POLLIN, .revents = 0}};
+  for (const Ward& one : wards) {
+    fds.push_back({.fd = one.child.process().get(), .events = POLLIN, .revents = 0});
+    if (!one.deadline) {
+      fds.push_back({.fd = one.lifeline.get(), .events = POLLRDHUP, .revents = 0});
+    }
+  }
+  const int ready = ::poll(fds.data(), fds.size(), time_left(wards, Clock::now()));
+  return ready > 0 && fds.front().revents != 0;
 }
 
 /// The launcher's own life. `socket` is all that it keeps.
@@ -126,10 +188,20 @@ bool answer(int socket, std::string_view question) {
   if (apart < 0 || ::dup3(apart, kOurs, O_CLOEXEC) < 0) ::_exit(EXIT_FAILURE);
   ::close_range(kOurs + 1, ~0U, 0);
   std::vector<char> question(kMostBytes);
+  Wards wards;
   while (true) {
+    look_after(wards);
+    if (!wait_for_work(kOurs, wards)) continue;
     const ssize_t got = ::recv(kOurs, question.data(), question.size(), 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0 || !answer(kOurs, {question.data(), static_cast<std::size_t>(got)})) break;
+    if (got <= 0 || !answer(kOurs, {question.data(), static_cast<std::size_t>(got)}, wards)) break;
+  }
+  // The machine has gone, and with it its ends of their sockets.
+  ::close(kOurs);
+  for (Ward& one : wards) one.let_go(Clock::now());
+  while (!wards.empty()) {
+    (void)wait_for_work(-1, wards);
+    look_after(wards);
   }
   ::_exit(EXIT_SUCCESS);
 }
@@ -196,8 +268,7 @@ Result<RunningPasst> PasstLauncher::ask(const PasstSource& source) const {
   text.resize(static_cast<std::size_t>(got) - sizeof code);
   if (code != 0) return fail(std::move(text), code);
   if (fds.size() != kAnswerFds) return gone();
-  return RunningPasst{.socket = std::move(fds[0]),
-                      .child = PasstChild(std::move(fds[1]), std::move(fds[2]))};
+  return RunningPasst{.socket = std::move(fds[0]), .child = PasstChild(std::move(fds[1]))};
 }
 
 }  // namespace bellhop

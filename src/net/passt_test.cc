@@ -9,12 +9,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/descriptor_limit.h"
 #include "base/unique_fd.h"
@@ -81,7 +83,14 @@ class Pretender {
   }
   ~Pretender() {
     ::unlink(program.c_str());
+    ::unlink((program + ".pid").c_str());
     ::rmdir(folder_.c_str());
+  }
+  /// What the script has written of itself by `echo $$ > $0.pid`; 0: nothing yet.
+  [[nodiscard]] pid_t pid() const {
+    pid_t pid = 0;
+    std::ifstream(program + ".pid") >> pid;
+    return pid;
   }
   std::string program;
 
@@ -270,13 +279,62 @@ TEST_F(PasstLauncherTest, WhatItHasStartedIsOurs) {
     running->socket.reset();
     EXPECT_TRUE(testing::eventually([&] { return running->child.ended(); })) << "its sign to end";
   }
-  // It does not care for its socket.
-  const Pretender stubborn("trap '' TERM; printf xxxx >&3; exec sleep 100");
+}
+
+/// Does not care for its socket, and takes no hint.
+constexpr const char* kStubborn =
+    "trap '' TERM HUP; echo $$ > $0.pid; printf xxxx >&3; exec sleep 100";
+
+bool is_there(pid_t pid) { return ::kill(pid, 0) == 0; }
+
+// It is the launcher that ends it: a machine under Landlock could not.
+TEST_F(PasstLauncherTest, WhatDoesNotEndWithItsSocketIsKilled) {
+  const Pretender stubborn(kStubborn);
+  PasstSource source;
   source.program = stubborn.program;
-  auto running = PasstLauncher::run(source);
-  ASSERT_TRUE(running) << running.error().message;
-  running->child.end();
-  EXPECT_TRUE(running->child.ended());
+  {
+    auto running = PasstLauncher::run(source);
+    ASSERT_TRUE(running) << running.error().message;
+    ASSERT_GT(stubborn.pid(), 0);
+    EXPECT_FALSE(running->child.process().valid()) << "nothing by which it can be signalled";
+    running->socket.reset();
+    std::this_thread::sleep_for(PasstChild::kEndPatience * 2);
+    EXPECT_TRUE(is_there(stubborn.pid())) << "it has not been let go";
+    EXPECT_FALSE(running->child.ended());
+  }
+  EXPECT_FALSE(is_there(stubborn.pid())) << "its end is waited for";
+
+  // Of two, the one that was let go.
+  const Pretender other(kStubborn);
+  auto first = PasstLauncher::run(source);
+  source.program = other.program;
+  auto second = PasstLauncher::run(source);
+  ASSERT_TRUE(first && second);
+  first->child.end();
+  EXPECT_TRUE(first->child.ended());
+  EXPECT_FALSE(is_there(stubborn.pid()));
+  EXPECT_TRUE(is_there(other.pid()));
+  // The launcher ends after all of them.
+  launcher.reset();
+  EXPECT_FALSE(is_there(other.pid()));
+  EXPECT_TRUE(second->child.ended());
+}
+
+TEST_F(PasstLauncherTest, WhatIsLeftOfAKilledMachineIsKilled) {
+  const Pretender stubborn(kStubborn);
+  PasstSource source;
+  source.program = stubborn.program;
+  const pid_t machine = ::fork();
+  if (machine == 0) {
+    auto its = PasstLauncher::start();
+    const bool runs = its && PasstLauncher::run(source);
+    ::_exit(runs ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(machine, &status, 0), machine);
+  ASSERT_EQ(status, 0);
+  ASSERT_GT(stubborn.pid(), 0);
+  EXPECT_TRUE(testing::eventually([&] { return !is_there(stubborn.pid()); }));
 }
 
 TEST_F(PasstLauncherTest, SaysWhatRunPasstSays) {

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -141,6 +143,42 @@ TEST_F(JailedMachineTest, UnderLandlockADeviceHasTheFilesThatRulesName) {
   const Outcome outcome = end();
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+// Such a machine may signal nobody (Linux 6.12), and this passt does not care for its socket.
+TEST_F(JailedMachineTest, UnderLandlockAPasstThatWasAddedGoesWithItsNic) {
+  if (sandbox::landlock_version().abi == 0) GTEST_SKIP() << "this kernel has no Landlock";
+  const auto program = folder_ / "bin/passt";
+  const std::string pid_file = (folder_ / "passt.pid").string();
+  std::filesystem::create_directories(program.parent_path());
+  std::ofstream(program) << "#!/bin/sh\ntrap '' TERM HUP; echo $$ > " << pid_file
+                         << "; printf xxxx >&3; exec sleep 1000\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", (program.parent_path().string() + ":" + path).c_str(), 1);
+  std::vector<std::string> options = filters_;
+  options.insert(options.end(), {"--cmdline", "workload=idle seconds=1000", "--landlock", "on"});
+  const bool up = run({}, options);
+  ::setenv("PATH", path.c_str(), 1);
+  ASSERT_TRUE(up);
+  const auto passt = [&] {
+    pid_t pid = 0;
+    std::ifstream(pid_file) >> pid;
+    return pid;
+  };
+  const auto is_there = [&] { return ::kill(passt(), 0) == 0; };
+  const char* const nic = R"({"device": "net", "options": "id=late,user"})";
+  EXPECT_EQ(ask("PUT", "vm.shutdown"), 204U);  // what was added can be taken away at once
+  ASSERT_EQ(ask("PUT", "vm.add", nic), 200U) << contents(folder_ / "err");
+  ASSERT_GT(passt(), 0);
+  EXPECT_TRUE(is_there());
+  EXPECT_EQ(ask("PUT", "vm.remove-device", R"({"id": "late"})"), 204U);
+  EXPECT_FALSE(is_there());
+  ASSERT_EQ(ask("PUT", "vm.add", nic), 200U) << contents(folder_ / "err");
+  EXPECT_TRUE(is_there());
+  ::kill(pid_, SIGKILL);
+  (void)end();
+  EXPECT_TRUE(testing::eventually([&] { return !is_there(); }));
 }
 
 #endif
