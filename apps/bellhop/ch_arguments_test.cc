@@ -42,6 +42,7 @@ TEST(ChArgumentsTest, AMachineOfItsOwnOptions) {
                    "--net", "tap=t,num_queues=4,queue_size=128"}),
             "run --disk path=a,readonly=on,cache=none,queues=2 --disk path=b --net "
             "tap=t,queues=2,queue-size=128");
+  EXPECT_EQ(words({"--serial", "pty"}), "run --serial pty");
   EXPECT_EQ(words({"--cpus", "3", "--memory", "512M"}), "run --cpus 3 --memory size=512M");
   EXPECT_EQ(words({"--vsock", "cid=3,socket=/v", "--balloon", "size=1M,deflate_on_oom=on"}),
             "run --vsock cid=3,uds=/v --balloon size=1M,deflate-on-oom=on");

@@ -126,15 +126,18 @@ void tell_window_size(ConsoleWindow& window) {
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) window.set_size(size.ws_col, size.ws_row);
 }
 
-/// While it lives, the guest's serial port hears that its output takes bytes again.
-class RoomForSerial {
+/// While it lives, the guest is at its end of the serial port.
+class GuestAtSerial {
  public:
-  RoomForSerial(SerialOutput& serial, Machine& machine) : serial_(serial) {
-    serial.set_room([&machine] { machine.serial_has_room(); });
+  GuestAtSerial(SerialOutput& serial, Machine& machine) : serial_(serial) {
+    serial.connect(
+        {.has_room = [&machine] { machine.serial_has_room(); },
+         .input =
+             [&machine](std::span<const std::byte> bytes) { return machine.serial_input(bytes); }});
   }
-  ~RoomForSerial() { serial_.set_room(nullptr); }
-  RoomForSerial(const RoomForSerial&) = delete;
-  RoomForSerial& operator=(const RoomForSerial&) = delete;
+  ~GuestAtSerial() { serial_.connect({}); }
+  GuestAtSerial(const GuestAtSerial&) = delete;
+  GuestAtSerial& operator=(const GuestAtSerial&) = delete;
 
  private:
   SerialOutput& serial_;
@@ -207,8 +210,8 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   SerialOutput& serial = **opened;
   if (keys->has_value() && serial.is_terminal()) {
     return report(
-        {"--console stdio: the terminal is the serial port's; --serial null or "
-         "--serial file=PATH leaves it to the console"});
+        {"--console stdio: the terminal is the serial port's; --serial null, "
+         "pty or file=PATH leaves it to the console"});
   }
   RunExplanation explanation;
   if (options.explain) {
@@ -255,7 +258,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   auto created = Machine::create(config, **hypervisor, std::move(hooks));
   if (!created) return report(created.error());
   Machine* const machine = created->get();
-  const RoomForSerial room(serial, *machine);
+  const GuestAtSerial guest(serial, *machine);
 
   const auto stop = [&control] { control.stop(); };
   CleanStop clean_stop(
@@ -268,6 +271,7 @@ int run_machine(const MachineConfig& config, const RunArguments& arguments,
   // Before anyone can ask it for anything.
   control.connect({.machine = machine,
                    .config = &config,
+                   .serial = serial.port(),
                    .stop = [&serial] { serial.give_up(); },
                    .stopping = [&clean_stop] { return clean_stop.signal() != 0; },
                    .tell = tell});
@@ -358,8 +362,9 @@ void add_run_command(CLI::App& app, int& exit_status, EnterJail enter) {
        "Use at most N ioeventfds; further queues notify synchronously", "N");
   text("--reserve-ioeventfds", options.reserve_ioeventfds,
        "Of --max-ioeventfds, keep N for queues that vhost serves", "N");
-  text("--serial", options.serial, "Where the serial port goes: tty (default), null or a file",
-       "tty|null|file=PATH");
+  text("--serial", options.serial,
+       "Where the serial port goes: tty (default), a pseudo terminal, null or a file",
+       "tty|pty|null|file=PATH");
   text("--on-reset", options.on_reset, "When the guest asks for a reset: exit (default) or restart",
        "exit|restart");
   text("--stop-timeout", options.stop_timeout,

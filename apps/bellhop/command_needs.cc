@@ -42,6 +42,10 @@ void add_command_needs(const MachineOptions& options, HostNeeds& needs) {
     }
   }
   if (options.serial) add_output(SerialOutput::file_of(options.serial->text), needs);
+  if (options.serial && options.serial->text == SerialOutput::kPty) {
+    needs.add("/dev/ptmx", HostUse::kDevice);
+    needs.add("/dev/pts", HostUse::kDevice);
+  }
   if (options.stats) add_output(options.stats->text, needs);
   if (options.explain) add_output(options.explain->text, needs);
 }

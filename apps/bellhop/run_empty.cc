@@ -39,7 +39,7 @@ struct Whole {
   Whole& operator=(const Whole&) = delete;
   ~Whole() {
     if (!serial) return;
-    serial->set_room(nullptr);
+    serial->connect({});
     machine.reset();  // it may still print
     if (auto printed = serial->finish(); !printed) log::warn("{}", printed.error().message);
   }
@@ -93,14 +93,18 @@ class Maker {
     auto machine = Machine::create(*config, hypervisor_, std::move(hooks));
     if (!machine) return forward(machine);
     whole->machine = std::move(*machine);
-    whole->serial->set_room([it = whole->machine.get()] { it->serial_has_room(); });
+    whole->serial->connect(
+        {.has_room = [it = whole->machine.get()] { it->serial_has_room(); },
+         .input = [it = whole->machine.get()](
+                      std::span<const std::byte> bytes) { return it->serial_input(bytes); }});
     if (auto begun = whole->outputs.begin(); !begun) return forward(begun);
     {
       const std::lock_guard hold(mutex_);
       last_serial_ = whole->serial;
     }
     std::shared_ptr<Machine> shared(whole, whole->machine.get());
-    return control::MachineControl::Created{std::move(*config), std::move(shared)};
+    return control::MachineControl::Created{std::move(*config), std::move(shared),
+                                            whole->serial->port()};
   }
 
   /// What the last machine needs of the host.

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/log.h"
 #include "base/poll.h"
 #include "base/thread.h"
 
@@ -30,9 +31,14 @@ Result<std::unique_ptr<SerialOutput>> SerialOutput::open(const std::string& text
     opened = output->open_standard_output();
   } else if (const std::string path = file_of(text); !path.empty()) {
     opened = output->open_file(path, outputs);
+  } else if (text == kPty) {
+    auto pty = SerialTerminal::open();
+    if (!pty) return forward(pty);
+    output->pty_ = std::move(*pty);
+    log::info("the serial port is at {}", output->pty_->place());
   } else if (text != "null") {
-    opened =
-        fail(fmt::format("--serial: '{}' is unknown; it must be tty, null or file=PATH", text));
+    opened = fail(
+        fmt::format("--serial: '{}' is unknown; it must be tty, pty, null or file=PATH", text));
   }
   if (!opened) return forward(opened);
   if (output->fd_ < 0 || output->regular_) return output;
@@ -76,7 +82,7 @@ Status SerialOutput::open_file(const std::string& path, OutputFiles& outputs) {
 }
 
 SerialOutput::~SerialOutput() {
-  set_room(nullptr);
+  connect({});
   give_up();
   (void)finish();
 }
@@ -98,6 +104,7 @@ void SerialOutput::lose(std::size_t bytes, int error) noexcept {
 }
 
 bool SerialOutput::write(std::span<const std::byte> data) noexcept {
+  if (pty_) return pty_->write(data);
   if (fd_ < 0) return true;
   const std::lock_guard<std::mutex> hold(mutex_);
   while (!data.empty() && backlog_.empty()) {
@@ -157,8 +164,8 @@ void SerialOutput::run() {
       full_ = false;
       hold.unlock();
       {
-        const std::lock_guard<std::mutex> calling(room_mutex_);
-        if (room_) room_();
+        const std::lock_guard<std::mutex> calling(guest_mutex_);
+        if (guest_.has_room) guest_.has_room();
       }
       hold.lock();
     }
@@ -166,18 +173,28 @@ void SerialOutput::run() {
   }
 }
 
-void SerialOutput::set_room(std::function<void()> room) {
-  const std::lock_guard<std::mutex> hold(room_mutex_);
-  room_ = std::move(room);
+void SerialOutput::connect(SerialGuest guest) {
+  if (pty_) return pty_->connect(std::move(guest));
+  const std::lock_guard<std::mutex> calling(guest_mutex_);
+  guest_ = std::move(guest);
 }
 
 void SerialOutput::give_up() noexcept {
+  if (pty_) return pty_->give_up();
   const std::lock_guard<std::mutex> hold(mutex_);
   given_up_ = true;
   if (wake_.valid()) wake_.signal();
 }
 
+control::SerialPort SerialOutput::port() const {
+  using Mode = control::SerialPort::Mode;
+  if (pty_) return {Mode::kPty, pty_->place()};
+  if (terminal_) return {Mode::kTty, {}};
+  return fd_ < 0 ? control::SerialPort() : control::SerialPort{Mode::kFile, place_};
+}
+
 Status SerialOutput::finish() {
+  if (pty_) return pty_->finish();
   {
     const std::lock_guard<std::mutex> hold(mutex_);
     finished_ = true;

@@ -92,6 +92,14 @@ enum class MachineState : std::uint8_t {
   kOff,  ///< after a PowerOff
 };
 
+/// Where the guest's serial port goes: the program's own business, told by whoever makes the
+/// machine.
+struct SerialPort {
+  enum class Mode : std::uint8_t { kNull, kTty, kFile, kPty };
+  Mode mode = Mode::kNull;
+  std::string file = {};  ///< the file's path, or where the pseudo terminal is
+};
+
 struct MachineInfo {
   MachineState state = MachineState::kCreated;
   std::shared_ptr<const MachineConfig> config;  ///< with what it has been given since its start
@@ -99,6 +107,7 @@ struct MachineInfo {
   std::vector<QueueStats> queues;               ///< how they are notified
   std::vector<ThreadPlacement> threads = {};    ///< where they may run
   std::string console = {};                     ///< where the first console's end is
+  SerialPort serial = {};
 };
 
 struct MachineMetrics {

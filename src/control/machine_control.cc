@@ -81,6 +81,7 @@ void MachineControl::connect(Wiring wiring) {
   if (wiring_.machine == nullptr) return set_state(MachineState::kNone);
   set_machine({std::shared_ptr<void>(), wiring_.machine});  // not ours to destroy
   set_config(*std::exchange(wiring_.config, nullptr));
+  set_serial(std::move(wiring_.serial));
 }
 
 void MachineControl::set_machine(std::shared_ptr<Machine> machine) {
@@ -233,6 +234,16 @@ void MachineControl::set_config(MachineConfig config) {
   config_.swap(next);
 }
 
+void MachineControl::set_serial(SerialPort serial) {
+  const std::lock_guard hold(mutex_);
+  serial_ = std::move(serial);
+}
+
+SerialPort MachineControl::serial() const {
+  const std::lock_guard hold(mutex_);
+  return serial_;
+}
+
 void MachineControl::set_state(MachineState state) {
   const std::lock_guard hold(mutex_);
   state_ = state;
@@ -251,7 +262,8 @@ Result<Answer> MachineControl::execute(const GetInfo& /*command*/) {
                             .memory_bytes = memory,
                             .queues = std::move(counters.queues),
                             .threads = machine_->placement(),
-                            .console = std::move(console)});
+                            .console = std::move(console),
+                            .serial = serial()});
 }
 
 std::uint64_t MachineControl::memory_bytes(const MachineCounters& counters) const {
@@ -366,6 +378,7 @@ Result<Answer> MachineControl::execute(const CreateMachine& command) {
     return fail(std::move(created.error().message), code == 0 || code == ENOENT ? EINVAL : code);
   }
   set_config(std::move(created->config));
+  set_serial(std::move(created->serial));
   set_state(MachineState::kCreated);
   set_machine(std::move(created->machine));
   tell("created");

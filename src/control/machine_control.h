@@ -37,11 +37,13 @@ class MachineControl final : private EventHandler {
   struct Created {
     MachineConfig config;
     std::shared_ptr<Machine> machine;  ///< goes on the loop's thread
+    SerialPort serial = {};
   };
 
   struct Wiring {
     Machine* machine = nullptr;             ///< outlives this; null: there is none until a Create
     const MachineConfig* config = nullptr;  ///< that the machine was made of
+    SerialPort serial = {};
     /// Without a machine: makes one, on the loop's thread. Errors: what is wrong with the options,
     /// or what the host refuses.
     std::function<Result<Created>(const MachineOptions&)> create = nullptr;
@@ -95,6 +97,8 @@ class MachineControl final : private EventHandler {
   }
   [[nodiscard]] std::shared_ptr<const MachineConfig> config() const;
   void set_config(MachineConfig config);
+  void set_serial(SerialPort serial);
+  [[nodiscard]] SerialPort serial() const;
   /// Forgets the devices that have gone.
   void remove_let_go();
   [[nodiscard]] MachineState state() const;
@@ -145,6 +149,7 @@ class MachineControl final : private EventHandler {
   std::deque<Pending> pending_;
   MachineState state_ = MachineState::kCreated;
   std::shared_ptr<const MachineConfig> config_;
+  SerialPort serial_;
   bool closed_ = false;
 };
 

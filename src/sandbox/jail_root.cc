@@ -27,6 +27,7 @@ namespace {
 
 constexpr const char* kBase = "/dev";  // every host has it: the root is put together over it
 constexpr mode_t kRootMode = 0755;
+constexpr std::string_view kTerminals = "/dev/ptmx";
 
 /// Absolute, without "." and "..", which need not be there inside.
 std::string clean(const std::string& path) {
@@ -285,8 +286,13 @@ Status change_root(std::vector<JailPart> parts, std::optional<uid_t> device_owne
   if (::mount("bellhop", kBase, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m") != 0) {
     return fail_errno("no file system in memory");
   }
+  // The device of pseudo terminals looks for them beside itself, which it does not find as a mount.
+  std::ranges::stable_partition(parts,
+                                [](const JailPart& part) { return part.path != kTerminals; });
   for (const JailPart& part : parts) {
-    if (part.device && device_owner && make_device(part, *device_owner)) continue;
+    const std::optional<uid_t> owner =
+        part.path == kTerminals ? device_owner.value_or(::geteuid()) : device_owner;
+    if (part.device && owner && make_device(part, *owner)) continue;
     if (auto mounted = mount_part(part); !mounted) return mounted;
   }
   if (auto mounted = mount_processes(own_processes, processes, lack); !mounted) return mounted;

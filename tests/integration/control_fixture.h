@@ -1,8 +1,12 @@
 #pragma once
 
+#include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -13,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "control/api/api_client.h"
 #include "testing/eventually.h"
 #include "tests/integration/cli_fixture.h"
@@ -20,6 +25,30 @@
 #ifdef BELLHOP_BENCH_GUEST
 
 namespace bellhop {
+
+/// Somebody at a pseudo terminal. What it has read of it once that ends with `end`.
+class AtTerminal {
+ public:
+  explicit AtTerminal(const std::string& place)
+      : fd_(::open(place.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)) {
+    EXPECT_TRUE(fd_.valid()) << place;
+  }
+  [[nodiscard]] bool reads(const std::string& text) {
+    return testing::eventually([&] {
+      std::array<char, 4096> piece{};
+      const ssize_t got = ::read(fd_.get(), piece.data(), piece.size());
+      if (got > 0) seen_.append(piece.data(), static_cast<std::size_t>(got));
+      return seen_.find(text) != std::string::npos;
+    });
+  }
+  void type(const std::string& text) const {
+    EXPECT_EQ(::write(fd_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+
+ private:
+  UniqueFd fd_;
+  std::string seen_;
+};
 
 /// A machine with an API socket, and its clients.
 class ControlTest : public CliMachineTest {

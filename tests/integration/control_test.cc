@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/unix_socket.h"
@@ -194,6 +195,38 @@ TEST_F(ControlTest, AGuestIsBootedAgainAndAgain) {
   EXPECT_TRUE(testing::eventually([&] { return boots() == 3; }));
   EXPECT_EQ(put("vmm.shutdown"), 204U);
   EXPECT_EQ(end().status, 0);
+}
+
+TEST_F(ControlTest, TheSerialPortIsWhereItIsSaid) {
+  run("workload=idle seconds=1000", {"--serial", "pty"});
+  const Json serial = info()["config"]["serial"];
+  EXPECT_EQ(serial["mode"], "Pty");
+  const std::string place = serial["file"];
+  {
+    AtTerminal user(place);
+    EXPECT_TRUE(user.reads("\"event\":\"begin\"")) << "what was printed before it came, too";
+    user.type("keys\r");
+  }
+  // The next one, and the machine's thread had no call refused.
+  const AtTerminal user(place);
+  user.type(std::string(2000, 'k'));  // more than the chip has room for
+  EXPECT_EQ(put("vmm.shutdown"), 204U);
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("the serial port is at " + place));
+  EXPECT_EQ(outcome.out, "");
+
+  const std::string file = (folder_ / "serial").string();
+  const std::pair<std::vector<std::string>, Json> others[] = {
+      {{}, {{"mode", "Tty"}}},
+      {{"--serial", "null"}, {{"mode", "Null"}}},
+      {{"--serial", "file=" + file}, {{"mode", "File"}, {"file", file}}}};
+  for (const auto& [options, right] : others) {
+    run("workload=idle seconds=1000", options);
+    EXPECT_EQ(info()["config"]["serial"], right);
+    EXPECT_EQ(put("vmm.shutdown"), 204U);
+    EXPECT_EQ(end().status, 0);
+  }
 }
 
 TEST_F(ControlTest, ASocketThatWasPassedServes) {

@@ -99,6 +99,30 @@ TEST_F(EmptyMachineTest, WhatNobodyReadsOfTheSerialPortKeepsNoCommandWaiting) {
   EXPECT_EQ(end().status, 128 + SIGTERM);
 }
 
+// As libvirt asks for a <serial>. With the filters of a program that has one machine, and without.
+TEST_F(EmptyMachineTest, ItsSerialPortIsAtATerminal) {
+  for (const bool filtered : {false, true}) {
+    if (filtered && !kSeccompSupported) continue;
+    run_empty(filtered ? std::vector<std::string>{"--seccomp", "kill"}
+                       : std::vector<std::string>());
+    Json asked = Json::parse(machine("workload=idle seconds=1000"));
+    asked["serial"] = {{"mode", "Pty"}};
+    for (int round = 0; round < (filtered ? 1 : 3); ++round) {
+      ASSERT_EQ(put("vm.create", asked.dump()), 204U);
+      EXPECT_EQ(info()["config"]["serial"]["mode"], "Pty") << "before it runs";
+      ASSERT_EQ(put("vm.boot"), 204U);
+      AtTerminal user(info()["config"]["serial"]["file"]);
+      EXPECT_TRUE(user.reads("\"event\":\"begin\""));
+      user.type("keys\r");
+      EXPECT_EQ(put("vm.delete"), 204U);
+    }
+    EXPECT_EQ(put("vmm.shutdown"), 204U);
+    const Outcome outcome = end();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, ::testing::Not(HasSubstr("lost")));
+  }
+}
+
 TEST_F(EmptyMachineTest, AFilteredOneHasOneMachine) {
   if (!kSeccompSupported) GTEST_SKIP() << "a sanitizer makes calls of its own";
   run_empty({"--seccomp", "log"});

@@ -1,4 +1,5 @@
 // `bellhop jail` and `--landlock` of real machines.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,12 +7,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "control/api/api_client.h"
 #include "sandbox/landlock.h"
 #include "sandbox/seccomp_mode.h"
@@ -121,6 +125,34 @@ TEST_F(JailedMachineTest, ASignalEndsIt) {
   const Outcome outcome = end();
   EXPECT_EQ(outcome.status, 128 + SIGTERM) << outcome.err;
   EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+// Pseudo terminals are opened inside, and are there outside.
+TEST_F(JailedMachineTest, ATerminalOfAJailIsThereOutside) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may make their device";
+  std::vector<std::string> options = filters_;
+  options.insert(options.end(), {"--cmdline", "workload=idle seconds=1000", "--serial", "pty",
+                                 "--console", "pty"});
+  if (sandbox::landlock_version().abi > 0) options.insert(options.end(), {"--landlock", "on"});
+  if (!run({"jail", "--"}, options)) GTEST_SKIP() << end().err;
+  const auto info = control::ask_api(socket_, "GET", "vm.info", {}, testing::kPatience);
+  ASSERT_TRUE(info);
+  const auto json = nlohmann::json::parse(info->body)["config"];
+  EXPECT_THAT(json["console"]["file"].get<std::string>(), HasSubstr("/dev/pts/"));
+  const auto place = json["serial"]["file"].get<std::string>();
+  const UniqueFd user(::open(place.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(user.valid()) << place;
+  ASSERT_EQ(::write(user.get(), "keys", 4), 4);
+  std::string seen;
+  EXPECT_TRUE(testing::eventually([&] {
+    std::array<char, 4096> piece{};
+    const ssize_t got = ::read(user.get(), piece.data(), piece.size());
+    if (got > 0) seen.append(piece.data(), static_cast<std::size_t>(got));
+    return seen.find("\"event\":\"begin\"") != std::string::npos;
+  })) << seen;
+  EXPECT_EQ(ask("PUT", "vmm.shutdown"), 204U);
+  const Outcome outcome = end();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
 }
 
 TEST_F(JailedMachineTest, UnderLandlockADeviceHasTheFilesThatRulesName) {

@@ -38,8 +38,10 @@ void read_serial(Body& serial, MachineOptions& options) {
     options.serial = "file=" + serial.needed("file", serial.text("file"));
   } else if (mode == "Tty") {
     options.serial = "tty";
+  } else if (mode == "Pty") {
+    options.serial = "pty";
   } else if (mode != "Off" && mode != "Null") {
-    serial.refuse("mode must be Off, Null, Tty or File");
+    serial.refuse("mode must be Off, Null, Tty, Pty or File");
   }
 }
 

@@ -105,6 +105,21 @@ Ordered console_json(const ConsolePortConfig& port, const std::string& end) {
   return {};
 }
 
+Ordered serial_json(const SerialPort& serial) {
+  using Mode = SerialPort::Mode;
+  switch (serial.mode) {
+    case Mode::kNull:
+      return {{"mode", "Null"}};
+    case Mode::kTty:
+      return {{"mode", "Tty"}};
+    case Mode::kFile:
+      return {{"mode", "File"}, {"file", serial.file}};
+    case Mode::kPty:
+      return {{"mode", "Pty"}, {"file", serial.file}};
+  }
+  return {};
+}
+
 Ordered config_json(const MachineConfig& config) {
   Ordered json;
   json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
@@ -165,6 +180,7 @@ std::string text_of(const Ordered& json) {
 std::string info_json(const MachineInfo& info) {
   Ordered json;
   json["config"] = config_json(*info.config);
+  json["config"]["serial"] = serial_json(info.serial);
   if (!info.config->consoles.empty()) {
     json["config"]["console"] =
         console_json(info.config->consoles.front().ports.front(), info.console);

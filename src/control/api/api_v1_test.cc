@@ -233,6 +233,12 @@ TEST(ApiV1Test, AMachineOfOlderClients) {
   EXPECT_TRUE(options.consoles.empty());
 }
 
+TEST(ApiV1Test, AMachineWithItsSerialPortOnATerminal) {
+  const auto request =
+      read("PUT", "vm.create", R"({"payload": {"kernel": "/k"}, "serial": {"mode": "Pty"}})");
+  EXPECT_EQ(command<CreateMachine>(request).options.serial, OptionText("pty"));
+}
+
 TEST(ApiV1Test, WhatAMachineCannotBeIsRefusedByPlace) {
   const auto with = [](const std::string& more) {
     return read("PUT", "vm.create", R"({"payload": {"kernel": "/k"}, )" + more + "}");
@@ -245,7 +251,7 @@ TEST(ApiV1Test, WhatAMachineCannotBeIsRefusedByPlace) {
   expect_refused(with(R"("disks": [{"path": "/a"}, {}])"), 400, "disks[1].path is missing");
   expect_refused(with(R"("disks": [1])"), 400, "disks[0] must be an object");
   expect_refused(with(R"("cpus": {"boot_vcpus": "2"})"), 400, "cpus.boot_vcpus must be a number");
-  expect_refused(with(R"("serial": {"mode": "Pty"})"), 400, "serial.mode must be Off");
+  expect_refused(with(R"("serial": {"mode": "Socket"})"), 400, "serial.mode must be Off");
   expect_refused(with(R"("serial": {"mode": "File"})"), 400, "serial.file is missing");
   expect_refused(with(R"("console": {"mode": "Tty"})"), 400, "console.mode must be Off");
   expect_refused(with(R"("devices": [{"path": "/sys/x"}])"), 400, "devices are not supported");
@@ -344,7 +350,9 @@ TEST(ApiV1Test, InfoHasTheClientsShape) {
                                            .memory_bytes = 4096,
                                            .queues = {queue, QueueStats{.device = "disk0"}},
                                            .threads = {{"io0", {0, 1}, true}},
-                                           .console = "/dev/pts/7"}));
+                                           .console = "/dev/pts/7",
+                                           .serial = {SerialPort::Mode::kPty, "/dev/pts/8"}}));
+  EXPECT_EQ(json["config"]["serial"], Json::parse(R"({"mode": "Pty", "file": "/dev/pts/8"})"));
   EXPECT_EQ(json["notify"], Json::parse(R"({"disk0": [
                 {"mode": "adaptive", "optimize": "efficiency", "now": "poll"},
                 {"mode": "ioeventfd"}]})"));

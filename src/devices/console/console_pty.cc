@@ -1,10 +1,8 @@
-#include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <termios.h>
 
-#include <array>
+#include <utility>
 
+#include "base/pseudo_terminal.h"
 #include "devices/console/console_backend.h"
 
 namespace bellhop {
@@ -44,21 +42,9 @@ class PtyConsole final : public ConsoleBackend {
 }  // namespace
 
 Result<std::unique_ptr<ConsoleBackend>> make_pty_console() {
-  UniqueFd master(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  std::array<char, 64> name{};
-  if (!master.valid() || ::grantpt(master.get()) != 0 || ::unlockpt(master.get()) != 0 ||
-      ::ptsname_r(master.get(), name.data(), name.size()) != 0) {
-    return fail_errno("--console pty: no pseudo terminal");
-  }
-  // Opened and closed once: before that the kernel does not tell that nobody is there.
-  const UniqueFd other(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
-  termios raw{};
-  if (!other.valid() || ::tcgetattr(other.get(), &raw) != 0) {
-    return fail_errno("--console pty: no pseudo terminal");
-  }
-  ::cfmakeraw(&raw);
-  (void)::tcsetattr(other.get(), TCSANOW, &raw);
-  return std::make_unique<PtyConsole>(name.data(), std::move(master));
+  auto opened = PseudoTerminal::open("--console pty");
+  if (!opened) return forward(opened);
+  return std::make_unique<PtyConsole>(std::move(opened->place), std::move(opened->master));
 }
 
 }  // namespace bellhop

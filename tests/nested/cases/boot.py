@@ -112,6 +112,14 @@ CASES = [
          "(exec > keys; sleep 1; until_true grep -q '@guest listens' out; echo hello bellhop; "
          "sleep 20) &\n"
          "INPUT=keys machine listen > out 2>&1; cat out", [r"^heard: hello bellhop$"]),
+    # The host's end of the terminal is opened late: what was printed before is there.
+    Case("boot.typed-at-a-terminal",
+         "(machine listen --serial pty > notes 2>&1) & monitor=$!\n"
+         "until_true grep -q 'serial port is at' notes\n"
+         "terminal=$(sed -n 's/.*the serial port is at //p' notes); sleep 5\n"
+         "cat < $terminal > out & reader=$!\n"
+         "until_true grep -q '@guest listens' out; echo hello bellhop > $terminal\n"
+         "wait $monitor; cat out", [r"^@guest userland", r"^heard: hello bellhop"]),
     Case("boot.peer", PEER, status=[], check=no_slower, limit=900, extra=bed.add_qemu),
     Case("boot.memory-of-its-own",
          "disk a.img\n"
