@@ -67,14 +67,59 @@ Result<std::string> find_own(const Mount& mount) {
   return fail("this process is in no cgroup of version 2", ENOENT);
 }
 
-/// "memory pids": those that `values` need.
+/// Those that `values` need.
 std::set<std::string> controllers_of(std::span<const CgroupValue> values) {
   std::set<std::string> all;
   for (const CgroupValue& one : values) {
-    const std::string controller = one.file.substr(0, one.file.find('.'));
-    if (controller != "cgroup") all.insert(controller);
+    std::string controller = one.file.substr(0, one.file.find('.'));
+    if (controller != "cgroup") all.insert(std::move(controller));
   }
   return all;
+}
+
+/// Whether a file of controllers ("cpu memory\n") has this one.
+bool lists(const std::string& file, std::string_view controller) {
+  const std::string text = contents(file);
+  const auto words = split(std::string_view(text).substr(0, text.find('\n')), ' ');
+  return std::ranges::find(words, controller) != words.end();
+}
+
+std::string control_of(const std::string& folder) { return folder + "/cgroup.subtree_control"; }
+
+/// Has the children of `folder` get a controller; where it has none itself, so do those above it
+/// first, from `top` on. Errors: its code is what the kernel says of the folder in the message.
+Status switch_on(const std::string& folder, const std::string& top, const std::string& controller) {
+  if (lists(control_of(folder), controller)) return {};
+  if (!lists(folder + "/cgroup.controllers", controller)) {
+    if (folder == top) {
+      return fail(
+          fmt::format("--cgroup: {} has no controller {} for its children", folder, controller),
+          ENOENT);
+    }
+    if (auto on = switch_on(folder.substr(0, folder.rfind('/')), top, controller); !on) return on;
+  }
+  const int error = put(control_of(folder), "+" + controller);
+  if (error == 0) return {};
+  return fail_errno(fmt::format("--cgroup: the controller {} cannot be switched on in {}",
+                                controller, control_of(folder)),
+                    error);
+}
+
+/// Makes what is not there of the path `below` a folder, and returns all of it. What was made is
+/// added to `made`. Errors: the host refuses one.
+Result<std::string> make_folders(const std::string& folder, std::string_view below,
+                                 std::vector<std::string>& made) {
+  std::string path = folder;
+  for (const std::string_view name : split(below, '/')) {
+    if (name.empty()) continue;
+    path += fmt::format("/{}", name);
+    if (::mkdir(path.c_str(), kFolderMode) == 0) {
+      made.push_back(path);
+    } else if (errno != EEXIST) {
+      return fail_errno(fmt::format("--parent-cgroup: {} cannot be made", path));
+    }
+  }
+  return path;
 }
 
 Status check_name(const CgroupValue& value) {
@@ -100,12 +145,15 @@ Result<Cgroup> Cgroup::create(const std::string& name, const std::string& parent
   const auto own = find_own(*mount);
   if (parent.empty() && !own) return fail("--cgroup: " + own.error().message, own.error().code);
   Cgroup made;
-  made.parent_ = parent.empty() ? *own : mount->point + "/" + parent;
-  if (!parent.empty() && ::mkdir(made.parent_.c_str(), kFolderMode) != 0 && errno != EEXIST) {
-    return fail_errno(fmt::format("--parent-cgroup: {} cannot be made", made.parent_));
+  auto below = parent.empty() ? own : make_folders(mount->point, parent, made.parents_);
+  if (!below) return forward(below);
+  made.parent_ = *std::move(below);
+  const std::set<std::string> wanted = controllers_of(values);
+  if (parent.empty()) {
+    if (auto on = made.enable_in_own(wanted); !on) return forward(on);
   }
-  if (auto on = made.enable(fmt::format("{}", fmt::join(controllers_of(values), " "))); !on) {
-    return forward(on);
+  for (const std::string& one : wanted) {
+    if (auto on = switch_on(made.parent_, mount->point, one); !on) return forward(on);
   }
   const std::string folder = made.parent_ + "/" + name;
   (void)::rmdir(folder.c_str());  // of a machine that was killed; not if anything runs in it
@@ -123,50 +171,44 @@ Result<Cgroup> Cgroup::create(const std::string& name, const std::string& parent
       return fail_errno(fmt::format("--cgroup: {}={} is not taken", one.file, one.value), error);
     }
   }
+  made.parents_.clear();
   return made;
 }
 
-Status Cgroup::enable(const std::string& controllers) {
-  const std::string control = parent_ + "/cgroup.subtree_control";
-  const auto there = contents(parent_ + "/cgroup.controllers");
-  const auto on = contents(control);
-  for (const std::string_view wanted : split(controllers, ' ')) {
-    const auto is_in = [&](const std::string& list) {
-      const auto words = split(std::string_view(list).substr(0, list.find('\n')), ' ');
-      return std::ranges::find(words, wanted) != words.end();
-    };
-    if (wanted.empty() || is_in(on)) continue;
-    if (!is_in(there)) {
-      return fail(fmt::format("--cgroup: {} has no controller {} for its children ({})", parent_,
-                              wanted, there.empty() ? "it has none" : "cgroup.controllers"),
-                  ENOENT);
-    }
-    const std::string text = fmt::format("+{}", wanted);
-    int error = put(control, text);
-    if (error == EBUSY && left_.empty()) {
-      // A cgroup has processes or controllers for its children, not both.
-      const std::string leaf = fmt::format("{}/supervisor-{}", parent_, ::getpid());
-      if (::mkdir(leaf.c_str(), kFolderMode) == 0) {
-        if (put(leaf + "/cgroup.procs", "0") == 0) {
-          left_ = leaf;
-          error = put(control, text);
-        } else {
-          (void)::rmdir(leaf.c_str());
-        }
-      }
-    }
-    if (error != 0) {
-      return fail_errno(
-          fmt::format("--cgroup: the controller {} cannot be switched on in {}", wanted, control),
-          error);
-    }
-    enabled_ += (enabled_.empty() ? "" : " ") + std::string(wanted);
+Status Cgroup::enable_in_own(const std::set<std::string>& controllers) {
+  const bool all = std::ranges::all_of(
+      controllers, [&](const std::string& one) { return lists(control_of(parent_), one); });
+  if (all) return {};
+  if (auto left = leave_own(); !left) return left;
+  for (const std::string& one : controllers) {
+    if (lists(control_of(parent_), one)) continue;
+    if (auto on = switch_on(parent_, parent_, one); !on) return on;
+    enabled_ += (enabled_.empty() ? "" : " ") + one;
   }
   return {};
 }
 
+// A cgroup has processes or controllers for its children, not both. The kernel does let cpu, cpuset
+// and pids be switched on beside processes, for cgroups of threads: then its children take none.
+Status Cgroup::leave_own() {
+  if (::access((parent_ + "/cgroup.type").c_str(), F_OK) != 0) return {};  // the root may have both
+  const std::string leaf = fmt::format("{}/supervisor-{}", parent_, ::getpid());
+  if (::mkdir(leaf.c_str(), kFolderMode) != 0) {
+    return fail_errno(fmt::format("--cgroup: {} cannot be made", leaf));
+  }
+  if (const int error = put(leaf + "/cgroup.procs", "0"); error != 0) {
+    (void)::rmdir(leaf.c_str());
+    return fail_errno(fmt::format("--cgroup: {} takes no process", leaf), error);
+  }
+  left_ = leaf;
+  if (contents(parent_ + "/cgroup.procs").empty()) return {};
+  return fail(fmt::format("--cgroup: {} has other processes: it cannot be divided", parent_),
+              EBUSY);
+}
+
 Cgroup::Cgroup(Cgroup&& other) noexcept
-    : parent_(std::move(other.parent_)),
+    : parents_(std::exchange(other.parents_, {})),
+      parent_(std::move(other.parent_)),
       folder_(std::exchange(other.folder_, {})),
       left_(std::exchange(other.left_, {})),
       enabled_(std::move(other.enabled_)) {}
@@ -180,9 +222,10 @@ Cgroup::~Cgroup() {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
+  for (auto one = parents_.rbegin(); one != parents_.rend(); ++one) (void)::rmdir(one->c_str());
   if (left_.empty()) return;
   for (const std::string_view one : split(enabled_, ' ')) {
-    (void)put(parent_ + "/cgroup.subtree_control", fmt::format("-{}", one));
+    (void)put(control_of(parent_), fmt::format("-{}", one));
   }
   if (put(parent_ + "/cgroup.procs", "0") == 0) (void)::rmdir(left_.c_str());
 }

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,11 +21,12 @@ struct CgroupValue {
 /// whatever is still in it.
 class Cgroup {
  public:
-  /// Makes `name` below `parent`, a path below the root of all cgroups; empty: below this process's
-  /// own. One of that name in which nothing runs is taken over. Controllers that `values` need are
-  /// switched on for the parent's children; if that is this process's own, which may have no
-  /// processes then, it moves to a child of it first. Errors: no version 2, a file or controller
-  /// that is not there, a parent that is others'.
+  /// Makes `name` below `parent`, a path below the root of all cgroups, which is made where it is
+  /// not there, and stays; empty: below this process's own. One of that name in which nothing runs
+  /// is taken over. Controllers that `values` need are switched on for the parent's children, and
+  /// on the way from the root to it; if that is this process's own, which may have no processes
+  /// then, it moves to a child of it first. Errors: no version 2, a file or controller that is not
+  /// there, a parent that is others' or has other processes.
   static Result<Cgroup> create(const std::string& name, const std::string& parent,
                                std::span<const CgroupValue> values);
   Cgroup(Cgroup&& other) noexcept;
@@ -42,8 +44,12 @@ class Cgroup {
 
  private:
   Cgroup() = default;
-  Status enable(const std::string& controllers);
+  /// For the children of this process's own cgroup.
+  Status enable_in_own(const std::set<std::string>& controllers);
+  /// Moves this process to a child of its own cgroup.
+  Status leave_own();
 
+  std::vector<std::string> parents_;  ///< made for one that is not made yet
   std::string parent_;
   std::string folder_;
   std::string left_;     ///< where this process has moved to; empty: it has not

@@ -307,23 +307,35 @@ TEST_F(JailTest, ANetworkNamespaceThatIsNoneIsRefusedByName) {
 }
 
 /// Where cgroups of version 2 have the controller, and may be made.
+/// Below one of the test's own, since this process is in its own cgroup beside the jail's.
 class JailCgroupTest : public JailTest {
  protected:
+  ~JailCgroupTest() override {
+    if (!parent_.empty()) (void)::rmdir(parent_.c_str());
+  }
   bool prepare(const sandbox::CgroupValue& value) {
     settings_.strict = false;
     settings_.cgroup = {value};
-    const auto made = sandbox::Cgroup::create(settings_.id, "", settings_.cgroup);
+    settings_.parent_cgroup = settings_.id + "-parent";
+    const auto made = make();
     if (!made) why_ = made.error().message;
+    if (made) parent_ = fs::path(made->folder()).parent_path().string();
     return made.has_value();
   }
+  [[nodiscard]] Result<sandbox::Cgroup> make() const {
+    return sandbox::Cgroup::create(settings_.id, settings_.parent_cgroup, settings_.cgroup);
+  }
   std::string why_;
+
+ private:
+  std::string parent_;
 };
 
 TEST_F(JailCgroupTest, OneIsMadeAndGoes) {
   if (!prepare({"cgroup.max.depth", "0"})) GTEST_SKIP() << why_;
   std::string folder;
   {
-    const auto made = sandbox::Cgroup::create(settings_.id, "", settings_.cgroup);
+    const auto made = make();
     ASSERT_TRUE(made);
     folder = made->folder();
     EXPECT_TRUE(fs::exists(folder));
