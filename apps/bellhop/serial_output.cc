@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/log_stream.h"
 #include "base/poll.h"
 #include "base/thread.h"
 
@@ -62,6 +63,9 @@ Status SerialOutput::open_standard_output() {
   if (::fstat(fd_, &info) != 0) return fail_errno("--serial: standard output");
   regular_ = S_ISREG(info.st_mode);
   socket_ = S_ISSOCK(info.st_mode);
+  struct stat errors {};
+  beside_log_ = ::fstat(STDERR_FILENO, &errors) == 0 && errors.st_dev == info.st_dev &&
+                errors.st_ino == info.st_ino;
   if (regular_ || socket_) return {};
   own_ = UniqueFd(::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   blocking_ = !own_.valid();
@@ -88,6 +92,12 @@ SerialOutput::~SerialOutput() {
 }
 
 ssize_t SerialOutput::write_some(const std::byte* data, std::size_t bytes) const noexcept {
+  const ssize_t done = try_write(data, bytes);
+  if (beside_log_ && done > 0) log::set_line_open(data[done - 1] != std::byte{'\n'});
+  return done;
+}
+
+ssize_t SerialOutput::try_write(const std::byte* data, std::size_t bytes) const noexcept {
   if (socket_) return ::send(fd_, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (!blocking_) return ::write(fd_, data, bytes);
   std::array one{pollfd{fd_, POLLOUT, 0}};

@@ -67,6 +67,8 @@ class SerialOutput {
   void run();
   /// Writes until nothing is left or it would have to wait. With the lock held.
   void flush() noexcept;
+  [[nodiscard]] ssize_t try_write(const std::byte* data, std::size_t bytes) const noexcept;
+  /// The same; the log hears where a line stands.
   [[nodiscard]] ssize_t write_some(const std::byte* data, std::size_t bytes) const noexcept;
   void lose(std::size_t bytes, int error) noexcept;
 
@@ -77,6 +79,7 @@ class SerialOutput {
   bool regular_ = false;   ///< never makes a writer wait
   bool blocking_ = false;  ///< only a byte at a time, where poll() allows it, is sure not to wait
   bool socket_ = false;
+  bool beside_log_ = false;  ///< standard error is the same file
   int fd_ = -1;
   UniqueFd own_;
   EventFd wake_;

@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "base/log_stream.h"
 
 namespace bellhop::log {
 
@@ -21,6 +24,9 @@ struct Style {
   bool journal = false;
 };
 Style style;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables): set before threads
+
+/// Another's line that is not at its end.
+std::atomic<bool> line_open{false};
 
 /// Made at the first line; most runs never write one.
 spdlog::logger& logger() {
@@ -101,7 +107,7 @@ void print(std::string_view text) { (void)std::fwrite(text.data(), 1, text.size(
 
 /// Each of its lines with its priority.
 void print_to_journal(Level level, std::string_view text) {
-  std::string all;
+  std::string all(line_open.exchange(false, std::memory_order_relaxed) ? "\n" : "");
   while (true) {
     const auto end = text.find('\n');
     all += priority_of(level);
@@ -114,6 +120,8 @@ void print_to_journal(Level level, std::string_view text) {
 }
 
 }  // namespace
+
+void set_line_open(bool open) noexcept { line_open.store(open, std::memory_order_relaxed); }
 
 void set_format(Format format) { style = {.format = format, .journal = is_journal()}; }
 

@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/log_stream.h"
+
 namespace bellhop {
 namespace {
 
@@ -86,6 +88,21 @@ TEST(LogTest, ForTheJournalEachLineBeginsWithItsPriority) {
   const std::string json = all(log::Format::kJson);
   EXPECT_EQ(json.find("<6>{\"time\":"), 0U) << json;
   EXPECT_NE(json.find("\n<3>{\"time\":"), std::string::npos) << json;
+}
+
+TEST(LogTest, InTheJournalALineBeginsANewOne) {
+  EXPECT_EQ(written_as(log::Format::kText,
+                       [] {
+                         name_journal();
+                         log::set_format(log::Format::kText);
+                         log::set_line_open(true);
+                         log::info("one");
+                         log::info("two");
+                         log::set_line_open(true);
+                         log::set_line_open(false);
+                         log::info("three");
+                       }),
+            "\n<6>info: one\n<6>info: two\n<6>info: three\n");
 }
 
 TEST(LogTest, AnotherFileIsNotTheJournal) {
