@@ -15,10 +15,10 @@ namespace bellhop {
 
 /// A process of passt's, and what it says about itself. It is ended with this. Not thread-safe.
 ///
-/// Either a child of this process, or one that the launcher has started (net/passt_launcher.h). That
-/// one is the launcher's to end: what is here is a lifeline, one end of a socket pair, and passt may
-/// live as long as it is open. So it ends with a machine that may signal nobody, and with one that
-/// was killed.
+/// Either a child of this process, or one that the launcher has started (net/passt_launcher.h).
+/// That one is the launcher's to end: what is here is a lifeline, one end of a socket pair, and
+/// passt may live as long as it is open. So it ends with a machine that may signal nobody, and with
+/// one that was killed.
 class PasstChild {
  public:
   /// How long it may take to end once its socket has.
@@ -52,8 +52,8 @@ class PasstChild {
   /// Has the launcher end it.
   void end_by_launcher() noexcept;
 
-  pid_t pid_ = 0;      ///< of a child of ours
-  UniqueFd process_;   ///< by which it alone can be signalled; invalid: it has gone already
+  pid_t pid_ = 0;     ///< of a child of ours
+  UniqueFd process_;  ///< by which it alone can be signalled; invalid: it has gone already
   UniqueFd words_;
   UniqueFd lifeline_;  ///< of one that the launcher has started; invalid: it has been let go
 };
