@@ -121,7 +121,7 @@ class EchoDevice final : public VirtioDevice {
                                              });
       return {};
     }
-    std::uint16_t stop() noexcept override {
+    std::uint32_t stop() noexcept override {
       --device_.offloaded_;
       const std::uint16_t next = worker_->stop();
       worker_.reset();

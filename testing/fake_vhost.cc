@@ -145,14 +145,14 @@ class FakeVhost::Handle final : public VhostHandle {
     if (state.index >= rings_.size()) return -ENOBUFS;
     Ring& ring = rings_[state.index];
     if (request == VHOST_GET_VRING_BASE) {
-      state.num = ring.handed.next_avail;
+      state.num = ring.handed.base;
       return 0;
     }
     if (ring.worker) return -EBUSY;
     if (state.num > 0xffff) return -EINVAL;
     const auto value = static_cast<std::uint16_t>(state.num);
     if (request == VHOST_SET_VRING_BASE) {
-      ring.handed.next_avail = value;
+      ring.handed.base = value;
     } else if (!std::has_single_bit(state.num)) {
       return -EINVAL;
     } else {
@@ -240,7 +240,7 @@ class FakeVhost::Handle final : public VhostHandle {
   void halt(unsigned index) {
     Ring& ring = rings_[index];
     if (!ring.worker) return;
-    ring.handed.next_avail = ring.worker->stop();
+    ring.handed.base = ring.worker->stop();
     ring.worker.reset();
     --kernel_.serving_;
   }

@@ -55,9 +55,9 @@ RingWorker::RingWorker(const GuestMemory& memory, const OffloadedRing& ring, Rin
       fault_(copy_of(ring.fault)),
       end_(must(EventFd::create())),
       call_(copy_of(ring.call)),
-      queue_(must(
-          SplitRing::activate(memory, config_of(memory, ring), features, counters_,
-                              {.next_avail = ring.next_avail, .next_used = used_index(ring)}))) {
+      queue_(must(SplitRing::activate(
+          memory, config_of(memory, ring), features, counters_,
+          {.next_avail = static_cast<std::uint16_t>(ring.base), .next_used = used_index(ring)}))) {
   if (kick_.valid()) wait_for(epoll_, kick_.get());
   if (also >= 0) wait_for(epoll_, also);
   wait_for(epoll_, end_.get());

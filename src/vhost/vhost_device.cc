@@ -81,7 +81,7 @@ Status VhostDevice::set_up(unsigned ring, const OffloadedRing& handed) {
   state.index = ring;
   state.num = handed.size;
   if (auto set = control(VHOST_SET_VRING_NUM, "the size of a ring", &state); !set) return set;
-  state.num = handed.next_avail;
+  state.num = handed.base;
   if (auto set = control(VHOST_SET_VRING_BASE, "the place in a ring", &state); !set) return set;
   vhost_vring_addr addresses{};
   addresses.index = ring;
@@ -103,7 +103,7 @@ Status VhostDevice::set_call(unsigned ring, const EventFd* call) {
   return set_event(VHOST_SET_VRING_CALL, "an event for interrupts", ring, call);
 }
 
-Result<std::uint16_t> VhostDevice::take_down(unsigned ring) {
+Result<std::uint32_t> VhostDevice::take_down(unsigned ring) {
   // What it refuses of these it has not got.
   (void)set_event(VHOST_SET_VRING_KICK, "no kicks", ring, nullptr);
   (void)set_call(ring, nullptr);

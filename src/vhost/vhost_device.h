@@ -33,7 +33,7 @@ class VhostDevice final : public VhostPeer {
   /// Where the driver is told of a ring; null: nowhere.
   Status set_call(unsigned ring, const EventFd* call) override;
   /// Forgets the events of a ring that is not served any more, and says how far it got.
-  Result<std::uint16_t> take_down(unsigned ring) override;
+  Result<std::uint32_t> take_down(unsigned ring) override;
 
   /// What only this kind of device has.
   Status control(unsigned long request, const char* what, void* argument);

@@ -171,7 +171,7 @@ TEST_F(VhostNetTest, GoesOnWhereItWas) {
   for (unsigned round = 0; round < 3; ++round) {
     must(net->ring(1).start(handed(1)));
     EXPECT_EQ(kernel.serving(), 1U);
-    const std::uint16_t next = net->ring(1).stop();
+    const std::uint32_t next = net->ring(1).stop();
     EXPECT_EQ(next, 0U);
   }
   EXPECT_EQ(kernel.serving(), 0U);

@@ -15,8 +15,9 @@ class VhostPeer {
   virtual Status set_up(unsigned ring, const OffloadedRing& handed) = 0;
   /// Where the driver is told of a ring; null: nowhere.
   virtual Status set_call(unsigned ring, const EventFd* call) = 0;
-  /// Has the peer forget a ring, and says how far it got. Errors: it does not say.
-  virtual Result<std::uint16_t> take_down(unsigned ring) = 0;
+  /// Has the peer forget a ring, and says where it stands, as OffloadedRing::base. Errors: it does
+  /// not say.
+  virtual Result<std::uint32_t> take_down(unsigned ring) = 0;
 
  protected:
   ~VhostPeer() = default;

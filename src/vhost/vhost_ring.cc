@@ -10,13 +10,14 @@ Status VhostRing::start(const OffloadedRing& ring) {
   return started;
 }
 
-std::uint16_t VhostRing::stop() noexcept {
+std::uint32_t VhostRing::stop() noexcept {
   owner_.ring_leaves(number_);
   const auto base = device_.take_down(index_);
   if (base) return *base;
   log_.error("{}", base.error().message);
-  // It gives back all that it takes before it lets go: that much was given back.
-  return used_index(handed_);
+  // It gives back all that it takes before it lets go: that much was given back. Of a packed ring
+  // only the peer knew.
+  return handed_.packed ? handed_.base : used_index(handed_);
 }
 
 void VhostRing::call_changed(const EventFd* call) noexcept {

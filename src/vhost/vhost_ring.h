@@ -30,7 +30,7 @@ class VhostRing final : public QueueBackEnd {
       : device_(device), index_(index), owner_(owner), number_(number) {}
 
   Status start(const OffloadedRing& ring) override;
-  std::uint16_t stop() noexcept override;
+  std::uint32_t stop() noexcept override;
   void call_changed(const EventFd* call) noexcept override;
 
   /// Has the peer look at the ring, kicked or not. While started.

@@ -7,14 +7,14 @@
 #include <utility>
 
 #include "base/connecting.h"
-#include "virtio/abi/ring.h"
 
 namespace bellhop {
 
 ProcessServedDevice::ProcessServedDevice(std::unique_ptr<VhostUserFront> front, DeviceTraits traits)
     : front_(std::move(front)), traits_(std::move(traits)) {
-  traits_.features |= front_->features() & ~virtio::kRingFeatures;
-  traits_.ring_features = front_->features() & virtio::kRingFeatures;
+  constexpr std::uint64_t kOfRings = virtio::kRingFeatures | kMoreRingFeatures;
+  traits_.features |= front_->features() & ~kOfRings;
+  traits_.ring_features = front_->features() & kOfRings;
   front_->on_change([this] { config_changed(); });
 }
 

@@ -6,26 +6,33 @@
 
 #include "memory/guest_memory.h"
 #include "vhost_user/vhost_user_front.h"
+#include "virtio/abi/ring.h"
 #include "virtio/device/virtio_device.h"
 
 namespace bellhop {
 
-/// A virtio device all of whose queues another process serves over vhost-user. What kind of device
+/// A virtio device whose queues another process serves over vhost-user: all, but for those that a
+/// kind keeps for itself. What kind of device
 /// it is, and whose its configuration space is, the kinds say.
 class ProcessServedDevice : public VirtioDevice {
  public:
   using Patience = vhost_user::Channel::Patience;
 
   [[nodiscard]] const DeviceTraits& traits() const noexcept final { return traits_; }
-  [[nodiscard]] ServerChoice server(unsigned queue, std::uint64_t features) const noexcept final;
-  Status offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) final;
-  Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) final;
+  [[nodiscard]] ServerChoice server(unsigned queue, std::uint64_t features) const noexcept override;
+  Status offload(std::uint64_t features, std::span<OffloadedQueue* const> queues) override;
+  Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
 
  protected:
-  /// `front` has as many queues as `traits`, and its features are added to those of `traits`, which
-  /// are the device's own to offer.
+  /// Of rings, what may be offered beside virtio::kRingFeatures where a back end has it.
+  static constexpr std::uint64_t kMoreRingFeatures =
+      virtio::feature_mask(virtio::kFeatureRingPacked) |
+      virtio::feature_mask(virtio::kFeatureInOrder);
+
+  /// `front` has as many queues as `traits`, less those that are kept, and its features are added
+  /// to those of `traits`, which are the device's own to offer.
   ProcessServedDevice(std::unique_ptr<VhostUserFront> front, DeviceTraits traits);
 
   [[nodiscard]] VhostUserFront& front() noexcept { return *front_; }

@@ -119,6 +119,7 @@ Status VhostUserFront::agree() {
     if (*queues < needed) {
       return give_up({fmt::format("the back end has {} queues, not {}", *queues, needed), ENOTSUP});
     }
+    if (auto enough = look_for_last_ring(*queues); !enough) return enough;
   }
   if ((agreed & protocol_mask(kProtocolBackendReq)) != 0) {
     const std::array fds{requests_->peer_fd()};
@@ -129,6 +130,19 @@ Status VhostUserFront::agree() {
     return tell(Request::kNetSetMtu, std::uint64_t{setup_.mtu});
   }
   return {};
+}
+
+/// A back end that says a smaller number than there are rings may count pairs, or have no more: its
+/// last ring tells, before there is a driver.
+Status VhostUserFront::look_for_last_ring(std::uint64_t said) {
+  if (!acks_ || setup_.least_queue_num <= 1 || said >= setup_.queues) return {};
+  constexpr std::uint32_t kSomeSize = 2;
+  const VringState last{.index = setup_.queues - 1, .num = kSomeSize};
+  auto known = tell(Request::kSetVringNum, last);
+  if (known || !connected_) return known;
+  return give_up({fmt::format("the back end has {} queues, number {} is not among them", said,
+                              setup_.queues - 1),
+                  ENOTSUP});
 }
 
 Status VhostUserFront::fetch_config() {
@@ -328,7 +342,7 @@ Status VhostUserFront::set_up(unsigned ring, const OffloadedRing& handed) {
   if (auto set = set_memory(*handed.memory); !set) return set;
   VringState state{.index = ring, .num = handed.size};
   if (auto set = tell(Request::kSetVringNum, state); !set) return set;
-  state.num = handed.next_avail;
+  state.num = handed.base;
   if (auto set = tell(Request::kSetVringBase, state); !set) return set;
   const VringAddresses addresses{.index = ring,
                                  .flags = 0,
@@ -352,31 +366,61 @@ Status VhostUserFront::set_call(unsigned ring, const EventFd* call) {
   return set ? set : fail(named(set.error().message), set.error().code);
 }
 
-Result<std::uint16_t> VhostUserFront::take_down(unsigned ring) {
+Result<std::uint32_t> VhostUserFront::take_down(unsigned ring) {
   const std::lock_guard<std::mutex> hold(mutex_);
   const OffloadedRing& handed = handed_[ring];
-  const std::uint16_t used = used_index(handed);
+  // Where a packed ring stands only the peer knows: one that has gone leaves it broken.
+  const std::uint32_t used = handed.packed ? handed.base : used_index(handed);
   if (gone()) return used;
   const VringState asked{.index = ring, .num = 0};
   const auto reply = ask<VringState>(Request::kGetVringBase, std::as_bytes(std::span(&asked, 1)));
   if (!reply) return fail(named(reply.error().message), reply.error().code);
   const auto base = static_cast<std::uint16_t>(reply->num);
-  if (reply->index != ring || reply->num != base) {
+  const RingState packed = ring_state_of_packed_base(reply->num);
+  const bool outside = handed.packed
+                           ? packed.next_avail >= handed.size || packed.next_used >= handed.size
+                           : reply->num != base;
+  if (reply->index != ring || outside) {
     const auto given_up = give_up(
         {fmt::format("ring {} is said to be at {} of ring {}", ring, reply->num, reply->index),
          EPROTO});
     return fail(named(given_up.error().message), EPROTO);
   }
+  if (handed.packed) return reply->num;
   // No more can have been taken than there are entries. Either of both may be wrong, and the used
   // index is the guest's to spoil: no reason to part.
   return static_cast<std::uint16_t>(base - used) <= handed.size ? base : used;
 }
 
+Status VhostUserFront::enable(unsigned ring, bool on) {
+  return tell(Request::kSetVringEnable, VringState{.index = ring, .num = on ? 1U : 0U});
+}
+
+Status VhostUserFront::use_rings(unsigned count) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  const unsigned before = std::exchange(in_use_, count);
+  const auto change_to = [&](unsigned wanted) -> Status {
+    for (unsigned ring = 0; ring < setup_.queues; ++ring) {
+      if ((ring < before) == (ring < count) || !is_ready(ring)) continue;
+      if (auto told = enable(ring, ring < wanted); !told) return told;
+    }
+    return {};
+  };
+  auto done = change_to(count);
+  if (done) return done;
+  in_use_ = before;
+  (void)change_to(before);  // those that it did not refuse
+  return done;
+}
+
+bool VhostUserFront::is_ready(unsigned ring) const noexcept {
+  const std::lock_guard<std::mutex> faults(faults_mutex_);
+  return faults_[ring] != nullptr;
+}
+
 Status VhostUserFront::ring_ready(unsigned ring) {
   const std::lock_guard<std::mutex> hold(mutex_);
-  if (auto on = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 1}); !on) {
-    return on;
-  }
+  if (auto told = enable(ring, ring < in_use_); !told) return told;
   const std::lock_guard<std::mutex> faults(faults_mutex_);
   faults_[ring] = handed_[ring].fault;
   // It may have gone between the answer and now.
@@ -391,7 +435,7 @@ void VhostUserFront::ring_leaves(unsigned ring) noexcept {
   }
   const std::lock_guard<std::mutex> hold(mutex_);
   if (gone()) return;
-  if (auto off = tell(Request::kSetVringEnable, VringState{.index = ring, .num = 0}); !off) {
+  if (auto off = enable(ring, false); !off) {
     log_.error("{}", named(off.error().message));
   }
 }

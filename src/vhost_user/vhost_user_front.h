@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -73,6 +74,10 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   /// Errors: it refuses, or has gone.
   Status write_config(std::uint32_t offset, std::span<const std::byte> data);
 
+  /// Of the rings the first `count` are to be served, now and when they are started; all of them,
+  /// if it is never called. The others are told to the back end, but not enabled. Errors: the back
+  /// end refuses, or has gone.
+  Status use_rings(unsigned count);
   /// What the driver acknowledged, before its rings are started.
   Status begin(std::uint64_t features);
   [[nodiscard]] QueueBackEnd& ring(unsigned queue) noexcept { return *rings_[queue]; }
@@ -94,7 +99,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
 
   Status set_up(unsigned ring, const OffloadedRing& handed) override;
   Status set_call(unsigned ring, const EventFd* call) override;
-  Result<std::uint16_t> take_down(unsigned ring) override;
+  Result<std::uint32_t> take_down(unsigned ring) override;
   Status ring_ready(unsigned ring) override;
   void ring_leaves(unsigned ring) noexcept override;
   void on_ready() noexcept override;
@@ -105,6 +110,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   Status agree();
   Status reopen_if_lost();
   [[nodiscard]] bool gone() const noexcept;
+  Status look_for_last_ring(std::uint64_t said);
   Status fetch_config();
   Status tell(vhost_user::Request request, Bytes payload, std::span<const int> fds = {});
   template <class T>
@@ -117,6 +123,8 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   Result<T> ask(vhost_user::Request request, Bytes payload = {});
   Result<vhost_user::Message> reply_to(vhost_user::Request request);
   Status set_memory(const GuestMemory& memory);
+  Status enable(unsigned ring, bool on);
+  [[nodiscard]] bool is_ready(unsigned ring) const noexcept;
   Status set_event(vhost_user::Request request, unsigned ring, const EventFd& event);
   /// The connection is of no use any more, for the reason that is given back.
   Status give_up(const Error& why);
@@ -137,6 +145,7 @@ class VhostUserFront final : private VhostPeer, private VhostRingOwner, private 
   bool news_ = false;                    ///< changed_ is due, once mutex_ is let go
   const GuestMemory* memory_ = nullptr;  ///< as this peer knows it
   std::vector<OffloadedRing> handed_;
+  unsigned in_use_ = UINT_MAX;  ///< rings
   std::vector<std::unique_ptr<VhostRing>> rings_;
 
   /// Never held while one waits for the peer: the I/O thread takes it.

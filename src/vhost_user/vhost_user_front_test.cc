@@ -44,7 +44,8 @@ class VhostUserFrontTest : public ::testing::Test {
       faults[i] = must(EventFd::create());
       // Empty, for a back end that looks.
       const OffloadedRing one = ring(i);
-      std::memcpy(one.avail + virtio::kAvailIdxOffset, &one.next_avail, sizeof one.next_avail);
+      const auto next = static_cast<std::uint16_t>(one.base);
+      std::memcpy(one.avail + virtio::kAvailIdxOffset, &next, sizeof next);
     }
     listen();
   }
@@ -155,11 +156,11 @@ class VhostUserFrontTest : public ::testing::Test {
     return {};
   }
   /// Those that live() has started; where ring 0 is said to be.
-  std::uint16_t end(VhostUserFront& front) {
-    std::uint16_t first = 0;
+  std::uint32_t end(VhostUserFront& front) {
+    std::uint32_t first = 0;
     for (unsigned i = 0; i < kRings; ++i) {
       if (!std::exchange(runs[i], false)) continue;
-      const std::uint16_t at = front.ring(i).stop();
+      const std::uint32_t at = front.ring(i).stop();
       if (i == 0) first = at;
     }
     return first;
@@ -360,7 +361,7 @@ TEST_F(VhostUserFrontTest, EveryWrongAnswerToEveryMessage) {
       }
       set_used_index(0, 0x1234);
       const bool ran = runs[0];
-      const std::uint16_t at = end(*front);
+      const std::uint32_t at = end(*front);
       if (ran) {
         EXPECT_EQ(at, 0x1234U) << "it says nothing that can be believed";
       }
@@ -437,19 +438,49 @@ TEST_F(VhostUserFrontTest, ARefusalOfEachMessage) {
   EXPECT_EQ(back_end.connections(), 9U) << "one for each front";
 }
 
+// virtio 1.3, 2.8.1: its places are indices with a wrap counter, both in one number.
+TEST_F(VhostUserFrontTest, WhereAPackedRingIsSaidToBe) {
+  const auto front = must(make());
+  std::atomic<std::uint32_t> told = 0;
+  back_end.set_hook([&told](const Message& message, Channel&) {
+    VringState state;
+    if (message.request() == Request::kSetVringBase && message.read(state)) told = state.num;
+    return false;
+  });
+  const auto stopped_at = [&](std::uint32_t num) {
+    OffloadedRing packed = ring(1);
+    packed.packed = true;
+    packed.base = 0x80038003;
+    back_end.shift_bases(num - 0x8003U);  // it keeps the lower half of what it is told
+    EXPECT_TRUE(front->begin(kNeeded));
+    EXPECT_TRUE(front->ring(1).start(packed));
+    EXPECT_EQ(told, 0x80038003U);
+    return front->ring(1).stop();
+  };
+  EXPECT_EQ(stopped_at(0x00050005), 0x00050005U);
+  EXPECT_EQ(stopped_at(0x80000000 | (kSize - 1)), 0x80000000 | (kSize - 1));
+  EXPECT_EQ(back_end.connections(), 1U);
+  // Outside of the ring: what else it says is not to be believed either.
+  EXPECT_EQ(stopped_at(kSize), 0x80038003U);
+  EXPECT_EQ(stopped_at(kSize << 16 | 1), 0x80038003U);
+  EXPECT_EQ(back_end.connections(), 2U);
+  back_end.shift_bases(0);
+  back_end.set_hook({});
+}
+
 TEST_F(VhostUserFrontTest, WhereARingIsSaidToBe) {
   const auto front = must(make());
   const auto stopped_at = [&](std::uint16_t used, unsigned index, std::uint32_t num) {
     EXPECT_TRUE(live(*front));
     set_used_index(1, used);
-    back_end.shift_bases(num - ring(1).next_avail);
+    back_end.shift_bases(num - ring(1).base);
     if (index != 1) {
       const VringState said{.index = index, .num = num};
       answer(Request::kGetVringBase, reply(Request::kGetVringBase, kVersion | kReply, 8,
                                            std::bit_cast<std::uint64_t>(said)));
     }
     runs[1] = false;
-    const std::uint16_t at = front->ring(1).stop();
+    const std::uint32_t at = front->ring(1).stop();
     back_end.shift_bases(0);
     listen();
     end(*front);

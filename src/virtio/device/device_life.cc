@@ -122,11 +122,12 @@ Status DeviceLife::start_with(Offload offload) {
   for (unsigned i = 0; chosen && i < queues_.size(); ++i) {
     ServerChoice choice =
         offload == Offload::kAsChosen ? device_->server(i, features_) : ServerChoice{};
-    // No back end of ours knows such rings. Where one is required they are not offered.
+    // The kernel knows no such rings. Where it is required they are not offered; another process
+    // has said itself whether it does.
     const bool own = ring_features().packed || ring_features().in_order;
-    if (own && choice.server != Server::kDevice) {
+    if (own && choice.server == Server::kKernel) {
       if (choice.required) {
-        return fail("its queues are served elsewhere, neither as packed rings nor in order");
+        return fail("the kernel serves its queues, neither as packed rings nor in order");
       }
       choice = {};
     }
@@ -203,10 +204,13 @@ Status DeviceLife::activate() {
 }
 
 Status DeviceLife::start_queue(Queue& queue, RingState state) {
-  auto ring = Ring::activate(*wiring_.memory, queue.config, ring_features(),
-                             queue.runner->counters(), state, queue.inflight, queue.log);
+  RingFeatures features = ring_features();
+  // The order is kept by who serves it.
+  if (queue.is_offloaded()) features.in_order = false;
+  auto ring = Ring::activate(*wiring_.memory, queue.config, features, queue.runner->counters(),
+                             state, queue.inflight, queue.log);
   if (!ring) return forward(ring);
-  if (queue.is_offloaded()) return queue.offloaded->start(ring->split());
+  if (queue.is_offloaded()) return queue.offloaded->start(ring->areas(), ring->state());
   if (queue.left != state) queue.runner->begin_anew();
   queue.runner->start_trace(*wiring_.memory, queue.config, ring_features());
   queue.runner->start(std::move(*ring));

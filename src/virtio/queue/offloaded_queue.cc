@@ -14,11 +14,11 @@ Result<std::unique_ptr<OffloadedQueue>> OffloadedQueue::create(const Setup& setu
 
 OffloadedQueue::~OffloadedQueue() { assert(!running()); }
 
-Status OffloadedQueue::start(const SplitRing& ring) {
-  assert(!running() && back_end_ != nullptr && ring.in_flight() == 0);
+Status OffloadedQueue::start(const RingAreas& ring, const RingState& state) {
+  assert(!running() && back_end_ != nullptr);
   (void)fault_.consume();
-  ring_ =
-      OffloadedRing{ring.areas(), ring.state().next_avail, doorbell_, interrupt_->event(), &fault_};
+  ring_ = OffloadedRing{ring, ring.packed ? packed_base(state) : state.next_avail, doorbell_,
+                        interrupt_->event(), &fault_};
   if (auto started = back_end_->start(ring_); !started) return started;
   running_.store(true, std::memory_order_release);
   thread_->run_sync([this] {
@@ -31,9 +31,10 @@ Status OffloadedQueue::start(const SplitRing& ring) {
 std::optional<RingState> OffloadedQueue::stop() {
   if (!running()) return std::nullopt;
   thread_->run_sync([this] { thread_->loop().unwatch(fault_); });
-  RingState state;
-  state.next_avail = back_end_->stop();
-  state.next_used = used_index(ring_);
+  const std::uint32_t base = back_end_->stop();
+  const RingState state = ring_.packed ? ring_state_of_packed_base(base)
+                                       : RingState{.next_avail = static_cast<std::uint16_t>(base),
+                                                   .next_used = used_index(ring_)};
   // The back end waited for its signals and left the counter alone.
   (void)doorbell_->consume();
   running_.store(false, std::memory_order_release);

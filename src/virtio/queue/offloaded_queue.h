@@ -37,8 +37,9 @@ class OffloadedQueue final {
   void set_back_end(QueueBackEnd& back_end) noexcept { back_end_ = &back_end; }
   [[nodiscard]] IoThread& thread() noexcept { return *thread_; }
 
-  /// Hands the ring over. Errors: the host refuses, and the ring is as it was.
-  Status start(const SplitRing& ring);
+  /// Hands a ring over that was found to be sound, and stands at `state` with nothing in flight.
+  /// Errors: the host refuses, and the ring is as it was.
+  Status start(const RingAreas& ring, const RingState& state);
   /// Takes it back. Everything that was taken has been given back; nothing if it was not running.
   std::optional<RingState> stop();
   [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }

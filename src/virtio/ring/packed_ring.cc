@@ -296,4 +296,10 @@ RingState PackedRing::state() const noexcept {
           .used_wrap = next_used_.wrap};
 }
 
+RingAreas PackedRing::areas() const noexcept {
+  RingAreas areas = areas_at(desc_, driver_, device_);
+  areas.packed = true;
+  return areas;
+}
+
 }  // namespace bellhop

@@ -52,6 +52,8 @@ class PackedRing : public RingCommon {
   }
 
   [[nodiscard]] RingState state() const noexcept;
+  /// As a SplitRing's.
+  [[nodiscard]] RingAreas areas() const noexcept;
   /// Of the descriptor at an index.
   [[nodiscard]] std::uint16_t flags_at(std::uint16_t index) const noexcept;
 

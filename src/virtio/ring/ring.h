@@ -144,10 +144,12 @@ class Ring {
   [[nodiscard]] std::uint16_t in_flight() const noexcept { return common().in_flight(); }
   [[nodiscard]] std::uint16_t taken() const noexcept { return common().taken(); }
 
-  /// For back ends that serve split rings only. It must be one.
-  [[nodiscard]] const SplitRing& split() const noexcept {
-    assert(std::holds_alternative<SplitRing>(ring_));
-    return *std::get_if<SplitRing>(&ring_);
+  /// Where its areas lie, for a back end that is to serve it. It must be a plain ring: of what is
+  /// kept beside the areas nobody else knows.
+  [[nodiscard]] RingAreas areas() const noexcept {
+    if (const auto* const split = std::get_if<SplitRing>(&ring_)) return split->areas();
+    assert(std::holds_alternative<PackedRing>(ring_));
+    return std::get_if<PackedRing>(&ring_)->areas();
   }
 
  private:

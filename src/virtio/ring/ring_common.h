@@ -32,6 +32,17 @@ struct RingArea {
 Result<std::array<GuestSpan, 3>> find_ring_areas(const GuestMemory& memory,
                                                  const std::array<RingArea, 3>& areas);
 
+/// A ring's areas in this process, for a back end that is to serve it. Valid as long as the memory
+/// is.
+struct RingAreas {
+  const GuestMemory* memory = nullptr;
+  std::byte* desc = nullptr;
+  std::byte* avail = nullptr;  ///< of a packed ring: the driver's event suppression
+  std::byte* used = nullptr;   ///< of a packed ring: the device's event suppression
+  std::uint16_t size = 0;      ///< entries
+  bool packed = false;
+};
+
 /// What a ring knows of itself, whatever its layout.
 class RingCommon {
  public:
@@ -51,6 +62,15 @@ class RingCommon {
         counters_(&counters),
         size_(size),
         ids_in_flight_((ids + 63) / 64, 0) {}
+
+  [[nodiscard]] RingAreas areas_at(const GuestSpan& desc, const GuestSpan& avail,
+                                   const GuestSpan& used) const noexcept {
+    const auto at = [](const GuestSpan& area) {
+      return static_cast<std::byte*>(area.as_iovec().iov_base);
+    };
+    return {
+        .memory = memory_, .desc = at(desc), .avail = at(avail), .used = at(used), .size = size_};
+  }
 
   Pop give_up() noexcept {
     if (!broken_) counters_->broken.add();

@@ -210,13 +210,7 @@ RingState SplitRing::state() const noexcept {
   return {.next_avail = taken_, .next_used = next_used_, .broken = broken_};
 }
 
-RingAreas SplitRing::areas() const noexcept {
-  const auto at = [](const GuestSpan& area) {
-    return static_cast<std::byte*>(area.as_iovec().iov_base);
-  };
-  return {
-      .memory = memory_, .desc = at(desc_), .avail = at(avail_), .used = at(used_), .size = size_};
-}
+RingAreas SplitRing::areas() const noexcept { return areas_at(desc_, avail_, used_); }
 
 void SplitRing::ask_for_kicks() noexcept {
   if (features_.event_idx) {

@@ -11,15 +11,6 @@
 
 namespace bellhop {
 
-/// A ring's areas in this process. Valid as long as the memory is.
-struct RingAreas {
-  const GuestMemory* memory = nullptr;
-  std::byte* desc = nullptr;
-  std::byte* avail = nullptr;
-  std::byte* used = nullptr;
-  std::uint16_t size = 0;  ///< entries
-};
-
 /// The device's end of one split ring (virtio 1.3, 2.7). Move-only; one thread at a time.
 ///
 /// Contract of a drain:
