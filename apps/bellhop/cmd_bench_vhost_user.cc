@@ -22,6 +22,7 @@ constexpr const char* kExamples = R"(Examples:
   bellhop bench vhost-user --quick               a first look at bellhop serve
   bellhop bench vhost-user --peer qemu-storage-daemon --medium /dev/shm --repeat 5..15
   bellhop bench vhost-user --peer qemu-storage-daemon --medium null --depth 1,32
+  bellhop bench vhost-user --ring split,packed --medium null
   bellhop bench vhost-user --socket /run/vm/disk.sock --overwrite 1G
 
 The driver is in this program, in a guest's place: it hands over memory, rings and eventfds as a VMM
@@ -112,6 +113,7 @@ nlohmann::ordered_json describe_options(const BlkJob& job) {
                                  {"depth", sweep.threads},
                                  {"placement", names_of(sweep.placements)},
                                  {"notify", names_of(sweep.notify)},
+                                 {"ring", names_of(sweep.rings)},
                                  {"block-size", setting.block_bytes},
                                  {"image-size", job.images.image_bytes},
                                  {"aio", to_string(setting.aio)},
@@ -139,6 +141,11 @@ Result<BlkJob> make_job(const ServedArguments& arguments) {
                                   {"randwrite", bench::Workload::kRandWrite}});
   lists.choices<NotifyMode>("--notify", arguments.notify, job.sweep.notify,
                             {{"ioeventfd", NotifyMode::kIoEventFd}, {"poll", NotifyMode::kPoll}});
+  lists.choices<bench::RingLayout>("--ring", arguments.rings, job.sweep.rings,
+                                   {{"split", bench::RingLayout::kSplit},
+                                    {"packed", bench::RingLayout::kPacked},
+                                    {"split-in-order", bench::RingLayout::kSplitInOrder},
+                                    {"packed-in-order", bench::RingLayout::kPackedInOrder}});
   lists.numbers("--depth", arguments.threads, job.sweep.threads, 1, 128);
   read_placements(lists, arguments.placements, job.sweep.placements);
   if (std::ranges::find(job.sweep.placements, bench::Placement::kOvercommit) !=
@@ -184,6 +191,7 @@ void add_bench_vhost_user_command(CLI::App& bench, int& exit_status) {
   text("--workload", arguments->workloads, "seqread,randread,randwrite (all)", "LIST");
   text("--depth", arguments->threads, "Requests outstanding (1,32)", "LIST");
   text("--notify", arguments->notify, "ioeventfd,poll: of bellhop serve (ioeventfd)", "LIST");
+  text("--ring", arguments->rings, "split,packed,split-in-order,packed-in-order (split)", "LIST");
   served
       ->add_option("--peer", arguments->peers,
                    "Beside it: qemu-storage-daemon, or qemu-storage-daemon=PATH")

@@ -76,15 +76,44 @@ TEST_F(BenchVhostUserTest, AMediumThatKeepsNothingIsNotChecked) {
   EXPECT_EQ(all[0]["verified"], false);
 }
 
+TEST_F(BenchVhostUserTest, MeasuresEachKindOfRing) {
+  const json all = runs(started({"--depth", "8", "--workload", "randwrite", "--ring",
+                                 "split,packed,split-in-order,packed-in-order"}));
+  ASSERT_EQ(all.size(), 4U);
+  const char* const kinds[] = {"split", "packed", "split-in-order", "packed-in-order"};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]["ring"], kinds[i]);
+    EXPECT_EQ(all[i]["verified"], true);
+    EXPECT_GT(all[i]["operations"], 0);
+  }
+}
+
+TEST_F(BenchVhostUserTest, RingsThatABackEndHasNotAreNamed) {
+  const std::string socket = serve("path=" + make_file("others.img", 8 << 20));
+  for (const char* const ring : {"packed", "split-in-order"}) {
+    const Outcome outcome = bellhop(bench({"--socket", socket, "--overwrite", "1M", "--workload",
+                                           "randread", "--depth", "1", "--ring", ring}));
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.out + outcome.err,
+                HasSubstr("--ring " + std::string(ring) + ": this back end does not offer such"));
+  }
+}
+
 TEST_F(BenchVhostUserTest, MeasuresQemusStorageDaemonBesideIt) {
   if (::system("command -v qemu-storage-daemon > /dev/null") != 0) {
     GTEST_SKIP() << "no qemu-storage-daemon here: install qemu-system-common";
   }
-  const json all =
-      runs(started({"--depth", "8", "--workload", "randread", "--peer", "qemu-storage-daemon"}));
-  ASSERT_EQ(all.size(), 2U);
-  EXPECT_EQ(all[1]["vmm"], "qemu");
-  EXPECT_GT(all[1]["operations"], 0);
+  const std::string path = (folder_ / "results.json").string();
+  const Outcome outcome =
+      bellhop(started({"--depth", "8", "--workload", "randread", "--peer", "qemu-storage-daemon",
+                       "--ring", "split,packed", "--json", path, "--seconds", "0.1"}));
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("qemu-storage-daemon offers split rings alone"));
+  const json all = json::parse(contents(path), nullptr, false).value("runs", json::array());
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[2]["vmm"], "qemu");
+  EXPECT_EQ(all[2]["ring"], "split");
+  EXPECT_GT(all[2]["operations"], 0);
 }
 
 TEST_F(BenchVhostUserTest, MeasuresABackEndThatRunsAlready) {
@@ -170,6 +199,7 @@ TEST_F(BenchVhostUserTest, SaysWhatIsWrong) {
   expect_refused(bench({"--peer", "qemu"}), "--peer: 'qemu' is unknown");
   expect_refused(bench({"--peer", "qemu-storage-daemon=/bin/true"}), "is no qemu-storage-daemon");
   expect_refused(bench({"--notify", "sync"}), "known are ioeventfd, poll");
+  expect_refused(bench({"--ring", "round"}), "known are split, packed, split-in-order");
   const std::vector<std::string> short_run = {"bench", "vhost-user", "--seconds",
                                               "0.1",   "--repeat",   "1"};
   expect_refused(joined(short_run, {"--placement", "overcommit"}), "overcommit is of vCPUs");

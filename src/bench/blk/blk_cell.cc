@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "virtio/abi/ring.h"
+
 namespace bellhop::bench {
 
 const char* to_string(Workload workload) noexcept {
@@ -21,7 +23,25 @@ const char* to_string(Workload workload) noexcept {
 const char* to_string(Cache cache) noexcept { return cache == Cache::kNone ? "none" : "writeback"; }
 
 const char* to_string(RingLayout ring) noexcept {
-  return ring == RingLayout::kPacked ? "packed" : "split";
+  switch (ring) {
+    case RingLayout::kSplit:
+      return "split";
+    case RingLayout::kPacked:
+      return "packed";
+    case RingLayout::kSplitInOrder:
+      return "split-in-order";
+    case RingLayout::kPackedInOrder:
+      return "packed-in-order";
+  }
+  return "";
+}
+
+std::uint64_t features_of(RingLayout ring) noexcept {
+  using namespace virtio;
+  const bool packed = ring == RingLayout::kPacked || ring == RingLayout::kPackedInOrder;
+  const bool in_order = ring == RingLayout::kSplitInOrder || ring == RingLayout::kPackedInOrder;
+  return (packed ? feature_mask(kFeatureRingPacked) : 0) |
+         (in_order ? feature_mask(kFeatureInOrder) : 0);
 }
 
 const char* title(Workload workload) noexcept {
@@ -41,9 +61,10 @@ const char* title(Workload workload) noexcept {
 std::string describe(const BlkCell& cell) {
   const std::string vcpus =
       cell.vcpus == 0 ? "" : fmt::format(", {} vCPU{}", cell.vcpus, cell.vcpus == 1 ? "" : "s");
-  return fmt::format("{} {} x{} {} {}{}{}", describe(cell.vmm), to_string(cell.workload),
+  return fmt::format("{} {} x{} {} {}{}{}{}", describe(cell.vmm), to_string(cell.workload),
                      cell.threads, bellhop::to_string(cell.notify), to_string(cell.placement),
-                     vcpus, cell.ring == RingLayout::kPacked ? ", packed" : "");
+                     vcpus, cell.ring == RingLayout::kSplit ? "" : ", ",
+                     cell.ring == RingLayout::kSplit ? "" : to_string(cell.ring));
 }
 
 bool is_compared(const BlkCell& cell, const BlkCell& base) {

@@ -15,8 +15,8 @@ namespace bellhop::bench {
 /// The four of the 2010 patch.
 enum class Workload : std::uint8_t { kCreate, kSeqRead, kRandRead, kRandWrite };
 
-/// Which rings the guest's driver has.
-enum class RingLayout : std::uint8_t { kSplit, kPacked };
+/// Which rings the driver has; in order: with VIRTIO_F_IN_ORDER.
+enum class RingLayout : std::uint8_t { kSplit, kPacked, kSplitInOrder, kPackedInOrder };
 
 /// One cell of a sweep of `bellhop bench blk`.
 struct BlkCell {
@@ -45,9 +45,12 @@ struct BlkSweep {
 const char* to_string(Workload workload) noexcept;
 const char* to_string(Cache cache) noexcept;
 const char* to_string(RingLayout ring) noexcept;
+/// Of virtio, beside virtio::kRingFeatures.
+std::uint64_t features_of(RingLayout ring) noexcept;
 /// The 2010 patch's name of it: "Large file create".
 const char* title(Workload workload) noexcept;
-/// "bellhop randread x16 ioeventfd other-core, 1 vCPU", and ", packed".
+/// "bellhop randread x16 ioeventfd other-core, 1 vCPU", and ", packed" where the rings are not
+/// split.
 std::string describe(const BlkCell& cell);
 
 /// Whether reports have the ratio of `cell` to `base`: another way to notify to sync, or Bellhop to

@@ -1,5 +1,7 @@
 #include "bench/blk/blk_sweep.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/cpu_list.h"
@@ -13,6 +15,10 @@ Result<CpuPlan> prepare(const BlkCell& cell, const BlkSetting& setting, const Cp
   if (!setting.programs.has(cell.vmm)) {
     return fail(setting.served ? "qemu-storage-daemon is not installed here"
                                : "QEMU is not installed here");
+  }
+  if (setting.served && cell.vmm.is_qemu() && cell.ring != RingLayout::kSplit) {
+    return fail(fmt::format("qemu-storage-daemon offers split rings alone, not {} ones",
+                            to_string(cell.ring)));
   }
   if (cell.vmm.is_qemu() && cell.notify == NotifyMode::kPoll) {
     return fail("QEMU has no such mode: its I/O thread looks for up to 32 us in every mode");

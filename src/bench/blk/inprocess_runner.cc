@@ -50,8 +50,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, const 
                              .aio = setting.aio});
   if (!file) return forward(file);
   engine->capacity = (*file)->limits().capacity;
-  const std::uint64_t packed =
-      cell.ring == RingLayout::kPacked ? virtio::feature_mask(virtio::kFeatureRingPacked) : 0;
+  const std::uint64_t more = features_of(cell.ring);
   auto device = InProcessDevice::create(
       std::make_unique<BlkDevice>(std::move(*file),
                                   BlkOptions{.queue_size = DriverLoad::kQueueSize}),
@@ -59,10 +58,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const BlkSetting& setting, const 
        .threads = {engine->thread.get()},
        .notify = cell.notify,
        .optimize = setting.optimize,
-       .ring_features = packed});
+       .ring_features = more});
   if (!device) return forward(device);
   engine->device = std::move(*device);
-  const std::uint64_t features = virtio::kRingFeatures | packed;
+  const std::uint64_t features = virtio::kRingFeatures | more;
   auto driver = DriverRing::create(*engine->memory, DriverLoad::kRing, DriverLoad::kQueueSize,
                                    InProcessDevice::ring_features(features));
   if (!driver) return forward(driver);

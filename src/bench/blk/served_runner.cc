@@ -83,8 +83,9 @@ struct Served {
   pid_t server = 0;
 };
 
-Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, Child* server,
-                                                  const EventFd& interrupt, pid_t& pid) {
+Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, RingLayout ring,
+                                                  Child* server, const EventFd& interrupt,
+                                                  pid_t& pid) {
   const auto connect = [&](auto patience) {
     auto channel = connector_to("--socket", socket)(patience);
     if (channel) pid = peer_of(channel->fd());
@@ -92,7 +93,8 @@ Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, Chi
   };
   const auto limit = Child::Clock::now() + kStartPatience;
   while (true) {
-    auto device = VhostUserBlkDevice::create({.queue_size = DriverLoad::kQueueSize}, connect);
+    auto device = VhostUserBlkDevice::create(
+        {.queue_size = DriverLoad::kQueueSize, .more_ring_features = features_of(ring)}, connect);
     if (device || server == nullptr || Child::Clock::now() >= limit) return device;
     // It has not begun to listen. What it prints is not for us; the end of that is its own.
     const auto line = server->read_line(Child::Clock::now() + 20ms, interrupt);
@@ -101,8 +103,8 @@ Result<std::unique_ptr<VhostUserBlkDevice>> reach(const std::string& socket, Chi
   }
 }
 
-Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, Child* server,
-                          const EventFd& interrupt) {
+Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, RingLayout ring,
+                          Child* server, const EventFd& interrupt) {
   Served served;
   const std::array regions{
       GuestMemory::RegionSpec{GuestAddress(0), DriverLoad::memory_bytes(setting.block_bytes)}};
@@ -112,7 +114,7 @@ Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, 
   auto watcher = IoThread::start({.name = "watch", .cpus = {}});
   if (!watcher) return forward(watcher);
   served.watcher = std::move(*watcher);
-  auto disk = reach(socket, server, interrupt, served.server);
+  auto disk = reach(socket, ring, server, interrupt, served.server);
   if (!disk) return forward(disk);
   auto device = InProcessDevice::create(
       std::move(*disk), {.memory = &*served.memory, .threads = {served.watcher.get()}});
@@ -121,6 +123,9 @@ Result<Served> connect_to(const std::string& socket, const BlkSetting& setting, 
   const std::uint64_t features = served.device->life().offered_features();
   if ((features & virtio::feature_mask(virtio::kBlkFeatureReadOnly)) != 0) {
     return fail("the disk is read-only, and is to be written");
+  }
+  if ((features_of(ring) & ~features) != 0) {
+    return fail(fmt::format("--ring {}: this back end does not offer such rings", to_string(ring)));
   }
   virtio::BlkConfig config{};
   served.device->life().read_config(0, std::as_writable_bytes(std::span(&config, 1)));
@@ -156,14 +161,19 @@ std::vector<std::string> back_end_command(const BlkCell& cell, const BlkSetting&
                                  ? fmt::format("null={}", setting.null->bytes)
                                  : fmt::format("path={},cache={},aio={}", inherited_file(kImageFd),
                                                to_string(setting.cache), to_string(setting.aio));
+  const auto has = [&](unsigned feature, const char* key) {
+    return (features_of(cell.ring) & virtio::feature_mask(feature)) != 0 ? key : "";
+  };
   return {launch.bellhop,
           "serve",
           "blk",
           "--socket",
           socket,
           "--disk",
-          medium + fmt::format(",queue-size={},notify={}", DriverLoad::kQueueSize,
-                               bellhop::to_string(cell.notify))};
+          medium + fmt::format(",queue-size={},notify={}{}{}", DriverLoad::kQueueSize,
+                               bellhop::to_string(cell.notify),
+                               has(virtio::kFeatureRingPacked, ",packed=on"),
+                               has(virtio::kFeatureInOrder, ",in-order=on"))};
 }
 
 Result<Measurement> ServedRunner::run(const BlkCell& cell, const CpuPlan& plan, int image) {
@@ -208,7 +218,7 @@ Result<Measurement> ServedRunner::run_started(const BlkCell& cell, const CpuPlan
 
 Result<Measurement> ServedRunner::run_with(Child* server, const std::string& socket,
                                            const BlkCell& cell, const CpuPlan& plan, int image) {
-  auto served = connect_to(socket, setting_, server, interrupt_);
+  auto served = connect_to(socket, setting_, cell.ring, server, interrupt_);
   if (!served) return forward(served);
   if (served->server == 0) return fail("the kernel does not tell whose socket it is");
   const bool indirect = served->driver->features().indirect;

@@ -12,10 +12,11 @@ namespace bellhop::bench {
 
 namespace {
 
-/// A back end and how it is notified: a group of columns.
+/// A back end, how it is notified, and its rings: a group of columns.
 struct ServedWay {
   Vmm vmm;
   NotifyMode notify;
+  RingLayout ring;
   friend auto operator<=>(const ServedWay&, const ServedWay&) = default;
 };
 
@@ -32,7 +33,7 @@ class ServedView {
     for (const Run& run : report.runs) {
       if (run.cell.placement != placement) continue;
       rows_.insert({run.cell.workload, run.cell.threads});
-      ways_.insert({run.cell.vmm, run.cell.notify});
+      ways_.insert({run.cell.vmm, run.cell.notify, run.cell.ring});
     }
   }
 
@@ -51,28 +52,45 @@ class ServedView {
     for (const ServedWay& way : ways_) {
       if (!has_peer(way)) continue;
       const std::string group = "Bellhop / " + report_.setting.programs.label(way.vmm);
-      table.columns.insert(table.columns.end(),
-                           {{group, "requests (95 %)"}, {group, "for each CPU s (95 %)"}});
+      add_ratio(table, group);
+    }
+    for (const ServedWay& way : ways_) {
+      if (has_split(way)) add_ratio(table, name(way) + " / split");
     }
     for (const ServedRow& row : rows_) table.rows.push_back(cells(row));
     return table;
   }
 
  private:
+  static void add_ratio(Table& table, const std::string& group) {
+    table.columns.insert(table.columns.end(),
+                         {{group, "requests (95 %)"}, {group, "for each CPU s (95 %)"}});
+  }
   [[nodiscard]] std::string name(const ServedWay& way) const {
-    const std::string label = report_.setting.programs.label(way.vmm);
+    std::string name = report_.setting.programs.label(way.vmm);
     const bool one_way = way.vmm.is_qemu() || way.vmm == Vmm::kSocket;
-    return one_way ? label : fmt::format("{}, {}", label, bellhop::to_string(way.notify));
+    if (!one_way) name.append(", ").append(bellhop::to_string(way.notify));
+    if (way.ring != RingLayout::kSplit) name.append(", ").append(to_string(way.ring));
+    return name;
   }
   [[nodiscard]] BlkCell cell(const ServedRow& row, const ServedWay& way) const {
-    return {row.workload, row.depth, 0, placement_, way.vmm, way.notify, RingLayout::kSplit};
+    return {row.workload, row.depth, 0, placement_, way.vmm, way.notify, way.ring};
   }
   [[nodiscard]] const Run* find(const ServedRow& row, const ServedWay& way) const {
     return report_.find(cell(row, way));
   }
   /// Whether there are ratios to it.
   [[nodiscard]] bool has_peer(const ServedWay& way) const {
-    return way.vmm.is_qemu() && ways_.contains({Vmm::kBellhop, way.notify});
+    return way.vmm.is_qemu() && ways_.contains({Vmm::kBellhop, way.notify, way.ring});
+  }
+  /// Whether there are ratios of it to split rings.
+  [[nodiscard]] bool has_split(const ServedWay& way) const {
+    return way.ring != RingLayout::kSplit &&
+           ways_.contains({way.vmm, way.notify, RingLayout::kSplit});
+  }
+  void add_ratios(std::vector<Table::Cell>& cells, const Run* one, const Run* other) const {
+    cells.push_back(ratio_cell(report_.comparing.throughput(one, other)));
+    cells.push_back(ratio_cell(report_.comparing.efficiency(one, other)));
   }
 
   [[nodiscard]] std::vector<Table::Cell> cells(const ServedRow& row) const {
@@ -92,10 +110,11 @@ class ServedView {
     }
     for (const ServedWay& way : ways_) {
       if (!has_peer(way)) continue;
-      const Run* own = find(row, {Vmm::kBellhop, way.notify});
-      const Run* peer = find(row, way);
-      cells.push_back(ratio_cell(report_.comparing.throughput(own, peer)));
-      cells.push_back(ratio_cell(report_.comparing.efficiency(own, peer)));
+      add_ratios(cells, find(row, {Vmm::kBellhop, way.notify, way.ring}), find(row, way));
+    }
+    for (const ServedWay& way : ways_) {
+      if (!has_split(way)) continue;
+      add_ratios(cells, find(row, way), find(row, {way.vmm, way.notify, RingLayout::kSplit}));
     }
     return cells;
   }

@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 Measurement measured(std::uint64_t operations, double cpu_s) {
   Measurement m;
@@ -54,6 +55,26 @@ TEST(ServedTables, TellRequestsAndTheCpuTimeOfEach) {
   EXPECT_TRUE(tables[1].rows.empty());
 }
 
+TEST(ServedTables, HavePackedRingsBesideSplitOnes) {
+  BlkReport report = report_of(200'000, 0.4, 100'000, 0.5);
+  BlkCell packed = report.runs[0].cell;
+  packed.ring = RingLayout::kPacked;
+  report.runs.push_back(summarise(packed, std::vector(3, measured(300'000, 0.4))));
+  const auto tables = make_tables(report);
+  const std::string text = to_text(tables.at(0));
+  EXPECT_THAT(text, HasSubstr("ioeventfd, packed"));
+  EXPECT_THAT(text, HasSubstr("ioeventfd, packed / split"));
+  const auto& row = tables[0].rows.at(0);
+  ASSERT_EQ(row.size(), 18U);
+  EXPECT_EQ(row[2], "100.0");
+  EXPECT_EQ(row[6], "150.0");
+  EXPECT_EQ(row[8], "1.33");
+  EXPECT_EQ(row[10], "50.0");
+  EXPECT_THAT(row[14].text, HasSubstr("2.00")) << "of split rings to the peer's";
+  EXPECT_THAT(row[16].text, HasSubstr("1.50"));
+  EXPECT_THAT(row[17].text, HasSubstr("1.50"));
+}
+
 TEST(ServedTables, TellWhereBellhopLoses) {
   const auto tables = make_tables(report_of(100'000, 0.4, 200'000, 0.4));
   ASSERT_EQ(tables.size(), 2U);
@@ -69,6 +90,11 @@ TEST(BackEndCommand, ServesTheSameMediumInTheSameWay) {
   cell.notify = NotifyMode::kPoll;
   EXPECT_THAT(back_end_command(cell, setting, {}, "/s"),
               Contains(AllOf(HasSubstr("cache=writeback,aio=io_uring"), HasSubstr("notify=poll"))));
+  cell.ring = RingLayout::kPackedInOrder;
+  EXPECT_THAT(back_end_command(cell, setting, {}, "/s"),
+              Contains(HasSubstr(",packed=on,in-order=on")));
+  cell.ring = RingLayout::kPacked;
+  EXPECT_THAT(back_end_command(cell, setting, {}, "/s"), Not(Contains(HasSubstr("in-order"))));
   cell.vmm = Vmm::kQemu;
   const auto theirs = back_end_command(cell, setting, {}, "/s");
   EXPECT_EQ(theirs[0], "/q");

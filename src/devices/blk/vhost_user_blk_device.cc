@@ -32,13 +32,14 @@ Result<std::unique_ptr<VhostUserBlkDevice>> VhostUserBlkDevice::create(
     const Options& options, VhostUserFront::Connect connect, Patience patience) {
   // A driver looks for a second queue only where there is the feature.
   const std::uint64_t several = options.queues > 1 ? feature_mask(kBlkFeatureMultiqueue) : 0;
-  auto front = VhostUserFront::create({.name = options.id,
-                                       .queues = options.queues,
-                                       .features = feature_mask(kFeatureVersion1) | several,
-                                       .wanted = kRingFeatures | kServedFeatures,
-                                       .config_bytes = kServedConfigBytes,
-                                       .patience = patience},
-                                      std::move(connect));
+  auto front = VhostUserFront::create(
+      {.name = options.id,
+       .queues = options.queues,
+       .features = feature_mask(kFeatureVersion1) | several,
+       .wanted = kRingFeatures | kServedFeatures | (options.more_ring_features & kMoreRingFeatures),
+       .config_bytes = kServedConfigBytes,
+       .patience = patience},
+      std::move(connect));
   if (!front) return forward(front);
   return std::unique_ptr<VhostUserBlkDevice>(new VhostUserBlkDevice(options, std::move(*front)));
 }

@@ -22,6 +22,8 @@ class VhostUserBlkDevice final : public ProcessServedDevice {
     std::string id = "disk0";
     std::uint16_t queues = 1;
     std::uint16_t queue_size = 256;
+    /// Of RING_PACKED and IN_ORDER, what is offered where the back end has it.
+    std::uint64_t more_ring_features = 0;
   };
 
   /// Errors: no connection, or a back end that lacks something.
