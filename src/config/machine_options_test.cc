@@ -433,11 +433,13 @@ TEST_F(MachineOptionsTest, SpreadsDisksOverIoThreads) {
   disk("null=1M");
   disk("null=1M,iothread=auto");
   disk("null=1M");
+  disk("null=1M,queues=2,iothread=right:left");
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->disks[0].iothread, "left");
   EXPECT_EQ(config->disks[1].iothread, "right");
   EXPECT_EQ(config->disks[2].iothread, "left");
+  EXPECT_EQ(config->disks[3].iothread, "right:left");
 }
 
 TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
@@ -454,6 +456,7 @@ TEST_F(MachineOptionsTest, SaysWhatIsWrongWithADisk) {
       {"path=" + path + ",notify=off", "it must be one of ioeventfd, sync, poll, adaptive"},
       {"path=" + path + ",cache=writethrough", "it must be one of none, writeback"},
       {"path=" + path + ",iothread=io9", "iothread=io9 is not there"},
+      {"path=" + path + ",queues=2,iothread=io0:io9", "iothread=io9 is not there"},
       {"path=" + path + ",colour=red", "unknown key 'colour'"},
       {"path=" + path + ",id=abcdefghijklmnopqrstu", "at most 20 characters"},
       {"vhost-user=" + path + ",config-wce=on", "config-wce is the back end's"},

@@ -191,6 +191,48 @@ TEST_F(ServeTest, TheSwitchOfTheWriteCacheIsOfferedIfThatIsAskedFor) {
   }
 }
 
+// Each of them does the work of its queue, and sleeps while the other's has some.
+TEST_F(ServeTest, EachQueueOfADiskMayHaveAThreadOfItsOwn) {
+  const pid_t pid =
+      start({"serve", "blk", "--socket", socket_, "--iothread", "name=io0,poll-max=0", "--iothread",
+             "name=io1,poll-max=0", "--disk", disk() + ",queues=2,iothread=io0:io1"});
+  Client client(2);
+  ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+  ASSERT_TRUE(client.negotiate(
+      Client::kVersion1 | Client::kProtocolBit | feature_mask(kBlkFeatureMultiqueue),
+      Client::kAcks | 1U << kProtocolMq));
+  ASSERT_TRUE(client.set_memory());
+  for (const unsigned ring : {0U, 1U}) ASSERT_TRUE(client.start_ring(ring));
+  // Nanoseconds that the thread of that name has run.
+  const auto time_of = [&](const std::string& name) -> std::uint64_t {
+    const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      if (contents(task.path() / "comm") != name + "\n") continue;
+      return std::stoull(contents(task.path() / "schedstat"));
+    }
+    ADD_FAILURE() << "no thread " << name;
+    return 0;
+  };
+  const GuestAddress header(Client::kBuffers);
+  const GuestAddress status(Client::kBuffers + 64);
+  const GuestAddress data(Client::kBuffers + kBlock);
+  const BlkRequestHeader read{.type = kBlkTypeIn, .reserved = 0, .sector = 0};
+  ASSERT_TRUE(client.memory.write(header, std::as_bytes(std::span(&read, 1))));
+  for (const unsigned ring : {0U, 1U}) {
+    const std::uint64_t others = time_of(ring == 0 ? "io1" : "io0");
+    const std::uint64_t own = time_of(ring == 0 ? "io0" : "io1");
+    for (unsigned i = 0; i < 200; ++i) {
+      ASSERT_TRUE(client.rings[ring]->driver.add(
+          {{header, sizeof read, false}, {data, kBlock, true}, {status, 1, true}}));
+      (void)client.rings[ring]->driver.offer();
+      ASSERT_EQ(client.kick_and_reap(ring), kBlock + 1);
+    }
+    EXPECT_GT(time_of(ring == 0 ? "io0" : "io1") - own,
+              10 * (time_of(ring == 0 ? "io1" : "io0") - others));
+  }
+  end(pid, SIGTERM);
+}
+
 // By a signal that has no other meaning here.
 TEST_F(ServeTest, ADiskThatHasGrownIsToldOf) {
   const pid_t pid = serve_disk();

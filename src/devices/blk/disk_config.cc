@@ -55,7 +55,8 @@ const DeviceOption DiskConfig::kOption = {
                            (VIRTIO_F_NOTIFICATION_DATA) (off)
   in-order=on|off          offer to use buffers in the order in which they were made available
                            (VIRTIO_F_IN_ORDER) (off)
-  iothread=NAME|auto       auto: disks are spread over all I/O threads)"),
+  iothread=NAME|auto       auto: disks are spread over all I/O threads
+                           iothread=A:B spreads the queues of one disk over both)"),
     .bare_key = "path",
     .served_as = "blk",
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,7 +24,8 @@ namespace bellhop {
 /// (base/option_variant.h): it reads its own keys and checks itself; a medium opens itself, too.
 using DiskSource = std::variant<RawFileSource, NullSource, VhostUserDisk>;
 
-/// `--disk path=...`; its id is GET_ID's answer, too, unless another process answers.
+/// `--disk path=...`. `iothread` may be several, joined by ':', which serve the queues in turn. Its
+/// id is GET_ID's answer, too, unless another process answers.
 struct DiskConfig : DeviceConfig {
   DiskSource source;
   unsigned queues = 1;
@@ -47,6 +49,7 @@ struct DiskConfig : DeviceConfig {
     return back_end() != nullptr ? queues : 0;
   }
   [[nodiscard]] bool shares_memory() const noexcept { return back_end() != nullptr; }
+  static constexpr std::size_t kQueuesTogether = 1;  ///< each may have a thread of its own
 };
 
 /// Errors: the source cannot be opened as asked; a back end that is missing or lacks something,
