@@ -92,7 +92,8 @@ void report_wrong(const Worker& worker) {
 }  // namespace
 
 std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
-  if (!disk->negotiate(options.event_idx, options.indirect, options.packed, options.in_order)) {
+  if (!disk->negotiate(options.event_idx, options.indirect, options.packed, options.in_order,
+                       options.queue_resets != 0)) {
     return fail_setup(disk->error());
   }
   options.event_idx = disk->has(virtio::kFeatureEventIdx);
@@ -179,6 +180,7 @@ std::uint32_t run_block(Disk* disk, Options options, std::uint32_t vcpus) {
       .number("interrupts", total.interrupts)
       .number("halts", total.halts)
       .number("empty_wakeups", total.empty_wakeups);
+  if (options.queue_resets != 0) line.number("queue_resets", total.queue_resets);
   if (options.storm) line.number("storm_kicks", storm_kicks);
   if (options.workload == Workload::kVerify) line.hex("digest", total.digest);
   line.send();

@@ -12,7 +12,7 @@ bool Disk::find(unsigned index) {
   return transport_ != nullptr;
 }
 
-bool Disk::negotiate(bool event_idx, bool indirect, bool packed, bool in_order) {
+bool Disk::negotiate(bool event_idx, bool indirect, bool packed, bool in_order, bool queue_reset) {
   std::uint64_t wanted = feature_mask(kFeatureVersion1) | feature_mask(kBlkFeatureSizeMax) |
                          feature_mask(kBlkFeatureSegMax) | feature_mask(kBlkFeatureReadOnly) |
                          feature_mask(kBlkFeatureBlkSize) | feature_mask(kBlkFeatureFlush) |
@@ -23,9 +23,13 @@ bool Disk::negotiate(bool event_idx, bool indirect, bool packed, bool in_order) 
   if (indirect) wanted |= feature_mask(kFeatureIndirectDesc);
   if (packed) wanted |= feature_mask(kFeatureRingPacked);
   if (in_order) wanted |= feature_mask(kFeatureInOrder);
+  if (queue_reset) wanted |= feature_mask(kFeatureRingReset);
   const char* error = transport_->negotiate(wanted, &offered_, &features_);
   if (error == nullptr && packed && !has(kFeatureRingPacked)) error = "no packed rings are offered";
   if (error == nullptr && in_order && !has(kFeatureInOrder)) error = "no use in order is offered";
+  if (error == nullptr && queue_reset && !has(kFeatureRingReset)) {
+    error = "no reset of single queues is offered";
+  }
   if (error != nullptr) {
     error_ = error;
     return false;

@@ -20,7 +20,8 @@ class Disk {
   bool find(unsigned index);
 
   /// Resets the device and brings it to FEATURES_OK (3.1.1). On failure `error()` says where.
-  bool negotiate(bool event_idx, bool indirect, bool packed = false, bool in_order = false);
+  bool negotiate(bool event_idx, bool indirect, bool packed = false, bool in_order = false,
+                 bool queue_reset = false);
   /// Enables `queue` as number `index`; then `go` ends the initialisation with DRIVER_OK.
   template <class Queue>
   bool enable_queue(Queue* queue, std::uint16_t index, std::uint32_t cpu) {
@@ -65,7 +66,9 @@ struct alignas(64) Slot {
   std::uint64_t generation;
   std::uint32_t bytes;
   std::uint16_t head;
+  bool in_flight;
 };
+static_assert(sizeof(Slot) == 64);
 
 /// How the chains of a queue are built.
 struct ChainShape {

@@ -60,6 +60,14 @@ bool MmioTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueA
   return true;
 }
 
+bool MmioTransport::reset_queue(std::uint16_t queue) {
+  mmio_write32(base_ + kMmioQueueSel, queue);
+  mmio_write32(base_ + kMmioQueueReset, 1);
+  return wait_until([this] {
+    return mmio_read32(base_ + kMmioQueueReset) == 0 && mmio_read32(base_ + kMmioQueueReady) == 0;
+  });
+}
+
 void MmioTransport::acknowledge() {
   // Both causes at once: the ring is looked at in any case, which saves reading the register.
   mmio_write32(base_ + kMmioInterruptAck, kInterruptUsedBuffer | kInterruptConfig);

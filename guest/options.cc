@@ -75,6 +75,7 @@ Options parse_options() {
   o.generation = cmdline_number("generation",
                                 o.workload == Workload::kPrepare ? pattern::kFirstGeneration : 2);
   o.count = cmdline_number("count", 10000);
+  o.queue_resets = number32("queue_resets", 0, 0, 1'000'000);
   const unsigned ring = cmdline_choice("ring", kRings);
   o.indirect = ring % 2 == 0;
   o.packed = ring / 2 != 0;
@@ -96,9 +97,9 @@ Options parse_options() {
       (o.block_bytes > pattern::kBlockBytes && o.block_bytes % pattern::kBlockBytes != 0)) {
     fail(kExitUsage, "bs must be a multiple of 4096");
   }
-  if ((o.packed || o.in_order) &&
+  if ((o.packed || o.in_order || o.queue_resets != 0) &&
       (!o.needs_disk() || o.hostile.present() || o.workload == Workload::kNotify)) {
-    fail(kExitUsage, "packed rings and in_order are for the workloads of a disk");
+    fail(kExitUsage, "packed rings, in_order and queue_resets are for the workloads of a disk");
   }
   if (!o.check && o.workload == Workload::kVerify) fail(kExitUsage, "verify is there to check");
   if ((o.queue_size & (o.queue_size - 1)) != 0) fail(kExitUsage, "size must be a power of two");

@@ -41,6 +41,7 @@ struct Options {
   std::uint64_t seed = 0;
   std::uint64_t generation = 0;
   std::uint64_t count = 0;
+  std::uint32_t queue_resets = 0;  ///< of the first queue, while requests go on
   bool indirect = true;
   bool packed = false;
   bool in_order = false;

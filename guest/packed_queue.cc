@@ -15,11 +15,21 @@ bool PackedQueue::create(std::uint32_t size, bool event_idx, std::size_t behind)
   if (ring == nullptr || models_ == nullptr || slots_ == nullptr) return false;
   ring_ = reinterpret_cast<PackedDesc*>(ring);
   driver_ = reinterpret_cast<PackedEvent*>(ring + events);
-  device_ = reinterpret_cast<const volatile PackedEvent*>(ring + events + 64);
+  device_ = reinterpret_cast<volatile PackedEvent*>(ring + events + 64);
   behind_ = ring + events + 128;
   size_ = static_cast<std::uint16_t>(size);
   event_idx_ = event_idx;
   return true;
+}
+
+void PackedQueue::clear() {
+  __builtin_memset(ring_, 0, desc_table_bytes(size_));
+  __builtin_memset(driver_, 0, sizeof *driver_);
+  __builtin_memset(const_cast<PackedEvent*>(device_), 0, sizeof *device_);
+  avail_ = used_ = {};
+  unpublished_ = 0;
+  pushed_ = popped_ = 0;
+  hidden_ = in_batch_ = false;
 }
 
 bool PackedQueue::use_in_order() {

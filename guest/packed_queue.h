@@ -20,6 +20,9 @@ class PackedQueue {
   void* behind() { return behind_; }
   bool enable(Transport* transport, std::uint16_t index, unsigned counter, std::uint32_t cpu);
 
+  /// As SplitQueue::clear().
+  void clear();
+
   /// As SplitQueue::use_in_order(). False: out of memory.
   bool use_in_order();
 
@@ -148,7 +151,7 @@ class PackedQueue {
 
   virtio::PackedDesc* ring_ = nullptr;
   virtio::PackedEvent* driver_ = nullptr;
-  const volatile virtio::PackedEvent* device_ = nullptr;
+  volatile virtio::PackedEvent* device_ = nullptr;
   virtio::Desc* models_ = nullptr;
   std::uint16_t* slots_ = nullptr;  ///< descriptors of the chain with this head
   std::uint16_t size_ = 0;

@@ -129,4 +129,13 @@ bool PciTransport::enable_queue(std::uint16_t queue, std::uint32_t size, QueueAd
   return true;
 }
 
+bool PciTransport::reset_queue(std::uint16_t queue) {
+  select_queue(queue);
+  mmio_write16(common_ + kCommonQueueReset, 1);
+  return wait_until([this] {
+    return mmio_read16(common_ + kCommonQueueReset) == 0 &&
+           mmio_read16(common_ + kCommonQueueEnable) == 0;
+  });
+}
+
 }  // namespace bellhop::guest

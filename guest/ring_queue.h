@@ -29,6 +29,9 @@ class RingQueue {
                       : split_.enable(transport, index, counter, cpu);
   }
 
+  /// Empties the ring, for use after a reset of the device or of the queue.
+  void clear() { is_packed_ ? packed_.clear() : split_.clear(); }
+
   /// The device uses buffers in order. After create(). False: out of memory.
   bool use_in_order() {
     if (is_packed_) return packed_.use_in_order();

@@ -24,7 +24,7 @@ class SplitQueue {
   /// Fits the device's queue `index` to this ring.
   bool enable(Transport* transport, std::uint16_t index, unsigned counter, std::uint32_t cpu);
 
-  /// Empties the ring, for use after a reset of the device.
+  /// Empties the ring, for use after a reset of the device or of the queue.
   void clear();
 
   /// The device uses buffers in order (VIRTIO_F_IN_ORDER): one used entry may stand for a batch.

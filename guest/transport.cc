@@ -1,6 +1,5 @@
 #include "guest/transport.h"
 
-#include "guest/clock.h"
 #include "guest/cmdline.h"
 #include "guest/cpu.h"
 #include "virtio/abi/config.h"
@@ -52,12 +51,7 @@ bool find_mmio(std::uint16_t device_type, unsigned index, MmioTransport* transpo
 
 bool Transport::reset() {
   set_status(virtio::kStatusReset);
-  const std::uint64_t end = read_tsc() + us_to_cycles(2'000'000);
-  while (status() != 0) {
-    if (read_tsc() > end) return false;
-    cpu_relax();
-  }
-  return true;
+  return wait_until([this] { return status() == 0; });
 }
 
 const char* Transport::negotiate(std::uint64_t wanted, std::uint64_t* offered,

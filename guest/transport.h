@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/clock.h"
 #include "guest/cpu.h"
 #include "guest/pci.h"
 
@@ -61,6 +62,9 @@ class Transport {
   /// Sets up and enables `queue`; interrupts go to the counter `counter` on vCPU `cpu`.
   virtual bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
                             unsigned counter, std::uint32_t cpu, Notifier* notifier) = 0;
+  /// VIRTIO_F_RING_RESET (2.6.1): the device lets go of `queue`, which may be enabled again then.
+  /// False: it does not, in two seconds.
+  virtual bool reset_queue(std::uint16_t queue) = 0;
   /// Whether an interrupt must be acknowledged by `acknowledge` before the next can come.
   virtual bool needs_acknowledge() const = 0;
   virtual void acknowledge() = 0;
@@ -79,6 +83,17 @@ class Transport {
 
  protected:
   ~Transport() = default;
+
+  /// Waits (bounded) until `is_done`.
+  template <class IsDone>
+  static bool wait_until(IsDone&& is_done) {
+    const std::uint64_t end = read_tsc() + us_to_cycles(2'000'000);
+    while (!is_done()) {
+      if (read_tsc() > end) return false;
+      cpu_relax();
+    }
+    return true;
+  }
 
   /// 64 feature bits behind 32 at a time: the half is chosen by `select`. Addresses of registers.
   struct FeatureWindow {
@@ -112,6 +127,7 @@ class PciTransport final : public Transport {
   std::uint32_t queue_max_size(std::uint16_t queue) override;
   bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
                     unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool reset_queue(std::uint16_t queue) override;
   bool needs_acknowledge() const override { return false; }
   void acknowledge() override {}
   std::uint32_t max_vectors() const override { return vectors_; }
@@ -169,6 +185,7 @@ class LegacyTransport final : public Transport {
   std::uint32_t queue_max_size(std::uint16_t queue) override;
   bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
                     unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool reset_queue(std::uint16_t) override { return false; }  // it knows of none
   bool needs_acknowledge() const override { return false; }
   void acknowledge() override {}
   std::uint32_t max_vectors() const override { return vectors_; }
@@ -201,6 +218,7 @@ class MmioTransport final : public Transport {
   std::uint32_t queue_max_size(std::uint16_t queue) override;
   bool enable_queue(std::uint16_t queue, std::uint32_t size, QueueAddresses addresses,
                     unsigned counter, std::uint32_t cpu, Notifier* notifier) override;
+  bool reset_queue(std::uint16_t queue) override;
   bool needs_acknowledge() const override { return true; }
   void acknowledge() override;
   std::uint32_t max_vectors() const override { return 1; }

@@ -34,6 +34,7 @@ void Figures::add(const Figures& other) {
   empty_wakeups += other.empty_wakeups;
   wrapped += other.wrapped;
   digest += other.digest;
+  queue_resets += other.queue_resets;
 }
 
 const char* Worker::create(Disk* disk, const Options* options, Stage* stage, std::uint32_t index,
@@ -43,6 +44,8 @@ const char* Worker::create(Disk* disk, const Options* options, Stage* stage, std
   stage_ = stage;
   index_ = index;
   span_ = span;
+  // One is enough: the others are to go on meanwhile.
+  resets_left_ = index == 0 ? options->queue_resets : 0;
   interrupts_ = interrupt_counter(index);
   needs_acknowledge_ = disk->transport()->needs_acknowledge();
   slot_count_ = options->threads / count + (index < options->threads % count ? 1 : 0);
@@ -172,6 +175,7 @@ void Worker::submit(Slot* slot) {
   queue_.stamp_offered(slot->head, slot->submitted);
   queue_.push(slot->head);
   if (options_->publish_each) queue_.show();
+  slot->in_flight = true;
   ++in_flight_;
 }
 
@@ -211,6 +215,7 @@ void Worker::finish(Slot* slot) {
   const std::uint64_t now = read_tsc();
   progress_ = now;
   queue_.stamp_seen(slot->head, now);
+  slot->in_flight = false;
   --in_flight_;
   if (slot->status != kBlkStatusOk) {
     ++figures_.io_errors;
@@ -225,18 +230,50 @@ void Worker::finish(Slot* slot) {
   if (slot->submitted >= stage_->begin) latency_.add(now - slot->submitted);
 }
 
+/// Null, and an error is counted, if nothing that begins at `head` was asked.
+Slot* Worker::slot_of(std::uint32_t head) {
+  const std::uint32_t number = slot_number(head, shape_);
+  if (number < slot_count_ && slots_[number].head == head && slots_[number].in_flight) {
+    return &slots_[number];
+  }
+  ++figures_.io_errors;
+  return nullptr;
+}
+
+/// The queue by itself (2.6.1): what has been answered by then counts, what has not is asked again.
+const char* Worker::reset_queue() {
+  const auto index = static_cast<std::uint16_t>(index_);
+  if (!disk_->transport()->reset_queue(index)) return "the reset of a queue does not end";
+  std::uint32_t head = 0;
+  std::uint32_t written = 0;
+  while (queue_.pop(&head, &written)) {
+    if (Slot* slot = slot_of(head)) finish(slot);
+  }
+  queue_.clear();
+  if (!disk_->enable_queue(&queue_, index, index_)) return disk_->error();
+  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+    Slot* slot = &slots_[i];
+    if (slot->in_flight) {
+      slot->status = kStatusUnwritten;
+      queue_.push(slot->head);
+    } else if (next_request(slot)) {
+      submit(slot);
+    }
+  }
+  queue_.publish();
+  --resets_left_;
+  ++figures_.queue_resets;
+  return nullptr;
+}
+
 std::uint32_t Worker::reap() {
   std::uint32_t head = 0;
   std::uint32_t written = 0;
   std::uint32_t count = 0;
   while (queue_.pop(&head, &written)) {
     ++count;
-    const std::uint32_t number = slot_number(head, shape_);
-    if (number >= slot_count_ || slots_[number].head != head) {
-      ++figures_.io_errors;  // an answer to what was never asked
-      continue;
-    }
-    Slot* slot = &slots_[number];
+    Slot* slot = slot_of(head);
+    if (slot == nullptr) continue;
     finish(slot);
     const bool more = phase_ == Phase::kDrain      ? false
                       : phase_ == Phase::kReadBack ? next_read_back(slot)
@@ -274,7 +311,7 @@ void Worker::step(std::uint64_t now) {
       store_release(&stage_->begin, read_tsc());
     }
     if (load_acquire(&stage_->begin) != 0) begin();
-  } else if (phase_ == Phase::kMeasure && options_->timed() &&
+  } else if (phase_ == Phase::kMeasure && options_->timed() && resets_left_ == 0 &&
              now - stage_->begin >= us_to_cycles(options_->milliseconds * 1000)) {
     freeze();
     if (index_ == 0) {
@@ -286,6 +323,10 @@ void Worker::step(std::uint64_t now) {
 }
 
 const char* Worker::turn() {
+  // With answers to be taken, so that requests go on between one and the next.
+  if (resets_left_ != 0 && phase_ == Phase::kMeasure && queue_.has_finished()) {
+    return reset_queue();
+  }
   if (reap() != 0) return nullptr;
   if (in_flight_ == 0) return nullptr;
   const std::uint64_t now = read_tsc();

@@ -23,6 +23,7 @@ struct Figures {
   std::uint64_t empty_wakeups = 0;
   std::uint64_t wrapped = 0;  ///< times a sequential workload began again at its start
   std::uint64_t digest = 0;
+  std::uint64_t queue_resets = 0;
 
   void add(const Figures& other);
 };
@@ -71,6 +72,8 @@ class Worker {
   void verify(Slot* slot);
   void note_wrong(const Slot& slot, std::uint32_t block);
   std::uint32_t reap();
+  Slot* slot_of(std::uint32_t head);
+  const char* reset_queue();
   void step(std::uint64_t now);
   void begin();
   void freeze();
@@ -94,6 +97,7 @@ class Worker {
   std::uint32_t index_ = 0;
   std::uint32_t in_flight_ = 0;
   std::uint32_t acknowledged_ = 0;
+  std::uint32_t resets_left_ = 0;
   Phase phase_ = Phase::kWarmup;
   bool needs_acknowledge_ = false;
   std::uint64_t first_ = 0;  ///< this worker's part of the disk, in bytes

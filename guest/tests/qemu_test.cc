@@ -156,6 +156,22 @@ TEST_F(QemuTest, WorksWithPackedRings) {
   EXPECT_NE(boot("workload=randread ring=packed").exit_status, 1) << "none are offered";
 }
 
+// One thread: QEMU 7.2 resets the queue of a disk without waiting for its requests.
+TEST_F(QemuTest, ResetsAQueueBetweenRequests) {
+  prepare_on_host();
+  for (const char* const more : {"", " ring=direct event_idx=off"}) {
+    for (const char* const workload : {"randwrite", "randread"}) {
+      const GuestRun run =
+          boot("workload=" + std::string(workload) + " seconds=0.3 queue_resets=20" + more);
+      expect_verified(run, workload);
+      EXPECT_EQ(run.find("result")->at("queue_resets"), 20);
+    }
+  }
+  EXPECT_NE(boot("workload=randread queue_resets=1", Bus::kPci, 1, ",queue_reset=off").exit_status,
+            1)
+      << "none is offered";
+}
+
 TEST_F(QemuTest, TwoProcessorsTwoQueues) {
   prepare_on_host();
   const GuestRun run = boot("workload=randread threads=8 seconds=0.2", Bus::kPci, 2);

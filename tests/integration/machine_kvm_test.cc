@@ -154,6 +154,56 @@ TEST_P(MachineTest, TwoVcpusTwoQueues) {
   EXPECT_EQ(line("result").value("queues", 0), GetParam().transport == TransportKind::kPci ? 2 : 1);
 }
 
+TEST_P(MachineTest, EachQueueOfADiskMayHaveAThreadOfItsOwn) {
+  config.cpus = 2;
+  config.iothreads = {{.name = "io0", .cpus = {}}, {.name = "io1", .cpus = {}}};
+  config.disks[0].queues = 2;
+  config.disks[0].iothread = "io0:io1";
+  config.disks[0].rates.units = 1'000'000;  // what both keep to, together
+  auto machine = make("workload=randwrite threads=8 seconds=0.3 vcpus=2 queues=2");
+  must(machine->start());
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    machine->pause();
+    machine->resume();
+  }
+  EXPECT_EQ(machine->wait().code, 0U) << output;
+  expect_verified();
+}
+
+// While requests are in flight in it, and, with two queues, while the other one goes on.
+TEST_P(MachineTest, AQueueIsResetAgainAndAgainUnderLoad) {
+  config.cpus = 2;
+  config.disks[0].queues = 2;
+  config.disks[0].queue_reset = true;
+  config.disks[0].packed = true;
+  config.disks[0].in_order = true;
+  const auto run = [&](const std::string& words) {
+    SCOPED_TRACE(words);
+    clear_output();
+    auto machine = make(words);
+    must(machine->start());
+    EXPECT_EQ(machine->wait().code, 0U) << output;
+    EXPECT_EQ(machine->counters().bad_chains + machine->counters().broken_queues, 0U);
+    expect_verified();
+  };
+  run("workload=prepare");
+  for (const char* const ring :
+       {"indirect", "packed", "direct event_idx=off in_order=on", "packed-direct in_order=on"}) {
+    run(std::string("workload=randread threads=8 seconds=0.3 vcpus=2 queue_resets=50 ring=") +
+        ring);
+    EXPECT_EQ(line("result").value("queue_resets", 0), 50);
+  }
+  run("workload=randwrite threads=8 seconds=0.3 vcpus=2 queue_resets=50");
+  EXPECT_EQ(line("result").value("queue_resets", 0), 50);
+  config.disks[0].queue_reset = false;
+  clear_output();
+  auto refused = make("workload=randread queue_resets=1");
+  must(refused->start());
+  EXPECT_NE(refused->wait().code, 0U);
+  EXPECT_NE(output.find("no reset of single queues is offered"), std::string::npos) << output;
+}
+
 TEST_P(MachineTest, PauseAndResumeUnderLoadLoseNothing) {
   auto machine = make("workload=randwrite threads=16 seconds=2");
   must(machine->start());

@@ -52,6 +52,23 @@ CASES = [
     Case("disk.queues",
          "disk a.img; machine randwrite --cpus 2 --disk path=a.img,queues=2",
          [r"0 blocks wrong", r"^queues 2$"], check=by_eventfd),
+    Case("disk.queue-threads",
+         "disk a.img; machine randwrite --cpus 2 --iothread a --iothread b "
+         "--disk path=a.img,queues=2,iothread=a:b",
+         [r"0 blocks wrong", r"^queues 2$"], check=by_eventfd),
+    # The bench guest: Linux resets the queues of disks only by the whole device.
+    Case("disk.queue-reset",
+         "disk a.img 16M\n"
+         "for words in workload=prepare 'workload=randread queue_resets=20' "
+         "'workload=randwrite queue_resets=20 ring=packed'; do\n"
+         "  bellhop run --kernel /job/bin/bench-guest.elf --memory 64M --stop-timeout 0 "
+         "--cmdline \"$words threads=8 seconds=0.5\" "
+         "--disk path=a.img,queue-reset=on,packed=on,cache=writeback,aio=threads || exit 1\n"
+         "done\n"
+         "echo \"@status 0\"",
+         [r'"workload":"randread".*"verified":true.*"queue_resets":20',
+          r'"workload":"randwrite".*"verified":true.*"queue_resets":20'], never=[r'"verified":false'], status=(0,),
+         beside=["bench-guest.elf"]),
     Case("disk.max-ioeventfds",
          "for i in 0 1 2 3 4 5 6 7; do disk $i.img 8M; set -- \"$@\" --disk path=$i.img; done\n"
          "WORDS=blocks=256 machine many --max-ioeventfds 6 \"$@\"",
