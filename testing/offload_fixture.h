@@ -38,7 +38,7 @@ class OffloadFixture : private TransportHost {
     if (negotiation) negotiation->write_status(0);
     negotiation.reset();
   }
-  /// From a reset on, with all features but EVENT_IDX; the status that comes of it.
+  /// From a reset on, with all features but EVENT_IDX and `declined`; the status that comes of it.
   std::uint8_t bring_up() {
     negotiation->write_status(0);
     drivers.clear();
@@ -52,8 +52,9 @@ class OffloadFixture : private TransportHost {
     }
     negotiation->write_status(virtio::kStatusAcknowledge | virtio::kStatusDriver);
     negotiation->set_driver_features(
-        0, negotiation->device_features(0) &
-               ~static_cast<std::uint32_t>(virtio::feature_mask(virtio::kFeatureEventIdx)));
+        0,
+        negotiation->device_features(0) &
+            ~static_cast<std::uint32_t>(virtio::feature_mask(virtio::kFeatureEventIdx) | declined));
     negotiation->set_driver_features(1, negotiation->device_features(1));
     negotiation->write_status(kUp & ~virtio::kStatusDriverOk);
     negotiation->write_status(kUp);
@@ -73,6 +74,7 @@ class OffloadFixture : private TransportHost {
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
   std::unique_ptr<Negotiation> negotiation;
   std::vector<FakeDriver> drivers;
+  std::uint64_t declined = 0;  ///< features, of the first 32
 
  protected:
   OffloadFixture() = default;

@@ -46,7 +46,7 @@ class BackEndOptionsTest : public ::testing::Test {
 
 TEST_F(BackEndOptionsTest, DisksAndNics) {
   options_.disks = {list("null=1G"), list("vhost-user=/run/disk.sock,queues=4,queue-size=128")};
-  options_.nics = {list("vhost-user=/run/net.sock,mtu=9000,mac=02:00:00:12:34:56,queues=1,id=n")};
+  options_.nics = {list("vhost-user=/run/net.sock,mtu=9000,mac=02:00:00:12:34:56,queues=3,id=n")};
   const auto config = make_machine_config(options_);
   ASSERT_TRUE(config) << config.error().message;
   const DiskConfig& disk = config->disks[1];
@@ -60,9 +60,10 @@ TEST_F(BackEndOptionsTest, DisksAndNics) {
   ASSERT_NE(nic.back_end(), nullptr);
   EXPECT_EQ(nic.back_end()->socket, "/run/net.sock");
   EXPECT_EQ(nic.back_end()->mtu, 9000U);
+  EXPECT_EQ(nic.back_end()->pairs, 3U);
   EXPECT_NE(nic.mac, 0U);
   // Their queues go by ioeventfds alone, and the memory is mapped by others.
-  EXPECT_EQ(config->reserved_ioeventfds, 4U + 2U);
+  EXPECT_EQ(config->reserved_ioeventfds, 4U + 6U);
   EXPECT_EQ(config->backing, MemoryBacking::kShared);
 }
 
@@ -108,7 +109,7 @@ TEST_F(BackEndOptionsTest, SaysWhatIsWrongWithADisk) {
 
 TEST_F(BackEndOptionsTest, SaysWhatIsWrongWithANic) {
   EXPECT_THAT(fault_of_nic("vhost-user=s,tap=t"), HasSubstr("no two of them"));
-  EXPECT_THAT(fault_of_nic("vhost-user=s,queues=2"), HasSubstr("one pair"));
+  EXPECT_THAT(fault_of_nic("vhost-user=s,queues=65"), HasSubstr("from 1 to 64"));
   EXPECT_THAT(fault_of_nic("vhost-user=s,mtu=67"), HasSubstr("mtu=67"));
   EXPECT_THAT(fault_of_nic("vhost-user=s,vhost=on"), HasSubstr("vhost"));
   EXPECT_THAT(fault_of_nic("vhost-user=s,gro=off"), HasSubstr("gro"));

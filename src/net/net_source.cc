@@ -15,7 +15,6 @@ namespace bellhop {
 
 namespace {
 
-constexpr unsigned kMaxPairs = 64;
 constexpr unsigned kMinMtu = 68;     // virtio 1.3, 5.1.4.1
 constexpr unsigned kMaxMtu = 65521;  // a tap's; others take less
 
@@ -58,7 +57,7 @@ TapSource TapSource::parse(PropertyReader& reader) {
   }
   std::string fds;
   reader.text("fd", fds);
-  reader.number("queues", tap.pairs, 1, kMaxPairs);
+  reader.number("queues", tap.pairs, 1, TapSource::kMaxPairs);
   tap.mtu = read_mtu(reader);
   if (!reader.has("fd")) return tap;
   auto parsed = parse_fds(fds);
@@ -67,8 +66,8 @@ TapSource TapSource::parse(PropertyReader& reader) {
     return tap;
   }
   tap.fds = std::move(*parsed);
-  if (tap.fds.size() > kMaxPairs) {
-    reader.refuse("fd", fmt::format("fd= has more than {}", kMaxPairs));
+  if (tap.fds.size() > TapSource::kMaxPairs) {
+    reader.refuse("fd", fmt::format("fd= has more than {}", TapSource::kMaxPairs));
   }
   const auto count = static_cast<unsigned>(tap.fds.size());
   if (reader.has("queues") && tap.pairs != count) {

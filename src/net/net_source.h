@@ -22,6 +22,7 @@ struct TapSource {
   unsigned pairs = 1;
   std::uint16_t mtu = 0;  ///< bytes to set the interface to; 0: leave it
 
+  static constexpr unsigned kMaxPairs = 64;
   static constexpr bool kKernelMayServe = true;  ///< vhost-net can carry its frames
   static constexpr std::string_view kChoice = "tap=NAME or fd=N";
   static constexpr std::string_view kKeys[] = {"tap", "fd", "queues", "mtu"};

@@ -146,6 +146,38 @@ TEST_F(FrontEndTest, WhatIsMissingOrTooLittleIsNamed) {
   end(server, SIGTERM);
 }
 
+// In a network of the server's own; the bench guest uses one pair of those that it is offered.
+TEST_F(FrontEndTest, ANicHasAsManyPairsAsItsBackEnd) {
+  for (const unsigned pairs : {1U, 2U}) {
+    const pid_t server =
+        serve({"net", "--net", "tap=far0,queues=" + std::to_string(pairs)}, [pairs] {
+          const char* const make =
+              pairs > 1 ? "ip tuntap add far0 mode tap multi_queue" : "ip tuntap add far0 mode tap";
+          return ::unshare(CLONE_NEWNET) == 0 && std::system(make) == 0;
+        });
+    if (::access(socket_.c_str(), F_OK) != 0) {
+      (void)finish(server);
+      GTEST_SKIP() << "no network of our own to be had: " << contents(folder_ / "served");
+    }
+    const std::string stats = (folder_ / "stats.json").string();
+    const Outcome outcome =
+        bellhop(machine("workload=netpps timeout=0.2",
+                        {"--net", by_socket() + ",queues=2,id=wide", "--stats", stats}));
+    if (pairs == 1) {
+      EXPECT_THAT(outcome.err,
+                  HasSubstr("--net: " + by_socket() +
+                            ": vhost-user: the back end has 2 queues, number 3 is not among them"));
+    } else {
+      EXPECT_EQ(outcome.err, "");
+      EXPECT_THAT(outcome.out, HasSubstr("no ARP reply")) << "nobody has its address";
+      const json wide = json::parse(contents(stats)).at("total").at("devices").at("wide");
+      EXPECT_EQ(wide.at("lost_connections"), 0);
+      EXPECT_EQ(wide.at("control_commands"), 0);
+    }
+    end(server, SIGTERM);
+  }
+}
+
 // In a network of the server's own, whose kernel answers for the tap's address. What comes after
 // that the guest asks of `bellhop bench net`, which is not there.
 TEST_F(FrontEndTest, FramesOfAGuestGoByTheServersTapBothWays) {

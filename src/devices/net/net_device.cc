@@ -52,17 +52,6 @@ class LinkWatch final : public ReadyHandler {
   std::unique_ptr<FdWatch> watch_;
 };
 
-/// A queue that the driver set up although nothing that it negotiated uses it: nothing is taken.
-class UnusedQueue final : public QueueHandler {
- public:
-  explicit UnusedQueue(QueueRunner& runner) noexcept : runner_(runner) {}
-  void drain() noexcept override { runner_.park(); }
-  void submit() noexcept override {}
-
- private:
-  QueueRunner& runner_;
-};
-
 namespace {
 
 /// What is offered because there is a control queue, but for several pairs: they need a front end's

@@ -59,7 +59,8 @@ Result<std::unique_ptr<VirtioDevice>> make_served(const NicConfig& config,
       VhostUserNetDevice::create({.id = config.id,
                                   .mac = mac,
                                   .mtu = back_end.mtu,
-                                  .queue_size = static_cast<std::uint16_t>(config.queue_size)},
+                                  .queue_size = static_cast<std::uint16_t>(config.queue_size),
+                                  .pairs = static_cast<std::uint16_t>(back_end.pairs)},
                                  connector_to("--net", back_end.socket));
   if (device) return std::move(*device);
   return fail(fmt::format("--net: vhost-user={}: {}", back_end.socket, device.error().message),
@@ -102,11 +103,7 @@ const DeviceOption NicConfig::kOption = {
 VhostUserNic VhostUserNic::parse(PropertyReader& reader) {
   VhostUserNic nic;
   read_back_end(reader, "vhost-user", nic.socket);
-  unsigned queues = pairs;
-  reader.number("queues", queues, 1, UINT16_MAX);
-  if (queues != pairs) {
-    reader.wrong("queues", fmt::format("{}", queues), "1: a back end serves one pair");
-  }
+  reader.number("queues", nic.pairs, 1, TapSource::kMaxPairs);
   unsigned mtu = 0;
   reader.number("mtu", mtu, kLeastMtu, kMostMtu);
   nic.mtu = static_cast<std::uint16_t>(mtu);

@@ -37,8 +37,9 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
   life->device_->set_config_listener(life.get());
   for (std::size_t i = 0; i < life->queues_.size(); ++i) {
     Queue& queue = life->queues_[i];
+    IoThread* const own = life->device_->own_thread(static_cast<unsigned>(i));
     auto runner = QueueRunner::create({
-        .thread = life->wiring_.threads[i % life->wiring_.threads.size()],
+        .thread = own != nullptr ? own : life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
         .may_change = life->wiring_.notify == NotifyMode::kAdaptive,
         .interrupt = &queue.interrupt,

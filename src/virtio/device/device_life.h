@@ -51,7 +51,8 @@ class DeviceListener {
 /// Where the queues of a device run, and how they are notified.
 struct DeviceWiring {
   const GuestMemory* memory = nullptr;
-  std::vector<IoThread*> threads;  ///< queue i runs on threads[i % size]
+  std::vector<IoThread*>
+      threads;  ///< queue i runs on threads[i % size], or its device's own_thread()
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
   /// How long an interrupt of a queue may be put off; 0: not at all.

@@ -73,6 +73,9 @@ class VirtioDevice {
   /// rings are started afterwards. Errors: a fault of the host; the transport marks the device
   /// NEEDS_RESET.
   virtual Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) = 0;
+  /// The thread that serves a queue where no other one may: it outlives the device's queues. Null:
+  /// the one that its user has chosen.
+  [[nodiscard]] virtual IoThread* own_thread(unsigned /*queue*/) noexcept { return nullptr; }
   /// Before activate(), if server() chose a back end for any queue: sets the back end of every
   /// queue in `queues` (null where it is the device's own, or disabled). reset() undoes it.
   virtual Status offload(std::uint64_t /*features*/, std::span<OffloadedQueue* const> /*queues*/) {

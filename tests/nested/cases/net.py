@@ -29,8 +29,8 @@ def by_eventfd(run):
     run.by_eventfd("net0")
 
 
-def both_pairs(run):
-    by_eventfd(run)
+def both_pairs(run, counts=by_eventfd):
+    counts(run)
     frames = [int(count) for count in run.values(r"^pair \d+ interrupts (\d+)")]
     assert len(frames) == 2 and min(frames) > 0, f"interrupts of the pairs: {frames}"
 
@@ -132,6 +132,14 @@ CASES = [
     net("mmio", " --transport mmio"),
     net("mmio-sync", ",notify=sync --transport mmio", check=by_exit),
     net("queues", ",queues=2 --cpus 2", job="net,net-pairs", check=both_pairs, limit=300),
+    Case("net.vhost-user-queues",
+         "bellhop serve net --socket net.sock --net tap=tap0,queues=2 &\n"
+         "give_address tap0 10.9.0.1/24 &\n"
+         "streams &\n"
+         "until_true [ -S net.sock ]\n"
+         "machine net,net-pairs --cpus 2 --net vhost-user=net.sock,queues=2",
+         [r"job net ok", r" 0% packet loss", r"^pairs 2$"], limit=300,
+         check=functools.partial(both_pairs, counts=streams)),
     net("packed", ",packed=on", job="packed,net", want=[r"job packed ok"]),
     net("max-ioeventfds", ",id=net0 --max-ioeventfds 1", check=streams),
     net("mac-mtu", ",mac=02:00:00:12:34:56,mtu=4000", want=[r"^mac 02:00:00:12:34:56 mtu 4000"]),
