@@ -114,6 +114,7 @@ Table medium_table(const StudyReport& report, const StudyMedium& medium) {
     table.columns.push_back({unit_of(objective), "to the best (95 %)"});
   }
   std::vector<std::vector<AgainstBest>> against;
+  against.reserve(objectives.size());
   for (const Optimize objective : objectives) {
     against.push_back(adaptive_against_best(report, objective));
   }
