@@ -32,7 +32,8 @@ class VhostUserService {
                                                  virtio::feature_mask(virtio::kFeatureRingReset) |
                                                  virtio::feature_mask(virtio::kFeatureInOrder);
 
-  explicit VhostUserService(std::unique_ptr<VirtioDevice> served, bool prefer_epoll = false)
+  explicit VhostUserService(std::unique_ptr<VirtioDevice> served, bool prefer_epoll = false,
+                            NotifyMode notify = NotifyMode::kIoEventFd)
       : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
     must(FaultGuard::install());
     std::string name = (std::filesystem::temp_directory_path() / "serveXXXXXX").string();
@@ -42,8 +43,9 @@ class VhostUserService {
     auto device =
         must(VhostUserDevice::create(std::move(served), {.memory = nullptr,
                                                          .threads = {thread.get()},
-                                                         .notify = NotifyMode::kIoEventFd,
+                                                         .notify = notify,
                                                          .ring_features = kMoreFeatures}));
+    life = &device->tuned_life();
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),
                                           .patience = kHalfSaid}));
@@ -74,6 +76,7 @@ class VhostUserService {
   std::unique_ptr<IoThread> thread;
   std::string path;
   std::unique_ptr<VhostUserServer> server;
+  DeviceLife* life = nullptr;
 
  private:
   std::string folder_;

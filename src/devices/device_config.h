@@ -38,6 +38,7 @@ struct DeviceHost {
   OutputFiles* outputs = nullptr;              ///< opens files for output; may be null
   const RateGroups* rate_groups = nullptr;     ///< outlive the devices; null: there are none
   bool on_io_uring = true;                     ///< the loops of all of the device's I/O threads
+  bool has_vcpus = true;                       ///< whose kicks come as exits, and may be served so
 };
 
 }  // namespace bellhop

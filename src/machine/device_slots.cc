@@ -66,6 +66,7 @@ Result<PreparedDevice> prepare(const Config& config,
                       .threads = {},
                       .notify = config.notify,
                       .optimize = config.optimize.value_or(Optimize::kThroughput),
+                      .has_vcpus = host.has_vcpus,
                       .coalesce = config.coalesce,
                       .ring_features = ring_features(config)};
   for (IoThread* const thread : *threads) {

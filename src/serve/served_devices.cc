@@ -17,10 +17,10 @@ constexpr std::string_view kFd = "fd:";
 
 /// Kicks come as eventfds: there is no vCPU of ours that could serve its own.
 Status check_notify(std::string_view option, const DeviceConfig& config) {
-  if (config.notify == NotifyMode::kIoEventFd || config.notify == NotifyMode::kPoll) return {};
+  if (config.notify != NotifyMode::kSync) return {};
   return fail(named_at(config.place,
-                       fmt::format("--{}: notify must be ioeventfd or poll where the driver's "
-                                   "kicks come from another process",
+                       fmt::format("--{}: notify must be ioeventfd, poll or adaptive where the "
+                                   "driver's kicks come from another process",
                                    option)));
 }
 
@@ -82,8 +82,20 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
   auto threads = start_iothreads(config.iothreads);
   if (!threads) return forward(threads);
   served->threads_ = std::move(*threads);
-  auto devices = prepare_devices(config, served->threads_, host);
+  DeviceHost around = host;
+  around.has_vcpus = false;
+  auto devices = prepare_devices(config, served->threads_, around);
   if (!devices) return forward(devices);
+  const bool adaptive = std::ranges::any_of(*devices, [](const PreparedDevice& device) {
+    return device.wiring.notify == NotifyMode::kAdaptive;
+  });
+  if (adaptive) {
+    auto tuner = NotifyTuner::create();
+    if (!tuner) {
+      return fail(fmt::format("notify=adaptive: {}", tuner.error().message), tuner.error().code);
+    }
+    served->tuner_ = std::move(*tuner);
+  }
   assert(devices->size() == sockets.size());
   // All that can be refused comes before the first front end.
   std::vector<VhostUserServer::Setup> setups;
@@ -106,14 +118,19 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
     setups.push_back({.listener = std::move(*listener), .device = std::move(*device)});
   }
   for (VhostUserServer::Setup& setup : setups) {
+    DeviceLife& life = setup.device->tuned_life();
     auto server = VhostUserServer::start(std::move(setup));
     if (!server) return forward(server);
     served->servers_.push_back(std::move(*server));
+    if (life.adaptive()) served->tuner_->add(life);
   }
   return served;
 }
 
-ServedDevices::~ServedDevices() { stop(); }
+ServedDevices::~ServedDevices() {
+  tuner_.reset();
+  stop();
+}
 
 void ServedDevices::stop() {
   // All at once, so that none waits for another one's requests.

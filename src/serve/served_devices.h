@@ -13,6 +13,7 @@
 #include "machine/device_slots.h"
 #include "machine/machine_counters.h"
 #include "transport/vhost_user/vhost_user_server.h"
+#include "virtio/device/notify_tuner.h"
 
 namespace bellhop {
 
@@ -49,6 +50,7 @@ class ServedDevices {
 
   IoThreads threads_;
   std::vector<std::unique_ptr<VhostUserServer>> servers_;
+  std::unique_ptr<NotifyTuner> tuner_;  ///< where a device is adaptive
 };
 
 /// How many devices of each kind `config` has, as device_kinds() has them.

@@ -191,6 +191,29 @@ TEST_F(ServeTest, TheSwitchOfTheWriteCacheIsOfferedIfThatIsAskedFor) {
   }
 }
 
+// A thread of its own measures, and has the rings change over while they are used.
+TEST_F(ServeTest, AnAdaptiveDiskIsServedBusyAndIdle) {
+  const std::string stats = (folder_ / "stats.json").string();
+  const pid_t pid = start({"serve", "blk", "--socket", socket_, "--disk",
+                           disk() + ",notify=adaptive", "--stats", stats});
+  DiskDriver driver(socket_);
+  ASSERT_TRUE(driver.connect());
+  std::map<std::uint64_t, std::uint32_t> done;
+  std::uint32_t value = 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(700);
+  while (std::chrono::steady_clock::now() < until) {
+    ++value;
+    driver.write(value % 64, value);
+    ASSERT_TRUE(driver.finish(done));
+  }
+  for (std::uint32_t block = value - 63; block <= value; ++block) {
+    EXPECT_EQ(driver.read(block % 64), block);
+  }
+  end(pid, SIGTERM);
+  EXPECT_THAT(contents(stats), HasSubstr("\"queues_poll\""));
+  EXPECT_THAT(contents(stats), HasSubstr("\"queues_sync\": 0"));
+}
+
 // Each of them does the work of its queue, and sleeps while the other's has some.
 TEST_F(ServeTest, EachQueueOfADiskMayHaveAThreadOfItsOwn) {
   const pid_t pid =
@@ -449,9 +472,7 @@ TEST_F(ServeTest, WhatIsUsedWronglyIsRefusedByName) {
   expect_refused({"serve", "blk", "--socket", socket_}, "--disk is missing");
   expect_refused({"serve", "blk", "--socket", socket_, "--fd", "3", "--disk", disk()}, "--fd:");
   expect_refused({"serve", "blk", "--socket", socket_, "--disk", disk() + ",notify=sync"},
-                 "--disk: notify must be ioeventfd or poll");
-  expect_refused({"serve", "blk", "--socket", socket_, "--disk", disk() + ",notify=adaptive"},
-                 "--disk: notify must be ioeventfd or poll");
+                 "--disk: notify must be ioeventfd, poll or adaptive");
   expect_refused({"serve", "blk", "--fd", "x", "--disk", disk()}, "--fd: fd:x");
   expect_refused({"serve", "blk", "--socket", image_, "--disk", disk()},
                  "is there already, and is no socket");

@@ -238,15 +238,15 @@ TEST_P(BlkDeviceTest, WhoMaySwitchTheWriteCache) {
   };
   for (const Case& one :
        {Case{{}, true, false}, Case{true, true, true}, Case{false, false, false}}) {
-    BlkDevice disk(std::make_shared<MemoryBackend>(kDiskBytes), {.config_wce = one.option});
-    const DeviceTraits& traits = disk.traits();
+    BlkDevice one_disk(std::make_shared<MemoryBackend>(kDiskBytes), {.config_wce = one.option});
+    const DeviceTraits& traits = one_disk.traits();
     EXPECT_EQ((traits.features & wce) != 0, one.offered);
     EXPECT_EQ((traits.features & ~traits.front_end_features & wce) != 0,
               one.offered_behind_a_front_end);
     const std::byte off{0};
-    disk.write_config(offsetof(BlkConfig, writeback), {&off, 1});
+    one_disk.write_config(offsetof(BlkConfig, writeback), {&off, 1});
     BlkConfig config{};
-    disk.read_config(0, std::as_writable_bytes(std::span(&config, 1)));
+    one_disk.read_config(0, std::as_writable_bytes(std::span(&config, 1)));
     EXPECT_EQ(config.writeback, one.offered ? 0U : 1U) << "what is not offered is not done";
   }
 }

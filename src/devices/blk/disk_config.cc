@@ -120,7 +120,8 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
   if (backend) {
     ready = (*backend)->reserve(
         config.queues, config.queue_size,
-        config.notify == NotifyMode::kSync || config.notify == NotifyMode::kAdaptive
+        config.notify == NotifyMode::kSync ||
+                (config.notify == NotifyMode::kAdaptive && host.has_vcpus)
             ? QueueSharing::kSharedWithVcpu
             : QueueSharing::kLoopOnly,
         host.on_io_uring ? LoopKind::kIoUring : LoopKind::kEpoll);

@@ -39,7 +39,7 @@ std::span<const std::byte> bytes_of(const T& value) {
 
 Result<std::unique_ptr<VhostUserDevice>> VhostUserDevice::create(
     std::unique_ptr<VirtioDevice> device, DeviceWiring wiring) {
-  assert(wiring.notify == NotifyMode::kIoEventFd || wiring.notify == NotifyMode::kPoll);
+  assert(wiring.notify != NotifyMode::kSync);
   std::unique_ptr<VhostUserDevice> made(new VhostUserDevice());
   for (EventFd* const event : {&made->news_, &made->memory_lost_}) {
     auto created = EventFd::create();
@@ -54,6 +54,7 @@ Result<std::unique_ptr<VhostUserDevice>> VhostUserDevice::create(
                             device->traits().id));
   }
   wiring.memory = nullptr;
+  wiring.has_vcpus = false;
   auto life = DeviceLife::create(std::move(device), std::move(wiring), *made, *made);
   if (!life) return forward(life);
   made->life_ = std::move(*life);

@@ -36,14 +36,16 @@ namespace bellhop {
 /// Threads: the one that reads the connection calls everything but the const members.
 class VhostUserDevice final : private DoorbellHost, private DeviceListener {
  public:
-  /// `wiring.memory` is not looked at; its mode must be kIoEventFd or kPoll, since kicks are
-  /// eventfds. Errors: a device that needs the kernel's vhost; no eventfds left; a host on which
-  /// they cannot be shared.
+  /// Of `wiring`, neither the memory nor whether there are vCPUs is looked at; its mode must not be
+  /// kSync, since kicks are eventfds. Errors: a device that needs the kernel's vhost; no eventfds
+  /// left; a host on which they cannot be shared.
   static Result<std::unique_ptr<VhostUserDevice>> create(std::unique_ptr<VirtioDevice> device,
                                                          DeviceWiring wiring);
   ~VhostUserDevice();
 
   [[nodiscard]] const DeviceLife& life() const noexcept { return *life_; }
+  /// For a NotifyTuner, which changes on its own thread how queues are notified.
+  [[nodiscard]] DeviceLife& tuned_life() noexcept { return *life_; }
   /// VirtioDevice::look_again(). Any thread.
   Status look_again() { return life_->look_again(); }
   [[nodiscard]] const std::string& id() const noexcept { return life_->traits().id; }

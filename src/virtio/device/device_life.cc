@@ -41,7 +41,7 @@ Result<std::unique_ptr<DeviceLife>> DeviceLife::create(std::unique_ptr<VirtioDev
     auto runner = QueueRunner::create({
         .thread = own != nullptr ? own : life->wiring_.threads[i % life->wiring_.threads.size()],
         .drain = Drain::kByIoThread,
-        .may_change = life->wiring_.notify == NotifyMode::kAdaptive,
+        .may_change = life->may_serve_on_vcpu(life->wiring_.notify),
         .interrupt = &queue.interrupt,
         .faults = life.get(),
         .doorbell = nullptr,

@@ -55,6 +55,7 @@ struct DeviceWiring {
       threads;  ///< queue i runs on threads[i % size], or its device's own_thread()
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
+  bool has_vcpus = true;  ///< that may serve what they kick; without them no queue can be kSync
   /// How long an interrupt of a queue may be put off; 0: not at all.
   std::chrono::nanoseconds coalesce{0};
   /// Offered beside the device's own. Not where a back end must serve a queue.
@@ -299,6 +300,10 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     return paused_ || access_ == MemoryAccess::kForbidden;
   }
   [[nodiscard]] RingFeatures ring_features() const noexcept;
+  /// Whether a queue that was `wish`ed so may come to be drained by a vCPU, and back.
+  [[nodiscard]] bool may_serve_on_vcpu(NotifyMode wish) const noexcept {
+    return wish == NotifyMode::kAdaptive && wiring_.has_vcpus;
+  }
 
   // All with the lock held.
   [[nodiscard]] bool may_change(std::uint32_t index) noexcept;

@@ -162,6 +162,7 @@ std::optional<std::uint16_t> DeviceLife::outstanding(unsigned index) const noexc
 bool DeviceLife::change_notify(unsigned index, NotifyMode mode, std::chrono::nanoseconds patience) {
   const std::lock_guard<std::mutex> hold(lock_);
   if (index >= queues_.size() || !adaptive(index) || quiet()) return false;
+  if (mode == NotifyMode::kSync && !wiring_.has_vcpus) return false;
   Queue& queue = queues_[index];
   if (queue.is_offloaded() || !queue.runner->running()) return false;
   if (queue.mode == mode) return true;
@@ -201,7 +202,7 @@ Status DeviceLife::take_wish(unsigned index, NotifyWish wish, NotifyMode mode) {
   const NotifyMode mode_before = queue.mode;
   const auto set = [&](NotifyWish wanted, NotifyMode in) {
     queue.wish = wanted;
-    queue.runner->set_may_change(wanted.mode == NotifyMode::kAdaptive);
+    queue.runner->set_may_change(may_serve_on_vcpu(wanted.mode));
     set_mode(queue, in);
   };
   set(wish, mode);
