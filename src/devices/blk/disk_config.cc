@@ -118,13 +118,11 @@ Result<std::unique_ptr<VirtioDevice>> make_device(const DiskConfig& config,
       config.source);
   Status ready;
   if (backend) {
-    ready = (*backend)->reserve(
-        config.queues, config.queue_size,
-        config.notify == NotifyMode::kSync ||
-                (config.notify == NotifyMode::kAdaptive && host.has_vcpus)
-            ? QueueSharing::kSharedWithVcpu
-            : QueueSharing::kLoopOnly,
-        host.on_io_uring ? LoopKind::kIoUring : LoopKind::kEpoll);
+    const bool by_vcpu = config.notify == NotifyMode::kSync ||
+                         (config.notify == NotifyMode::kAdaptive && host.has_vcpus);
+    ready = (*backend)->reserve(config.queues, config.queue_size,
+                                by_vcpu ? QueueSharing::kSharedWithVcpu : QueueSharing::kLoopOnly,
+                                host.on_io_uring ? LoopKind::kIoUring : LoopKind::kEpoll);
   } else {
     ready = forward(backend);
   }
