@@ -68,6 +68,16 @@ def counters(path, device):
     return json.loads(path.read_text())["total"]["devices"][device]
 
 
+def host_end(folder):
+    """The program that the bench guest's workloads of the network speak to."""
+    program = folder / "net_end"
+    sources = [ROOT / "tests/clients/net_end.cc", *(ROOT / "src" / name for name in (
+        "bench/net/net_end.cc", "base/unique_fd.cc", "base/kernel_signal.cc"))]
+    subprocess.run(["g++", "-std=c++20", "-O2", f"-I{ROOT}", f"-I{ROOT / 'src'}", "-o", program, *sources,
+                    "-lfmt"], check=True)
+    return program
+
+
 def within_a_network(script, arguments):
     """Starts the script once more with a network of its own. Skips where there is none to be had."""
     unshare = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
