@@ -25,6 +25,9 @@ struct PeerRing {
   /// an old one.
   bool settled = false;
   std::optional<bool> enable;  ///< SET_VRING_ENABLE
+  /// It was started, and not stopped since. The queue itself may rest for a moment all the same,
+  /// while the way in which it is notified changes.
+  bool served = false;
   // Where they are they stay, as long as they are used.
   std::unique_ptr<EventFd> kick;
   std::unique_ptr<EventFd> call;

@@ -101,7 +101,7 @@ Status VhostUserDevice::handle(Message& message, Channel& channel) {
 
 void VhostUserDevice::tell_queues_in_use() {
   unsigned count = 0;
-  while (count < ring_count() && life_->running(count)) ++count;
+  while (count < ring_count() && rings_[count].served) ++count;
   // While all rest nothing is to be changed: they come back, or the device is reset.
   if (count == 0 || count == in_use_) return;
   in_use_ = count;
@@ -287,7 +287,7 @@ Status VhostUserDevice::start_ring(unsigned index) {
   PeerRing& ring = rings_[index];
   const bool complete = features_told_ && ring.kick != nullptr && ring.at && ring.size != 0 &&
                         enabled(ring) && memory_.memory() != nullptr && (!logs() || written_);
-  if (!complete || life_->running(index)) return {};
+  if (!complete || ring.served) return {};
   const auto config = find_ring(ring);
   if (!config) return forward(config);
   if (auto taken = take_base(ring); !taken) return taken;
@@ -318,6 +318,7 @@ Status VhostUserDevice::start_ring(unsigned index) {
   life_->set_inflight(index, *inflight);
   life_->set_log(index, log);
   auto started = life_->resume_queue(index, ring.rest);
+  ring.served = started.has_value();
   if (!started) life_->set_doorbell(index, nullptr);
   return started;
 }
@@ -351,6 +352,7 @@ Status VhostUserDevice::start_rings() {
 }
 
 void VhostUserDevice::stop_ring(unsigned index) {
+  rings_[index].served = false;
   const auto rest = life_->quiesce_queue(index);
   if (!rest) return;
   rings_[index].rest = *rest;
@@ -481,7 +483,7 @@ void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call,
   // The I/O thread may be about to signal the one before.
   life_->thread(index).run_sync([] {});
   // What was finished while there was no call, or another one, was told to nobody who listens.
-  if (rings_[index].call && life_->running(index)) rings_[index].call->signal();
+  if (rings_[index].call && rings_[index].served) rings_[index].call->signal();
 }
 
 // ---- requests in flight ----
@@ -530,7 +532,7 @@ Result<std::uint64_t> VhostUserDevice::on(SetLogBase& told) {
   if (!mapped) return forward(mapped);
   // Where rings run it must do for them: none may rest because of it, and none go on without one.
   for (unsigned i = 0; i < ring_count(); ++i) {
-    if (!life_->running(i)) continue;
+    if (!rings_[i].served) continue;
     const auto log = log_of(rings_[i], life_->queue(i), *mapped);
     if (!log) return fail(fmt::format("ring {}: {}", i, log.error().message));
   }
