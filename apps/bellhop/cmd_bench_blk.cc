@@ -63,10 +63,7 @@ Status read_sweep(const BlkArguments& arguments, bench::BlkSweep& sweep,
 Status read_setting(const BlkArguments& arguments, BlkJob& job) {
   OptionLists lists;
   read_blk_back_end(lists, arguments, job.setting);
-  lists.choice<Optimize>("--optimize", arguments.optimize, job.setting.optimize,
-                         {{"throughput", Optimize::kThroughput},
-                          {"efficiency", Optimize::kEfficiency},
-                          {"latency", Optimize::kLatency}});
+  lists.choice<Optimize>("--optimize", arguments.optimize, job.setting.optimize, kObjectiveWords);
   Times times;
   read_times(lists, arguments.times, times);
   take_times(times, job);

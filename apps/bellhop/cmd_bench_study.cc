@@ -100,10 +100,7 @@ void read_cells(OptionLists& lists, const StudyArguments& arguments, bench::Stud
                             {"other-core", Placement::kOtherCore},
                             {"free", Placement::kFree},
                             {"busy", Placement::kBusy}});
-  lists.choices<Optimize>("--optimize", arguments.optimize, sweep.optimize,
-                          {{"throughput", Optimize::kThroughput},
-                           {"efficiency", Optimize::kEfficiency},
-                           {"latency", Optimize::kLatency}});
+  lists.choices<Optimize>("--optimize", arguments.optimize, sweep.optimize, kObjectiveWords);
 }
 
 /// --latency. Each time once.

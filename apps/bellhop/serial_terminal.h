@@ -30,8 +30,9 @@ struct SerialGuest {
 ///
 /// A thread of its own passes on what comes from there, as fast as the guest takes it, and what the
 /// guest prints, if that could not be written at once. While nobody is there, the last kBacklog
-/// bytes are kept for who comes next; that somebody has come is seen after kLookAgain. A reader
-/// that is there and does not read: the guest sees its transmitter busy when kBacklog bytes wait.
+/// bytes are kept for who comes next; that somebody has come is seen within a fifth of a second. A
+/// reader that is there and does not read: the guest sees its transmitter busy when kBacklog bytes
+/// wait.
 class SerialTerminal {
  public:
   static constexpr std::size_t kBacklog = std::size_t{64} << 10;

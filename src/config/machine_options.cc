@@ -73,15 +73,19 @@ Status parse_devices(std::span<const PropertyList> lists, std::vector<Config>& d
   return {};
 }
 
-/// What is between devices of one kind, and between them and the machine: what they have of it,
-/// too.
+/// Devices that do not say what adaptive is to look at have it from the machine.
 template <class Config>
-Status check_devices(std::vector<Config>& devices, const PropertyList& memory,
+void give_objective(std::vector<Config>& devices, Optimize optimize) {
+  for (Config& one : devices) one.optimize = one.optimize.value_or(optimize);
+}
+
+/// What is between devices of one kind, and between them and the machine.
+template <class Config>
+Status check_devices(const std::vector<Config>& devices, const PropertyList& memory,
                      MachineConfig& config, FileRoles& roles) {
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    if (!devices[i].optimize) devices[i].optimize = config.optimize;
-    const auto others = std::span<const Config>(devices).first(i);
-    if (auto checked = check_device(devices[i], others, config.memory, roles); !checked) {
+    if (auto checked = check_device(devices[i], std::span(devices).first(i), config.memory, roles);
+        !checked) {
       return checked;
     }
   }
@@ -334,6 +338,7 @@ Result<unsigned> read_devices(const MachineOptions& options, MachineConfig& conf
   if (auto parsed = parse_devices(options.list, config.list); !parsed) {                    \
     return forward(parsed);                                                                 \
   }                                                                                         \
+  give_objective(config.list, config.optimize);                                             \
   if (auto checked = check_devices(config.list, options.memory, config, roles); !checked) { \
     return forward(checked);                                                                \
   }                                                                                         \
@@ -478,10 +483,7 @@ Result<MachineConfig> make_machine_config(const MachineOptions& options, FileRol
       !parsed) {
     return forward(parsed);
   }
-  if (auto parsed = parse_word("--optimize", options.optimize, config.optimize,
-                               {{"throughput", Optimize::kThroughput},
-                                {"efficiency", Optimize::kEfficiency},
-                                {"latency", Optimize::kLatency}});
+  if (auto parsed = parse_word("--optimize", options.optimize, config.optimize, kObjectiveWords);
       !parsed) {
     return forward(parsed);
   }

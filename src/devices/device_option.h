@@ -96,10 +96,7 @@ inline void read_common_keys(PropertyReader& reader, const PropertyList& propert
                              {"poll", NotifyMode::kPoll},
                              {"adaptive", NotifyMode::kAdaptive}});
   if (properties.find("optimize") != nullptr) {
-    reader.choice<Optimize>("optimize", config.optimize.emplace(),
-                            {{"throughput", Optimize::kThroughput},
-                             {"efficiency", Optimize::kEfficiency},
-                             {"latency", Optimize::kLatency}});
+    reader.choice<Optimize>("optimize", config.optimize.emplace(), kObjectiveWords);
     if (config.notify != NotifyMode::kAdaptive) {
       reader.refuse("optimize", "it says what notify=adaptive is to look at");
     }

@@ -12,8 +12,8 @@
 namespace bellhop {
 
 /// A virtio device whose queues another process serves over vhost-user: all, but for those that a
-/// kind keeps for itself. What kind of device
-/// it is, and whose its configuration space is, the kinds say.
+/// kind keeps for itself. What kind of device it is, and whose its configuration space is, the
+/// kinds say.
 class ProcessServedDevice : public VirtioDevice {
  public:
   using Patience = vhost_user::Channel::Patience;

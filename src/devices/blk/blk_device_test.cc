@@ -227,30 +227,6 @@ TEST_P(BlkDeviceTest, CountsWhatRequestsMoved) {
   expect_stats({2, 4608, 2, 1536, 1, 1, 1, 0, 0});
 }
 
-// A server behind a vhost-user front end may go, and another comes, while the driver stays: what it
-// has switched off would be on again, and nobody would tell it.
-TEST_P(BlkDeviceTest, WhoMaySwitchTheWriteCache) {
-  const std::uint64_t wce = feature_mask(kBlkFeatureConfigWce);
-  struct Case {
-    std::optional<bool> option;
-    bool offered;
-    bool offered_behind_a_front_end;
-  };
-  for (const Case& one :
-       {Case{{}, true, false}, Case{true, true, true}, Case{false, false, false}}) {
-    BlkDevice one_disk(std::make_shared<MemoryBackend>(kDiskBytes), {.config_wce = one.option});
-    const DeviceTraits& traits = one_disk.traits();
-    EXPECT_EQ((traits.features & wce) != 0, one.offered);
-    EXPECT_EQ((traits.features & ~traits.front_end_features & wce) != 0,
-              one.offered_behind_a_front_end);
-    const std::byte off{0};
-    one_disk.write_config(offsetof(BlkConfig, writeback), {&off, 1});
-    BlkConfig config{};
-    one_disk.read_config(0, std::as_writable_bytes(std::span(&config, 1)));
-    EXPECT_EQ(config.writeback, one.offered ? 0U : 1U) << "what is not offered is not done";
-  }
-}
-
 TEST_P(BlkDeviceTest, ConfigurationSpace) {
   make({.id = "x", .queues = 1}, 4096);
   BlkConfig config{};

@@ -77,6 +77,11 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   [[nodiscard]] unsigned running() const noexcept;
 
  private:
+  static constexpr std::uint64_t kProtocolBit = std::uint64_t{1} << vhost_user::kFeatureProtocol;
+  static constexpr std::uint64_t kLogBit = std::uint64_t{1} << vhost_user::kFeatureLogAll;
+  /// Features that are between the front end and us, and not the driver's.
+  static constexpr std::uint64_t kOursAlone = kProtocolBit | kLogBit;
+
   VhostUserDevice() noexcept : memory_(memory_lost_) {}
 
   using Bytes = std::vector<std::byte>;
@@ -142,9 +147,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status take_base(PeerRing& ring) const;
   /// Where requests in flight of a ring are noted; nothing if they are not.
   [[nodiscard]] Result<std::optional<InflightQueue>> inflight_of(unsigned index) const;
-  [[nodiscard]] bool logs() const noexcept {
-    return (features_ >> vhost_user::kFeatureLogAll & 1) != 0;
-  }
+  [[nodiscard]] bool logs() const noexcept { return (features_ & kLogBit) != 0; }
   /// Where it is noted in `log` what a ring that lies at `config` writes. Errors: it does not cover
   /// all that the ring may write.
   [[nodiscard]] Result<RingLog> log_of(const PeerRing& ring, const QueueConfig& config,

@@ -51,8 +51,8 @@ class DeviceListener {
 /// Where the queues of a device run, and how they are notified.
 struct DeviceWiring {
   const GuestMemory* memory = nullptr;
-  std::vector<IoThread*>
-      threads;  ///< queue i runs on threads[i % size], or its device's own_thread()
+  /// Queue i runs on threads[i % size], or on its device's own_thread().
+  std::vector<IoThread*> threads;
   NotifyMode notify = NotifyMode::kIoEventFd;
   Optimize optimize = Optimize::kThroughput;  ///< what kAdaptive is to look at
   bool has_vcpus = true;  ///< that may serve what they kick; without them no queue can be kSync

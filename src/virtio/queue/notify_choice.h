@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <string_view>
+#include <utility>
 
 #include "virtio/queue/notify_mode.h"
 
@@ -31,6 +34,11 @@ constexpr const char* to_string(Optimize optimize) noexcept {
   }
   return "";
 }
+/// Each with its word, for who reads it.
+inline const std::initializer_list<std::pair<std::string_view, Optimize>> kObjectiveWords = {
+    {to_string(Optimize::kThroughput), Optimize::kThroughput},
+    {to_string(Optimize::kEfficiency), Optimize::kEfficiency},
+    {to_string(Optimize::kLatency), Optimize::kLatency}};
 
 /// How a queue is to be notified.
 struct NotifyWish {
