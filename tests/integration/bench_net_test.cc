@@ -16,13 +16,14 @@
 #include <vector>
 
 #include "bench/harness/child.h"
+#include "testing/eventually.h"
 
 namespace bellhop {
 namespace {
 
 using bench::Child;
 using std::chrono::seconds;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr seconds kPatience{60};
 
@@ -67,7 +68,7 @@ std::vector<pid_t> children_of(pid_t parent) {
   return children;
 }
 
-class BenchNetTest : public testing::Test {
+class BenchNetTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "no access to /dev/kvm";
@@ -120,9 +121,7 @@ TEST_F(BenchNetTest, EveryWorkloadGivesVerifiedFigures) {
 TEST_F(BenchNetTest, AnInterruptLeavesNoProcess) {
   auto child = Child::spawn(bench_net({"--seconds", "100", "--workload", "ping"}), {});
   ASSERT_TRUE(child.has_value());
-  for (int i = 0; i < 200 && children_of(child->pid()).size() < 2; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  EXPECT_TRUE(testing::eventually([&] { return children_of(child->pid()).size() >= 2; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const auto children = children_of(child->pid());
   EXPECT_EQ(children.size(), 2U);  // the machine, and the host's end

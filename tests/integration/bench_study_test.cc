@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bench/harness/child.h"
+#include "testing/eventually.h"
 
 namespace bellhop {
 namespace {
@@ -124,15 +125,12 @@ TEST_F(BenchStudyTest, AnInterruptEndsTheLoadAndResumeGoesOn) {
   auto child = Child::spawn(study(words), {});
   ASSERT_TRUE(child.has_value());
   std::vector<pid_t> busy;
-  for (int i = 0; i < 500 && busy.size() < 2; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ASSERT_TRUE(testing::eventually([&] {
     busy = busy_children_of(child->pid());
-  }
-  EXPECT_EQ(busy.size(), 2U);
+    return busy.size() == 2;
+  }));
   // The first cell is done when its load has ended; the second is being measured.
-  for (int i = 0; i < 2000 && busy.size() == 2 && ::kill(busy[0], 0) == 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  EXPECT_TRUE(testing::eventually([&] { return ::kill(busy[0], 0) != 0; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const auto second = busy_children_of(child->pid());
   ::kill(child->pid(), SIGINT);

@@ -45,9 +45,7 @@ class BenchVhostUserTest : public CliTest {
   std::string serve(const std::string& disk) {
     std::string socket = (folder_ / "disk.sock").string();
     server_ = start({"serve", "blk", "--socket", socket, "--disk", disk});
-    for (int i = 0; i < 1000 && !std::filesystem::exists(socket); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    EXPECT_TRUE(testing::eventually([&] { return std::filesystem::exists(socket); }));
     return socket;
   }
 
@@ -155,10 +153,7 @@ TEST_F(BenchVhostUserTest, ABackEndThatDiesGivesNoFigureAndNoWait) {
     ::execv(argv[0], argv.data());
     ::_exit(126);
   }
-  const auto begun = [&] { return contents(folder_ / "said").find("[1/1]") != std::string::npos; };
-  for (int i = 0; i < 2000 && !begun(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  EXPECT_TRUE(says("said", "[1/1]"));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   ::kill(server_, SIGKILL);
   ::waitpid(server_, nullptr, 0);
@@ -175,10 +170,7 @@ TEST_F(BenchVhostUserTest, ABackEndThatDiesGivesNoFigureAndNoWait) {
 TEST_F(BenchVhostUserTest, CtrlCEndsADriverThatIsBusy) {
   medium_ = "null";
   const pid_t pid = start(started({"--depth", "32", "--workload", "randread", "--seconds", "100"}));
-  const auto begun = [&] { return contents(folder_ / "err").find("[1/1]") != std::string::npos; };
-  for (int i = 0; i < 2000 && !begun(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  EXPECT_TRUE(says("err", "[1/1]"));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   ::kill(pid, SIGINT);
   EXPECT_EQ(finish(pid).status, 128 + SIGINT);

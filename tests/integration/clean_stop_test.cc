@@ -52,14 +52,8 @@ class CleanStopMachineTest : public CliMachineTest {
     words.insert(words.end(), options.begin(), options.end());
     std::filesystem::remove(folder_ / "out");  // of the last one
     const pid_t pid = start(words);
-    wait_for("out", "r\n");
+    EXPECT_TRUE(says("out", "r\n"));
     return pid;
-  }
-  void wait_for(const std::string& file, const std::string& text) {
-    for (int i = 0; i < 500 && contents(folder_ / file).find(text) == std::string::npos; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    EXPECT_THAT(contents(folder_ / file), HasSubstr(text));
   }
 };
 
@@ -86,7 +80,7 @@ TEST_F(CleanStopMachineTest, AGuestThatDoesNotIsEndedWhenItsTimeIsOver) {
 TEST_F(CleanStopMachineTest, ASecondSignalEndsIt) {
   const pid_t pid = start_guest(kListen + kSayReady);
   ::kill(pid, SIGHUP);
-  wait_for("err", "SIGHUP: pressed");
+  EXPECT_TRUE(says("err", "SIGHUP: pressed"));
   std::this_thread::sleep_for(std::chrono::milliseconds(600));  // nearer ones are one
   ::kill(pid, SIGINT);
   const Outcome outcome = finish(pid);
@@ -148,9 +142,9 @@ TEST_F(CleanStopMachineTest, CtrlAXHasAStatusOfItsOwn) {
                             ::ioctl(follower, TIOCSCTTY, 0);
                             ::dup2(follower, 0);
                           });
-  wait_for("out", "begin");
+  EXPECT_TRUE(says("out", "begin"));
   ASSERT_EQ(::write(leader, "\x01p", 2), 2);
-  wait_for("err", "the guest does not listen to its power button");
+  EXPECT_TRUE(says("err", "the guest does not listen to its power button"));
   ASSERT_EQ(::write(leader, "\x01x", 2), 2);
   const Outcome outcome = finish(pid);
   EXPECT_EQ(outcome.status, 7);

@@ -19,6 +19,8 @@
 #include <string>
 #include <vector>
 
+#include "testing/eventually.h"
+
 namespace bellhop {
 
 struct Outcome {
@@ -50,10 +52,13 @@ class CliTest : public ::testing::Test {
     return text.str();
   }
 
+  /// Starts the program. What it prints goes to files of the names `out` and `err`, with `beside`
+  /// before them: two that run at the same time do not write to one file.
   pid_t start(
-      const std::vector<std::string>& arguments, const std::function<void()>& in_child = [] {}) {
-    const std::string out = (folder_ / "out").string();
-    const std::string err = (folder_ / "err").string();
+      const std::vector<std::string>& arguments, const std::function<void()>& in_child = [] {},
+      const std::string& beside = {}) {
+    const std::string out = (folder_ / (beside + "out")).string();
+    const std::string err = (folder_ / (beside + "err")).string();
     std::vector<char*> argv = {const_cast<char*>(BELLHOP_EXECUTABLE)};
     for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
@@ -73,13 +78,21 @@ class CliTest : public ::testing::Test {
     }
     return pid;
   }
-  Outcome finish(pid_t pid) {
+  Outcome finish(pid_t pid, const std::string& beside = {}) {
     int status = 0;
     ::waitpid(pid, &status, 0);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            contents(folder_ / "out"), contents(folder_ / "err")};
+            contents(folder_ / (beside + "out")), contents(folder_ / (beside + "err"))};
   }
-  Outcome bellhop(const std::vector<std::string>& arguments) { return finish(start(arguments)); }
+  /// Waits until a file of the test's folder has this text; false if it never does.
+  [[nodiscard]] bool says(const std::string& file, const std::string& text) {
+    return testing::eventually(
+        [&] { return contents(folder_ / file).find(text) != std::string::npos; });
+  }
+  /// The program from its start to its end, whatever else the test has running.
+  Outcome bellhop(const std::vector<std::string>& arguments) {
+    return finish(start(arguments, [] {}, "short-"), "short-");
+  }
 
   void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {
     const Outcome outcome = bellhop(arguments);

@@ -23,7 +23,7 @@ namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST_F(CliMachineTest, RunsTheBenchGuestAndWritesStatistics) {
   const std::string stats = (folder_ / "stats.json").string();
@@ -71,12 +71,10 @@ TEST_F(CliMachineTest, ALogThatIsCutOffGoesOnAtItsBeginning) {
     const std::string text = contents(log);
     return text.find("begin") != std::string::npos && text.ends_with('\n');
   };
-  for (int i = 0; i < 200 && !has_begun(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  EXPECT_TRUE(testing::eventually(has_begun));
   fs::resize_file(log, 0);
   EXPECT_EQ(finish(pid).status, 0);
-  EXPECT_THAT(contents(log), testing::StartsWith("{"));
+  EXPECT_THAT(contents(log), ::testing::StartsWith("{"));
 }
 
 TEST_F(CliMachineTest, AnOutputThatNobodyReadsStopsNeitherTheGuestNorASignal) {
@@ -105,9 +103,7 @@ TEST_F(CliMachineTest, AnIgnoredHangUpStaysIgnored) {
   hangup_ = SIG_IGN;
   const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
                            "workload=idle seconds=2"});
-  for (int i = 0; i < 200 && contents(folder_ / "out").find("begin") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  EXPECT_TRUE(says("out", "begin"));
   ::kill(pid, SIGHUP);
   EXPECT_EQ(finish(pid).status, 0);
 }
@@ -142,9 +138,7 @@ TEST_F(CliMachineTest, AtTheLimitOfFileSizesADiskFails) {
 TEST_F(CliMachineTest, SignalsEndAMachineAndLeaveNoLock) {
   const pid_t pid = start({"run", "--kernel", BELLHOP_BENCH_GUEST, "--memory", "64M", "--cmdline",
                            "workload=idle seconds=100", "--disk", "path=" + image_});
-  for (int i = 0; i < 200 && contents(folder_ / "out").find("begin") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
+  EXPECT_TRUE(says("out", "begin"));
   ::kill(pid, SIGTERM);
   EXPECT_EQ(finish(pid).status, 128 + SIGTERM);
   const Outcome again =
@@ -278,9 +272,7 @@ TEST_F(CliMachineTest, AnInterruptedSweepLeavesNoProcessAndNoFile) {
   const pid_t pid =
       start({"bench", "blk", "--guest", BELLHOP_BENCH_GUEST, "--medium", medium.string(),
              "--seconds", "100", "--workload", "create", "--threads", "1", "--create-size", "64M"});
-  for (int i = 0; i < 100 && contents(folder_ / "err").find("[1/") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
+  EXPECT_TRUE(says("err", "[1/"));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   ::kill(pid, SIGINT);
   EXPECT_EQ(finish(pid).status, 128 + SIGINT);
@@ -288,7 +280,7 @@ TEST_F(CliMachineTest, AnInterruptedSweepLeavesNoProcessAndNoFile) {
   // Its machine was waited for before it ended: nobody runs this medium's command line any more.
   for (const auto& entry : fs::directory_iterator("/proc")) {
     EXPECT_THAT(contents(entry.path() / "cmdline"),
-                testing::Not(HasSubstr("workload=create threads=1 bs=4096 seconds=100")));
+                ::testing::Not(HasSubstr("workload=create threads=1 bs=4096 seconds=100")));
   }
 }
 

@@ -21,7 +21,7 @@ namespace bellhop {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST_F(CliTest, HelpAndVersionAreDone) {
   for (const std::vector<std::string>& arguments :
@@ -40,7 +40,7 @@ TEST_F(CliTest, HelpAndVersionAreDone) {
   }
   const Outcome version = bellhop({"--version"});
   EXPECT_EQ(version.status, 0);
-  EXPECT_THAT(version.out, testing::StartsWith("bellhop "));
+  EXPECT_THAT(version.out, ::testing::StartsWith("bellhop "));
 }
 
 TEST_F(CliTest, AFullStandardOutputIsAFailure) {
@@ -53,7 +53,7 @@ TEST_F(CliTest, AFullStandardOutputIsAFailure) {
                                              {"probe", "--quick", "--json", "-"}}) {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 1) << arguments.back();
-    EXPECT_THAT(outcome.err, testing::AnyOf(HasSubstr("standard output: cannot be written"),
+    EXPECT_THAT(outcome.err, ::testing::AnyOf(HasSubstr("standard output: cannot be written"),
                                             HasSubstr("--json: cannot write -")));
   }
 }
@@ -295,9 +295,7 @@ TEST_F(CliTest, ASweepThatIsInterruptedIsWrittenAndGoesOn) {
     return words;
   };
   const pid_t pid = start(sweep({"--seconds", "1", "--json", file}));
-  for (int i = 0; i < 400 && contents(folder_ / "err").find("[2/4]") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
+  EXPECT_TRUE(says("err", "[2/4]"));
   ::kill(pid, SIGINT);
   ::kill(pid, SIGTERM);  // at once, as timeout(1) sends its second: it is the same stop
   const Outcome stopped = finish(pid);

@@ -96,7 +96,7 @@ TEST_F(CompletionTest, EveryOptionOfHelpIsCompleted) {
 
 TEST_F(CompletionTest, TheOtherShellsTakeTheirScripts) {
   const std::string zsh = bellhop({"completion", "zsh"}).out;
-  EXPECT_THAT(zsh, testing::StartsWith("#compdef bellhop\n"));
+  EXPECT_THAT(zsh, ::testing::StartsWith("#compdef bellhop\n"));
   EXPECT_THAT(zsh, HasSubstr("'--kernel:Linux bzImage"));
   const std::string fish = bellhop({"completion", "fish"}).out;
   EXPECT_THAT(fish, HasSubstr("complete -c bellhop -n '__bellhop_at \"run\"' -l kernel -r -F"));

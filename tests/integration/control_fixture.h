@@ -71,10 +71,7 @@ class ControlTest : public CliMachineTest {
     run(cmdline, options);
     ASSERT_TRUE(printed("\"event\":\"begin\""));
   }
-  bool printed(const std::string& text) {
-    return testing::eventually(
-        [&] { return contents(folder_ / "out").find(text) != std::string::npos; });
-  }
+  bool printed(const std::string& text) { return says("out", text); }
   control::HttpResponse ask(std::string_view method, std::string_view name,
                             std::string_view body = {}) {
     auto response = control::ask_api(socket_, method, name, body, testing::kPatience);

@@ -114,14 +114,10 @@ TEST_F(FrontEndTest, ABackEndThatIsKilledLeavesTheMachineAlone) {
   ASSERT_EQ(bellhop(machine("workload=prepare", {"--disk", by_socket()})).status, 0);
   const pid_t run = start_anew(machine("workload=randread threads=4 seconds=60 timeout=60",
                                        {"--disk", by_socket(), "--disk", "null=1M"}));
-  ASSERT_TRUE(
-      eventually([&] { return contents(folder_ / "out").find("\"begin\"") != std::string::npos; }));
+  ASSERT_TRUE(says("out", "\"begin\""));
   end(server, SIGKILL);
-  const auto told = [&] {
-    return contents(folder_ / "err").find("disk0: the connection to its back end has ended") !=
-           std::string::npos;
-  };
-  EXPECT_TRUE(eventually(told)) << contents(folder_ / "err");
+  EXPECT_TRUE(says("err", "disk0: the connection to its back end has ended"))
+      << contents(folder_ / "err");
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   ASSERT_EQ(::kill(run, SIGTERM), 0);
   const Outcome outcome = finish(run);

@@ -105,12 +105,7 @@ TEST_F(JailedMachineTest, WorksAndLeavesNothing) {
     const Outcome outcome = end();
     GTEST_SKIP() << outcome.err;
   }
-  const std::string ps = (folder_ / "ps").string();
-  output_ = ps;
-  const pid_t looker = start({"ps"});
-  (void)finish(looker);
-  output_.clear();
-  EXPECT_THAT(contents(ps), HasSubstr(socket_));
+  EXPECT_THAT(bellhop({"ps"}).out, HasSubstr(socket_));
   const Outcome outcome = end();
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(contents(folder_ / "stats.json"), HasSubstr("userspace_exits"));

@@ -68,9 +68,18 @@ INSTANTIATE_TEST_SUITE_P(Modes, BlkThrottleTest,
 TEST_P(BlkThrottleTest, DoesNoMoreRequestsThanItMay) {
   serve({.units = 1000, .bytes = 0, .burst = 1ms});
   for (const unsigned depth : {1U, 16U}) EXPECT_GE(time_of(100, depth, 512), 97ms) << depth;
-  EXPECT_GT(disk_.stat("throttled"), 0U);
-  EXPECT_GT(disk_.stat("throttled_ns"), 0U);
   EXPECT_EQ(disk_.stat("read_ops"), 200U);
+}
+
+// A machine on which a request takes as long as its rate gives it has none that wait: it is asked
+// again until one has.
+TEST_P(BlkThrottleTest, CountsWhatWaits) {
+  serve({.units = 100, .bytes = 0, .burst = 0ms});
+  EXPECT_TRUE(testing::eventually([&] {
+    (void)time_of(2, 2, 512);
+    return disk_.stat("throttled") > 0;
+  }));
+  EXPECT_GT(disk_.stat("throttled_ns"), 0U);
 }
 
 TEST_P(BlkThrottleTest, DoesNoMoreBytesThanItMay) {
@@ -102,7 +111,6 @@ TEST_P(BlkThrottleTest, RatesMayChangeWhileItWaits) {
   (void)time_of(16, 4, 512);
   set_rates({.units = 1000, .bytes = 0, .burst = 1ms});
   EXPECT_GE(time_of(50, 4, 512), 47ms);
-  EXPECT_GT(disk_.stat("throttled"), 0U);
 }
 
 // What waits for its time is in the ring: nothing is in flight, and nothing is lost.
@@ -159,8 +167,6 @@ TEST_F(BlkRateGroupTest, TogetherTheyDoNoMoreThanTheGroupMay) {
     ASSERT_TRUE(other.fixture.wait_used(0));
   }
   EXPECT_GE(Clock::now() - begin, 2 * kReads * 1ms - 3ms);
-  EXPECT_GT(one.fixture.stat("throttled_ns"), 0U);
-  EXPECT_GT(other.fixture.stat("throttled_ns"), 0U);
   EXPECT_EQ(group.throttle.times.get(),
             one.fixture.stat("throttled") + other.fixture.stat("throttled"));
   EXPECT_EQ(group.throttle.nanoseconds.get(),
