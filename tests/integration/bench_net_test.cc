@@ -89,7 +89,7 @@ class BenchNetTest : public ::testing::Test {
       text += **line + "\n";
     }
     child->wait(deadline);
-    const auto json = nlohmann::json::parse(text, nullptr, false);
+    auto json = nlohmann::json::parse(text, nullptr, false);
     EXPECT_TRUE(json.is_object()) << child->last_complaint();
     return json;
   }

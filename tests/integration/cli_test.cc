@@ -54,7 +54,7 @@ TEST_F(CliTest, AFullStandardOutputIsAFailure) {
     const Outcome outcome = bellhop(arguments);
     EXPECT_EQ(outcome.status, 1) << arguments.back();
     EXPECT_THAT(outcome.err, ::testing::AnyOf(HasSubstr("standard output: cannot be written"),
-                                            HasSubstr("--json: cannot write -")));
+                                              HasSubstr("--json: cannot write -")));
   }
 }
 
