@@ -75,6 +75,9 @@ class BlockQueue {
   virtual void reap() noexcept = 0;
   /// kSharedWithVcpu: signalled when reap() has work and nobody is about to call it. Null else.
   [[nodiscard]] virtual const EventFd* completion_event() const noexcept = 0;
+  /// kSharedWithVcpu: whether, from now on, the loop's thread alone uses it; at first it does not.
+  /// While nothing is outstanding.
+  virtual void set_loop_only(bool /*loop_only*/) noexcept {}
   /// System calls made by this queue itself.
   [[nodiscard]] virtual std::uint64_t system_calls() const noexcept = 0;
 };

@@ -90,6 +90,47 @@ TEST_P(DelayedMedium, WakesAVcpusLoopByATimerOfTheKernel) {
   ASSERT_TRUE(fixture.run_until([&] { return ios[3].finished; }));
 }
 
+// Who submits and reaps may change while nothing is outstanding; what a timer was set for before
+// that disturbs nobody.
+TEST_P(DelayedMedium, IsTimedByItsLoopWhileThatAloneUsesIt) {
+  const auto backend = make_null_backend(1 << 20, microseconds(100));
+  QueueFixture fixture(*backend, GetParam().first, GetParam().second);
+  const bool shared = GetParam().second == QueueSharing::kSharedWithVcpu;
+  std::uint64_t calls = 0;
+  for (const bool loop_only : {true, false, true, true, false, false}) {
+    fixture.queue().set_loop_only(loop_only || !shared);
+    std::vector<TestIo> ios(3);
+    for (TestIo& io : ios) io.set_range(BlockOp::kRead, 0, 512);
+    for (TestIo& io : ios) fixture.queue().enqueue(io);
+    const auto begin = std::chrono::steady_clock::now();
+    fixture.queue().submit();
+    if (shared && !loop_only) ++calls;
+    EXPECT_EQ(fixture.queue().system_calls(), calls);
+    ASSERT_TRUE(fixture.run_until([&] { return ios[2].finished; }));
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, microseconds(100));
+  }
+}
+
+// The last of them ends inside submit(): its timer is stopped, and wakes nobody.
+TEST_P(DelayedMedium, AskedLateItEndsAllAtOnceAndLeavesNoTimer) {
+  constexpr auto kLatency = std::chrono::milliseconds(20);
+  const auto backend = make_null_backend(1 << 20, kLatency);
+  QueueFixture fixture(*backend, GetParam().first, GetParam().second);
+  fixture.queue().set_loop_only(true);
+  TestIo io;
+  io.set_range(BlockOp::kRead, 0, 512);
+  fixture.queue().enqueue(io);
+  fixture.queue().submit();
+  std::this_thread::sleep_for(kLatency + kLatency);
+  fixture.queue().submit();
+  EXPECT_TRUE(io.finished);
+  fixture.queue().set_loop_only(GetParam().second == QueueSharing::kLoopOnly);
+  io.finished = false;
+  fixture.queue().enqueue(io);
+  fixture.queue().submit();
+  ASSERT_TRUE(fixture.run_until([&] { return io.finished; }));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Queues, DelayedMedium,
     ::testing::Values(std::pair{LoopKind::kIoUring, QueueSharing::kLoopOnly},

@@ -32,16 +32,19 @@ class NullQueue final : public BlockQueue {
   QueueSharing sharing_;
 };
 
-/// Each request ends so long after its submission: by a timer of the loop's or, where a vCPU
-/// submits as well and has no loop to ask, by one of the kernel's in the place of an eventfd.
+/// Each request ends so long after its submission: by a timer of the loop's or, while a vCPU
+/// submits as well and has no loop to ask, by one of the kernel's in the place of an eventfd. A
+/// loop that looks for work sees its own timer's time come; the kernel's costs a system call for
+/// each batch, and an interrupt of the host.
 class DelayedQueue final : public BlockQueue, private TimerHandler {
  public:
   /// `timer` is a timerfd of kSharedWithVcpu, else not valid.
   DelayedQueue(EventLoop& loop, std::chrono::nanoseconds latency, UniqueFd timer) noexcept
-      : loop_(loop), line_(latency), timer_(std::move(timer)) {}
-  ~DelayedQueue() override {
-    if (!timer_.valid()) loop_.stop_timer(*this);
-  }
+      : loop_(loop),
+        line_(latency),
+        timer_(std::move(timer)),
+        loop_only_(!timer_.valid()) {}
+  ~DelayedQueue() override { loop_.stop_timer(*this); }
 
   void enqueue(BlockIo& io) noexcept override { pending_.push(io); }
   void submit() noexcept override {
@@ -57,6 +60,7 @@ class DelayedQueue final : public BlockQueue, private TimerHandler {
   [[nodiscard]] const EventFd* completion_event() const noexcept override {
     return timer_.valid() ? &timer_ : nullptr;
   }
+  void set_loop_only(bool loop_only) noexcept override { loop_only_ = loop_only; }
   [[nodiscard]] std::uint64_t system_calls() const noexcept override { return system_calls_; }
 
  private:
@@ -64,13 +68,18 @@ class DelayedQueue final : public BlockQueue, private TimerHandler {
 
   void on_timer() noexcept override { reap(); }
 
-  /// For the first that is to end. What the timer was set for before ends no later than that.
+  /// For the first that is to end. What the timer was set for before ends no later than that. With
+  /// nothing outstanding the loop's does not run: a vCPU may be next.
   void arm(Clock::time_point now) noexcept {
     const auto next = line_.next();
-    if (!next || armed_) return;
+    if (!next) {
+      if (loop_only_ && std::exchange(armed_, false)) loop_.stop_timer(*this);
+      return;
+    }
+    if (armed_) return;
     armed_ = true;
     const auto delay = std::max(*next - now, Clock::duration(1));
-    if (!timer_.valid()) return loop_.start_timer(*this, delay);
+    if (loop_only_) return loop_.start_timer(*this, delay);
     ++system_calls_;
     const auto seconds = std::chrono::floor<std::chrono::seconds>(delay);
     const itimerspec time{.it_interval = {},
@@ -82,6 +91,7 @@ class DelayedQueue final : public BlockQueue, private TimerHandler {
   IoList pending_;
   DelayLine line_;
   EventFd timer_;
+  bool loop_only_;
   bool armed_ = false;
   std::uint64_t system_calls_ = 0;
 };

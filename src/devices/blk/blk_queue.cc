@@ -107,6 +107,10 @@ void BlkQueue::submit() noexcept {
   count_system_calls();
 }
 
+void BlkQueue::will_run(Drain drain) noexcept {
+  if (sharing_ == QueueSharing::kSharedWithVcpu) io_->set_loop_only(drain == Drain::kByIoThread);
+}
+
 /// The driver hears of its mistake where it looks for an answer: with no status at all it would
 /// take the request for done.
 std::uint32_t BlkQueue::malformed(DescriptorChain& chain) noexcept {

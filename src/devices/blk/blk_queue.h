@@ -25,6 +25,7 @@ class BlkQueue final : public QueueHandler, private EventHandler {
 
   void drain() noexcept override;
   void submit() noexcept override;
+  void will_run(Drain drain) noexcept override;
   std::uint32_t malformed(DescriptorChain& chain) noexcept override;
 
  private:

@@ -49,6 +49,7 @@ void QueueRunner::start(Ring ring) {
     parked_ = false;
     choice_.start(counters_);
     if (trace_ != nullptr) trace_->set_drain(drain());
+    handler_->will_run(drain());
     // A handler may have work without chains: bytes that its back end took before it stopped.
     woken_ = true;
   }

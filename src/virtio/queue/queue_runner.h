@@ -29,6 +29,8 @@ class QueueHandler {
   virtual void drain() noexcept = 0;
   /// Hands the batch to the back end: at most one system call. May complete requests.
   virtual void submit() noexcept = 0;
+  /// The queue is about to run, and who drains it stays the same until it stops.
+  virtual void will_run(Drain /*drain*/) noexcept {}
   /// The queue is to be quiet: rewinds the chains that it holds without having begun with them.
   /// Those that it has begun with it completes when they are done.
   virtual void release() noexcept {}

@@ -34,6 +34,7 @@ class RequestTrace::Handler final : public QueueHandler {
     handler_.submit();
     trace_.left();
   }
+  void will_run(Drain drain) noexcept override { handler_.will_run(drain); }
   void release() noexcept override { handler_.release(); }
   void begin_anew() noexcept override { handler_.begin_anew(); }
   std::uint32_t malformed(DescriptorChain& chain) noexcept override {
