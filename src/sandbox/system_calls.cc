@@ -81,6 +81,7 @@ constexpr Rule kRules[] = {
     {SYS_epoll_pwait2, kLoops},
     {SYS_epoll_ctl, kLoops},
     {SYS_poll, kAll},
+    {SYS_getrusage, kinds(kIo)},  // whether a signal has cost it its CPU
 
     // The C library's, for memory, threads and time.
     {SYS_mmap, kAll, {{has_not(2, PROT_EXEC)}}},

@@ -241,7 +241,7 @@ inline void QueueRunner::give_back(DescriptorChain& chain, std::uint32_t written
   ring_->complete(chain, written);
   if (!serving_) {
     thread_->loop().defer(*this);
-  } else if (batch == Batch::kMayEnd && ring_->event_idx()) {
+  } else if (batch == Batch::kMayEnd && ring_->event_idx() && early_.pays()) {
     // The driver works on the first while the device works on the rest: what a medium is for that
     // completes inside submit(). A sleeping driver is woken at once and finds more when it comes; a
     // driver that is awake says so, and none of the others rings. By flags, each would be an
@@ -277,6 +277,7 @@ bool QueueRunner::drain_once(Signal signal) noexcept {
   if (some) {
     BELLHOP_USDT2(batch_submitted, device_, queue_);
     handler_->submit();
+    early_.batch_over();
   }
   serving_ = false;
   publish(signal);
@@ -371,10 +372,12 @@ void QueueRunner::interrupt(Signal signal) noexcept {
   if (event == nullptr) return;
   counters_.interrupts.add();
   BELLHOP_USDT2(interrupt_signalled, device_, queue_);
-  if (signal == Signal::kNow) {
-    event->signal();
-  } else {
+  if (signal == Signal::kWithNextSubmission) {
     thread_->loop().signal(*event);
+  } else if (serving_ && drain() == Drain::kByIoThread) {
+    early_.signal(*event);
+  } else {
+    event->signal();
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/shared_counter.h"
 #include "base/unique_fd.h"
 #include "event/io_thread.h"
+#include "virtio/queue/early_show.h"
 #include "virtio/queue/interrupt.h"
 #include "virtio/queue/interrupt_delay.h"
 #include "virtio/queue/kick_choice.h"
@@ -254,6 +255,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   std::unique_ptr<InterruptDelay> delay_;  ///< null: interrupts come at once
   QueueCounters counters_;
   KickChoice choice_;  ///< whether to ask for kicks while awake
+  EarlyShow early_;    ///< whether to show answers before their batch is over
   std::unique_ptr<RequestTrace> trace_;
 
   std::optional<Ring> ring_;
