@@ -17,9 +17,6 @@ using Place = Statement::Place;
 using Measure = Statement::Measure;
 
 constexpr unsigned kDeep = 16;
-/// On a shared CPU, looking before the sleep and KVM's polling for a halted vCPU take as much again
-/// from the other thread (docs/measuring.md, where the threads run).
-constexpr double kSharedLoss = 2;
 /// bench's machines have no more vCPUs than requests.
 constexpr std::size_t kMaxVcpus = 16;
 
@@ -61,20 +58,22 @@ struct Costs {
 
   double sync(double batch) const { return exit / batch + Verdict::kWork_us; }
   /// The I/O thread is on a CPU of its own. Waiting for one request at a time, both ends take
-  /// turns; else each has half of the work and they run at once. `answer`: what passes besides
-  /// until the next request.
+  /// turns; else each has half of the work and they run at once. Where the kick takes longer than
+  /// the work, the answer is there when the guest goes on: no interrupt passes before the thread's
+  /// next request. `answer`: what passes besides.
   double own_cpu(double batch, double answer = 0) const {
-    const bool sleeps = kick + Verdict::kWork_us + interrupt + answer > Verdict::kLook_us;
+    const double halt = kick < Verdict::kWork_us ? interrupt : 0;
+    const bool sleeps = kick + Verdict::kWork_us + halt + answer > Verdict::kLook_us;
     const double q = sleeps ? 1 : 0;
     const double work = batch > 1 ? Verdict::kWork_us / 2 : Verdict::kWork_us;
     return (kick + q * wake_other) / batch + work;
   }
   /// Both ends are busy or look all the while.
   double own_cpu_of_both(double batch) const { return 2 * own_cpu(batch); }
-  /// The guest kicks and halts, the thread comes and goes, an interrupt ends the halt. Batches come
-  /// apart, since the first answer takes the CPU from the thread.
-  double shared_cpu() const {
-    return kSharedLoss * (2 * kick + 2 * wake_same + interrupt) + Verdict::kWork_us;
+  /// The guest kicks, the thread takes its CPU, and gives it back: a second kick and an interrupt
+  /// stand for what it costs to leave a guest and to come back to it.
+  double shared_cpu(double batch) const {
+    return (2 * kick + 2 * wake_same + interrupt) / batch + Verdict::kWork_us;
   }
 };
 
@@ -146,12 +145,12 @@ void add_own_cpu(const Costs& costs, bool has_tun, std::vector<Statement>& state
 void add_taken_cpus(const Costs& costs, std::size_t cpus, std::vector<Statement>& statements) {
   for (const unsigned threads : {1U, kDeep}) {
     statements.push_back(blk(Place::kSharedCpu, Measure::kThroughput, threads, 1,
-                             costs.sync(threads), costs.shared_cpu()));
+                             costs.sync(threads), costs.shared_cpu(threads)));
   }
   if (cpus < 2 || cpus > kMaxVcpus) return;
   for (const Measure measure : {Measure::kThroughput, Measure::kEfficiency}) {
     statements.push_back(
-        blk(Place::kAllCpus, measure, kDeep, cpus, costs.sync(kDeep), costs.shared_cpu()));
+        blk(Place::kAllCpus, measure, kDeep, cpus, costs.sync(kDeep), costs.shared_cpu(kDeep)));
   }
 }
 
