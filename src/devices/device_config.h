@@ -1,11 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/rate_group.h"
+#include "virtio/abi/ring.h"
 #include "virtio/queue/notify_choice.h"
 #include "virtio/queue/notify_mode.h"
 
@@ -29,6 +31,16 @@ struct DeviceConfig {
   bool in_order = false;                 ///< offers it used buffers in order
   std::string place;  ///< of the file that asks for it: "machine.toml:5"; empty: no file does
 };
+
+/// What its options add to virtio::kRingFeatures.
+[[nodiscard]] constexpr std::uint64_t ring_features(const DeviceConfig& config) noexcept {
+  std::uint64_t features = 0;
+  if (config.packed) features |= virtio::feature_mask(virtio::kFeatureRingPacked);
+  if (config.queue_reset) features |= virtio::feature_mask(virtio::kFeatureRingReset);
+  if (config.notification_data) features |= virtio::feature_mask(virtio::kFeatureNotificationData);
+  if (config.in_order) features |= virtio::feature_mask(virtio::kFeatureInOrder);
+  return features;
+}
 
 /// What devices need of the process around them: live things, from where the machine is made.
 struct DeviceHost {

@@ -148,18 +148,26 @@ inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Ra
                 std::string("a rate is for ").append(server).append(" to keep"));
 }
 
-/// For a device whose queues `server` serves, which knows split rings only, in any order, and
-/// interrupts by itself.
-inline void keep_to_our_own(PropertyReader& reader, const DeviceConfig& config,
+/// For a device that `server` interrupts for.
+inline void refuse_coalesce(PropertyReader& reader, const DeviceConfig& config,
                             std::string_view server) {
-  if (config.coalesce > std::chrono::nanoseconds(0)) {
-    reader.refuse("coalesce", std::string(server).append(" interrupts the guest by itself"));
-  }
+  if (config.coalesce == std::chrono::nanoseconds(0)) return;
+  reader.refuse("coalesce", std::string(server).append(" interrupts the guest by itself"));
+}
+/// For one whose queues `server` serves, which knows split rings only, in any order.
+inline void keep_to_split_rings(PropertyReader& reader, const DeviceConfig& config,
+                                std::string_view server) {
   const auto refuse = [&](std::string_view key, std::string_view how) {
     reader.wrong(key, "on", std::string("off: ").append(server).append(how));
   };
   if (config.packed) refuse("packed", " serves the queues, by split rings");
   if (config.in_order) refuse("in-order", " serves the queues, in any order");
+}
+/// For one that the kernel may serve: both.
+inline void keep_to_our_own(PropertyReader& reader, const DeviceConfig& config,
+                            std::string_view server) {
+  refuse_coalesce(reader, config, server);
+  keep_to_split_rings(reader, config, server);
 }
 /// For one whose queues `server` serves all at once or not at all.
 inline void refuse_queue_reset(PropertyReader& reader, const DeviceConfig& config,
@@ -177,11 +185,12 @@ inline void leave_queues_to(std::string_view server, PropertyReader& reader,
     reader.wrong("notify", to_string(config.notify),
                  std::string("ioeventfd: ").append(server).append(" serves the queues"));
   }
-  keep_to_our_own(reader, config, server);
+  refuse_coalesce(reader, config, server);
   refuse_queue_reset(reader, config, server);
 }
 
-/// The same for one that could serve them itself, with vhost-user= in its options.
+/// The same for one that could serve them itself, with vhost-user= in its options. Which rings the
+/// back end knows, it says itself.
 inline void leave_queues_to_back_end(PropertyReader& reader, const DeviceConfig& config) {
   leave_queues_to("the back end (vhost-user)", reader, config);
   if (reader.has("iothread")) {

@@ -39,16 +39,6 @@ Result<std::vector<IoThread*>> find_threads(std::string_view id, std::string_vie
   return found;
 }
 
-/// What its options add to virtio::kRingFeatures.
-std::uint64_t ring_features(const DeviceConfig& config) noexcept {
-  std::uint64_t features = 0;
-  if (config.packed) features |= virtio::feature_mask(virtio::kFeatureRingPacked);
-  if (config.queue_reset) features |= virtio::feature_mask(virtio::kFeatureRingReset);
-  if (config.notification_data) features |= virtio::feature_mask(virtio::kFeatureNotificationData);
-  if (config.in_order) features |= virtio::feature_mask(virtio::kFeatureInOrder);
-  return features;
-}
-
 template <class Config>
 Result<PreparedDevice> prepare(const Config& config,
                                std::span<const std::unique_ptr<IoThread>> iothreads,

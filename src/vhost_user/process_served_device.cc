@@ -57,6 +57,17 @@ VhostUserFront::Connect connector_to(std::string option, std::string path) {
   };
 }
 
+Status check_rings(const ProcessServedDevice& device, std::uint64_t asked) {
+  const std::uint64_t missing = asked & ~device.traits().ring_features;
+  if ((missing & virtio::feature_mask(virtio::kFeatureRingPacked)) != 0) {
+    return fail("the back end does not offer packed rings (packed=on)", ENOTSUP);
+  }
+  if ((missing & virtio::feature_mask(virtio::kFeatureInOrder)) != 0) {
+    return fail("the back end does not offer to use buffers in order (in-order=on)", ENOTSUP);
+  }
+  return {};
+}
+
 Status check_shared(const GuestMemory& memory, const std::string& option) {
   if (memory.shared()) return {};
   return fail(fmt::format("{}: the guest's memory is not shared (--memory SIZE,shared)", option),

@@ -47,6 +47,9 @@ class ProcessServedDevice : public VirtioDevice {
 /// that may make no sockets. `option` is whose connection it is: "--fs".
 VhostUserFront::Connect connector_to(std::string option, std::string path);
 
+/// Errors: of these features of rings the device's back end does not offer all.
+Status check_rings(const ProcessServedDevice& device, std::uint64_t asked);
+
 /// Errors: another process cannot map the guest's memory.
 Status check_shared(const GuestMemory& memory, const std::string& option);
 

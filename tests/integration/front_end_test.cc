@@ -109,6 +109,34 @@ TEST_F(FrontEndTest, ADiskThatAnotherProcessServesIsWrittenAndReadAgain) {
   EXPECT_THAT(contents(folder_ / "served"), ::testing::Not(HasSubstr("refused")));
 }
 
+TEST_F(FrontEndTest, RingsArePackedOrInOrderWhereTheBackEndHasThem) {
+  const pid_t plain = serve({"blk", "--disk", "path=" + image_});
+  for (const char* const key : {"packed=on", "in-order=on"}) {
+    const Outcome refused = bellhop(machine("workload=idle", {"--disk", by_socket() + "," + key}));
+    EXPECT_EQ(refused.status, 1) << refused.out;
+    EXPECT_THAT(refused.err, HasSubstr("the back end does not offer"));
+    EXPECT_THAT(refused.err, HasSubstr(std::string("(") + key + ")"));
+  }
+  end(plain, SIGTERM);
+  const pid_t server = serve({"blk", "--disk", "path=" + image_ + ",packed=on,in-order=on"});
+  ASSERT_EQ(bellhop(machine("workload=prepare", {"--disk", by_socket()})).status, 0);
+  EXPECT_NE(bellhop(machine("workload=randread ring=packed", {"--disk", by_socket()})).status, 0)
+      << "the guest was offered what was not asked for";
+  const std::pair<const char*, const char*> cases[] = {
+      {"ring=packed", "packed=on"},
+      {"in_order=on", "in-order=on"},
+      {"ring=packed in_order=on", "packed=on,in-order=on"}};
+  for (const auto& [guest, disk] : cases) {
+    const Outcome read =
+        bellhop(machine(std::string("workload=randread threads=16 seconds=0.3 ") + guest,
+                        {"--disk", by_socket() + "," + disk}));
+    EXPECT_EQ(read.status, 0) << disk << read.out << read.err;
+    EXPECT_EQ(read.err, "");
+    EXPECT_TRUE(line(read.out, "result").value("verified", false)) << read.out;
+  }
+  end(server, SIGTERM);
+}
+
 TEST_F(FrontEndTest, ABackEndThatIsKilledLeavesTheMachineAlone) {
   const pid_t server = serve({"blk", "--disk", "path=" + image_});
   ASSERT_EQ(bellhop(machine("workload=prepare", {"--disk", by_socket()})).status, 0);

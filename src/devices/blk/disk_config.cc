@@ -23,11 +23,13 @@ Result<std::unique_ptr<VirtioDevice>> make_served(const DiskConfig& config,
   auto device =
       VhostUserBlkDevice::create({.id = config.id,
                                   .queues = static_cast<std::uint16_t>(config.queues),
-                                  .queue_size = static_cast<std::uint16_t>(config.queue_size)},
+                                  .queue_size = static_cast<std::uint16_t>(config.queue_size),
+                                  .more_ring_features = ring_features(config)},
                                  connector_to("--disk", back_end.socket));
-  if (device) return std::move(*device);
-  return fail(fmt::format("--disk: vhost-user={}: {}", back_end.socket, device.error().message),
-              device.error().code);
+  const auto ready = device ? check_rings(**device, ring_features(config)) : forward(device);
+  if (ready) return std::move(*device);
+  return fail(fmt::format("--disk: vhost-user={}: {}", back_end.socket, ready.error().message),
+              ready.error().code);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ Result<FsConfig> FsConfig::parse(const PropertyList& properties) {
   read_queue_size(reader, share.queue_size);
   read_common_keys(reader, properties, share);
   leave_queues_to("virtiofsd", reader, share);
+  keep_to_split_rings(reader, share, "virtiofsd");
   if (share.tag.size() > virtio::kFsTagBytes || share.tag.find('\0') != std::string::npos) {
     reader.wrong("tag", share.tag, "1 to 36 bytes");
   }

@@ -60,11 +60,13 @@ Result<std::unique_ptr<VirtioDevice>> make_served(const NicConfig& config,
                                   .mac = mac,
                                   .mtu = back_end.mtu,
                                   .queue_size = static_cast<std::uint16_t>(config.queue_size),
-                                  .pairs = static_cast<std::uint16_t>(back_end.pairs)},
+                                  .pairs = static_cast<std::uint16_t>(back_end.pairs),
+                                  .more_ring_features = ring_features(config)},
                                  connector_to("--net", back_end.socket));
-  if (device) return std::move(*device);
-  return fail(fmt::format("--net: vhost-user={}: {}", back_end.socket, device.error().message),
-              device.error().code);
+  const auto ready = device ? check_rings(**device, ring_features(config)) : forward(device);
+  if (ready) return std::move(*device);
+  return fail(fmt::format("--net: vhost-user={}: {}", back_end.socket, ready.error().message),
+              ready.error().code);
 }
 
 /// The kernel's vhost-net under all pairs of the back end.

@@ -48,7 +48,8 @@ Result<std::unique_ptr<VhostUserNetDevice>> VhostUserNetDevice::create(
                                        .queues = 2U * options.pairs,
                                        .least_queue_num = options.pairs,
                                        .features = feature_mask(kFeatureVersion1),
-                                       .wanted = kRingFeatures | frames | (several ? kSeveral : 0),
+                                       .wanted = kRingFeatures | frames | (several ? kSeveral : 0) |
+                                                 (options.more_ring_features & kMoreRingFeatures),
                                        .mtu = options.mtu,
                                        .patience = patience},
                                       std::move(connect));

@@ -30,6 +30,8 @@ class VhostUserNetDevice final : public ProcessServedDevice {
     std::uint16_t mtu = 0;  ///< told to the driver; 0: not told
     std::uint16_t queue_size = 256;
     std::uint16_t pairs = 1;
+    /// Of RING_PACKED and IN_ORDER, what is offered where the back end has it.
+    std::uint64_t more_ring_features = 0;
   };
 
   /// Errors: no connection, a back end that lacks something, no thread left.

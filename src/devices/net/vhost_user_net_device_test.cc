@@ -120,6 +120,21 @@ TEST_F(VhostUserNetTest, ItsAddressIsItsOwnAndItsOffloadsAreTheBackEnds) {
   EXPECT_EQ(back_end.wrong_messages(), 0U);
 }
 
+TEST_F(VhostUserNetTest, RingsArePackedOrInOrderIfItIsAskedForAndTheBackEndHasIt) {
+  constexpr std::uint64_t kRings = feature_mask(kFeatureRingPacked) | feature_mask(kFeatureInOrder);
+  back_end.offer(kBase | feature_mask(kFeatureRingPacked), 0xffff, 1);
+  const auto device = must(VhostUserNetDevice::create(
+      {.id = "net0", .mac = kMac, .more_ring_features = kRings | feature_mask(kFeatureRingReset)},
+      [this](Channel::Patience patience) { return back_end.connect(patience); }));
+  EXPECT_EQ(device->traits().ring_features, kRingFeatures | feature_mask(kFeatureRingPacked));
+  EXPECT_TRUE(check_rings(*device, 0));
+  EXPECT_TRUE(check_rings(*device, feature_mask(kFeatureRingPacked)));
+  EXPECT_THAT(check_rings(*device, kRings).error().message, HasSubstr("(in-order=on)"));
+  const auto plain = must(make());
+  EXPECT_EQ(plain->traits().ring_features, kRingFeatures);
+  EXPECT_THAT(check_rings(*plain, kRings).error().message, HasSubstr("(packed=on)"));
+}
+
 TEST_F(VhostUserNetTest, TheMtuIsToldToBoth) {
   serve(must(make(9000)));
   EXPECT_NE(negotiation->life().offered_features() & feature_mask(kNetFeatureMtu), 0U);
