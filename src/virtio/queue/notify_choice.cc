@@ -17,7 +17,10 @@ constexpr nanoseconds kTrialSlot = 25ms;
 constexpr nanoseconds kFirstPart = 10ms;
 constexpr nanoseconds kShortestPart = 5ms;
 constexpr nanoseconds kHoldSlot = 50ms;
-constexpr nanoseconds kIdleSlot = 50ms;
+/// A queue without a single request is not to wake anybody for nothing: it is looked at again after
+/// an eighth of the time for which it has had none, and not later.
+constexpr nanoseconds kLongestIdleSlot = 800ms;
+constexpr int kPartOfIdle = 8;
 /// A slot of a trial with fewer requests goes on, up to this.
 constexpr std::uint64_t kEnough = 64;
 constexpr nanoseconds kLongestSlot = 200ms;
@@ -86,7 +89,7 @@ nanoseconds NotifyChoice::slot() const noexcept {
     return pending_.wall < kTrialSlot ? std::max(kTrialSlot - pending_.wall, kShortestPart)
                                       : kTrialSlot;
   }
-  return phase_ == Phase::kIdle ? kIdleSlot : kHoldSlot;
+  return phase_ == Phase::kIdle ? idle_slot_ : kHoldSlot;
 }
 
 NotifyMode NotifyChoice::take(const NotifySample& sample, bool may_try) noexcept {
@@ -95,6 +98,9 @@ NotifyMode NotifyChoice::take(const NotifySample& sample, bool may_try) noexcept
     return mode_;
   }
   const bool busy = per_second(sample.requests, sample.wall) >= kBusy;
+  const bool silent = phase_ == Phase::kIdle && sample.requests == 0;
+  idle_slot_ =
+      silent ? std::min(idle_slot_ + idle_slot_ / kPartOfIdle, kLongestIdleSlot) : kIdleSlot;
   if (!busy) {
     phase_ = Phase::kIdle;
     return mode_;

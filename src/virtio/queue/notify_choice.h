@@ -112,6 +112,7 @@ class NotifyChoice {
   enum class Phase : std::uint8_t { kIdle, kTrial, kHold };
   static constexpr std::size_t kModes = 3;
   static constexpr std::size_t kSlots = 2 * kModes;
+  static constexpr std::chrono::milliseconds kIdleSlot{50};
 
   /// All slots of one mode in the present trial.
   struct Arm {
@@ -160,6 +161,7 @@ class NotifyChoice {
   NotifySample pending_;               ///< a slot of the trial that had too few requests so far
   std::chrono::nanoseconds held_{0};   ///< since the last trial
   std::chrono::nanoseconds dwell_{0};  ///< how long to hold
+  std::chrono::nanoseconds idle_slot_{kIdleSlot};
   double rate_ = 0;                    ///< requests a second when the hold began
   unsigned off_ = 0;                   ///< samples in a row with another rate
 };

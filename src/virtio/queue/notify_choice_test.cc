@@ -97,6 +97,27 @@ TEST(NotifyChoice, FindsTheFastestWithinASecond) {
   }
 }
 
+// An idle machine is not to be woken twenty times a second; one that begins to work is seen soon.
+TEST(NotifyChoice, AQueueWithoutRequestsIsLookedAtMoreAndMoreSeldom) {
+  NotifyChoice choice(Optimize::kThroughput, kIoEventFd);
+  nanoseconds idle{0};
+  unsigned looks = 0;
+  for (; idle < 60s; ++looks) {
+    EXPECT_LE(choice.slot(), std::min<nanoseconds>(50ms + idle / 8, 800ms));
+    idle += choice.slot();
+    choice.take({.requests = 0, .wall = choice.slot()}, true);
+  }
+  EXPECT_LT(looks, 100U);
+  EXPECT_EQ(choice.slot(), 800ms);
+  choice.take({.requests = 1, .wall = choice.slot()}, true);
+  EXPECT_EQ(choice.slot(), 50ms) << "there is somebody";
+  Simulation simulation;
+  simulation.go(10s, Speeds{});
+  simulation.go(1600ms, kSyncWins);
+  EXPECT_EQ(simulation.choice.mode(), kSync);
+  EXPECT_FALSE(simulation.choice.trying());
+}
+
 TEST(NotifyChoice, LooksAtWhatTheUserWants) {
   // Two CPUs for half as much again.
   const Speeds speeds = {{{10000, 1}, {15000, 2}, {16000, 2}}};
