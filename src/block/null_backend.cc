@@ -40,10 +40,7 @@ class DelayedQueue final : public BlockQueue, private TimerHandler {
  public:
   /// `timer` is a timerfd of kSharedWithVcpu, else not valid.
   DelayedQueue(EventLoop& loop, std::chrono::nanoseconds latency, UniqueFd timer) noexcept
-      : loop_(loop),
-        line_(latency),
-        timer_(std::move(timer)),
-        loop_only_(!timer_.valid()) {}
+      : loop_(loop), line_(latency), timer_(std::move(timer)), loop_only_(!timer_.valid()) {}
   ~DelayedQueue() override { loop_.stop_timer(*this); }
 
   void enqueue(BlockIo& io) noexcept override { pending_.push(io); }

@@ -79,9 +79,10 @@ TEST(VerdictTest, AThreadThatSleepsMustBeWoken) {
 TEST(VerdictTest, OnASharedCpuABatchSharesWhatComingAndGoingCosts) {
   for (const Floors& floors : {interpreted(), usual()}) {
     const Verdict verdict = judge(floors, {0, 1}, false);
-    const double turns = 2 * *floors.ioeventfd_kick_us + 2 * *floors.wake_same_core_us +
-                         *floors.irqfd_to_handler_us;
-    const auto& one = find(verdict, Place::kSharedCpu, Measure::kThroughput, " 1 request at a time");
+    const double turns =
+        2 * *floors.ioeventfd_kick_us + 2 * *floors.wake_same_core_us + *floors.irqfd_to_handler_us;
+    const auto& one =
+        find(verdict, Place::kSharedCpu, Measure::kThroughput, " 1 request at a time");
     EXPECT_DOUBLE_EQ(one.ioeventfd_us, turns + 3);
     EXPECT_EQ(one.advice(), Advice::kSync);
     const auto& many =

@@ -91,7 +91,9 @@ class CliTest : public ::testing::Test {
   }
   /// The program from its start to its end, whatever else the test has running.
   Outcome bellhop(const std::vector<std::string>& arguments) {
-    return finish(start(arguments, [] {}, "short-"), "short-");
+    return finish(start(
+                      arguments, [] {}, "short-"),
+                  "short-");
   }
 
   void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {

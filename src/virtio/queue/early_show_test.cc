@@ -159,13 +159,13 @@ TEST_P(SharedCpuTest, BatchesDoNotComeApart) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Modes, SharedCpuTest,
-    ::testing::Values(testing::RunnerMode{NotifyMode::kIoEventFd, false, true},
-                      testing::RunnerMode{NotifyMode::kIoEventFd, true, true},
-                      testing::RunnerMode{NotifyMode::kPoll, false, true},
-                      testing::RunnerMode{NotifyMode::kIoEventFd, false, true, true}),
-    [](const auto& which) { return which.param.name(); });
+INSTANTIATE_TEST_SUITE_P(Modes, SharedCpuTest,
+                         ::testing::Values(testing::RunnerMode{NotifyMode::kIoEventFd, false, true},
+                                           testing::RunnerMode{NotifyMode::kIoEventFd, true, true},
+                                           testing::RunnerMode{NotifyMode::kPoll, false, true},
+                                           testing::RunnerMode{NotifyMode::kIoEventFd, false, true,
+                                                               true}),
+                         [](const auto& which) { return which.param.name(); });
 
 }  // namespace
 }  // namespace bellhop

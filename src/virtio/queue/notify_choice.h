@@ -162,8 +162,8 @@ class NotifyChoice {
   std::chrono::nanoseconds held_{0};   ///< since the last trial
   std::chrono::nanoseconds dwell_{0};  ///< how long to hold
   std::chrono::nanoseconds idle_slot_{kIdleSlot};
-  double rate_ = 0;                    ///< requests a second when the hold began
-  unsigned off_ = 0;                   ///< samples in a row with another rate
+  double rate_ = 0;   ///< requests a second when the hold began
+  unsigned off_ = 0;  ///< samples in a row with another rate
 };
 
 }  // namespace bellhop

@@ -83,6 +83,14 @@ class EndlessHandler final : public QueueHandler {
     (void)driver_.offer();
   }
 
+  /// The same where the whole batch was shown at once, after its last drain(). I/O thread.
+  void offer_again() noexcept {
+    while (driver_.reap()) {
+    }
+    (void)driver_.add({{GuestAddress(0x800000), 8U, true}});
+    (void)driver_.offer();
+  }
+
   static constexpr unsigned kRequests = 20'000;
   std::atomic<unsigned> answered{0};
 
@@ -144,9 +152,17 @@ TEST_P(QueueRunnerTest, ADriverThatRefillsItsRingDoesNotKeepTheThread) {
     });
     ASSERT_TRUE(eventually([&] { return bystander.waited != UINT32_MAX; }));
     EXPECT_LE(bystander.waited, 2 * QueueRunner::kMaxChainsInOneTurn);
-    // Where completions are shown one by one the driver can refill without end.
-    const unsigned all = features.event_idx && !malformed ? EndlessHandler::kRequests : 4;
-    EXPECT_TRUE(eventually([&] { return endless.answered >= all; })) << endless.answered;
+    // Where completions are shown one by one the driver can refill without end; but for a batch now
+    // and then whose first signal has cost the thread its CPU (EarlyShow).
+    const bool endlessly = features.event_idx && !malformed;
+    const unsigned all = endlessly ? EndlessHandler::kRequests : 4;
+    EXPECT_TRUE(eventually([&] {
+      if (endlessly) {
+        thread->run_sync([&] { endless.offer_again(); });
+        runner->kick_once();
+      }
+      return endless.answered >= all;
+    })) << endless.answered;
     second_runner->stop();
     runner->stop();
     runner->set_handler(handler.get());
