@@ -148,7 +148,7 @@ inline void refuse_rates(PropertyReader& reader, std::string_view unit, const Ra
                 std::string("a rate is for ").append(server).append(" to keep"));
 }
 
-/// For a device that `server` interrupts for.
+/// For a device whose guest `server` interrupts.
 inline void refuse_coalesce(PropertyReader& reader, const DeviceConfig& config,
                             std::string_view server) {
   if (config.coalesce == std::chrono::nanoseconds(0)) return;
@@ -163,7 +163,7 @@ inline void keep_to_split_rings(PropertyReader& reader, const DeviceConfig& conf
   if (config.packed) refuse("packed", " serves the queues, by split rings");
   if (config.in_order) refuse("in-order", " serves the queues, in any order");
 }
-/// For one that the kernel may serve: both.
+/// Neither of the two.
 inline void keep_to_our_own(PropertyReader& reader, const DeviceConfig& config,
                             std::string_view server) {
   refuse_coalesce(reader, config, server);

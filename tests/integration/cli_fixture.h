@@ -91,9 +91,10 @@ class CliTest : public ::testing::Test {
   }
   /// The program from its start to its end, whatever else the test has running.
   Outcome bellhop(const std::vector<std::string>& arguments) {
-    return finish(start(
-                      arguments, [] {}, "short-"),
-                  "short-");
+    const std::string own = "short-";
+    const auto nothing = [] {};
+    const pid_t pid = start(arguments, nothing, own);
+    return finish(pid, own);
   }
 
   void expect_refused(const std::vector<std::string>& arguments, const std::string& complaint) {

@@ -170,7 +170,8 @@ TEST_P(RngDeviceTest, ALimitIsKept) {
   EXPECT_LE(fixture.wait_used(0)->length, 100U) << "it waited through a pause";
 }
 
-// Two requests take a period's bytes, and what is left of it ends the second.
+// What a period has is given once: the second request gets what the first has left, the third
+// waits.
 TEST_P(RngDeviceTest, AResetIsNoWayRoundTheLimit) {
   serve_urandom(100, std::chrono::hours(1));
   EXPECT_EQ(request(64), 64U);

@@ -15,7 +15,7 @@ namespace bellhop {
 /// I/O thread its CPU has the batches after it shown as a whole. After a pause, which doubles each
 /// time that this happens again, it is tried anew.
 ///
-/// Belongs to the I/O thread.
+/// Belongs to whoever drains the queue; a vCPU that does so signals by itself.
 class EarlyShow {
  public:
   static constexpr unsigned kFirstPause = 8;  ///< batches
@@ -23,7 +23,8 @@ class EarlyShow {
 
   [[nodiscard]] bool pays() const noexcept { return left_ == 0; }
 
-  /// Signals in the middle of a batch. Two system calls more, to see what it costs.
+  /// Signals in the middle of a batch. Two system calls more, to see what it costs: not for what
+  /// cannot come apart.
   void signal(const EventFd& event) noexcept;
   /// `lost`: a signal in the middle of a batch has cost the thread its CPU.
   void weigh(bool lost) noexcept;

@@ -120,12 +120,12 @@ class SharedCpuTest : public testing::QueueRunnerTest {
  protected:
   static constexpr int kBatch = 16;
 
-  /// Offers so many at once, and sleeps until all are back.
-  void run_batches(int count) {
+  /// Offers `size` at once, and sleeps until all are back; and so on.
+  void run_batches(int count, int size = kBatch) {
     for (int i = 0; i < count && !HasFailure(); ++i) {
-      for (int k = 0; k < kBatch; ++k) EXPECT_TRUE(driver.add({{kData, 8, true}}));
+      for (int k = 0; k < size; ++k) EXPECT_TRUE(driver.add({{kData, 8, true}}));
       if (driver.offer()) ring();
-      for (int back = 0; back < kBatch && !HasFailure();) {
+      for (int back = 0; back < size && !HasFailure();) {
         if (driver.reap()) {
           ++back;
         } else if (!driver.enable_interrupts()) {
@@ -134,28 +134,51 @@ class SharedCpuTest : public testing::QueueRunnerTest {
       }
     }
   }
+
+  /// `work` on a driver's thread that shares the I/O thread's CPU. False: it could not go first,
+  /// and the I/O thread has given way.
+  template <class Work>
+  bool beside_the_device(Work work) {
+    const int cpu = ::sched_getcpu();
+    thread->run_sync([cpu] { stay_on(cpu); });
+    start();
+    bool first = false;
+    std::thread guest([&] {
+      stay_on(cpu);
+      first = go_first();
+      if (!first) thread->run_sync(give_way);
+      work();
+    });
+    guest.join();
+    return first;
+  }
 };
 
 // If each answer woke the driver there would be an interrupt for each.
 TEST_P(SharedCpuTest, BatchesDoNotComeApart) {
   constexpr int kBatches = 100;
-  const int cpu = ::sched_getcpu();
-  thread->run_sync([cpu] { stay_on(cpu); });
-  start();
-  bool first = false;
-  std::thread guest([&] {
-    stay_on(cpu);
-    first = go_first();
-    if (!first) thread->run_sync(give_way);
-    run_batches(kBatches);
-  });
-  guest.join();
+  const bool first = beside_the_device([this] { run_batches(kBatches); });
   EXPECT_EQ(runner->counters().completions.get(), unsigned{kBatch * kBatches});
   const std::uint64_t interrupts = runner->counters().interrupts.get();
   EXPECT_LE(interrupts, unsigned{2 * kBatches});
   // The device never works while this driver does: a batch is an interrupt, and a try one more.
   if (first) {
     EXPECT_GE(interrupts, unsigned{kBatches + 3}) << "it tries again now and then";
+  }
+}
+
+// One request cannot come apart: what its signal costs is not looked at, and says nothing.
+TEST_P(SharedCpuTest, ABatchOfOneTellsNothing) {
+  std::uint64_t before = 0;
+  const bool first = beside_the_device([&] {
+    run_batches(50, 1);
+    before = runner->counters().interrupts.get();
+    run_batches(1);
+  });
+  const std::uint64_t after = runner->counters().interrupts.get();
+  if (first) {
+    EXPECT_EQ(before, 50U);
+    EXPECT_EQ(after - before, 2U) << "the first answer, and all the others";
   }
 }
 

@@ -161,9 +161,9 @@ class NotifyChoice {
   NotifySample pending_;               ///< a slot of the trial that had too few requests so far
   std::chrono::nanoseconds held_{0};   ///< since the last trial
   std::chrono::nanoseconds dwell_{0};  ///< how long to hold
-  std::chrono::nanoseconds idle_slot_{kIdleSlot};
-  double rate_ = 0;   ///< requests a second when the hold began
-  unsigned off_ = 0;  ///< samples in a row with another rate
+  std::chrono::nanoseconds idle_slot_{kIdleSlot};  ///< longer, the longer there was no request
+  double rate_ = 0;                                ///< requests a second when the hold began
+  unsigned off_ = 0;                               ///< samples in a row with another rate
 };
 
 }  // namespace bellhop

@@ -48,6 +48,7 @@ void QueueRunner::start(Ring ring) {
     stopping_ = false;
     parked_ = false;
     choice_.start(counters_);
+    early_ = {};
     if (trace_ != nullptr) trace_->set_drain(drain());
     handler_->will_run(drain());
     // A handler may have work without chains: bytes that its back end took before it stopped.
@@ -374,11 +375,17 @@ void QueueRunner::interrupt(Signal signal) noexcept {
   BELLHOP_USDT2(interrupt_signalled, device_, queue_);
   if (signal == Signal::kWithNextSubmission) {
     thread_->loop().signal(*event);
-  } else if (serving_ && drain() == Drain::kByIoThread) {
+  } else if (batch_goes_on()) {
     early_.signal(*event);
   } else {
     event->signal();
   }
+}
+
+/// Whether the I/O thread is not yet done with what the driver has offered at once.
+bool QueueRunner::batch_goes_on() noexcept {
+  return serving_ && drain() == Drain::kByIoThread &&
+         (ring_->in_flight() != 0 || ring_->has_available());
 }
 
 void QueueRunner::settle() noexcept {

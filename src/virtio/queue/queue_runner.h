@@ -224,6 +224,7 @@ class QueueRunner final : public EventHandler, public Task, public Poller {
   /// The same, inlined where each request comes by.
   [[gnu::always_inline]] void show(Signal signal) noexcept;
   void interrupt(Signal signal) noexcept;
+  [[nodiscard]] bool batch_goes_on() noexcept;
   // Apart, so that a queue which is not traced pays for one look at a pointer and nothing else.
   [[gnu::cold, gnu::noinline]] Pop stamp_taken(const DescriptorChain& chain) noexcept;
   [[gnu::cold, gnu::noinline]] void complete_traced(DescriptorChain& chain, std::uint32_t written,
