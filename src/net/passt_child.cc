@@ -122,8 +122,7 @@ Status wait_until_there(PasstChild& child, const UniqueFd& socket, const PasstSo
       return fail(
           fmt::format("--net: user: passt does not start{}{}", words.empty() ? "" : ": ", words));
     }
-    int unread = 0;
-    if (::ioctl(socket.get(), SIOCOUTQ, &unread) == 0 && unread == 0) return {};
+    if (has_read_all(socket)) return {};
     if (std::chrono::steady_clock::now() >= end) break;
   }
   return fail(
@@ -247,6 +246,13 @@ std::string PasstChild::last_words() const {
     if (!line.empty() && !line.starts_with("Failed to send")) last = line;
   }
   return last;
+}
+
+bool has_read_all(const UniqueFd& socket) noexcept {
+  int unread = 0;
+  if (::ioctl(socket.get(), SIOCOUTQ, &unread) != 0 || unread != 0) return false;
+  pollfd end{.fd = socket.get(), .events = 0, .revents = 0};
+  return ::poll(&end, 1, 0) == 0;
 }
 
 Result<RunningPasst> run_passt(const PasstSource& source) {

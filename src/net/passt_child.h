@@ -64,6 +64,10 @@ struct RunningPasst {
   PasstChild child;
 };
 
+/// Whether the other end of a stream pair has read all that it was sent, and is there. What an end
+/// that closes throws away counts as read, so its end is looked for after that.
+[[nodiscard]] bool has_read_all(const UniqueFd& socket) noexcept;
+
 /// Starts passt and waits until it serves. Errors: as start_passt().
 Result<RunningPasst> run_passt(const PasstSource& source);
 

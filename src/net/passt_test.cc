@@ -20,6 +20,7 @@
 
 #include "base/descriptor_limit.h"
 #include "base/unique_fd.h"
+#include "net/passt_child.h"
 #include "net/passt_launcher.h"
 #include "testing/eventually.h"
 
@@ -122,6 +123,23 @@ TEST(PasstTest, SaysWhatIsWrong) {
 
   config.mtu = 65521;
   EXPECT_THAT(fault_of(config), HasSubstr("at most 65520"));
+}
+
+// An end that goes throws away what it has not read, which looks as if it had.
+TEST(PasstTest, OneThatHasGoneHasNotReadAll) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const UniqueFd ours(ends[0]);
+  UniqueFd its(ends[1]);
+  EXPECT_TRUE(has_read_all(ours));
+  ASSERT_EQ(::send(ours.get(), "hello", 5, 0), 5);
+  EXPECT_FALSE(has_read_all(ours));
+  std::array<char, 5> bytes{};
+  ASSERT_EQ(::recv(its.get(), bytes.data(), bytes.size(), 0), 5);
+  EXPECT_TRUE(has_read_all(ours));
+  ASSERT_EQ(::send(ours.get(), "hello", 5, 0), 5);
+  its.reset();
+  EXPECT_FALSE(has_read_all(ours));
 }
 
 TEST(PasstTest, OneThatNeverServes) {
