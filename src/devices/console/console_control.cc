@@ -78,6 +78,27 @@ bool ConsoleControl::handle(const ConsoleControlMessage& message) noexcept {
   return false;  // the others are for the device to say
 }
 
+void ConsoleControl::save(unsigned port, ConsolePortState& to) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const State& state = states_[port];
+  to.added = state.added;
+  to.told_open = state.told_open;
+  to.pending = static_cast<std::uint8_t>(state.pending);
+}
+
+void ConsoleControl::restore(unsigned port, const ConsolePortState& from) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  State& state = states_[port];
+  const bool console = ports_[port].name.empty();
+  state.added = from.added;
+  state.told_open = from.added && from.told_open;
+  // Before the driver has the port it is told of that alone.
+  state.pending = from.pending & (from.added ? (console ? kConsole : kName) : kAdd);
+  if (!from.added) return;
+  if (console && sizes_ && size_.cols != 0) tell(state, kSize);
+  if (state.host_open != state.told_open) tell(state, state.host_open ? kOpen : kClosed);
+}
+
 void ConsoleControl::set_host_open(unsigned port, bool open) noexcept {
   {
     const std::lock_guard<std::mutex> hold(lock_);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "devices/console/console_counters.h"
+#include "devices/console/console_state.h"
 #include "virtio/abi/console.h"
 #include "virtio/queue/queue_runner.h"
 
@@ -44,6 +45,12 @@ class ConsoleControl {
   void reset(bool sizes) noexcept;
   /// A message of the driver's. False if it makes no sense: then nothing has changed.
   bool handle(const virtio::ConsoleControlMessage& message) noexcept;
+
+  /// What it knows of a port, for another one: what belongs to the host's end stays here.
+  void save(unsigned port, ConsolePortState& to) noexcept;
+  /// Goes on where another one stood that was saved, after a reset(). What has no meaning is left
+  /// out; how the host's end is here the driver is told, if it does not know.
+  void restore(unsigned port, const ConsolePortState& from) noexcept;
 
   /// The host's end of a port is connected, or no longer.
   void set_host_open(unsigned port, bool open) noexcept;

@@ -56,7 +56,8 @@ ConsoleDevice::ConsoleDevice(std::vector<ConsolePortOptions> ports, ConsoleOptio
              .features = feature_mask(kConsoleFeatureSize) | feature_mask(kConsoleFeatureMultiport),
              .queue_count = static_cast<std::uint16_t>(2 * (ports.size() + 1)),
              .queue_max_size = options_.queue_size,
-             .config_bytes = sizeof(ConsoleConfigSpace)};
+             .config_bytes = sizeof(ConsoleConfigSpace),
+             .keeps_state = true};
   for (ConsolePortOptions& port : ports) {
     const auto kind = port.name.empty() ? ConsolePort::Kind::kConsole : ConsolePort::Kind::kSerial;
     ports_.push_back(std::make_unique<ConsolePort>(static_cast<unsigned>(ports_.size()), kind,
@@ -100,10 +101,13 @@ Status ConsoleDevice::activate(std::uint64_t features, std::span<QueueRunner* co
   control_.reset((features & feature_mask(kConsoleFeatureSize)) != 0);
   control_.resize(size());
   const unsigned ports = multiport ? static_cast<unsigned>(ports_.size()) : 1;
+  std::vector<ConsolePortState> states = std::exchange(restored_, {});
+  states.resize(ports_.size());
   for (unsigned port = 0; port < ports; ++port) {
     const unsigned rx = receive_queue(port);
     // A driver without MULTIPORT has no way to say that it reads.
-    ports_[port]->start(queues[rx], queues[rx + 1], thread, !multiport);
+    ports_[port]->start(queues[rx], queues[rx + 1], thread, !multiport || states[port].guest_open);
+    if (multiport) control_.restore(port, states[port]);
   }
   if (multiport) set_control_handlers(queues);
   for (unsigned i = 0; i < queues.size(); ++i) {
@@ -145,6 +149,24 @@ void ConsoleDevice::reset() noexcept {
   control_rx_.reset();
   control_tx_.reset();
   unused_.clear();
+}
+
+std::vector<std::byte> ConsoleDevice::save_state() {
+  std::vector<ConsolePortState> states(ports_.size());
+  for (unsigned port = 0; port < states.size(); ++port) {
+    control_.save(port, states[port]);
+    states[port].guest_open = ports_[port]->guest_open();
+  }
+  return write_console_state(states);
+}
+
+Status ConsoleDevice::load_state(std::span<const std::byte> state) {
+  restored_.clear();
+  if (state.empty()) return {};
+  auto read = read_console_state(state, ports_.size());
+  if (!read) return forward(read);
+  restored_ = std::move(*read);
+  return {};
 }
 
 void ConsoleDevice::set_size(std::uint16_t cols, std::uint16_t rows) noexcept {

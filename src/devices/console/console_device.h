@@ -40,6 +40,8 @@ class ConsoleDevice final : public VirtioDevice, private ConsolePortListener, pr
   void write_config(std::uint32_t offset, std::span<const std::byte> data) noexcept override;
   Status activate(std::uint64_t features, std::span<QueueRunner* const> queues) override;
   void reset() noexcept override;
+  [[nodiscard]] std::vector<std::byte> save_state() override;
+  Status load_state(std::span<const std::byte> state) override;
   [[nodiscard]] std::vector<DeviceStat> stats() const override;
   [[nodiscard]] std::string host_end() const override { return ports_.front()->backend().place(); }
 
@@ -61,6 +63,7 @@ class ConsoleDevice final : public VirtioDevice, private ConsolePortListener, pr
   ConsoleCounters counters_;
   ConsoleControl control_;
   std::vector<std::unique_ptr<ConsolePort>> ports_;
+  std::vector<ConsolePortState> restored_;  ///< for the next activate(); empty: it begins anew
   std::atomic<std::uint32_t> size_{0};  ///< columns in the low half, rows in the high one
 
   std::mutex announce_lock_;      // guards what follows; taken by those who change the size

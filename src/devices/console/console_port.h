@@ -35,12 +35,13 @@ class ConsolePort final : private TimerHandler {
   ~ConsolePort();
 
   /// The driver is ready; either queue may be missing. `open`: the guest reads, without having to
-  /// say so.
+  /// say so now.
   void start(QueueRunner* rx, QueueRunner* tx, IoThread& thread, bool open);
   /// The queues are at rest. A peer stays; what waits in the backlog is lost.
   void stop() noexcept;
   /// A program of the guest has opened the port, or closed it. Any thread, between start and stop.
   void set_guest_open(bool open) noexcept;
+  [[nodiscard]] bool guest_open() const noexcept { return guest_open_; }
 
   [[nodiscard]] const ConsoleBackend& backend() const noexcept { return *backend_; }
 

@@ -410,6 +410,17 @@ void DeviceLife::reset() {
   reset_locked();
 }
 
+std::vector<std::byte> DeviceLife::save_state() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return device_->save_state();
+}
+
+Status DeviceLife::load_state(std::span<const std::byte> state) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  reset_locked();
+  return device_->load_state(state);
+}
+
 void DeviceLife::disable_queue(std::uint32_t index) {
   (void)quiesce_queue(index);
   const std::lock_guard<std::mutex> hold(lock_);

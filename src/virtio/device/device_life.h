@@ -109,6 +109,14 @@ class DeviceLife final : private QueueFaultSink, private ConfigListener {
     return config_generation_.load(std::memory_order_acquire);
   }
 
+  // ---- state of its own, while all queues rest ----
+
+  /// VirtioDevice::save_state().
+  [[nodiscard]] std::vector<std::byte> save_state();
+  /// Resets the device; the next start or open() goes on from `state`. Errors: as
+  /// VirtioDevice::load_state().
+  Status load_state(std::span<const std::byte> state);
+
   // ---- queues ----
 
   /// A queue as it was configured; an index out of range gives an unavailable queue (size 0).

@@ -24,6 +24,7 @@ struct DeviceTraits {
   std::uint16_t queue_count = 1;
   std::uint16_t queue_max_size = 256;
   std::uint32_t config_bytes = 0;  ///< size of the device-specific configuration space
+  bool keeps_state = false;        ///< VirtioDevice::save_state()
   /// Of the queues the last so many: a vhost-user front end serves these itself (a NIC's control
   /// queue).
   std::uint16_t front_end_queues = 0;
@@ -87,6 +88,14 @@ class VirtioDevice {
   /// was called last; the queue does not run, others may. Also before activate(), so that what the
   /// host has for that is there by then. Errors: the host refuses, and all is as it was.
   virtual Status sharing_changed(unsigned /*queue*/, QueueRunner& /*runner*/) { return {}; }
+  /// What it knows of its driver that neither the rings nor their front end do, while all queues
+  /// rest: for a device that is the same in another process.
+  [[nodiscard]] virtual std::vector<std::byte> save_state() { return {}; }
+  /// The next activate() goes on from there; empty: it begins anew. While it is not active. Errors:
+  /// not the state of such a device; it begins anew then.
+  virtual Status load_state(std::span<const std::byte> /*state*/) {
+    return fail("the device keeps no state");
+  }
   /// Of a device some of whose queues its front end serves: that the driver uses the first `count`
   /// of the others now, and no more. Between activate() and reset(), by the same thread. Errors: a
   /// fault of the host.
