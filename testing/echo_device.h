@@ -27,6 +27,7 @@ class EchoDevice final : public VirtioDevice {
     traits_.queue_count = queues;
     traits_.queue_max_size = max_size;
     traits_.config_bytes = kConfigBytes;
+    traits_.keeps_state = true;
     for (std::uint32_t i = 0; i < kConfigBytes; ++i) config_[i] = static_cast<std::uint8_t>(i + 1);
   }
 
@@ -74,6 +75,13 @@ class EchoDevice final : public VirtioDevice {
     return {};
   }
 
+  [[nodiscard]] std::vector<std::byte> save_state() override { return state; }
+  Status load_state(std::span<const std::byte> given) override {
+    if (!given.empty() && given[0] == std::byte{0xff}) return fail("the echo knows no such state");
+    state.assign(given.begin(), given.end());
+    return {};
+  }
+
   /// Queues that the back end serves now.
   [[nodiscard]] unsigned offloaded() const noexcept { return offloaded_; }
 
@@ -87,6 +95,7 @@ class EchoDevice final : public VirtioDevice {
     for (const auto& queue : queues_) queue->answer_held();
   }
 
+  std::vector<std::byte> state;  ///< of its own; while all queues rest
   std::atomic<bool> hold{false};
   std::atomic<unsigned> takes_us{0};  ///< of the I/O thread for a batch, where that drains
   std::atomic<bool> refuse_to_start{false};

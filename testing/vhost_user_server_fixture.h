@@ -33,18 +33,20 @@ class VhostUserService {
                                                  virtio::feature_mask(virtio::kFeatureInOrder);
 
   explicit VhostUserService(std::unique_ptr<VirtioDevice> served, bool prefer_epoll = false,
-                            NotifyMode notify = NotifyMode::kIoEventFd)
+                            NotifyMode notify = NotifyMode::kIoEventFd,
+                            VhostUserDevice::Options options = {})
       : thread(must(IoThread::start({.name = "io0", .cpus = {}, .prefer_epoll = prefer_epoll}))) {
     must(FaultGuard::install());
     std::string name = (std::filesystem::temp_directory_path() / "serveXXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     folder_ = name;
     path = name + "/device.sock";
-    auto device =
-        must(VhostUserDevice::create(std::move(served), {.memory = nullptr,
-                                                         .threads = {thread.get()},
-                                                         .notify = notify,
-                                                         .ring_features = kMoreFeatures}));
+    auto device = must(VhostUserDevice::create(std::move(served),
+                                               {.memory = nullptr,
+                                                .threads = {thread.get()},
+                                                .notify = notify,
+                                                .ring_features = kMoreFeatures},
+                                               options));
     life = &device->tuned_life();
     server = must(VhostUserServer::start({.listener = must(UnixListener::listen(path, 0600)),
                                           .device = std::move(device),

@@ -39,13 +39,14 @@ constexpr const char* kExamples = R"(Examples:
   bellhop serve --config devices.toml
 
 A file for --config has the devices of a file for `bellhop run --config`, each with one key more:
-listen, the path of its socket, or fd:N for one that was passed and listens already.
+listen, the path of its socket, or fd:N for one that was passed and listens already; and in-band,
+as --in-band is.
 
 docs/serve.md has the other side's options: QEMU, Cloud Hypervisor, Firecracker.
 )";
 
 constexpr const char* kLastWords = R"(
-Kicks come as eventfds: notify is ioeventfd or poll. One front end is served at a time; the next one
+Kicks come as eventfds: notify is ioeventfd, poll or adaptive. One front end is served at a time; the next one
 waits until all that the one before had in flight is done. SIGINT and SIGTERM end it when that is so.
 
 Exit status: 0 done, 1 failed, 2 used wrongly, 128+N ended by signal N.)";
@@ -63,6 +64,7 @@ struct ServeArguments {
   std::string fd;
   std::string mode;
   std::string config;
+  bool in_band = false;
 };
 
 /// A device of a kind that is served, and where.
@@ -96,27 +98,32 @@ Result<ServedSocket> find_socket(const ServeArguments& arguments) {
   if (!arguments.socket.empty() && !arguments.fd.empty()) {
     return fail("--fd: there is --socket already; a device has one of them");
   }
-  if (!arguments.socket.empty()) return ServedSocket{arguments.socket, "--socket"};
-  if (!arguments.fd.empty()) return ServedSocket{"fd:" + arguments.fd, "--fd"};
-  if (const auto passed = passed_socket()) return ServedSocket{*passed, "LISTEN_FDS"};
+  const bool in_band = arguments.in_band;
+  if (!arguments.socket.empty()) return ServedSocket{arguments.socket, "--socket", in_band};
+  if (!arguments.fd.empty()) return ServedSocket{"fd:" + arguments.fd, "--fd", in_band};
+  if (const auto passed = passed_socket()) return ServedSocket{*passed, "LISTEN_FDS", in_band};
   return fail("--socket is missing: where the front end connects, --socket PATH or --fd N");
 }
 
-/// `listen` of a file's device, which no device itself knows: taken out of `list`.
-std::optional<ServedSocket> take_listen(std::string_view option, PropertyList& list) {
+/// `listen` and `in-band` of a file's device, which no device itself knows: taken out of `list`.
+Result<std::optional<ServedSocket>> take_socket(std::string_view option, PropertyList& list) {
   PropertyList rest;
+  PropertyList own;
   rest.set_place(list.place());
-  std::optional<ServedSocket> socket;
   for (const Property& property : list.items()) {
-    if (property.key != "listen" || !property.value) {
-      rest.set(property);
-      continue;
-    }
-    socket = ServedSocket{*property.value,
-                          named_at(property.place, fmt::format("--{}: listen", option))};
+    const bool listen = property.key == "listen" && property.value;
+    (listen || property.key == "in-band" ? own : rest).set(property);
   }
   list = std::move(rest);
-  return socket;
+  bool in_band = false;
+  PropertyReader reader(fmt::format("--{}", option), own);
+  reader.know("listen");
+  reader.flag("in-band", in_band);
+  if (auto read = reader.finish(); !read) return forward(read);
+  const Property* const listen = own.find("listen");
+  if (listen == nullptr) return std::optional<ServedSocket>();
+  return ServedSocket{*listen->value, named_at(listen->place, fmt::format("--{}: listen", option)),
+                      in_band};
 }
 
 /// The sockets of a kind's devices. Several options of some kinds are one device, which has one.
@@ -164,7 +171,9 @@ Result<Served> read_file(const ServeArguments& arguments, FileRoles roles) {
         return fail(named_at(
             list.place(), fmt::format("--{}: cannot be served to another VMM", kind.option.name)));
       }
-      of_kind.push_back(take_listen(kind.option.name, list));
+      auto socket = take_socket(kind.option.name, list);
+      if (!socket) return forward(socket);
+      of_kind.push_back(std::move(*socket));
     }
   }
   if (arguments.seccomp) options->seccomp = arguments.seccomp;
@@ -329,6 +338,8 @@ void add_serve_command(CLI::App& app, int& exit_status, EnterJail enter) {
                                                   fmt::format("What --{} asks for", option.name));
     text(*one, "--socket", arguments->socket, "Where the front end connects", "PATH");
     text(*one, "--fd", arguments->fd, "The same, a socket that was passed and listens", "N");
+    one->add_flag("--in-band", arguments->in_band,
+                  "Offer kicks and calls as messages, for front ends that simulate time");
     add_device_option(*one, arguments->given, i);
     common(*one);
     one->footer(device_help(i) + "\n" + std::string(kIothreadHelp) + kLastWords);

@@ -69,6 +69,12 @@ std::vector<Attempt> attacks() {
        [] {
          std::array<int, 2> ends{};
          return ::syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends.data());
+       },
+       kinds(kVhostUser)},
+      {"make a pair of other sockets",
+       [] {
+         std::array<int, 2> ends{};
+         return ::syscall(SYS_socketpair, AF_TIPC, SOCK_STREAM, 0, ends.data());
        }},
       {"connect", [] { return ::syscall(SYS_connect, kNoFile, nullptr, 0); }, kConnects},
       {"bind", [] { return ::syscall(SYS_bind, kNoFile, nullptr, 0); }, kAdds},

@@ -124,7 +124,8 @@ constexpr Rule kRules[] = {
     {SYS_fstat, kMains | kinds(kVhostUser)},
     {SYS_newfstatat, kMains | kinds(kVhostUser)},
     {SYS_fstatfs, kinds(kVhostUser)},
-    {SYS_memfd_create, kinds(kVhostUser)},  // what it keeps of requests in flight
+    {SYS_memfd_create, kinds(kVhostUser)},                    // what it keeps of requests in flight
+    {SYS_socketpair, kinds(kVhostUser), {{is(0, AF_UNIX)}}},  // a console's state, out and in
     {SYS_ftruncate, kinds(kVhostUser)},
     {SYS_readlink, kinds(kVhostUser)},
     {SYS_readlinkat, kinds(kVhostUser)},

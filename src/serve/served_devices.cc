@@ -102,7 +102,8 @@ Result<std::unique_ptr<ServedDevices>> ServedDevices::create(const MachineConfig
   setups.reserve(devices->size());
   for (std::size_t i = 0; i < devices->size(); ++i) {
     PreparedDevice& prepared = (*devices)[i];
-    auto device = VhostUserDevice::create(std::move(prepared.device), std::move(prepared.wiring));
+    auto device = VhostUserDevice::create(std::move(prepared.device), std::move(prepared.wiring),
+                                          {.in_band = sockets[i].in_band});
     if (!device) return forward(device);
     const auto before = sockets.first(i);
     if (std::ranges::find(before, sockets[i].at, &ServedSocket::at) != before.end()) {

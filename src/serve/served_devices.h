@@ -21,6 +21,7 @@ namespace bellhop {
 struct ServedSocket {
   std::string at;      ///< a path, or "fd:N": a socket that was passed to us and listens
   std::string option;  ///< what messages call it: "--socket"
+  bool in_band = false;  ///< VhostUserDevice::Options
 };
 
 /// Devices of a configuration, each served to vhost-user front ends at a socket of its own: the

@@ -55,8 +55,10 @@ enum class Request : std::uint32_t {
   kGetShmemConfig = 44,
 };
 
-/// Header::request of a message from the back end, on the socket of kSetBackendReqFd.
+// Header::request of messages from the back end, on the socket of kSetBackendReqFd.
 inline constexpr std::uint32_t kBackendConfigChange = 2;
+inline constexpr std::uint32_t kBackendVringCall = 4;
+inline constexpr std::uint32_t kBackendVringErr = 5;
 
 // Header::flags.
 inline constexpr std::uint32_t kVersionMask = 3;
@@ -80,8 +82,10 @@ inline constexpr unsigned kProtocolBackendReq = 5;
 inline constexpr unsigned kProtocolConfig = 9;
 inline constexpr unsigned kProtocolInflightShmfd = 12;
 inline constexpr unsigned kProtocolResetDevice = 13;
+inline constexpr unsigned kProtocolInbandNotifications = 14;
 inline constexpr unsigned kProtocolConfigureMemSlots = 15;
 inline constexpr unsigned kProtocolStatus = 16;
+inline constexpr unsigned kProtocolDeviceState = 19;
 
 /// Precedes every message; `size` bytes follow.
 struct Header {
@@ -91,7 +95,8 @@ struct Header {
 };
 static_assert(sizeof(Header) == 12);
 
-/// kSetVringNum, kSetVringBase, kGetVringBase and its reply, kSetVringEnable.
+/// kSetVringNum, kSetVringBase, kGetVringBase and its reply, kSetVringEnable; kVringKick,
+/// kBackendVringCall and kBackendVringErr, whose `num` is 0.
 struct VringState {
   std::uint32_t index = 0;
   std::uint32_t num = 0;
@@ -164,6 +169,20 @@ struct InflightDescription {
 };
 static_assert(sizeof(InflightDescription) == 24);
 inline constexpr std::size_t kInflightDescriptionBytes = 20;  ///< that mean something
+
+/// kSetDeviceStateFd, with the front end's end of a pipe.
+struct StateTransferStart {
+  std::uint32_t direction = 0;  ///< kStateSave or kStateLoad
+  std::uint32_t phase = 0;      ///< kStateWhileStopped
+};
+static_assert(sizeof(StateTransferStart) == 8);
+inline constexpr std::uint32_t kStateSave = 0;  ///< to the front end
+inline constexpr std::uint32_t kStateLoad = 1;
+inline constexpr std::uint32_t kStateWhileStopped = 0;
+// The answer to kSetDeviceStateFd, and to kCheckDeviceState: 0, or that it has failed. Of the former
+// a descriptor comes with it, to be used in the place of the front end's, unless it says otherwise.
+inline constexpr std::uint64_t kStateFailed = 1;
+inline constexpr std::uint64_t kStateNoFd = 1U << 8;
 
 // kSetVringKick, kSetVringCall, kSetVringErr: which ring, and that no descriptor comes with it.
 inline constexpr std::uint64_t kVringIndexMask = 0xff;

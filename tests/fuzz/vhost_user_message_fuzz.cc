@@ -33,6 +33,8 @@ constexpr unsigned kRings = 2;
 constexpr std::uint64_t kLoose = 16U << 20;  ///< as large as the first region
 constexpr std::uint64_t kNotes = 4096;       ///< requests in flight of all rings
 constexpr std::uint64_t kLog = 132 << 10;    ///< a bit for each page of the client's memory
+constexpr std::uint64_t kInBand = std::uint64_t{1} << kProtocolBackendReq |
+                                  std::uint64_t{1} << kProtocolInbandNotifications;
 constexpr std::uint64_t kPacked = virtio::feature_mask(virtio::kFeatureRingPacked);
 
 struct Host {
@@ -42,11 +44,16 @@ struct Host {
         ::ftruncate(log.get(), kLog) != 0 || ::pipe2(pipe.data(), O_CLOEXEC) != 0) {
       std::abort();
     }
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
+    for (std::size_t i = 0; i < ends.size(); ++i) news[i] = UniqueFd(ends[i]);
     auto made = std::make_unique<bellhop::testing::EchoDevice>(static_cast<std::uint16_t>(kRings));
-    device = must(VhostUserDevice::create(std::move(made), {.memory = nullptr,
-                                                            .threads = {thread.get()},
-                                                            .notify = NotifyMode::kIoEventFd,
-                                                            .ring_features = kPacked}));
+    device = must(VhostUserDevice::create(std::move(made),
+                                          {.memory = nullptr,
+                                           .threads = {thread.get()},
+                                           .notify = NotifyMode::kIoEventFd,
+                                           .ring_features = kPacked},
+                                          {.in_band = true}));
   }
   std::unique_ptr<IoThread> thread = must(IoThread::start({}));
   std::unique_ptr<VhostUserDevice> device;
@@ -54,6 +61,7 @@ struct Host {
   UniqueFd notes{::memfd_create("notes", MFD_CLOEXEC)};  ///< of requests in flight, by the input
   UniqueFd log{::memfd_create("log", MFD_CLOEXEC)};      ///< cut now and then, too
   std::array<int, 2> pipe{};
+  std::array<UniqueFd, 2> news;  ///< what the device says by itself, read and written
 };
 
 class Input {
@@ -92,7 +100,7 @@ void fill(Message& message, const Client& client, unsigned ring) {
       return put(message, Client::kVersion1 | Client::kProtocolBit |
                               (ring != 0 ? Client::kLogBit : std::uint64_t{0}));
     case Request::kSetProtocolFeatures:
-      return put(message, Client::kTracking | Client::kLogging);
+      return put(message, Client::kTracking | Client::kLogging | (ring != 0 ? kInBand : 0));
     case Request::kSetLogBase:
       return put(message, LogDescription{.mmap_size = kLog, .mmap_offset = 0});
     case Request::kGetInflightFd:
@@ -111,6 +119,7 @@ void fill(Message& message, const Client& client, unsigned ring) {
       return put(message, client.addresses(ring));
     case Request::kSetVringNum:
       return put(message, VringState{.index = ring, .num = 16});
+    case Request::kVringKick:
     case Request::kSetVringBase:
     case Request::kGetVringBase:
       return put(message, VringState{.index = ring, .num = 0});
@@ -132,6 +141,7 @@ void fill(Message& message, const Client& client, unsigned ring) {
 
 constexpr unsigned kNotesChoice = 5;
 constexpr unsigned kLogChoice = 8;
+constexpr unsigned kNewsChoice = 9;
 
 void add_fd(Message& message, Host& host, const Client& client, unsigned ring, unsigned choice) {
   const std::array fds{client.memory.regions()[0].fd,
@@ -142,7 +152,8 @@ void add_fd(Message& message, Host& host, const Client& client, unsigned ring, u
                        host.notes.get(),
                        host.pipe[0],
                        host.pipe[1],
-                       host.log.get()};
+                       host.log.get(),
+                       host.news[1].get()};
   if (choice >= fds.size()) return;
   message.fds.emplace_back(::fcntl(fds[choice], F_DUPFD_CLOEXEC, 0));
 }
@@ -175,7 +186,7 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
       message.request() >= Request::kSetVringKick && message.request() <= Request::kSetVringErr;
   if ((how & 32) != 0) {
     for (unsigned count = input.byte() % 4U; count != 0; --count) {
-      add_fd(message, host, client, ring, input.byte() % 10U);
+      add_fd(message, host, client, ring, input.byte() % 11U);
     }
   } else if (memory) {
     add_fd(message, host, client, ring, 0);
@@ -185,6 +196,8 @@ bool one_message(Input& input, Host& host, Client& client, Channel& channel) {
     add_fd(message, host, client, ring, kNotesChoice);
   } else if (message.request() == Request::kSetLogBase) {
     add_fd(message, host, client, ring, kLogChoice);
+  } else if (message.request() == Request::kSetBackendReqFd) {
+    add_fd(message, host, client, ring, kNewsChoice);
   } else if (message.request() == Request::kSetLogFd) {
     add_fd(message, host, client, ring, 3);
   } else if (message.request() == Request::kAddMemReg) {
@@ -219,6 +232,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::array<std::byte, 1024> answers{};
     (void)::recv(reader.get(), answers.data(), answers.size(), MSG_DONTWAIT);
     if (host.device->news().consume() != 0) host.device->look_at_news();
+    host.device->look_at_watched();
+    // What it says itself is read, or it would wait for that.
+    (void)::recv(host.news[0].get(), answers.data(), answers.size(), MSG_DONTWAIT);
   }
   host.device->disconnected();
   // Each input is to do the same whatever came before it.

@@ -191,6 +191,56 @@ TEST_F(ServeTest, TheSwitchOfTheWriteCacheIsOfferedIfThatIsAskedFor) {
   }
 }
 
+TEST_F(ServeTest, KicksAsMessagesAreOfferedIfThatIsAskedFor) {
+  const std::string config = (folder_ / "devices.toml").string();
+  for (const bool file : {false, true}) {
+    for (const bool asked : {false, true}) {
+      std::vector<std::string> words{"serve", "--config", config};
+      std::ofstream(config) << "[[disk]]\npath = \"" << image_ << "\"\nlisten = \"" << socket_
+                            << "\"\nin-band = " << (asked ? "true" : "false") << "\n";
+      if (!file) words = {"serve", "blk", "--socket", socket_, "--disk", disk()};
+      if (!file && asked) words.emplace_back("--in-band");
+      const pid_t pid = start(words);
+      Client client;
+      ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+      const auto offered = client.ask<std::uint64_t>(Request::kGetProtocolFeatures);
+      ASSERT_TRUE(offered);
+      EXPECT_EQ((*offered >> kProtocolInbandNotifications & 1) != 0, asked) << file;
+      end(pid, SIGTERM);
+    }
+  }
+}
+
+// In its sandbox, as all of them are.
+TEST_F(ServeTest, AConsolesStateGoesOutAndIn) {
+  const pid_t pid = start({"serve", "console", "--socket", socket_, "--console", "null"});
+  Client client;
+  ASSERT_TRUE(eventually([&] { return client.connect(socket_).has_value(); }));
+  constexpr std::uint64_t kState = std::uint64_t{1} << kProtocolDeviceState;
+  ASSERT_TRUE(client.negotiate(Client::kVersion1 | Client::kProtocolBit, Client::kAcks | kState));
+  std::vector<std::byte> state;
+  for (const std::uint32_t direction : {kStateSave, kStateLoad}) {
+    const StateTransferStart begin{.direction = direction, .phase = kStateWhileStopped};
+    const int nothing = client.socket();
+    ASSERT_TRUE(client.channel().send(Request::kSetDeviceStateFd, 0,
+                                      std::as_bytes(std::span(&begin, 1)), {&nothing, 1}));
+    auto answer = client.channel().receive();
+    ASSERT_TRUE(answer && answer->fds.size() == 1);
+    UniqueFd end = std::move(answer->fds[0]);
+    if (direction == kStateSave) {
+      state.resize(4096);
+      const ssize_t got = ::read(end.get(), state.data(), state.size());
+      ASSERT_GT(got, 0);
+      state.resize(static_cast<std::size_t>(got));
+    } else {
+      ASSERT_EQ(::write(end.get(), state.data(), state.size()), static_cast<ssize_t>(state.size()));
+    }
+    end.reset();
+    EXPECT_EQ(client.ask<std::uint64_t>(Request::kCheckDeviceState), 0U) << direction;
+  }
+  this->end(pid, SIGTERM);
+}
+
 // A thread of its own measures, and has the rings change over while they are used.
 TEST_F(ServeTest, AnAdaptiveDiskIsServedBusyAndIdle) {
   const std::string stats = (folder_ / "stats.json").string();
@@ -486,6 +536,8 @@ TEST_F(ServeTest, WhatIsUsedWronglyIsRefusedByName) {
   const std::string config = (folder_ / "devices.toml").string();
   std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\n";
   expect_refused({"serve", "--config", config}, "devices.toml:1: disk: listen is missing");
+  std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = 'one'\nin-band = 3\n";
+  expect_refused({"serve", "--config", config}, "in-band=3 is wrong; it must be on or off");
   std::ofstream(config) << "[[disk]]\npath = '" << image_ << "'\nlisten = 'one'\n[[rng]]\n"
                         << "listen = 'one'\n";
   expect_refused({"serve", "--config", config}, "one: another device has it already");

@@ -67,6 +67,13 @@ class Decoder {
     return RemMemReg{one.region};
   }
 
+  Result<Command> vring_kick() const {
+    const auto at = state();
+    if (!at) return forward(at);
+    if (at->num != 0) return fail(fmt::format("its number is {}, and means nothing", at->num));
+    return VringKick{at->index};
+  }
+
   Result<Command> vring_addr() const {
     VringAddresses at;
     if (!message_.read(at)) return wrong_size();
@@ -132,6 +139,15 @@ class Decoder {
   Result<Command> log_fd() const {
     if (auto right = check_fds(1); !right) return forward(right);
     return SetLogFd{std::move(message_.fds[0])};
+  }
+  Result<Command> device_state() const {
+    StateTransferStart start;
+    if (!message_.read(start)) return wrong_size();
+    if (start.direction > kStateLoad || start.phase != kStateWhileStopped) {
+      return fail(fmt::format("direction {} in phase {}", start.direction, start.phase));
+    }
+    if (auto right = check_fds(1); !right) return forward(right);
+    return SetDeviceStateFd{start};
   }
   Result<Command> backend_req() const {
     if (auto right = check_fds(1); !right) return forward(right);
@@ -201,6 +217,8 @@ Result<Command> decode(Message& message, unsigned rings) {
       return with_state([](const VringState& at) { return GetVringBase{at.index}; });
     case Request::kSetVringEnable:
       return with_state([](const VringState& at) { return SetVringEnable{at.index, at.num != 0}; });
+    case Request::kVringKick:
+      return decoder.vring_kick();
     case Request::kSetVringAddr:
       return decoder.vring_addr();
     case Request::kSetVringKick:
@@ -219,6 +237,10 @@ Result<Command> decode(Message& message, unsigned rings) {
       return decoder.set_inflight();
     case Request::kSetBackendReqFd:
       return decoder.backend_req();
+    case Request::kSetDeviceStateFd:
+      return decoder.device_state();
+    case Request::kCheckDeviceState:
+      return decoder.question<CheckDeviceState>();
     case Request::kSetLogBase:
       return decoder.log_base();
     case Request::kSetLogFd:

@@ -39,6 +39,12 @@ struct GetInflightFd {
   std::size_t bytes = 0;       ///< of the message: its answer has as many
 };
 
+struct CheckDeviceState {};
+
+/// Told, and answered: where its state is to be had, or put.
+struct SetDeviceStateFd {
+  StateTransferStart start;
+};
 /// Told, and answered all the same: the log before it is not touched any more.
 struct SetLogBase {
   LogDescription log;
@@ -79,6 +85,9 @@ struct SetVringEnable {
   unsigned ring = 0;
   bool enable = false;
 };
+struct VringKick {
+  unsigned ring = 0;
+};
 struct SetVringAddr {
   unsigned ring = 0;
   VringAddresses at;
@@ -108,8 +117,9 @@ using Command =
     std::variant<GetFeatures, GetProtocolFeatures, GetQueueNum, GetMaxMemSlots, GetStatus,
                  GetVringBase, GetConfig, GetInflightFd, SetOwner, ResetOwner, ResetDevice,
                  SetFeatures, SetProtocolFeatures, SetStatus, SetMemTable, AddMemReg, RemMemReg,
-                 SetVringNum, SetVringBase, SetVringEnable, SetVringAddr, SetVringEvent, SetConfig,
-                 SetInflightFd, SetBackendReqFd, SetLogBase, SetLogFd>;
+                 SetVringNum, SetVringBase, SetVringEnable, VringKick, SetVringAddr, SetVringEvent,
+                 SetConfig, SetInflightFd, SetBackendReqFd, SetLogBase, SetLogFd,
+                 SetDeviceStateFd, CheckDeviceState>;
 
 /// Takes a message apart, its descriptors too; those that it has no use for are closed. Errors (the
 /// peer's fault): a message that is not served or of the wrong size, too few or too many

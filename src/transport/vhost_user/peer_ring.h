@@ -11,6 +11,17 @@
 
 namespace bellhop {
 
+/// How a ring's driver is called.
+struct PeerCall {
+  std::unique_ptr<EventFd> event;  ///< null: it is not
+  // Where there is no eventfd of the front end's, `event` is one of our own, and whoever reads the
+  // connection hands on what is signalled there.
+  std::optional<PeerSocket> socket = {};  ///< to a socket
+  bool in_band = false;                   ///< in messages, VRING_CALL
+
+  [[nodiscard]] bool relayed() const noexcept { return socket || in_band; }
+};
+
 /// What a front end has told of one ring. Values, not believed yet.
 struct PeerRing {
   std::uint16_t size = 0;                        ///< SET_VRING_NUM; 0: not told
@@ -29,11 +40,8 @@ struct PeerRing {
   /// while the way in which it is notified changes.
   bool served = false;
   // Where they are they stay, as long as they are used.
-  std::unique_ptr<EventFd> kick;
-  std::unique_ptr<EventFd> call;
-  /// Where the front end is called by a socket. `call` is an event of our own then, and whoever
-  /// reads the connection hands on what is signalled there.
-  std::optional<PeerSocket> call_socket;
+  std::unique_ptr<EventFd> kick;  ///< the front end's; our own where it kicks by VRING_KICK
+  PeerCall call;
   std::unique_ptr<EventFd> err;
 };
 

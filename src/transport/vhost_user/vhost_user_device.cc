@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -34,9 +35,9 @@ std::span<const std::byte> bytes_of(const T& value) {
 }  // namespace
 
 Result<std::unique_ptr<VhostUserDevice>> VhostUserDevice::create(
-    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring) {
+    std::unique_ptr<VirtioDevice> device, DeviceWiring wiring, Options options) {
   assert(wiring.notify != NotifyMode::kSync);
-  std::unique_ptr<VhostUserDevice> made(new VhostUserDevice());
+  std::unique_ptr<VhostUserDevice> made(new VhostUserDevice(options));
   for (EventFd* const event : {&made->news_, &made->memory_lost_}) {
     auto created = EventFd::create();
     if (!created) return forward(created);
@@ -75,12 +76,12 @@ unsigned VhostUserDevice::running() const noexcept {
 
 Status VhostUserDevice::handle(Message& message, Channel& channel) {
   auto command = decode(message, ring_count());
-  if (!command) return refuse(message, command.error().message, channel);
+  if (!command) return refuse(message, command.error(), channel);
   return std::visit(
       [&](auto& value) -> Status {
         const auto done = on(value);
         tell_queues_in_use();
-        if (!done) return refuse(message, done.error().message, channel);
+        if (!done) return refuse(message, done.error(), channel);
         if constexpr (std::is_same_v<decltype(done), const Status>) {
           if (!wants_ack(message)) return {};
           return channel.send(message.request(), kReply, bytes_of(std::uint64_t{0}));
@@ -88,6 +89,9 @@ Status VhostUserDevice::handle(Message& message, Channel& channel) {
           const int file = done->made.file.get();
           return channel.send(message.request(), kReply,
                               bytes_of(done->made.region).first(done->bytes), {&file, 1});
+        } else if constexpr (std::is_same_v<decltype(done), const Result<UniqueFd>>) {
+          const int file = done->get();
+          return channel.send(message.request(), kReply, bytes_of(std::uint64_t{0}), {&file, 1});
         } else {
           return channel.send(message.request(), kReply, bytes_of(*done));
         }
@@ -110,11 +114,19 @@ bool VhostUserDevice::wants_ack(const Message& message) const noexcept {
   return agreed(kProtocolReplyAck) && (message.header.flags & kNeedReply) != 0;
 }
 
-Status VhostUserDevice::refuse(const Message& message, std::string_view why, Channel& channel) {
+Status VhostUserDevice::refuse(const Message& message, const Error& why, Channel& channel) {
   refused_.add();
-  log_.warn("{}: {} is refused: {}", id(), message_name(message.header.request), why);
+  log_.warn("{}: {} is refused: {}", id(), message_name(message.header.request), why.message);
+  if (why.code == ECONNABORTED) return fail(why.message, why.code);
   // An answer without a configuration says that there is none.
   if (message.request() == Request::kGetConfig) return channel.send(message.request(), kReply, {});
+  // These have answers that say no.
+  if (message.request() == Request::kCheckDeviceState) {
+    return channel.send(message.request(), kReply, bytes_of(kStateFailed));
+  }
+  if (message.request() == Request::kSetDeviceStateFd) {
+    return channel.send(message.request(), kReply, bytes_of(kStateFailed | kStateNoFd));
+  }
   // One that answers a command may say no, where the front end looks for that.
   const bool says_no = message.request() == Request::kSetLogBase && wants_ack(message);
   if (is_answered(message.header.request) && !says_no) {
@@ -138,6 +150,8 @@ std::uint64_t VhostUserDevice::offered_protocol() const noexcept {
     offered |= std::uint64_t{1} << bit;
   }
   if (life_->traits().config_bytes != 0) offered |= std::uint64_t{1} << kProtocolConfig;
+  if (life_->traits().keeps_state) offered |= std::uint64_t{1} << kProtocolDeviceState;
+  if (options_.in_band) offered |= std::uint64_t{1} << kProtocolInbandNotifications;
   return offered;
 }
 
@@ -163,7 +177,18 @@ Status VhostUserDevice::on(const SetProtocolFeatures& told) {
   if (const std::uint64_t unknown = told.features & ~offered_protocol(); unknown != 0) {
     return fail(fmt::format("protocol features {:#x} are not offered", unknown));
   }
+  constexpr std::uint64_t kInBand = std::uint64_t{1} << kProtocolInbandNotifications;
+  constexpr std::uint64_t kNeededInBand =
+      std::uint64_t{1} << kProtocolReplyAck | std::uint64_t{1} << kProtocolBackendReq;
+  if ((told.features & kInBand) != 0 && (told.features & kNeededInBand) != kNeededInBand) {
+    return fail("INBAND_NOTIFICATIONS without REPLY_ACK and BACKEND_REQ", ECONNABORTED);
+  }
+  const bool changed = ((protocol_ ^ told.features) & kInBand) != 0;
   protocol_ = told.features;
+  for (unsigned i = 0; changed && i < ring_count(); ++i) {
+    if (rings_[i].call.event && !rings_[i].call.in_band) continue;
+    if (auto set = set_call_without_fd(i); !set) return set;
+  }
   return {};
 }
 
@@ -216,7 +241,7 @@ Status VhostUserDevice::on(const ResetOwner& /*told*/) {
 
 Status VhostUserDevice::on(const ResetDevice& /*told*/) {
   stop_rings();
-  life_->reset();
+  reset_device();
   for (PeerRing& ring : rings_) {
     ring.size = 0;
     ring.at.reset();
@@ -324,6 +349,37 @@ Status VhostUserDevice::on(SetLogFd& told) {
   return start_rings();
 }
 
+// ---- state of its own ----
+
+Status VhostUserDevice::check_rings_rest() const {
+  if (!agreed(kProtocolDeviceState)) return fail("DEVICE_STATE was not agreed on");
+  if (std::ranges::any_of(rings_, &PeerRing::served)) return fail("there are rings that run");
+  return {};
+}
+
+Result<UniqueFd> VhostUserDevice::on(const SetDeviceStateFd& told) {
+  if (auto rest = check_rings_rest(); !rest) return forward(rest);
+  state_.reset();
+  state_saved_ = told.start.direction == kStateSave;
+  if (state_saved_) return hand_out_state(life_->save_state());
+  auto begun = StateReader::begin();
+  if (!begun) return forward(begun);
+  state_.emplace(std::move(begun->reader));
+  return std::move(begun->theirs);
+}
+
+Result<std::uint64_t> VhostUserDevice::on(const CheckDeviceState& /*asked*/) {
+  if (auto rest = check_rings_rest(); !rest) return forward(rest);
+  if (std::exchange(state_saved_, false)) return std::uint64_t{0};
+  if (!state_) return fail("no state was asked for, or sent");
+  state_->read();
+  const StateReader sent = *std::exchange(state_, std::nullopt);
+  const auto state = sent.all();
+  if (!state) return forward(state);
+  if (auto loaded = life_->load_state(*state); !loaded) return forward(loaded);
+  return std::uint64_t{0};
+}
+
 // ---- configuration ----
 
 Result<VhostUserDevice::Bytes> VhostUserDevice::on(const GetConfig& asked) {
@@ -345,14 +401,17 @@ Status VhostUserDevice::on(const SetConfig& told) {
 
 Status VhostUserDevice::on(SetBackendReqFd& told) {
   requests_.emplace(std::move(told.socket), kRequestPatience);
+  // What was to be told before was told to nobody.
+  for (const PeerRing& ring : rings_) {
+    if (ring.call.in_band && ring.served) ring.call.event->signal();
+  }
   return {};
 }
 
-void VhostUserDevice::tell_config_change() {
-  if (!requests_ || !agreed(kProtocolConfig)) return;
-  if (auto sent = requests_->send(Request{kBackendConfigChange}, 0, {}); !sent) {
-    log_.warn("{}: the front end cannot be told of a change of the configuration: {}", id(),
-              sent.error().message);
+void VhostUserDevice::tell(std::uint32_t request, std::span<const std::byte> payload) {
+  if (!requests_) return;
+  if (auto sent = requests_->send(Request{request}, 0, payload); !sent) {
+    log_.warn("{}: the front end takes no more messages of ours: {}", id(), sent.error().message);
     requests_.reset();
   }
 }
@@ -372,19 +431,24 @@ void VhostUserDevice::config_changed() noexcept {
 
 void VhostUserDevice::look_at_news() {
   (void)news_.consume();
-  if (config_changed_.exchange(false)) tell_config_change();
+  if (config_changed_.exchange(false) && agreed(kProtocolConfig)) tell(kBackendConfigChange, {});
   if (!ring_broke_.exchange(false)) return;
   log_.warn("{}: a ring cannot be served any more before it is set up anew", id());
-  for (const PeerRing& ring : rings_) {
-    if (ring.err) ring.err->signal();
-  }
+  for (unsigned i = 0; i < ring_count(); ++i) tell_ring_error(i);
+}
+
+void VhostUserDevice::reset_device() {
+  life_->reset();
+  state_.reset();
+  state_saved_ = false;
+  if (life_->traits().keeps_state) (void)life_->load_state({});
 }
 
 void VhostUserDevice::disconnected() {
   stop_rings();
-  life_->reset();
+  reset_device();
   for (unsigned i = 0; i < ring_count(); ++i) {
-    if (rings_[i].call) point_call(i, nullptr);
+    if (rings_[i].call.event) point_call(i, {});
     rings_[i] = PeerRing();
   }
   inflight_.reset();

@@ -20,6 +20,7 @@
 #include "transport/vhost_user/peer_mapping.h"
 #include "transport/vhost_user/peer_memory.h"
 #include "transport/vhost_user/peer_ring.h"
+#include "transport/vhost_user/state_transfer.h"
 #include "vhost_user/channel.h"
 #include "virtio/device/device_life.h"
 
@@ -36,11 +37,19 @@ namespace bellhop {
 /// Threads: the one that reads the connection calls everything but the const members.
 class VhostUserDevice final : private DoorbellHost, private DeviceListener {
  public:
+  struct Options {
+    /// INBAND_NOTIFICATIONS is offered: kicks, calls and errors of rings as messages.
+    bool in_band = false;
+  };
   /// Of `wiring`, neither the memory nor whether there are vCPUs is looked at; its mode must not be
   /// kSync, since kicks are eventfds. Errors: a device that needs the kernel's vhost; no eventfds
   /// left; a host on which they cannot be shared.
   static Result<std::unique_ptr<VhostUserDevice>> create(std::unique_ptr<VirtioDevice> device,
-                                                         DeviceWiring wiring);
+                                                         DeviceWiring wiring, Options options);
+  static Result<std::unique_ptr<VhostUserDevice>> create(std::unique_ptr<VirtioDevice> device,
+                                                         DeviceWiring wiring) {
+    return create(std::move(device), std::move(wiring), Options());
+  }
   ~VhostUserDevice();
 
   [[nodiscard]] const DeviceLife& life() const noexcept { return *life_; }
@@ -62,10 +71,11 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   /// ring is broken.
   [[nodiscard]] const EventFd& news() const noexcept { return news_; }
   void look_at_news();
-  /// Adds the events that relay_calls() is to be called for: those of rings whose calls go to a
-  /// socket. Others after each message.
-  void add_calls_to_relay(std::vector<pollfd>& to) const;
-  void relay_calls() noexcept;
+  /// Adds what look_at_watched() is to be called for: events of rings whose calls go to a socket,
+  /// or into messages; a state that the front end sends. Others after each call of it, and after
+  /// each message.
+  void add_watched(std::vector<pollfd>& to) const;
+  void look_at_watched();
   /// Signalled when memory of the front end's has gone under us: the connection must end.
   [[nodiscard]] const EventFd& memory_lost() const noexcept { return memory_lost_; }
 
@@ -82,7 +92,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   /// Features that are between the front end and us, and not the driver's.
   static constexpr std::uint64_t kOursAlone = kProtocolBit | kLogBit;
 
-  VhostUserDevice() noexcept : memory_(memory_lost_) {}
+  explicit VhostUserDevice(Options options) noexcept : options_(options), memory_(memory_lost_) {}
 
   using Bytes = std::vector<std::byte>;
   // Questions are answered by a value.
@@ -98,6 +108,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
     std::size_t bytes = 0;
   };
   Result<InflightAnswer> on(const vhost_user::GetInflightFd& asked) const;
+  Result<UniqueFd> on(const vhost_user::SetDeviceStateFd& told);
+  Result<std::uint64_t> on(const vhost_user::CheckDeviceState& asked);
   Result<std::uint64_t> on(vhost_user::SetLogBase& told);
   Status on(const vhost_user::SetOwner& told);
   Status on(const vhost_user::ResetOwner& told);
@@ -111,6 +123,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status on(const vhost_user::SetVringNum& told);
   Status on(const vhost_user::SetVringBase& told);
   Status on(const vhost_user::SetVringEnable& told);
+  Status on(const vhost_user::VringKick& told);
   Status on(const vhost_user::SetVringAddr& told);
   Status on(vhost_user::SetVringEvent& told);
   Status on(const vhost_user::SetConfig& told);
@@ -118,10 +131,14 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status on(vhost_user::SetBackendReqFd& told);
   Status on(vhost_user::SetLogFd& told);
 
+  /// The device is as it was made.
+  void reset_device();
+  [[nodiscard]] Status check_rings_rest() const;
+  void relay_calls() noexcept;
   /// Tells the device which of its rings are in use, if that has changed.
   void tell_queues_in_use();
-  Status refuse(const vhost_user::Message& message, std::string_view why,
-                vhost_user::Channel& channel);
+  /// Errors: the connection is of no use any more, as is where `why` has the code ECONNABORTED.
+  Status refuse(const vhost_user::Message& message, const Error& why, vhost_user::Channel& channel);
   [[nodiscard]] bool wants_ack(const vhost_user::Message& message) const noexcept;
 
   [[nodiscard]] unsigned ring_count() const noexcept {
@@ -160,9 +177,13 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   Status change_memory(Change&& change);
   Status set_kick(unsigned index, UniqueFd event);
   Status set_call(unsigned index, UniqueFd event);
-  void point_call(unsigned index, std::unique_ptr<EventFd> call,
-                  std::optional<PeerSocket> socket = std::nullopt);
-  void tell_config_change();
+  /// There is no descriptor for the ring's calls: they are messages, or not made.
+  Status set_call_without_fd(unsigned index);
+  void point_call(unsigned index, PeerCall call);
+  void tell_ring_error(unsigned index);
+  /// Says something to the front end by itself, if that can be had.
+  void tell(std::uint32_t request, std::span<const std::byte> payload);
+  void tell_ring(std::uint32_t request, unsigned index);
 
   Status arm_doorbell(unsigned /*queue*/, Server /*server*/, const EventFd& /*doorbell*/) override {
     return {};
@@ -172,6 +193,7 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   void needs_reset() noexcept override;
   void config_changed() noexcept override;
 
+  const Options options_;
   EventFd news_;
   EventFd memory_lost_;
   std::atomic<bool> needs_reset_{false};
@@ -188,6 +210,8 @@ class VhostUserDevice final : private DoorbellHost, private DeviceListener {
   std::optional<InflightMemory> inflight_;       ///< SET_INFLIGHT_FD
   std::optional<PeerMapping> written_;           ///< SET_LOG_BASE
   std::unique_ptr<EventFd> written_changed_;     ///< SET_LOG_FD
+  bool state_saved_ = false;                     ///< and CHECK_DEVICE_STATE may ask
+  std::optional<StateReader> state_;             ///< that the front end sends
   std::optional<vhost_user::Channel> requests_;  ///< ours to the front end
   RelaxedCounter refused_;
   log::Limiter log_;

@@ -48,9 +48,9 @@ TEST_P(VhostUserDeviceTest, OffersWhatItServes) {
   EXPECT_EQ(features, virtio::kRingFeatures | testing::EchoDevice::kFeature | Client::kProtocolBit |
                           Client::kLogBit | kMoreFeatures);
   const auto protocol = client.ask<std::uint64_t>(Request::kGetProtocolFeatures);
-  EXPECT_EQ(protocol, 0b1'1011'0010'0010'1011U)
+  EXPECT_EQ(protocol, 0b1001'1011'0010'0010'1011U)
       << "MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, RESET_DEVICE, "
-         "CONFIGURE_MEM_SLOTS, STATUS";
+         "CONFIGURE_MEM_SLOTS, STATUS, DEVICE_STATE";
   EXPECT_EQ(client.ask<std::uint64_t>(Request::kGetMaxMemSlots), PeerMemory::kMaxRegions);
 }
 

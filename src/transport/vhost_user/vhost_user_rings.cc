@@ -93,7 +93,7 @@ Status VhostUserDevice::start_rings() {
   for (unsigned i = 0; i < ring_count(); ++i) {
     Status started = start_ring(i);
     if (started) continue;
-    if (rings_[i].err) rings_[i].err->signal();
+    tell_ring_error(i);
     if (all) all = fail(fmt::format("ring {}: {}", i, started.error().message));
   }
   return all;
@@ -121,7 +121,7 @@ Status VhostUserDevice::change_ring(unsigned index, Change&& change) {
   stop_ring(index);
   change(rings_[index]);
   auto started = start_ring(index);
-  if (!started && rings_[index].err) rings_[index].err->signal();
+  if (!started) tell_ring_error(index);
   return started;
 }
 
@@ -159,6 +159,15 @@ Status VhostUserDevice::on(const SetVringEnable& told) {
   return change_ring(told.ring, [&](PeerRing& ring) { ring.enable = told.enable; });
 }
 
+Status VhostUserDevice::on(const VringKick& told) {
+  if (!agreed(kProtocolInbandNotifications)) return fail("INBAND_NOTIFICATIONS was not agreed on");
+  if (!rings_[told.ring].kick) {
+    if (auto set = set_kick(told.ring, UniqueFd()); !set) return set;
+  }
+  rings_[told.ring].kick->signal();
+  return {};
+}
+
 Result<VringState> VhostUserDevice::on(const GetVringBase& asked) {
   stop_ring(asked.ring);
   PeerRing& ring = rings_[asked.ring];
@@ -183,55 +192,88 @@ Status VhostUserDevice::on(SetVringEvent& told) {
 }
 
 Status VhostUserDevice::set_kick(unsigned index, UniqueFd fd) {
-  if (!fd.valid()) {
+  const bool in_band = !fd.valid() && agreed(kProtocolInbandNotifications);
+  if (!fd.valid() && !in_band) {
     stop_ring(index);
     rings_[index].kick.reset();
     return fail(fmt::format("ring {}: no ring is served without a kick descriptor", index));
   }
-  auto event = take_peer_event(std::move(fd));
+  auto event = in_band ? EventFd::create() : take_peer_event(std::move(fd));
   if (!event) return forward(event);
   return change_ring(
       index, [&](PeerRing& ring) { ring.kick = std::make_unique<EventFd>(std::move(*event)); });
 }
 
 Status VhostUserDevice::set_call(unsigned index, UniqueFd fd) {
-  if (!fd.valid()) {
-    point_call(index, nullptr);
-    return {};
-  }
-  if (PeerSocket::is_one(fd)) {
-    auto ours = EventFd::create();
-    if (!ours) return forward(ours);
-    point_call(index, std::make_unique<EventFd>(std::move(*ours)), PeerSocket(std::move(fd)));
-    return {};
-  }
-  auto event = take_peer_event(std::move(fd));
+  if (!fd.valid()) return set_call_without_fd(index);
+  const bool socket = PeerSocket::is_one(fd);
+  auto event = socket ? EventFd::create() : take_peer_event(std::move(fd));
   if (!event) return forward(event);
-  point_call(index, std::make_unique<EventFd>(std::move(*event)));
+  PeerCall call{.event = std::make_unique<EventFd>(std::move(*event))};
+  if (socket) call.socket.emplace(std::move(fd));
+  point_call(index, std::move(call));
   return {};
 }
 
-void VhostUserDevice::add_calls_to_relay(std::vector<pollfd>& to) const {
-  for (const PeerRing& ring : rings_) {
-    if (ring.call_socket) to.push_back({.fd = ring.call->get(), .events = POLLIN, .revents = 0});
+Status VhostUserDevice::set_call_without_fd(unsigned index) {
+  PeerCall call;
+  if (agreed(kProtocolInbandNotifications)) {
+    auto event = EventFd::create();
+    if (!event) return forward(event);
+    call = {.event = std::make_unique<EventFd>(std::move(*event)), .in_band = true};
   }
+  point_call(index, std::move(call));
+  return {};
+}
+
+void VhostUserDevice::add_watched(std::vector<pollfd>& to) const {
+  if (state_ && state_->fd() >= 0) {
+    to.push_back({.fd = state_->fd(), .events = POLLIN, .revents = 0});
+  }
+  for (const PeerRing& ring : rings_) {
+    if (!ring.call.relayed()) continue;
+    to.push_back({.fd = ring.call.event->get(), .events = POLLIN, .revents = 0});
+  }
+}
+
+void VhostUserDevice::look_at_watched() {
+  if (state_) state_->read();
+  relay_calls();
 }
 
 void VhostUserDevice::relay_calls() noexcept {
-  for (const PeerRing& ring : rings_) {
-    if (ring.call_socket && ring.call->consume() != 0) ring.call_socket->call();
+  for (unsigned i = 0; i < ring_count(); ++i) {
+    const PeerCall& call = rings_[i].call;
+    if (!call.relayed() || call.event->consume() == 0) continue;
+    if (call.socket) {
+      call.socket->call();
+    } else {
+      tell_ring(kBackendVringCall, i);
+    }
   }
 }
 
-void VhostUserDevice::point_call(unsigned index, std::unique_ptr<EventFd> call,
-                                 std::optional<PeerSocket> socket) {
-  life_->set_queue_interrupt(index, call.get());
+void VhostUserDevice::tell_ring(std::uint32_t request, unsigned index) {
+  const VringState ring{.index = index, .num = 0};
+  tell(request, std::as_bytes(std::span(&ring, 1)));
+}
+
+void VhostUserDevice::tell_ring_error(unsigned index) {
+  if (rings_[index].err) {
+    rings_[index].err->signal();
+  } else if (agreed(kProtocolInbandNotifications)) {
+    tell_ring(kBackendVringErr, index);
+  }
+}
+
+void VhostUserDevice::point_call(unsigned index, PeerCall call) {
+  life_->set_queue_interrupt(index, call.event.get());
   std::swap(rings_[index].call, call);
-  rings_[index].call_socket = std::move(socket);
   // The I/O thread may be about to signal the one before.
   life_->thread(index).run_sync([] {});
   // What was finished while there was no call, or another one, was told to nobody who listens.
-  if (rings_[index].call && rings_[index].served) rings_[index].call->signal();
+  const EventFd* const event = rings_[index].call.event.get();
+  if (event != nullptr && rings_[index].served) event->signal();
 }
 
 }  // namespace bellhop

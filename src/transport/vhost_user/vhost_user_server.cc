@@ -80,12 +80,14 @@ bool VhostUserServer::serve(UniqueFd socket) {
       return true;
     }
     if (fds[3].revents != 0) device.look_at_news();
-    if (fds.size() > own) device.relay_calls();
-    if (fds[0].revents == 0) continue;
-    auto message = channel.receive();
-    Status handled = message ? device.handle(*message, channel) : Status(forward(message));
+    if (fds.size() > own) device.look_at_watched();
+    Status handled;
+    if (fds[0].revents != 0) {
+      auto message = channel.receive();
+      handled = message ? device.handle(*message, channel) : Status(forward(message));
+    }
     fds.resize(own);
-    device.add_calls_to_relay(fds);
+    device.add_watched(fds);
     if (handled) continue;
     if (handled.error().code == ECONNRESET) {
       log_.info("{}: the front end has gone", device.id());
