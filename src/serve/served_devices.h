@@ -19,8 +19,8 @@ namespace bellhop {
 
 /// Where the front ends of a device connect.
 struct ServedSocket {
-  std::string at;      ///< a path, or "fd:N": a socket that was passed to us and listens
-  std::string option;  ///< what messages call it: "--socket"
+  std::string at;        ///< a path, or "fd:N": a socket that was passed to us and listens
+  std::string option;    ///< what messages call it: "--socket"
   bool in_band = false;  ///< VhostUserDevice::Options
 };
 

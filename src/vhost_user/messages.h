@@ -179,8 +179,9 @@ static_assert(sizeof(StateTransferStart) == 8);
 inline constexpr std::uint32_t kStateSave = 0;  ///< to the front end
 inline constexpr std::uint32_t kStateLoad = 1;
 inline constexpr std::uint32_t kStateWhileStopped = 0;
-// The answer to kSetDeviceStateFd, and to kCheckDeviceState: 0, or that it has failed. Of the former
-// a descriptor comes with it, to be used in the place of the front end's, unless it says otherwise.
+// The answer to kSetDeviceStateFd, and to kCheckDeviceState: 0, or that it has failed. Of the
+// former a descriptor comes with it, to be used in the place of the front end's, unless it says
+// otherwise.
 inline constexpr std::uint64_t kStateFailed = 1;
 inline constexpr std::uint64_t kStateNoFd = 1U << 8;
 

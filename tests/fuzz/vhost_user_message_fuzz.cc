@@ -33,8 +33,8 @@ constexpr unsigned kRings = 2;
 constexpr std::uint64_t kLoose = 16U << 20;  ///< as large as the first region
 constexpr std::uint64_t kNotes = 4096;       ///< requests in flight of all rings
 constexpr std::uint64_t kLog = 132 << 10;    ///< a bit for each page of the client's memory
-constexpr std::uint64_t kInBand = std::uint64_t{1} << kProtocolBackendReq |
-                                  std::uint64_t{1} << kProtocolInbandNotifications;
+constexpr std::uint64_t kInBand =
+    std::uint64_t{1} << kProtocolBackendReq | std::uint64_t{1} << kProtocolInbandNotifications;
 constexpr std::uint64_t kPacked = virtio::feature_mask(virtio::kFeatureRingPacked);
 
 struct Host {

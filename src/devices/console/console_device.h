@@ -64,7 +64,7 @@ class ConsoleDevice final : public VirtioDevice, private ConsolePortListener, pr
   ConsoleControl control_;
   std::vector<std::unique_ptr<ConsolePort>> ports_;
   std::vector<ConsolePortState> restored_;  ///< for the next activate(); empty: it begins anew
-  std::atomic<std::uint32_t> size_{0};  ///< columns in the low half, rows in the high one
+  std::atomic<std::uint32_t> size_{0};      ///< columns in the low half, rows in the high one
 
   std::mutex announce_lock_;      // guards what follows; taken by those who change the size
   IoThread* thread_ = nullptr;    ///< between activate() and reset()

@@ -118,8 +118,8 @@ using Command =
                  GetVringBase, GetConfig, GetInflightFd, SetOwner, ResetOwner, ResetDevice,
                  SetFeatures, SetProtocolFeatures, SetStatus, SetMemTable, AddMemReg, RemMemReg,
                  SetVringNum, SetVringBase, SetVringEnable, VringKick, SetVringAddr, SetVringEvent,
-                 SetConfig, SetInflightFd, SetBackendReqFd, SetLogBase, SetLogFd,
-                 SetDeviceStateFd, CheckDeviceState>;
+                 SetConfig, SetInflightFd, SetBackendReqFd, SetLogBase, SetLogFd, SetDeviceStateFd,
+                 CheckDeviceState>;
 
 /// Takes a message apart, its descriptors too; those that it has no use for are closed. Errors (the
 /// peer's fault): a message that is not served or of the wrong size, too few or too many

@@ -206,12 +206,16 @@ Status VhostUserDevice::set_kick(unsigned index, UniqueFd fd) {
 
 Status VhostUserDevice::set_call(unsigned index, UniqueFd fd) {
   if (!fd.valid()) return set_call_without_fd(index);
-  const bool socket = PeerSocket::is_one(fd);
-  auto event = socket ? EventFd::create() : take_peer_event(std::move(fd));
+  if (PeerSocket::is_one(fd)) {
+    auto ours = EventFd::create();
+    if (!ours) return forward(ours);
+    point_call(index, {.event = std::make_unique<EventFd>(std::move(*ours)),
+                       .socket = PeerSocket(std::move(fd))});
+    return {};
+  }
+  auto event = take_peer_event(std::move(fd));
   if (!event) return forward(event);
-  PeerCall call{.event = std::make_unique<EventFd>(std::move(*event))};
-  if (socket) call.socket.emplace(std::move(fd));
-  point_call(index, std::move(call));
+  point_call(index, {.event = std::make_unique<EventFd>(std::move(*event))});
   return {};
 }
 
