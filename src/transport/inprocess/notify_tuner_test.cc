@@ -36,9 +36,9 @@ class NotifyTunerTest : public ::testing::Test {
     tuner_.reset();
   }
   DeviceLife& life() { return fixture_.host->life(); }
-  void slow_io_thread_and_slower_exits() {
-    static_cast<EchoDevice&>(*fixture_.device).takes_us = 50;
-    exit_ = std::chrono::microseconds(500);
+  void slow_io_thread_and_slower_exits(unsigned takes_us, std::chrono::microseconds exit) {
+    static_cast<EchoDevice&>(*fixture_.device).takes_us = takes_us;
+    exit_ = exit;
   }
   /// In one of `modes` for longer than a slot of a trial.
   bool stays(unsigned modes) {
@@ -106,7 +106,7 @@ using MeasuredNotifyTunerTest = NotifyTunerTest;
 // that less is done in all.
 TEST_F(MeasuredNotifyTunerTest, ForLatencyFindsTheWayThatAnswersSoonest) {
   if (testing::tests_packed_rings()) GTEST_SKIP() << "it sees nothing outstanding there";
-  slow_io_thread_and_slower_exits();
+  slow_io_thread_and_slower_exits(1000, std::chrono::milliseconds(5));
   look_at(Optimize::kLatency);
   start_driver();
   EXPECT_TRUE(eventually([&] { return modes_ == 0b111; }));
@@ -117,7 +117,8 @@ TEST_F(MeasuredNotifyTunerTest, ForLatencyFindsTheWayThatAnswersSoonest) {
 }
 
 TEST_F(MeasuredNotifyTunerTest, ForThroughputFindsTheWayThatDoesMost) {
-  slow_io_thread_and_slower_exits();
+  // Longer than an I/O thread waits for a CPU on a host with other things to do.
+  slow_io_thread_and_slower_exits(50, std::chrono::milliseconds(10));
   look_at(Optimize::kThroughput);
   start_driver();
   EXPECT_TRUE(eventually([&] { return modes_ == 0b111; }));
